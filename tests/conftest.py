@@ -1,0 +1,42 @@
+"""What every test runs under: the CPU seen as eight devices, strict dtypes and ranks, a compilation cache."""
+
+import getpass
+import os
+import pathlib
+import tempfile
+
+# Read once, when jax starts its backend: they must stand before the first import of jax.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+
+import jax
+import pytest
+
+CACHE = pathlib.Path(tempfile.gettempdir()) / f"xlstm_jax_test_cache_{getpass.getuser()}"
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+# optax's Adam raises its decay rate, a Python float, to an integer step count, which strict promotion refuses. So
+# tests that update parameters run under the standard rules; what they call is held to the strict ones elsewhere.
+STANDARD_PROMOTION = ("train", "tasks", "configs", "experiments")
+
+
+@pytest.fixture(autouse=True)
+def promotion(request):
+    """Standard dtype promotion in the folders that run an optimiser."""
+    folder = request.path.relative_to(pathlib.Path(__file__).parent).parts[0]
+    if folder not in STANDARD_PROMOTION:
+        yield
+        return
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture
+def x64():
+    """float64 for one test; arrays made inside keep it."""
+    with jax.enable_x64(True):
+        yield

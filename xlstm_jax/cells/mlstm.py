@@ -1,0 +1,160 @@
+"""mLSTM: matrix memory with a covariance update, exponential gating, no recurrent connection."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xlstm_jax.cells.base import CELLS, Cell, CellParams, affine
+from xlstm_jax.cells.gates import Gate, log_gate
+
+
+class MLSTMState(NamedTuple):
+    """State of an mLSTM. m is a gauge: only C e^m and n e^m have meaning."""
+
+    C: jax.Array  # [..., H, K, V] matrix memory, scaled by e^-m
+    n: jax.Array  # [..., H, K]    normaliser, scaled by e^-m
+    m: jax.Array  # [..., H]       stabiliser
+
+
+def zero_state(batch_shape: tuple[int, ...], heads: int, keys: int, values: int, dtype=jnp.float32) -> MLSTMState:
+    """The state before the first step and after a reset: all zero."""
+    return MLSTMState(
+        C=jnp.zeros((*batch_shape, heads, keys, values), dtype),
+        n=jnp.zeros((*batch_shape, heads, keys), dtype),
+        m=jnp.zeros((*batch_shape, heads), dtype),
+    )
+
+
+@jax.custom_jvp
+def _divide(x: jax.Array, y: jax.Array) -> jax.Array:
+    return x / y
+
+
+@_divide.defjvp
+def _divide_jvp(primals, tangents):
+    # The stock rule forms x * y^-2, which overflows where y is the guard's smallest normal number.
+    (x, y), (dx, dy) = primals, tangents
+    ratio = _divide(x, y)
+    return ratio, (dx - ratio * dy) / y
+
+
+def normalise(numerator: jax.Array, nq: jax.Array, m: jax.Array, eps: float) -> jax.Array:
+    """h = numerator / (max(|n.q|, e^-m) + eps); numerator [..., V], nq and m [...].
+
+    The smallest normal number keeps 0/0 out where e^-m underflows. m = 0 gives the sigmoid gate's max(|n.q|, 1).
+    """
+    floor = jnp.maximum(jnp.exp(-m), jnp.finfo(nq.dtype).tiny)
+    return _divide(numerator, (jnp.maximum(jnp.abs(nq), floor) + eps)[..., None])
+
+
+def stabiliser_gradient(m: jax.Array, eps: float) -> jax.Array:
+    """m itself, or m without gradient where that is exact: with eps = 0, h and the meaning of the state are free of m.
+
+    Leaving the gradient out also leaves out the rounding error of large terms that cancel.
+    """
+    return m if eps else jax.lax.stop_gradient(m)
+
+
+def mlstm_step(
+    state: MLSTMState,
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    log_i: jax.Array,
+    log_f: jax.Array,
+    *,
+    stabilise: bool = True,
+    normalize: bool = True,
+    eps: float = 0.0,
+) -> tuple[MLSTMState, jax.Array]:
+    """One step for q, k [..., H, K], v [..., H, V] and log gates [..., H]; q is scaled by 1/sqrt(K) here.
+
+        m' = max(log f + m, log i)                          (0 where `stabilise` is off: sigmoid input gate)
+        C' = e^(log f + m - m') C + e^(log i - m') k v^T    n' = e^(log f + m - m') n + e^(log i - m') k
+        h  = C'^T q / (max(|n'.q|, e^-m') + eps)            (C'^T q alone where `normalize` is off)
+
+    Beck et al. 2024 (arXiv 2405.04517), equations 19-27, stabilised as in equation 15; the bound e^-m' is the
+    paper's 1 in the stabilised scale. Returns the state and h [..., H, V].
+    """
+    dtype = state.C.dtype
+    q, k, v = q.astype(dtype) * q.shape[-1] ** -0.5, k.astype(dtype), v.astype(dtype)
+    log_i, log_f = log_i.astype(dtype), log_f.astype(dtype)
+    m = stabiliser_gradient(jnp.maximum(log_f + state.m, log_i), eps) if stabilise else jnp.zeros_like(state.m)
+    f = jnp.exp(log_f + state.m - m)[..., None]
+    i = jnp.exp(log_i - m)[..., None]
+    C = f[..., None] * state.C + (i * k)[..., :, None] * v[..., None, :]
+    n = f * state.n + i * k
+    # A batched product; XLA's CPU backend runs it many times faster than multiply-and-sum.
+    h = jnp.einsum("...k,...kv->...v", q, C, precision="highest")
+    if normalize:
+        h = normalise(h, jnp.einsum("...k,...k->...", n, q, precision="highest"), m, eps)
+    return MLSTMState(C=C, n=n, m=m), h
+
+
+@dataclasses.dataclass(frozen=True)
+class MLSTMConfig:
+    in_features: int
+    features: int
+    num_heads: int = 4
+    input_gate: Gate = "exp"
+    forget_gate: Gate = "sigmoid"
+
+    def __post_init__(self):
+        if self.features % self.num_heads:
+            raise ValueError(f"features {self.features} is not a multiple of num_heads {self.num_heads}")
+
+
+@CELLS.register("mlstm")
+class MLSTM(Cell):
+    """mLSTM with dense projections of x: q, k, v = x W + b, one i and one f a head, y = sigmoid(x W_o + b_o) h.
+
+    w_qkvo [D, 4F], b_qkvo [4F] (q, k, v, o); w_if [D, 2H], b_if [2H] (i, f). Queries, keys and values are F/H wide a
+    head. Beck et al. 2024 (arXiv 2405.04517), section 2.3.
+    """
+
+    Config = MLSTMConfig
+
+    @staticmethod
+    def init(key: jax.Array, config: MLSTMConfig) -> CellParams:
+        heads = config.num_heads
+        key_qkvo, key_i = jax.random.split(key)
+        shape = (config.in_features, 4 * config.features)
+        input_bias, forget_bias = gate_bias_init(key_i, heads)
+        weights = {
+            "w_qkvo": jax.nn.initializers.lecun_normal()(key_qkvo, shape, jnp.float32),
+            "b_qkvo": jnp.zeros((4 * config.features,), jnp.float32),
+            "w_if": jnp.zeros((config.in_features, 2 * heads), jnp.float32),
+            "b_if": jnp.concatenate([input_bias, forget_bias]),
+        }
+        return CellParams(config, weights)
+
+    @staticmethod
+    def init_carry(config: MLSTMConfig, batch_shape: tuple[int, ...]) -> MLSTMState:
+        width = config.features // config.num_heads
+        return zero_state(batch_shape, config.num_heads, width, width)
+
+    @staticmethod
+    def project(params: CellParams, x_BTD: jax.Array) -> tuple[jax.Array, ...]:
+        config = params.config
+        qkvo = affine(x_BTD, params["w_qkvo"], params["b_qkvo"])
+        heads = qkvo.reshape(*qkvo.shape[:-1], 4, config.num_heads, -1)
+        q, k, v, o = jnp.moveaxis(heads, -3, 0)
+        i, f = jnp.split(affine(x_BTD, params["w_if"], params["b_if"]), 2, axis=-1)
+        log_i = log_gate(i, config.input_gate, "input_gate")
+        log_f = log_gate(f, config.forget_gate, "forget_gate")
+        return q, k, v, log_i, log_f, jax.nn.sigmoid(o)
+
+    @staticmethod
+    def step(params: CellParams, carry: MLSTMState, u: tuple[jax.Array, ...]) -> tuple[MLSTMState, jax.Array]:
+        q, k, v, log_i, log_f, o = u
+        stabilise = params.config.input_gate == "exp"
+        carry, h = mlstm_step(carry, q, k, v, log_i, log_f, stabilise=stabilise)
+        y = o.astype(h.dtype) * h
+        return carry, y.reshape(*y.shape[:-2], params.config.features)
+
+
+def gate_bias_init(key: jax.Array, heads: int) -> tuple[jax.Array, jax.Array]:
+    """Starting biases [H] of the input gate, normal(0, 0.1), and of the forget gate, spread from 3 to 6 over heads."""
+    return 0.1 * jax.random.normal(key, (heads,), jnp.float32), jnp.linspace(3.0, 6.0, heads, dtype=jnp.float32)

@@ -1,0 +1,91 @@
+"""Public data files by name: from a local mirror, or downloaded once into a cache; always checked by SHA-256."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pooch
+from rich.console import Console
+
+from xlstm_jax.errors import UsageError, one_line
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 20.0
+
+
+class RemoteFile(NamedTuple):
+    url: str
+    sha256: str
+
+
+def _github(repository: str, commit: str, path: str) -> str:
+    return f"https://raw.githubusercontent.com/{repository}/{commit}/{path}"
+
+
+# A name is also the file's place in a mirror and in the cache.
+FILES: dict[str, RemoteFile] = {
+    "tinyshakespeare/input.txt": RemoteFile(
+        _github("karpathy/char-rnn", "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e", "data/tinyshakespeare/input.txt"),
+        "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    ),
+}
+
+
+def cache_dir() -> Path:
+    """`XLSTM_JAX_CACHE`, or the operating system's cache folder for this project."""
+    return Path(os.environ.get("XLSTM_JAX_CACHE") or pooch.os_cache("xlstm_jax")).expanduser()
+
+
+def fetch(name: str) -> Path:
+    """Local path of the file `name` of `FILES`, its SHA-256 checked.
+
+    With `XLSTM_JAX_DATA_MIRROR` set, the file is `<mirror>/<name>` and nothing is downloaded. Otherwise it is
+    downloaded on the first call; it appears in the cache whole or not at all.
+
+    Raises:
+        UsageError: the name is unknown, the file is missing from the mirror or differs from what is expected, or the
+            download failed.
+    """
+    if name not in FILES:
+        raise UsageError(f"unknown data file {name!r}; known: {', '.join(sorted(FILES))}")
+    mirror = os.environ.get("XLSTM_JAX_DATA_MIRROR")
+    return _from_mirror(Path(mirror).expanduser(), name) if mirror else _from_network(name)
+
+
+def _from_mirror(mirror: Path, name: str) -> Path:
+    path, remote = mirror / name, FILES[name]
+    remedy = f"put the file from {remote.url} there, or unset XLSTM_JAX_DATA_MIRROR to download it"
+    if not path.is_file():
+        raise UsageError(f"XLSTM_JAX_DATA_MIRROR is {str(mirror)!r}, which holds no file {name}; {remedy}")
+    try:
+        sha256 = pooch.file_hash(str(path), alg="sha256")
+    except OSError as error:
+        raise UsageError(f"cannot read {str(path)!r}: {one_line(error)}; {remedy}") from error
+    if sha256 != remote.sha256:
+        raise UsageError(f"{str(path)!r} has SHA-256 {sha256}, expected {remote.sha256}; {remedy}")
+    return path
+
+
+def _from_network(name: str) -> Path:
+    remote, path = FILES[name], cache_dir() / name
+    # Pooch announces each download through its logger; the status line below is enough.
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS), chunk_size=1 << 16)
+    try:
+        if path.is_file() and pooch.file_hash(str(path), alg="sha256") == remote.sha256:
+            return path
+        with Console(stderr=True).status(f"downloading {name}"):
+            pooch.retrieve(
+                remote.url,
+                known_hash=f"sha256:{remote.sha256}",
+                fname=path.name,
+                path=path.parent,
+                downloader=downloader,
+            )
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong checksum is a ValueError
+        raise UsageError(
+            f"could not fetch {name} from {remote.url} into {str(path.parent)!r} ({one_line(error)}); "
+            "set XLSTM_JAX_DATA_MIRROR to a folder that holds it, or take another text: --config.data.path=FILE, "
+            "or --config.data.source=stdlib, which needs no network"
+        ) from error
+    return path

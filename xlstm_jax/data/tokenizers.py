@@ -1,0 +1,183 @@
+"""Text to integers and back: bytes, or the characters of the training text."""
+
+import json
+import os
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+
+from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.registry import Registry
+
+
+class Tokenizer(Protocol):
+    """What a tokenizer offers; `kind` is its registered name and stands in its JSON form."""
+
+    kind: str
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The tokenizer for a training text."""
+
+    @classmethod
+    def from_json(cls, data: dict) -> Self:
+        """The inverse of `to_json`; raises `UsageError` where the data cannot come from it."""
+
+    def to_json(self) -> dict: ...
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, A."""
+
+    @property
+    def bytes_per_token(self) -> np.ndarray:
+        """[A] int32, UTF-8 bytes that each token stands for; turns nats per token into bits per byte."""
+
+    def encode(self, text: str) -> np.ndarray:
+        """[T] tokens in the smallest unsigned dtype that holds A - 1."""
+
+    def decode(self, tokens: np.ndarray) -> str:
+        """The text of [T] tokens."""
+
+
+TOKENIZERS: Registry[type[Tokenizer]] = Registry("tokenizer")
+
+
+@TOKENIZERS.register("byte")
+class ByteTokenizer:
+    """The 256 bytes of UTF-8: no text is outside the vocabulary."""
+
+    kind = "byte"
+    vocab_size = 256
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        return cls()
+
+    @classmethod
+    def from_json(cls, data: dict) -> Self:
+        return cls()
+
+    def to_json(self) -> dict:
+        return {"kind": self.kind}
+
+    @property
+    def bytes_per_token(self) -> np.ndarray:
+        return np.ones(self.vocab_size, np.int32)
+
+    def encode(self, text: str) -> np.ndarray:
+        try:
+            # Command-line arguments that are not UTF-8 arrive with surrogate escapes, which stand for their bytes.
+            return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+        except UnicodeEncodeError as error:
+            raise UsageError(f"text holds {text[error.start]!r} at {error.start}, which UTF-8 cannot hold") from error
+
+    def decode(self, tokens: np.ndarray) -> str:
+        """The text of the bytes; bytes that are not UTF-8 become U+FFFD."""
+        return _checked(tokens, self.vocab_size).astype(np.uint8).tobytes().decode("utf-8", "replace")
+
+
+@TOKENIZERS.register("char")
+class CharTokenizer:
+    """One token a character: the characters of the training text in order of code point."""
+
+    kind = "char"
+
+    def __init__(self, characters: str):
+        self.characters = characters
+        self._codes_A = _codes(characters)
+        # Entry c is code point c's token, or A outside the vocabulary; the last entry serves everything beyond.
+        self._table = np.full(int(self._codes_A[-1]) + 2, len(characters), np.uint32)
+        self._table[self._codes_A] = np.arange(len(characters))
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        if not text:
+            raise UsageError("an empty text has no characters to make a vocabulary of; give a text")
+        return cls("".join(sorted(set(text))))
+
+    @classmethod
+    def from_json(cls, data: dict) -> Self:
+        characters = data.get("characters")
+        if not isinstance(characters, str) or not characters or list(characters) != sorted(set(characters)):
+            raise UsageError('a char tokenizer needs "characters": one string of distinct characters in sorted order')
+        return cls(characters)
+
+    def to_json(self) -> dict:
+        return {"kind": self.kind, "characters": self.characters}
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.characters)
+
+    @property
+    def bytes_per_token(self) -> np.ndarray:
+        return np.array([len(c.encode("utf-8", "surrogatepass")) for c in self.characters], np.int32)
+
+    def encode(self, text: str) -> np.ndarray:
+        """[T] tokens; raises `UsageError` that lists the characters outside the vocabulary."""
+        codes_T = _codes(text)
+        tokens_T = self._table[np.minimum(codes_T, len(self._table) - 1)]
+        outside_T = tokens_T == self.vocab_size
+        if outside_T.any():
+            unknown = [chr(code) for code in np.unique(codes_T[outside_T])]
+            shown = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
+            raise UsageError(
+                f"{len(unknown)} characters outside the vocabulary: {shown}; allowed are the {self.vocab_size} "
+                f"characters of the training text: {_shortened(self.characters)} (tokenizer 'byte' takes any text)"
+            )
+        return tokens_T.astype(np.min_scalar_type(self.vocab_size - 1))
+
+    def decode(self, tokens: np.ndarray) -> str:
+        codes_T = self._codes_A[_checked(tokens, self.vocab_size)]
+        return codes_T.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def tokenizer_from_json(data: dict) -> Tokenizer:
+    """The inverse of a tokenizer's `to_json`."""
+    if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
+        raise UsageError(f'a tokenizer needs "kind": one of {", ".join(TOKENIZERS.names())}')
+    return TOKENIZERS.get(data["kind"]).from_json(data)
+
+
+def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike) -> None:
+    """Writes the tokenizer as JSON; the file at `path` is at all times the old one or the new one."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(tokenizer.to_json()) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_tokenizer(path: str | os.PathLike) -> Tokenizer:
+    """The tokenizer that `save_tokenizer` wrote; raises `UsageError` where the file is missing or damaged."""
+    try:
+        return tokenizer_from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(
+            f"cannot read tokenizer {str(path)!r}: {one_line(error)}; give a folder that training wrote"
+        ) from error
+    except ValueError as error:  # not UTF-8, not JSON, or a UsageError about its content
+        raise UsageError(
+            f"{str(path)!r} is not a whole tokenizer file ({one_line(error)}); restore it from a copy, or train again"
+        ) from error
+
+
+def _codes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+def _checked(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
+    tokens = np.asarray(tokens)
+    if tokens.size == 0:
+        return tokens.astype(np.uint8)
+    if tokens.min() < 0 or tokens.max() >= vocab_size:
+        raise ValueError(f"tokens from {tokens.min()} to {tokens.max()}; a vocabulary of {vocab_size} starts at 0")
+    return tokens
+
+
+def _shortened(characters: str, limit: int = 120) -> str:
+    return repr(characters) if len(characters) <= limit else f"{characters[:limit]!r} and more"

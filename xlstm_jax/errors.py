@@ -1,0 +1,15 @@
+"""The one exception that a user is meant to read."""
+
+
+class UsageError(ValueError):
+    """Something the user gave cannot work; the message is one line: what was given, what is allowed, what to do.
+
+    Command-line programs print it without a traceback and exit with status 2.
+    """
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """First line of a foreign exception's message, cut to `limit` characters, for use inside a `UsageError`."""
+    text = str(error).strip() or type(error).__name__
+    line = text.splitlines()[0]
+    return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -1,0 +1,78 @@
+"""What a model is made of, as frozen dataclasses: a misspelt key is an error that names the allowed ones."""
+
+import dataclasses
+from typing import Any, Literal, TypeVar
+
+from xlstm_jax.errors import UsageError
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class MLSTMBlockConfig:
+    num_heads: int = 4
+    proj_factor: float = 2.0  # inner width over model width
+    qkv_block_size: int = 4  # blocks of the block-diagonal q, k, v maps
+    conv_width: int = 4  # taps of the causal convolution; 0: none
+    input_gate: Literal["exp", "sigmoid"] = "exp"
+    forget_gate: Literal["sigmoid", "exp"] = "sigmoid"
+    chunk_size: int = 0  # of the chunkwise form; 0: chosen from the length
+    implementation: str = ""  # a name in ops.mlstm.IMPLEMENTATIONS; "": chosen from the length
+
+
+@dataclasses.dataclass(frozen=True)
+class SLSTMBlockConfig:
+    num_heads: int = 4
+    conv_width: int = 4  # taps of the causal convolution; 0: none
+    ffn_factor: float = 1.3  # feed-forward width over model width, rounded up to a multiple of 64
+    input_gate: Literal["exp", "sigmoid"] = "exp"
+    forget_gate: Literal["sigmoid", "exp"] = "sigmoid"
+    implementation: str = ""  # a name in ops.slstm.IMPLEMENTATIONS; "": chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class RecurrentBlockConfig:
+    cell: str = "lstm"  # a name in CELLS
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """A language model: embedding, one block a letter of `pattern`, norm, head."""
+
+    vocab_size: int = 256
+    features: int = 128  # width of the embedding and of every block
+    pattern: str = "ms"  # m: mLSTM block, s: sLSTM block, r: plain recurrent layer of recurrent.cell
+    dropout: float = 0.0  # on the embedding and on what each block adds
+    embedding_std: float = 0.0  # standard deviation of the embedding at the start; 0: sqrt(2 / (5 features))
+    final_norm: bool = True  # layer norm before the head
+    tie_embedding: bool = False  # the head's matrix is the embedding's
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the products; parameters and states are float32
+    mlstm: MLSTMBlockConfig = MLSTMBlockConfig()
+    slstm: SLSTMBlockConfig = SLSTMBlockConfig()
+    recurrent: RecurrentBlockConfig = RecurrentBlockConfig()
+
+
+def from_section(config_class: type[T], section: dict[str, Any], name: str) -> T:
+    """`config_class(**section)`, nested dataclasses included.
+
+    Args:
+        section: values by key, as a config file gives them.
+        name: what the section is called there, for the message.
+
+    Raises:
+        UsageError: a key that is not a field, with the fields there are; or a value that a `Literal` field excludes.
+    """
+    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    values = {}
+    for key, value in section.items():
+        if key not in fields:
+            raise UsageError(f"config key {name}.{key} is unknown; {name} has: {', '.join(sorted(fields))}")
+        default, annotation = fields[key].default, fields[key].type
+        if dataclasses.is_dataclass(default):
+            value = from_section(type(default), value, f"{name}.{key}")
+        allowed = getattr(annotation, "__args__", ()) if getattr(annotation, "__origin__", None) is Literal else ()
+        if allowed and value not in allowed:
+            choices = ", ".join(repr(choice) for choice in allowed)
+            raise UsageError(f"config key {name}.{key} = {value!r} is not allowed; it is one of {choices}")
+        values[key] = value
+    return config_class(**values)

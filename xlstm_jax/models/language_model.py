@@ -1,0 +1,95 @@
+"""A stack of blocks between an embedding and a head."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models.blocks import BLOCKS
+from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.nn import layer_norm, linear, small_init
+
+
+class LanguageModel(nnx.Module):
+    """Token logits from a stack of blocks: embedding -> blocks of `config.pattern` -> norm -> head.
+
+    Calling the model gives logits alone, from an empty carry; `unroll` takes and returns the carry, so that a sequence
+    can be read in pieces, and generation uses the very function that was trained.
+    """
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        dtype = jnp.dtype(config.dtype)
+        init = small_init(config.features)
+        embedding_init = nnx.initializers.normal(config.embedding_std) if config.embedding_std else init
+        self.config = config
+        self.embedding = nnx.Embed(
+            config.vocab_size, config.features, embedding_init=embedding_init, dtype=dtype, rngs=rngs
+        )
+        self.blocks = nnx.List(
+            BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.pattern)
+        )
+        self.norm = layer_norm(config.features, dtype=dtype, rngs=rngs) if config.final_norm else None
+        head = None if config.tie_embedding else linear(config.features, config.vocab_size, init, dtype=dtype, rngs=rngs)
+        self.head = head
+        self.dropout = nnx.Dropout(config.dropout)
+
+    def init_carry(self, batch: int) -> tuple[Any, ...]:
+        """The carry before the first token, one entry a block."""
+        return tuple(block.init_carry(batch) for block in self.blocks)
+
+    def __call__(self, tokens_BT: jax.Array) -> jax.Array:
+        """Logits [B, T, A], float32: those at t see the tokens up to and including t."""
+        return self.unroll(tokens_BT)[0]
+
+    def unroll(
+        self,
+        tokens_BT: jax.Array,
+        carry: tuple[Any, ...] | None = None,
+        *,
+        reset: jax.Array | None = None,
+        lengths: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, tuple[Any, ...]]:
+        """Logits [B, T, A] and the carry after the last token.
+
+        Args:
+            tokens_BT: ints under the vocabulary's size.
+            carry: from `init_carry` or from the call before; None is `init_carry`.
+            reset: [B, T] bools, true where everything from before that token is forgotten.
+            lengths: [B] ints, right padding: padded tokens leave the carry as it is.
+            key: random key for dropout; None: no dropout.
+        """
+        if carry is None:
+            carry = self.init_carry(tokens_BT.shape[0])
+        keys = [None] * (len(self.blocks) + 1) if key is None else jax.random.split(key, len(self.blocks) + 1)
+        x = self.dropout(self.embedding(tokens_BT), deterministic=key is None, rngs=keys[-1])
+        carries = []
+        for block, before, block_key in zip(self.blocks, carry, keys, strict=False):
+            x, after = block(x, before, reset=reset, lengths=lengths, key=block_key)
+            carries.append(after)
+        if self.norm is not None:
+            x = self.norm(x)
+        logits = self.head(x) if self.head is not None else self.embedding.attend(x)
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), tuple(carries)
+
+
+def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> LanguageModel:
+    """The model that `config` describes, freshly initialised; `rngs` defaults to seed 0.
+
+    Raises:
+        UsageError: sizes that do not fit together, or an unknown letter or cell.
+    """
+    if not config.pattern:
+        raise UsageError("model.pattern is empty; give one letter a block, such as 'ms'")
+    for letter in config.pattern:
+        BLOCKS.get(letter)
+    for block, letter, width in (("mlstm", "m", config.mlstm.proj_factor), ("slstm", "s", 1.0)):
+        heads = getattr(config, block).num_heads
+        if letter in config.pattern and round(width * config.features) % heads:
+            raise UsageError(
+                f"model.features {config.features} does not fit {block}.num_heads {heads}: "
+                f"the inner width {round(width * config.features)} is not a multiple of it"
+            )
+    return LanguageModel(config, rngs=nnx.Rngs(0) if rngs is None else rngs)

@@ -1,0 +1,69 @@
+"""Linear maps: dense ones with the initialisations of the xLSTM paper, and block-diagonal ones."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+# A block-diagonal matrix is applied as dense tiles of about this width: on CPU one dense product beats many of 4 x 4.
+TILE = 512
+
+
+def small_init(features: int) -> nnx.Initializer:
+    """Normal with standard deviation sqrt(2 / (5 D)), D the model's width (Nguyen & Salazar 2019)."""
+    return nnx.initializers.normal(math.sqrt(2 / (5 * features)))
+
+
+def wang_init(features: int, num_blocks: int) -> nnx.Initializer:
+    """Normal with standard deviation 2 / (NB sqrt(D)), for the map at the end of a residual branch."""
+    return nnx.initializers.normal(2 / (num_blocks * math.sqrt(features)))
+
+
+def linear(
+    in_features: int,
+    out_features: int,
+    kernel_init: nnx.Initializer,
+    *,
+    bias: bool = False,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+) -> nnx.Linear:
+    """A dense map with float32 parameters, computed in `dtype`; without a bias unless asked for."""
+    return nnx.Linear(in_features, out_features, use_bias=bias, kernel_init=kernel_init, dtype=dtype, rngs=rngs)
+
+
+class Headwise(nnx.Module):
+    """Block-diagonal map: y[block n] = x[block n] W_n, all blocks square and of one size, no bias.
+
+    Args:
+        features: width of x and y.
+        block_size: width of a block; divides `features`.
+    """
+
+    def __init__(
+        self, features: int, block_size: int, kernel_init: nnx.Initializer, *, dtype: jnp.dtype, rngs: nnx.Rngs
+    ):
+        if features % block_size:
+            raise ValueError(f"block_size {block_size} does not divide features {features}")
+        blocks = features // block_size
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (blocks, block_size, block_size), jnp.float32))
+        self.dtype = dtype
+        self.per_tile = _largest_divisor(blocks, max(TILE // block_size, 1))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., features] -> [..., features]."""
+        blocks, size, _ = self.kernel.shape
+        tiles, width = blocks // self.per_tile, self.per_tile * size
+        kernel = self.kernel[...].astype(self.dtype).reshape(tiles, self.per_tile, size, 1, size)
+        eye = jnp.eye(self.per_tile, dtype=self.dtype).reshape(1, self.per_tile, 1, self.per_tile, 1)
+        dense = (kernel * eye).reshape(tiles, width, width)
+        x = x.astype(self.dtype)
+        if tiles == 1:
+            return x @ dense[0]
+        y = jnp.einsum("...td,tde->...te", x.reshape(*x.shape[:-1], tiles, width), dense)
+        return y.reshape(x.shape)
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)

@@ -1,0 +1,62 @@
+"""Causal depthwise convolution over time, with the state that lets it go on where it stopped."""
+
+import jax
+import jax.numpy as jnp
+
+
+def causal_conv(
+    x_BTD: jax.Array,
+    kernel_WD: jax.Array,
+    bias_D: jax.Array,
+    *,
+    carry_BWD: jax.Array | None = None,
+    reset_BT: jax.Array | None = None,
+    lengths_B: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """y_t = bias + sum_w kernel_w x_{t - (W-1) + w}, feature by feature; inputs before the start are the carry's.
+
+    Args:
+        x_BTD: inputs.
+        kernel_WD: W taps a feature, the last one for the present step.
+        bias_D: one bias a feature.
+        carry_BWD: the W - 1 inputs before x, [B, W-1, D]; None is zeros.
+        reset_BT: true where nothing from before that step may be seen from it on.
+        lengths_B: right padding; the carry returned ends at each sequence's own last step.
+
+    Returns:
+        y [B, T, D], and the last W - 1 inputs [B, W-1, D].
+    """
+    (batch, time, features), width = x_BTD.shape, kernel_WD.shape[0]
+    if carry_BWD is None:
+        carry_BWD = jnp.zeros((batch, width - 1, features), x_BTD.dtype)
+    padded = jnp.concatenate([carry_BWD.astype(x_BTD.dtype), x_BTD], axis=1)
+    segment = None
+    if reset_BT is not None:
+        segment = jnp.pad(jnp.cumsum(reset_BT, axis=1, dtype=jnp.int32), ((0, 0), (width - 1, 0)))
+    y = jnp.broadcast_to(bias_D.astype(x_BTD.dtype), x_BTD.shape)
+    # Shifted multiply-adds: XLA's grouped convolution is 1.4 times slower on CPU.
+    for tap in range(width):
+        shifted = padded[:, tap : tap + time]
+        if segment is not None:
+            same = segment[:, tap : tap + time] == segment[:, width - 1 :]
+            shifted = jnp.where(same[..., None], shifted, jnp.zeros_like(shifted))
+        y = y + shifted * kernel_WD[None, None, tap].astype(x_BTD.dtype)
+    return y, _last_inputs(padded, segment, lengths_B, width)
+
+
+def _last_inputs(padded, segment, lengths_B, width):
+    """The W - 1 inputs that end at each sequence's length, those from before its last reset as zeros."""
+    taken = width - 1
+    if lengths_B is None:
+        last = padded[:, padded.shape[1] - taken :]
+        if segment is not None:
+            same = segment[:, segment.shape[1] - taken :] == segment[:, -1:]
+            last = jnp.where(same[..., None], last, jnp.zeros_like(last))
+        return last
+    index = lengths_B[:, None] + jnp.arange(taken)[None, :]
+    last = jnp.take_along_axis(padded, index[..., None], axis=1)
+    if segment is not None:
+        end = jnp.take_along_axis(segment, lengths_B[:, None] + taken - 1, axis=1)
+        same = jnp.take_along_axis(segment, index, axis=1) == end
+        last = jnp.where(same[..., None], last, jnp.zeros_like(last))
+    return last

@@ -1,0 +1,118 @@
+"""The mLSTM op: arguments checked, gates taken to log space, padding folded into them, an implementation chosen."""
+
+import functools
+import logging
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from xlstm_jax.cells.gates import Gate, log_gate
+from xlstm_jax.cells.mlstm import MLSTMState, zero_state
+from xlstm_jax.errors import UsageError
+from xlstm_jax.ops.mlstm.chunkwise import chunkwise, parallel
+from xlstm_jax.ops.mlstm.recurrent import recurrent
+from xlstm_jax.shapes import padding_mask, state_dtype
+
+# Each takes (q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, normalize, eps) and returns (h, state).
+IMPLEMENTATIONS = {"recurrent": recurrent, "parallel": parallel, "chunkwise": chunkwise}
+Implementation = Literal["recurrent", "parallel", "chunkwise"]
+
+
+def mlstm(
+    q_BTHK: jax.Array,
+    k_BTHK: jax.Array,
+    v_BTHV: jax.Array,
+    i_BTH: jax.Array,
+    f_BTH: jax.Array,
+    *,
+    state: MLSTMState | None = None,
+    reset_BT: jax.Array | None = None,
+    lengths_B: jax.Array | None = None,
+    input_gate: Gate = "exp",
+    forget_gate: Gate = "sigmoid",
+    normalize: bool = True,
+    eps: float = 0.0,
+    chunk_size: int | None = None,
+    implementation: Implementation | None = None,
+) -> tuple[jax.Array, MLSTMState]:
+    """mLSTM over a sequence; the equations of one step are those of `cells.mlstm.mlstm_step`.
+
+    Args:
+        q_BTHK, k_BTHK, v_BTHV: queries (scaled by 1/sqrt(K) here), keys, values: float32, bfloat16 or float64.
+        i_BTH, f_BTH: gate pre-activations.
+        state: C [B,H,K,V], n [B,H,K], m [B,H] to start from; None is zero.
+        reset_BT: true where the state becomes zero before that step; nothing from before reaches that step or later.
+        lengths_B: right padding; padded steps leave the state as it is and give zero output.
+        input_gate: "exp", or "sigmoid": then m stays 0 and the denominator is max(|n.q|, 1) + eps.
+        forget_gate: "sigmoid" or "exp".
+        normalize: divide by the normaliser; may be off with the sigmoid input gate only.
+        eps: added to the denominator in the stabilised scale, as published checkpoints have it (1e-6 there).
+        chunk_size: of "chunkwise"; None is chosen from T. Any T works with any chunk size.
+        implementation: "recurrent" (the cell scanned: the reference), "parallel" (quadratic in T), "chunkwise" (linear
+            in T), or None: recurrent for a single step, chunkwise else. A named one never falls back.
+
+    Returns:
+        h [B, T, H, V] in v's dtype, and the final state, float32 at least.
+
+    Raises:
+        UsageError: shapes that do not fit, an unknown option, or `normalize=False` with the exponential input gate.
+    """
+    if not normalize and input_gate == "exp":
+        raise UsageError("normalize=False needs input_gate='sigmoid': an exponential input gate is unbounded without it")
+    _check_shapes(q_BTHK, k_BTHK, v_BTHV, i_BTH, f_BTH, chunk_size)
+    batch, time, heads, keys = q_BTHK.shape
+    dtype = state_dtype(q_BTHK, k_BTHK, v_BTHV)
+    log_i = log_gate(i_BTH.astype(dtype), input_gate, "input_gate")
+    log_f = log_gate(f_BTH.astype(dtype), forget_gate, "forget_gate")
+    padding = None
+    if lengths_B is not None:
+        # A padded step neither writes nor forgets; its inputs are zeroed so that not even a NaN there gets through.
+        padding = padding_mask(lengths_B, time)
+        log_i = jnp.where(padding[..., None], -jnp.inf, log_i)
+        log_f = jnp.where(padding[..., None], jnp.zeros_like(log_f), log_f)
+        q_BTHK, k_BTHK, v_BTHV = (
+            jnp.where(padding[..., None, None], jnp.zeros_like(a), a) for a in (q_BTHK, k_BTHK, v_BTHV)
+        )
+        reset_BT = None if reset_BT is None else reset_BT & ~padding
+    if state is None:
+        state = zero_state((batch,), heads, keys, v_BTHV.shape[-1], dtype)
+    name = implementation if implementation is not None else _choose(time)
+    if name not in IMPLEMENTATIONS:
+        raise UsageError(f"mlstm implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}")
+    # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
+    with jax.named_scope(f"mlstm_{name}"):
+        h_BTHV, state = IMPLEMENTATIONS[name](
+            q_BTHK,
+            k_BTHK,
+            v_BTHV,
+            log_i,
+            log_f,
+            state,
+            reset_BT,
+            chunk_size=chunk_size,
+            stabilise=input_gate == "exp",
+            normalize=normalize,
+            eps=eps,
+        )
+    if padding is not None:
+        h_BTHV = jnp.where(padding[..., None, None], jnp.zeros_like(h_BTHV), h_BTHV)
+    return h_BTHV.astype(v_BTHV.dtype), state
+
+
+@functools.cache
+def _choose(time: int) -> str:
+    name = "recurrent" if time == 1 else "chunkwise"
+    logging.getLogger(__name__).info("mlstm at T = %d: %s", time, name)
+    return name
+
+
+def _check_shapes(q, k, v, i, f, chunk_size):
+    shapes = f"q {q.shape}, k {k.shape}, v {v.shape}, i {i.shape}, f {f.shape}"
+    fits = q.ndim == 4 and q.shape == k.shape and v.ndim == 4 and v.shape[:3] == q.shape[:3]
+    if not fits or i.shape != q.shape[:3] or f.shape != q.shape[:3]:
+        raise UsageError(f"mlstm got {shapes}; wanted q, k [B,T,H,K], v [B,T,H,V], i, f [B,T,H]")
+    if q.shape[1] < 1:
+        raise UsageError(f"mlstm got {shapes}; a sequence has at least one step")
+    if chunk_size is not None and chunk_size < 1:
+        raise UsageError(f"mlstm chunk_size {chunk_size} is not allowed; it is at least 1")

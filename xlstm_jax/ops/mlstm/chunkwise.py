@@ -1,0 +1,120 @@
+"""The parallel and the chunkwise form: quadratic inside a chunk, recurrent between chunks.
+
+Unrolling `mlstm_step` from the state before a chunk gives, with b the running sum of log f inside the chunk,
+
+    D_ts = b_t - b_s + log i_s  (s <= t)       a_t = b_t + m_0        m_t = max(max_s D_ts, a_t)
+    S_ts = e^(D_ts - m_t) q_t.k_s / sqrt(K)    g_t = e^(a_t - m_t)
+    h_t  = (S v + g_t q_t C_0 / sqrt(K)) / (max(|sum_s S_ts + g_t q_t.n_0 / sqrt(K)|, e^(-m_t)) + eps)
+
+Beck et al. 2024 (arXiv 2405.04517), appendix A.3, with a state before and after. The parallel form is one chunk.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from xlstm_jax.cells.mlstm import MLSTMState, normalise, stabiliser_gradient
+
+DEFAULT_CHUNK = 64
+# Up to here one chunk beats several on CPU: the states between chunks cost more than the larger square.
+SINGLE_CHUNK = 128
+
+_einsum = functools.partial(jnp.einsum, precision="highest")
+
+
+def parallel(q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, normalize, eps):
+    """The whole sequence as one chunk: T x T scores; `chunk_size` has no meaning here."""
+    del chunk_size
+    time = q.shape[1]
+    return chunkwise(
+        q, k, v, log_i, log_f, state, reset, chunk_size=time, stabilise=stabilise, normalize=normalize, eps=eps
+    )
+
+
+def chunkwise(q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, normalize, eps):
+    """Chunks of `chunk_size` steps one after the other by `lax.scan`; the backward pass recomputes each chunk.
+
+    T is padded to whole chunks by steps that neither write nor forget.
+    """
+    time = q.shape[1]
+    if chunk_size is None:
+        chunk_size = time if time <= SINGLE_CHUNK else DEFAULT_CHUNK
+    chunk_size = min(chunk_size, time)
+    chunks = -(-time // chunk_size)
+    body = functools.partial(_chunk, stabilise=stabilise, normalize=normalize, eps=eps)
+
+    def split(a, fill=0):
+        """[B, T, ...] -> [N, B, L, ...]"""
+        width = [(0, 0), (0, chunks * chunk_size - time)] + [(0, 0)] * (a.ndim - 2)
+        padded = jnp.pad(a, width, constant_values=fill) if chunks * chunk_size != time else a
+        return jnp.moveaxis(padded.reshape(a.shape[0], chunks, chunk_size, *a.shape[2:]), 1, 0)
+
+    inputs = (split(q), split(k), split(v), split(log_i, -jnp.inf), split(log_f))
+    inputs = (*inputs, None if reset is None else split(reset))
+    if chunks == 1:
+        state, h = body(state, jax.tree.map(lambda a: a[0], inputs))
+        return h, state
+    state, h_NBLHV = jax.lax.scan(jax.checkpoint(body), state, inputs)
+    h = jnp.moveaxis(h_NBLHV, 0, 1).reshape(q.shape[0], chunks * chunk_size, *v.shape[2:])
+    return h[:, :time], state
+
+
+def _chunk(state: MLSTMState, inputs, *, stabilise: bool, normalize: bool, eps: float):
+    """One chunk from the state before it: (state after it, h [B, L, H, V])."""
+    q, k, v, log_i, log_f, reset = inputs
+    dtype = state.C.dtype
+    q_BHLK, k_BHLK, v_BHLV = (jnp.swapaxes(a, 1, 2) for a in (q, k, v))
+    q_BHLK = (q_BHLK.astype(dtype) * q.shape[-1] ** -0.5).astype(q.dtype)
+    log_i, log_f = (jnp.swapaxes(a, 1, 2).astype(dtype) for a in (log_i, log_f))
+    D_BHLL, decay_BHL, fresh_BHL = _decays(log_i, log_f, reset)
+    # `fresh`: no reset so far, so the state before the chunk is still seen. After one, m starts again from 0.
+    from_state = decay_BHL + jnp.where(fresh_BHL, state.m[..., None], 0)
+    if stabilise:
+        m = stabiliser_gradient(jnp.maximum(jnp.max(D_BHLL, axis=-1), from_state), eps)
+    else:
+        m = jnp.zeros_like(from_state)
+    weight_BHLL = jnp.exp(D_BHLL - m[..., None])
+    carried_BHL = jnp.where(fresh_BHL, jnp.exp(from_state - m), 0)
+
+    scores = weight_BHLL * _einsum("bhtk,bhsk->bhts", q_BHLK, k_BHLK, preferred_element_type=dtype)
+    numerator = _einsum("bhts,bhsv->bhtv", scores.astype(v.dtype), v_BHLV, preferred_element_type=dtype)
+    q_state = q_BHLK.astype(dtype)
+    numerator = numerator + carried_BHL[..., None] * _einsum("bhtk,bhkv->bhtv", q_state, state.C)
+    h_BHLV = numerator
+    if normalize:
+        nq = jnp.sum(scores, axis=-1) + carried_BHL * _einsum("bhtk,bhk->bht", q_state, state.n)
+        h_BHLV = normalise(numerator, nq, m, eps)
+
+    # The last row's weights are those with which each step stands in the state after the chunk.
+    k_weighted = weight_BHLL[..., -1, :, None] * k_BHLK.astype(dtype)
+    carried = carried_BHL[..., -1, None]
+    after = MLSTMState(
+        C=carried[..., None] * state.C + _einsum("bhsk,bhsv->bhkv", k_weighted, v_BHLV.astype(dtype)),
+        n=carried * state.n + jnp.sum(k_weighted, axis=-2),
+        m=m[..., -1],
+    )
+    return after, jnp.swapaxes(h_BHLV, 1, 2)
+
+
+def _decays(log_i, log_f, reset):
+    """D [B,H,L,L] (-inf where s > t or a reset lies between), the decay since the start or the last reset, and `fresh`.
+
+    log f is split into a multiple of 1/128 and a small rest. Sums of the first are exact in float32 as long as they
+    stay under 2^17, so that b_t - b_s loses no digits where a strong gate comes before weak ones.
+    """
+    length = log_f.shape[-1]
+    coarse = jax.lax.stop_gradient(jnp.round(log_f * 128) / 128)
+    b_coarse, b_fine = jnp.cumsum(coarse, axis=-1), jnp.cumsum(log_f - coarse, axis=-1)
+    mask = jnp.tril(jnp.ones((1, 1, length, length), bool))
+    fresh = jnp.ones((1, 1, length), bool)
+    decay = b_coarse + b_fine
+    if reset is not None:
+        segment = jnp.cumsum(reset, axis=-1, dtype=jnp.int32)[:, None, :]
+        mask = mask & (segment[..., :, None] == segment[..., None, :])
+        fresh = segment == 0
+        decay = jnp.sum(jnp.where(mask, log_f[..., None, :], 0), axis=-1)
+    difference = (b_coarse[..., :, None] - b_coarse[..., None, :]) + (
+        b_fine[..., :, None] - b_fine[..., None, :] + log_i[..., None, :]
+    )
+    return jnp.where(mask, difference, -jnp.inf), decay, fresh

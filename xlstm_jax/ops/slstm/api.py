@@ -1,0 +1,60 @@
+"""The sLSTM op: arguments checked, an implementation chosen."""
+
+from typing import Literal
+
+import jax
+
+from xlstm_jax.cells.gates import Gate
+from xlstm_jax.cells.slstm import SLSTMState, empty_state
+from xlstm_jax.errors import UsageError
+from xlstm_jax.ops.slstm.scan import scan
+from xlstm_jax.shapes import state_dtype
+
+IMPLEMENTATIONS = {"scan": scan}
+Implementation = Literal["scan"]
+
+
+def slstm(
+    x_BTGHD: jax.Array,
+    r_GHDD: jax.Array,
+    *,
+    state: SLSTMState | None = None,
+    reset_BT: jax.Array | None = None,
+    lengths_B: jax.Array | None = None,
+    input_gate: Gate = "exp",
+    forget_gate: Gate = "sigmoid",
+    implementation: Implementation | None = None,
+) -> tuple[jax.Array, SLSTMState]:
+    """sLSTM over a sequence: pre_g = x_t,g + y_{t-1} r_g for the gates g = i, f, z, o, then `cells.slstm.slstm_step`.
+
+    Args:
+        x_BTGHD: input pre-activations with bias, gates in the order i, f, z, o.
+        r_GHDD: recurrent weights, block-diagonal over heads: [gate, head, from, to].
+        state: c, n, m, y, each [B,H,D], to start from; None is empty (c, n, y zero, m minus infinity).
+        reset_BT: true where the state becomes empty before that step.
+        lengths_B: right padding; padded steps leave the state as it is and give zero output.
+        input_gate, forget_gate: "exp" or "sigmoid".
+        implementation: "scan", or None, which is the same. A named one never falls back.
+
+    Returns:
+        y [B, T, H, D] in x's dtype, and the final state, float32 at least.
+
+    Raises:
+        UsageError: shapes that do not fit, or an unknown option.
+    """
+    wanted = (4, *x_BTGHD.shape[3:], *x_BTGHD.shape[4:])
+    if x_BTGHD.ndim != 5 or x_BTGHD.shape[2] != 4 or r_GHDD.shape != wanted:
+        raise UsageError(f"slstm got x {x_BTGHD.shape}, r {r_GHDD.shape}; wanted x [B,T,4,H,D], r [4,H,D,D]")
+    if x_BTGHD.shape[1] < 1:
+        raise UsageError(f"slstm got x {x_BTGHD.shape}; a sequence has at least one step")
+    name = "scan" if implementation is None else implementation
+    if name not in IMPLEMENTATIONS:
+        raise UsageError(f"slstm implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}")
+    if state is None:
+        batch, heads, width = x_BTGHD.shape[0], *x_BTGHD.shape[3:]
+        state = empty_state((batch, heads, width), state_dtype(x_BTGHD))
+    with jax.named_scope(f"slstm_{name}"):
+        y_BTHD, state = IMPLEMENTATIONS[name](
+            x_BTGHD, r_GHDD, state, reset_BT, lengths_B, input_gate=input_gate, forget_gate=forget_gate
+        )
+    return y_BTHD.astype(x_BTGHD.dtype), state

@@ -1,0 +1,33 @@
+"""The legend of axis letters. A name's suffix spells its axes in order: `q_BTHK` is [batch, time, heads, key features].
+
+    B  batch            T  time                 D  model features (sLSTM: features of one head)
+    H  heads            K  query/key features of a head         V  value features of a head
+    N  chunks           L  chunk length         G  gates (i, f, z, o)
+    F  feed-forward or layer features           W  taps of a convolution
+    A  vocabulary (alphabet)
+
+Layout is batch, time, heads, features, as in `jax.nn.dot_product_attention`; `_TB...` marks time-major arrays.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+Tokens = Int[Array, "B T"]
+Logits = Float[Array, "B T A"]
+Features = Float[Array, "B T D"]
+Queries = Float[Array, "B T H K"]
+Values = Float[Array, "B T H V"]
+Gates = Float[Array, "B T H"]
+Resets = Bool[Array, "B T"]
+Lengths = Int[Array, " B"]
+
+
+def state_dtype(*arrays: jax.Array) -> jnp.dtype:
+    """Dtype of gates, stabilisers and states: the arrays' own, at least float32 (float64 stays float64)."""
+    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
+
+
+def padding_mask(lengths_B: Lengths, time: int) -> Resets:
+    """[B, T] true where a step lies behind its sequence's end: t >= length."""
+    return jnp.arange(time)[None, :] >= lengths_B[:, None]
