@@ -1,6 +1,5 @@
 """What every test runs under: the CPU seen as eight devices, strict dtypes and ranks, a compilation cache."""
 
-import getpass
 import os
 import pathlib
 import tempfile
@@ -12,7 +11,7 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 import jax
 import pytest
 
-CACHE = pathlib.Path(tempfile.gettempdir()) / f"xlstm_jax_test_cache_{getpass.getuser()}"
+CACHE = pathlib.Path(tempfile.gettempdir()) / f"xlstm_jax_test_cache_{getattr(os, 'getuid', int)()}"
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -33,7 +33,7 @@ FILES: dict[str, RemoteFile] = {
 
 def cache_dir() -> Path:
     """`XLSTM_JAX_CACHE`, or the operating system's cache folder for this project."""
-    return Path(os.environ.get("XLSTM_JAX_CACHE") or pooch.os_cache("xlstm_jax")).expanduser()
+    return Path(os.path.expanduser(os.environ.get("XLSTM_JAX_CACHE") or pooch.os_cache("xlstm_jax")))
 
 
 def fetch(name: str) -> Path:
@@ -49,7 +49,7 @@ def fetch(name: str) -> Path:
     if name not in FILES:
         raise UsageError(f"unknown data file {name!r}; known: {', '.join(sorted(FILES))}")
     mirror = os.environ.get("XLSTM_JAX_DATA_MIRROR")
-    return _from_mirror(Path(mirror).expanduser(), name) if mirror else _from_network(name)
+    return _from_mirror(Path(os.path.expanduser(mirror)), name) if mirror else _from_network(name)
 
 
 def _from_mirror(mirror: Path, name: str) -> Path:
@@ -70,7 +70,8 @@ def _from_network(name: str) -> Path:
     remote, path = FILES[name], cache_dir() / name
     # Pooch announces each download through its logger; the status line below is enough.
     pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS), chunk_size=1 << 16)
+    # Pooch does not close a streamed response that failed; these files are small enough to be read at once.
+    downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS), stream=False)
     try:
         if path.is_file() and pooch.file_hash(str(path), alg="sha256") == remote.sha256:
             return path
@@ -83,8 +84,9 @@ def _from_network(name: str) -> Path:
                 downloader=downloader,
             )
     except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong checksum is a ValueError
+        reason = f"{type(error).__name__}: {one_line(error, 90)}"
         raise UsageError(
-            f"could not fetch {name} from {remote.url} into {str(path.parent)!r} ({one_line(error)}); "
+            f"could not fetch {name} from {remote.url} into {str(path.parent)!r} ({reason}); "
             "set XLSTM_JAX_DATA_MIRROR to a folder that holds it, or take another text: --config.data.path=FILE, "
             "or --config.data.source=stdlib, which needs no network"
         ) from error

@@ -1,5 +1,6 @@
 """Texts to train on: a named source, or the user's own file."""
 
+import os
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ def read_text(source: str, path: str = "") -> str:
     Raises:
         UsageError: the source is unknown, or the file is missing, a folder, unreadable, empty or not UTF-8.
     """
-    return _read_file(Path(path).expanduser()) if path else SOURCES.get(source)()
+    return _read_file(Path(os.path.expanduser(path))) if path else SOURCES.get(source)()
 
 
 @SOURCES.register("tinyshakespeare")

@@ -39,7 +39,7 @@ class TokenBatches:
         self, tokens: np.ndarray, sequence_length: int, length: int, rows_of: Callable[[int], Rows], part: slice
     ):
         self._tokens = tokens
-        self._steps_T = np.arange(sequence_length)
+        self._steps_T1 = np.arange(sequence_length + 1)  # the last input's target is one step on
         self._length = length
         self._rows_of = rows_of
         self._part = part
@@ -49,15 +49,14 @@ class TokenBatches:
 
     def __getitem__(self, index: int) -> Batch:
         rows = self._rows_of(index)
-        position_BT = rows.start_B[self._part, None] + self._steps_T
-        mask_BT = position_BT < rows.end_B[self._part, None]
-        last_input = len(self._tokens) - 2
-        position_BT = np.minimum(position_BT, last_input)
+        position_BT1 = rows.start_B[self._part, None] + self._steps_T1
+        mask_BT = position_BT1[:, :-1] < rows.end_B[self._part, None]
+        window_BT1 = self._tokens[np.minimum(position_BT1, len(self._tokens) - 1)].astype(np.int32)
         reset_BT = np.zeros_like(mask_BT)
         reset_BT[:, 0] = rows.fresh
         return Batch(
-            tokens_BT=np.where(mask_BT, self._tokens[position_BT], 0).astype(np.int32),
-            targets_BT=np.where(mask_BT, self._tokens[position_BT + 1], 0).astype(np.int32),
+            tokens_BT=np.where(mask_BT, window_BT1[:, :-1], 0),
+            targets_BT=np.where(mask_BT, window_BT1[:, 1:], 0),
             mask_BT=mask_BT,
             reset_BT=reset_BT,
         )

@@ -1,11 +1,7 @@
-"""What a model is made of, as frozen dataclasses: a misspelt key is an error that names the allowed ones."""
+"""What a model is made of, as frozen dataclasses."""
 
 import dataclasses
-from typing import Any, Literal, TypeVar
-
-from xlstm_jax.errors import UsageError
-
-T = TypeVar("T")
+from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,29 +46,3 @@ class ModelConfig:
     mlstm: MLSTMBlockConfig = MLSTMBlockConfig()
     slstm: SLSTMBlockConfig = SLSTMBlockConfig()
     recurrent: RecurrentBlockConfig = RecurrentBlockConfig()
-
-
-def from_section(config_class: type[T], section: dict[str, Any], name: str) -> T:
-    """`config_class(**section)`, nested dataclasses included.
-
-    Args:
-        section: values by key, as a config file gives them.
-        name: what the section is called there, for the message.
-
-    Raises:
-        UsageError: a key that is not a field, with the fields there are; or a value that a `Literal` field excludes.
-    """
-    fields = {field.name: field for field in dataclasses.fields(config_class)}
-    values = {}
-    for key, value in section.items():
-        if key not in fields:
-            raise UsageError(f"config key {name}.{key} is unknown; {name} has: {', '.join(sorted(fields))}")
-        default, annotation = fields[key].default, fields[key].type
-        if dataclasses.is_dataclass(default):
-            value = from_section(type(default), value, f"{name}.{key}")
-        allowed = getattr(annotation, "__args__", ()) if getattr(annotation, "__origin__", None) is Literal else ()
-        if allowed and value not in allowed:
-            choices = ", ".join(repr(choice) for choice in allowed)
-            raise UsageError(f"config key {name}.{key} = {value!r} is not allowed; it is one of {choices}")
-        values[key] = value
-    return config_class(**values)

@@ -1,0 +1,78 @@
+"""Every knob there is, with its default. Other config files start from here and change what they need.
+
+A run's config can be overridden on the command line: `--config.train.steps=300`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.task = "language_model"  # a name in xlstm_jax.tasks.TASKS
+    config.seed = 0  # of the parameters, the order of the data, and dropout
+
+    config.data = ConfigDict()
+    config.data.source = "stdlib"  # text: stdlib (source of Python's standard library) | tinyshakespeare
+    config.data.path = ""  # a UTF-8 text file; wins over source
+    config.data.tokenizer = "byte"  # byte | char
+    config.data.train_fraction = 0.9  # the rest, at the end of the text, is for validation
+    config.data.sampling = "windows"  # windows: random, each from an empty state | stream: contiguous, state passed on
+    config.data.sequence_length = 100  # tokens a row of a batch
+    config.data.batch_size = 64  # rows a batch, over all devices
+
+    config.model = ConfigDict()
+    config.model.features = 128  # width of the embedding and of every block
+    config.model.pattern = "ms"  # a letter a block: m mLSTM, s sLSTM, r plain recurrent layer of recurrent.cell
+    config.model.dropout = 0.0  # on the embedding and on what each block adds
+    config.model.embedding_std = 0.0  # standard deviation of the embedding at the start; 0: sqrt(2 / (5 features))
+    config.model.final_norm = True  # layer norm before the head
+    config.model.tie_embedding = False  # the head's matrix is the embedding's
+    config.model.dtype = "float32"  # of the products, float32 | bfloat16; parameters and states are float32
+
+    config.model.mlstm = ConfigDict()  # the mLSTM block
+    config.model.mlstm.num_heads = 4
+    config.model.mlstm.proj_factor = 2.0  # inner width over model width
+    config.model.mlstm.qkv_block_size = 4  # blocks of the block-diagonal q, k, v maps
+    config.model.mlstm.conv_width = 4  # taps of the causal convolution; 0: none
+    config.model.mlstm.input_gate = "exp"  # exp | sigmoid
+    config.model.mlstm.forget_gate = "sigmoid"  # sigmoid | exp
+    config.model.mlstm.chunk_size = 0  # of the chunkwise form; 0: chosen from the length
+    config.model.mlstm.implementation = ""  # recurrent | parallel | chunkwise; "": chosen from the length
+
+    config.model.slstm = ConfigDict()  # the sLSTM block
+    config.model.slstm.num_heads = 4
+    config.model.slstm.conv_width = 4  # taps of the causal convolution; 0: none
+    config.model.slstm.ffn_factor = 1.3  # feed-forward width over model width, rounded up to a multiple of 64
+    config.model.slstm.input_gate = "exp"  # exp | sigmoid
+    config.model.slstm.forget_gate = "sigmoid"  # sigmoid | exp
+    config.model.slstm.implementation = ""  # scan; "": chosen
+
+    config.model.recurrent = ConfigDict()  # the plain recurrent layer
+    config.model.recurrent.cell = "lstm"  # rnn | lstm | gru | slstm | mlstm: a name in xlstm_jax.cells.CELLS
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adamw"  # adamw | adam | rmsprop | sgd
+    config.optimizer.learning_rate = 1e-3  # at its highest
+    config.optimizer.schedule = "constant"  # after the warm-up: constant | cosine | linear
+    config.optimizer.warmup_steps = 0  # linear from 0
+    config.optimizer.final_scale = 0.1  # of the learning rate, reached by cosine and linear at train.steps
+    config.optimizer.weight_decay = 0.0  # adamw's, on matrices only
+    config.optimizer.clip_norm = 1.0  # global norm of the gradient; 0: no clipping
+    config.optimizer.b1 = 0.9  # adamw, adam
+    config.optimizer.b2 = 0.999  # adamw, adam; decay of the squares in rmsprop
+    config.optimizer.momentum = 0.0  # sgd, rmsprop
+
+    config.train = ConfigDict()
+    config.train.steps = 1000
+    config.train.log_every = 10  # steps between lines in metrics.jsonl
+    config.train.eval_every = 100  # steps between evaluations; each one is followed by a checkpoint
+    config.train.keep = 2  # latest checkpoints kept, beside the best one
+
+    config.evaluation = ConfigDict()
+    config.evaluation.carry = False  # pass the state from window to window; else every window starts empty
+
+    config.sample = ConfigDict()  # the text shown at the end of training
+    config.sample.prompt = "\n"
+    config.sample.length = 200  # tokens; 0: no sample
+    config.sample.temperature = 0.8
+    return config

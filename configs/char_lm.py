@@ -1,0 +1,64 @@
+"""Tiny Shakespeare, character by character: 2 layers of 256 features, sequences of 100, batch 64, Adam at 1e-3.
+
+    python -m experiments.train --config=configs/char_lm.py:lstm --workdir=/tmp/lstm
+
+Variants: rnn, lstm, gru (two layers of the cell), slstm, mlstm (blocks of that kind alone), xlstm (both kinds), and
+`tiny` (seconds on a CPU, for tests). The first 90% of the text is for training, the rest for validation.
+"""
+
+from configs import base
+from xlstm_jax.errors import UsageError
+
+VARIANTS = ("rnn", "lstm", "gru", "slstm", "mlstm", "xlstm", "tiny")
+
+
+def get_config(variant: str = "lstm"):
+    if variant not in VARIANTS:
+        raise UsageError(f"variant {variant!r} is unknown; allowed: {', '.join(VARIANTS)}")
+    config = base.get_config()
+    config.data.source = "tinyshakespeare"
+    config.data.tokenizer = "char"
+    config.train.steps = 1872  # 12 passes over the text
+    config.train.eval_every = 156  # one pass
+    {"rnn": recurrent, "lstm": recurrent, "gru": recurrent}.get(variant, globals().get(variant))(config, variant)
+    return config
+
+
+def recurrent(config, cell):
+    config.model.pattern = "rr"
+    config.model.recurrent.cell = cell
+    config.model.features = 256
+    config.model.final_norm = False
+    config.model.embedding_std = 1.0
+
+
+def slstm(config, _):
+    config.model.pattern = "ss"
+    config.model.features = 256
+
+
+def mlstm(config, _):
+    config.model.pattern = "mmm"
+    config.model.features = 224
+
+
+def xlstm(config, _):
+    config.model.pattern = "msm"
+    config.model.features = 224
+    config.model.dropout = 0.2
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 100
+    config.optimizer.weight_decay = 0.1
+    config.optimizer.b2 = 0.95
+
+
+def tiny(config, _):
+    config.model.pattern = "ms"
+    config.model.features = 32
+    config.data.sequence_length = 32
+    config.data.batch_size = 8
+    config.train.steps = 20
+    config.train.log_every = 5
+    config.train.eval_every = 10
+    config.sample.length = 20

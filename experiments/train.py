@@ -1,0 +1,25 @@
+"""Train a model: python -m experiments.train --config=configs/quickstart.py --workdir=/tmp/quickstart"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import cli
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "config file, with a variant where it has some: configs/char_lm.py:lstm", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "folder for checkpoints and metrics; a run that stands there is taken up again"
+)
+
+
+def main() -> int:
+    cli.start_jax()
+    from xlstm_jax.train.loop import train
+
+    return train(_CONFIG.value, _WORKDIR.value)
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    cli.run(main)

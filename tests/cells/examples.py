@@ -1,0 +1,58 @@
+"""Small examples of every registered sequence cell: its default options, and each other option, one at a time."""
+
+import dataclasses
+import typing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xlstm_jax.cells import CELLS, Cell, CellParams
+
+# A config's fields by name; fields that are not here keep their defaults.
+SMALL = {"in_features": 3, "features": 4, "num_heads": 2, "spatial_shape": (3, 2)}
+BATCH = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A cell with one choice of its options."""
+
+    name: str
+    cell: type[Cell]
+    config: typing.Any
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def params(self, dtype, seed: int = 0) -> CellParams:
+        """Weights of `init` with noise added, since some start at zero and would hide a missing product."""
+        rng = np.random.default_rng(seed)
+        params = self.cell.init(jax.random.key(seed), self.config)
+        return jax.tree.map(lambda w: jnp.asarray(np.asarray(w) + 0.4 * rng.standard_normal(w.shape), dtype), params)
+
+    def inputs(self, time: int, dtype, seed: int = 1) -> jax.Array:
+        """x [B, T, ..., D], normal."""
+        shape = (BATCH, time, *getattr(self.config, "spatial_shape", ()), self.config.in_features)
+        return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
+
+    def start(self, dtype):
+        """The carry of `init_carry`."""
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), self.cell.init_carry(self.config, (BATCH,)))
+
+
+def examples() -> list[Example]:
+    """One example a cell and option; names that stand for one cell count once."""
+    found = {}
+    for name in CELLS.names():
+        cell = CELLS.get(name)
+        if cell.kind != "sequence" or cell in [example.cell for example in found.values()]:
+            continue
+        small = {field.name: SMALL[field.name] for field in dataclasses.fields(cell.Config) if field.name in SMALL}
+        found[name] = Example(name, cell, cell.Config(**small))
+        for field, hint in typing.get_type_hints(cell.Config).items():
+            for option in typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ():
+                if option != getattr(found[name].config, field):
+                    label = f"{name}-{field}={option}"
+                    found[label] = Example(label, cell, cell.Config(**small, **{field: option}))
+    return list(found.values())

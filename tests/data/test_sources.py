@@ -1,0 +1,62 @@
+"""Named sources and users' own files, good and bad."""
+
+import os
+
+import pytest
+
+from xlstm_jax.data import sources
+from xlstm_jax.data.sources import read_text
+from xlstm_jax.errors import UsageError
+
+
+def one_line_error(source, path):
+    with pytest.raises(UsageError) as caught:
+        read_text(source, str(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_stdlib_is_deterministic_python_source():
+    text = read_text("stdlib")
+    assert text == read_text("stdlib")
+    assert 1_000_000 < len(text.encode()) <= sources.STDLIB_BYTES
+    assert "class AbstractEventLoop" not in text  # packages and site-packages stay out
+    assert "build_time_vars = {" not in text  # _sysconfigdata differs between machines
+    with open(os.__file__, encoding="utf-8", newline="") as file:
+        assert file.read() in text
+
+
+def test_a_path_wins_and_its_bytes_stay_as_they_are(tmp_path):
+    data = "\ufeffa\r\nb\rc\n\u20ac".encode()
+    (tmp_path / "mine.txt").write_bytes(data)
+    assert read_text("stdlib", str(tmp_path / "mine.txt")).encode() == data
+    assert read_text("no such source", str(tmp_path / "mine.txt")).encode() == data
+
+
+def test_unknown_source_lists_known_ones():
+    assert "stdlib, tinyshakespeare" in one_line_error("shakespeare", "")
+
+
+def test_missing_file(tmp_path):
+    assert "no file" in one_line_error("stdlib", tmp_path / "missing.txt")
+
+
+def test_folder(tmp_path):
+    assert "is a folder" in one_line_error("stdlib", tmp_path)
+
+
+def test_unreadable(tmp_path):
+    (tmp_path / "file").write_text("x")
+    assert "cannot read" in one_line_error("stdlib", tmp_path / "file" / "below")
+    assert "cannot read" in one_line_error("stdlib", "a\0b")
+
+
+def test_empty(tmp_path):
+    (tmp_path / "empty.txt").touch()
+    assert "is empty" in one_line_error("stdlib", tmp_path / "empty.txt")
+
+
+def test_not_utf8_names_the_byte(tmp_path):
+    (tmp_path / "latin.txt").write_bytes("grün\nblau".encode("latin-1"))
+    message = one_line_error("stdlib", tmp_path / "latin.txt")
+    assert "byte 0xfc at byte offset 2" in message and "must be UTF-8" in message

@@ -1,0 +1,5 @@
+"""What is learned: data, loss and metrics, a file a task."""
+
+from xlstm_jax.tasks.base import TASKS, Task
+
+__all__ = ["TASKS", "Task"]

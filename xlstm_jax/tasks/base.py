@@ -1,0 +1,39 @@
+"""The contract that every task keeps, and the registry of tasks."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+import grain
+import jax
+
+from xlstm_jax.registry import Registry
+
+TASKS: Registry[type["Task"]] = Registry("task", package="xlstm_jax.tasks")
+
+
+class Task(Protocol):
+    """A learning problem: its data, its loss, its metrics. `__init__(config, tokenizer=None)` reads the data.
+
+    A given tokenizer is used as it is (that of a saved run); else one is made from the data.
+    """
+
+    Config: ClassVar[type]  # frozen dataclass, made from the config's section `data`
+    tokenizer: Any
+
+    def model_fields(self) -> dict[str, Any]:
+        """Fields of `ModelConfig` that the data fixes, such as `vocab_size`."""
+
+    def train_dataset(self, seed: int) -> grain.IterDataset:
+        """Batches without end, a pure function of the seed and the batch's index."""
+
+    def evaluation_dataset(self, split: str, *, carry: bool) -> grain.IterDataset:
+        """Batches that cover the split exactly once; with `carry` in an order in which the carry can be passed on."""
+
+    def loss(self, model: Any, batch: Any, carry: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        """Mean loss of a training batch, in nats, and the carry after it; `carry` None starts every row afresh."""
+
+    def score(self, model: Any, batch: Any, carry: Any) -> tuple[dict[str, jax.Array], Any]:
+        """Sums over an evaluation batch, to be added up over batches, and the carry after it."""
+
+    def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Metrics from the sums over a whole split; `loss` is among them."""

@@ -1,0 +1,196 @@
+"""Checkpoints: model, optimizer, step, data position and tokenizer together, by orbax; written in the background."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from xlstm_jax.errors import UsageError, one_line
+
+FOLDER = "checkpoints"
+METRIC = "validation/loss"
+STATE, DATA, TOKENIZER = "state", "data", "tokenizer"
+
+
+class Restored(NamedTuple):
+    state: Any
+    data: dict[str, Any]  # of the training data's iterator
+    tokenizer: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one workdir: the latest `keep` and the one with the lowest validation loss.
+
+    A context manager: leaving it waits for the save in flight. A save becomes visible under its step's name only when it
+    is whole, so that a killed process leaves nothing half-written that could be taken for a checkpoint.
+    """
+
+    def __init__(self, workdir: Path, keep: int = 1, *, read_only: bool = False):
+        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every phase of every save
+        self.folder = Path(workdir).absolute() / FOLDER
+        policies = checkpoint_managers
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(
+                # best_fn is what makes orbax write the metrics that the policy reads after a restart.
+                best_fn=_metric,
+                best_mode="min",
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [
+                        policies.LatestN(keep),
+                        policies.BestN(get_metric_fn=_metric, reverse=True, n=1, keep_checkpoints_without_metrics=False),
+                    ]
+                ),
+                create=not read_only,
+                read_only=read_only,
+                cleanup_tmp_directories=not read_only,
+            ),
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+
+    @property
+    def steps(self) -> list[int]:
+        return sorted(self._manager.all_steps())
+
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """The step with the lowest validation loss; the latest where none was evaluated."""
+        best = self._manager.best_step()
+        return best if best is not None else self.latest_step()
+
+    def select(self, which: str) -> int:
+        """The step that "best", "latest" or a number names.
+
+        Raises:
+            UsageError: there is no such checkpoint.
+        """
+        if not self.steps:
+            raise UsageError(f"{self.folder.parent} holds no checkpoint; train there first")
+        if which in ("best", "latest"):
+            return self.best_step() if which == "best" else self.latest_step()
+        if not which.isdigit() or int(which) not in self.steps:
+            steps = ", ".join(str(step) for step in self.steps)
+            raise UsageError(f"checkpoint {which!r} is not there; allowed: best, latest, or one of {steps}")
+        return int(which)
+
+    def save(self, step: int, state: Any, data: dict, tokenizer: dict, validation_loss: float | None = None) -> None:
+        """Start saving `state` as step `step`; returns when its values are copied, not when they are on disk."""
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                **{
+                    STATE: ocp.args.StandardSave(state),
+                    DATA: ocp.args.JsonSave(data),
+                    TOKENIZER: ocp.args.JsonSave(tokenizer),
+                }
+            ),
+            metrics=None if validation_loss is None else {METRIC: validation_loss},
+            force=True,
+        )
+
+    def wait(self) -> None:
+        """Until the save in flight is on disk; raises what it raised."""
+        self._manager.wait_until_finished()
+
+    def restore(self, step: int, like: Any) -> Restored:
+        """The checkpoint of `step`, its arrays shaped and typed as `like` (arrays or `jax.ShapeDtypeStruct`s).
+
+        Raises:
+            UsageError: a file is missing or damaged, or the shapes are those of another model.
+        """
+        self._check_shapes(step, like)
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    **{
+                        STATE: ocp.args.StandardRestore(abstract),
+                        DATA: ocp.args.JsonRestore(),
+                        TOKENIZER: ocp.args.JsonRestore(),
+                    }
+                ),
+            )
+        except Exception as error:  # orbax, tensorstore and json each have their own kinds
+            raise self._damaged(step, error) from error
+        return Restored(restored[STATE], restored[DATA], restored[TOKENIZER])
+
+    def restore_params(self, step: int, like: Any) -> Any:
+        """The parameters alone, shaped as `like`."""
+        self._check_shapes(step, {"params": like})
+        abstract = {"params": jax.tree.map(ocp.utils.to_shape_dtype_struct, like)}
+        handler = ocp.PyTreeCheckpointHandler()
+        arguments = ocp.checkpoint_utils.construct_restore_args(abstract)
+        try:
+            with ocp.Checkpointer(handler) as checkpointer:
+                restored = checkpointer.restore(
+                    self.folder / str(step) / STATE,
+                    args=ocp.args.PyTreeRestore(item=abstract, restore_args=arguments, partial_restore=True),
+                )
+        except Exception as error:
+            raise self._damaged(step, error) from error
+        return restored["params"]
+
+    def tokenizer(self, step: int) -> dict[str, Any]:
+        """The tokenizer of `step` in its JSON form."""
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(**{TOKENIZER: ocp.args.JsonRestore()}))
+        except Exception as error:
+            raise self._damaged(step, error) from error
+        return restored[TOKENIZER]
+
+    def _check_shapes(self, step: int, like: Any) -> None:
+        """Compare with the shapes on disk first: orbax's own message for a misfit is hundreds of lines long."""
+        try:
+            with ocp.PyTreeCheckpointHandler() as handler:
+                saved = handler.metadata(self.folder / str(step) / STATE)
+            found = _shapes(saved.item_metadata.tree if hasattr(saved, "item_metadata") else saved.tree)
+        except Exception as error:
+            raise self._damaged(step, error) from error
+        for name, shape in _shapes(like).items():
+            if found.get(name) != shape:
+                raise UsageError(
+                    f"checkpoint {step} in {self.folder} holds {name} as {found.get(name, 'nothing')}, and the config "
+                    f"wants {shape}; use the config it was trained with, or another workdir"
+                )
+
+    def _damaged(self, step: int, error: Exception) -> UsageError:
+        others = [str(other) for other in self.steps if other != step]
+        rest = f"then step {others[-1]} is taken" if others else "no other checkpoint is left"
+        return UsageError(
+            f"checkpoint {self.folder / str(step)} is damaged ({one_line(error)}); delete that folder: {rest}"
+        )
+
+
+def _metric(metrics: dict[str, float]) -> float:
+    return metrics[METRIC]
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {"/".join(_key(entry) for entry in path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def _key(entry: Any) -> str:
+    for attribute in ("key", "name", "idx"):
+        if hasattr(entry, attribute):
+            return str(getattr(entry, attribute))
+    return str(entry)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON under a temporary name, then rename: a reader sees the old file or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,224 @@
+"""The training loop: from a locked config to a workdir with checkpoints, metrics and a figure."""
+
+import collections
+import json
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from xlstm_jax.data.tokenizers import save_tokenizer
+from xlstm_jax.errors import UsageError
+from xlstm_jax.generate import sample_text
+from xlstm_jax.train.checkpoint import Checkpoints, write_json
+from xlstm_jax.train.metrics import MetricWriter, draw_losses
+from xlstm_jax.train.progress import TrainProgress
+from xlstm_jax.train.run import Run, parameter_count
+
+# Metrics are read this many steps late, when they are long computed, so that the device never waits for the host.
+LAG = 2
+# What may change when a run is taken up again.
+RESUMABLE = ("train.steps",)
+
+
+class Interrupted:
+    """Turns SIGTERM and Ctrl-C into a flag, so that the loop ends between two steps; a context manager."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    def __enter__(self) -> "Interrupted":
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt  # a second Ctrl-C does not wait
+        self.signal = number
+
+
+def train(config: ConfigDict, workdir: str | Path) -> int:
+    """Train as `config` says; a workdir with a checkpoint is taken up where it stopped.
+
+    Leaves `config.json`, `tokenizer.json`, `metrics.jsonl`, TensorBoard events, `loss.png` and `checkpoints/`.
+
+    Returns:
+        The exit status: 0, or 130 after Ctrl-C.
+
+    Raises:
+        UsageError: the config cannot work, the workdir holds another run, or the loss is not finite.
+    """
+    workdir, console = Path(workdir), Console()
+    values = config.to_dict()
+    check_workdir(workdir, values)
+    run = Run(values)  # reads the data: nothing is written before all that can be wrong with it has shown
+    workdir.mkdir(parents=True, exist_ok=True)
+    with Checkpoints(workdir, run.train.keep) as checkpoints, Interrupted() as interrupted:
+        state, iterator, first = _start(run, checkpoints, workdir)
+        write_json(workdir / "config.json", values)
+        save_tokenizer(run.task.tokenizer, workdir / "tokenizer.json")
+        _announce(console, run, state, first)
+        if first < run.train.steps:
+            state = _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted)
+        _finish(run, state, checkpoints, workdir, console, bool(interrupted))
+    return 130 if interrupted.signal == signal.SIGINT else 0
+
+
+def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
+    """Raise `UsageError`, naming the keys, where the workdir holds a run of another config."""
+    if workdir.exists() and not workdir.is_dir():
+        raise UsageError(f"workdir {workdir} is a file; give a folder")
+    path = workdir / "config.json"
+    if not path.exists():
+        return
+    try:
+        saved = _flat(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as JSON; use another workdir") from error
+    given = _flat(values)
+    differing = sorted(
+        key for key in saved.keys() | given.keys() if saved.get(key) != given.get(key) and key not in RESUMABLE
+    )
+    if differing:
+        shown = ", ".join(f"{key} (saved {saved.get(key)!r}, given {given.get(key)!r})" for key in differing[:5])
+        more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
+        raise UsageError(f"workdir {workdir} holds a run with another config: {shown}{more}; use another workdir")
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat
+
+
+def _start(run: Run, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, Any, int]:
+    """The state and the data's iterator to begin with, and the number of steps they have behind them."""
+    iterator = iter(run.task.train_dataset(run.seed))
+    latest = checkpoints.latest_step()
+    if latest is None:
+        return run.init(), iterator, 0
+    restored = checkpoints.restore(latest, jax.eval_shape(run.init))
+    if restored.tokenizer != run.task.tokenizer.to_json():
+        raise UsageError(f"the text has changed since workdir {workdir} was trained: its vocabulary differs")
+    iterator.set_state(restored.data)
+    return restored.state, iterator, latest
+
+
+def _announce(console: Console, run: Run, state: Any, first: int) -> None:
+    sizes = ", ".join(f"{name} {len(tokens):,}" for name, tokens in run.task.splits.items())
+    console.print(
+        f"{parameter_count(state.params):,} parameters, pattern {run.model_config.pattern}, "
+        f"vocabulary {run.model_config.vocab_size}; tokens: {sizes}; on {jax.devices()[0].device_kind}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if first >= run.train.steps:
+        console.print(f"step {first} of {run.train.steps} is done already; train.steps can be raised", highlight=False)
+    elif first:
+        console.print(f"going on from step {first}", highlight=False)
+
+
+def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted):
+    """Steps, metrics, evaluations and checkpoints up to `train.steps` or an interruption; the state reached."""
+    train_step = jax.jit(run.train_step, donate_argnums=0)
+    tokens_per_step = run.task.config.batch_size * run.task.config.sequence_length
+    writer = MetricWriter(workdir, first)
+    pending: collections.deque[tuple[int, dict[str, jax.Array]]] = collections.deque()
+
+    def save(step: int, validation_loss: float | None = None) -> None:
+        data, tokenizer = iterator.get_state(), run.task.tokenizer.to_json()
+        checkpoints.save(step, state, data, tokenizer, validation_loss)
+
+    def read_metrics(keep: int) -> None:
+        while len(pending) > keep:
+            step, metrics = pending.popleft()
+            values = {name: float(value) for name, value in metrics.items()}
+            if not math.isfinite(values["loss"]) or not math.isfinite(values["grad_norm"]):
+                raise _diverged(step, values, checkpoints, workdir)
+            progress.update(step, values["loss"])
+            if step % run.train.log_every == 0 or step in (first + 1, run.train.steps):
+                record = {f"train/{name}": value for name, value in values.items()}
+                writer.write(step, {**record, "train/tokens_per_second": progress.measure(step)})
+
+    try:
+        with TrainProgress(console, first, run.train.steps, tokens_per_step) as progress:
+            for step in range(first + 1, run.train.steps + 1):
+                state, metrics = train_step(state, next(iterator))
+                pending.append((step, metrics))
+                read_metrics(LAG)
+                if step % run.train.eval_every == 0 or step == run.train.steps:
+                    read_metrics(0)
+                    paused = progress.pause()
+                    result = run.evaluate(state.params, "validation", carry=run.evaluation.carry)
+                    writer.write(step, {f"validation/{name}": value for name, value in result.items()})
+                    progress.say(f"step {step}  {describe(run, result, 'validation', run.evaluation.carry)}")
+                    save(step, result["loss"])
+                    progress.resume(paused)
+                elif interrupted:
+                    read_metrics(0)
+                    save(step)
+                if interrupted:
+                    checkpoints.wait()
+                    progress.say(f"stopped by signal {interrupted.signal}; saved step {step}, run again to go on")
+                    break
+    finally:
+        writer.close()
+    return state
+
+
+def _diverged(step: int, values: dict[str, float], checkpoints: Checkpoints, workdir: Path) -> UsageError:
+    checkpoints.wait()
+    last = checkpoints.latest_step()
+    good = f"the last good checkpoint is step {last} in {workdir}" if last else "no checkpoint was saved before it"
+    return UsageError(
+        f"loss {values['loss']} with gradient norm {values['grad_norm']} is not finite at step {step}; {good}; "
+        "lower optimizer.learning_rate or raise optimizer.warmup_steps, and use another workdir"
+    )
+
+
+def describe(run: Run, result: dict[str, float], split: str, carry: bool) -> str:
+    """A line for people: what was measured, how, and the result."""
+    config, unit = run.task.config, run.task.tokenizer.kind
+    how = (
+        f"state carried over windows of {config.sequence_length} in {config.batch_size} streams"
+        if carry
+        else f"windows of {config.sequence_length}, each from an empty state"
+    )
+    return (
+        f"{split} loss {result['loss']:.4f} nats per {unit}, {result['bits_per_byte']:.4f} bits per byte, "
+        f"accuracy {result['accuracy']:.3f} ({result['tokens']:,.0f} targets, {how})"
+    )
+
+
+def _finish(run, state, checkpoints, workdir, console, interrupted: bool) -> None:
+    checkpoints.wait()
+    draw_losses(workdir, run.task.tokenizer.kind)
+    best = checkpoints.best_step()
+    if interrupted or best is None:
+        return
+    if run.sample.length:
+        params = checkpoints.restore_params(best, state.params) if best != int(state.step) else state.params
+        text = sample_text(
+            run.model(params),
+            run.task.tokenizer,
+            run.sample.prompt,
+            length=run.sample.length,
+            temperature=run.sample.temperature,
+            seed=run.seed,
+        )
+        console.rule(f"sample from step {best}, the best")
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.rule()
+    console.print(f"checkpoints, metrics.jsonl and loss.png are in {workdir}", highlight=False, soft_wrap=True)

@@ -1,0 +1,71 @@
+"""The optimizer and its learning-rate schedule, by optax."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import optax
+
+from xlstm_jax.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    name: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
+    learning_rate: float = 1e-3  # at its highest
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    warmup_steps: int = 0  # linear from 0
+    final_scale: float = 0.1  # of the learning rate, reached by cosine and linear at the last step
+    weight_decay: float = 0.0  # adamw's
+    clip_norm: float = 1.0  # global norm of the gradient; 0: no clipping
+    b1: float = 0.9
+    b2: float = 0.999  # of the squares, in rmsprop too
+    momentum: float = 0.0  # sgd, rmsprop
+
+
+def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """Learning rate by step: a linear warm-up from 0, then constant, or down to `final_scale` of it at `steps`."""
+    peak, final = config.learning_rate, config.learning_rate * config.final_scale
+    after = max(steps - config.warmup_steps, 1)
+    main = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, after, alpha=config.final_scale),
+        "linear": lambda: optax.linear_schedule(peak, final, after),
+    }[config.schedule]()
+    if not config.warmup_steps:
+        return main
+    # From 1/n to n/n, so that the first step moves too.
+    warmup = optax.linear_schedule(peak / config.warmup_steps, peak, config.warmup_steps - 1)
+    return optax.join_schedules([warmup, main], [config.warmup_steps])
+
+
+def decayed(params) -> object:
+    """True for the leaves that weight decay pulls to zero: matrices, but no bias of several axes (named b...)."""
+
+    def is_matrix(path, leaf):
+        return leaf.ndim >= 2 and not str(getattr(path[-1], "key", path[-1])).startswith("b")
+
+    return jax.tree_util.tree_map_with_path(is_matrix, params)
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimizer for a run of `steps` steps, and its schedule.
+
+    Raises:
+        UsageError: weight decay with another optimizer than adamw, or a warm-up longer than the run.
+    """
+    if config.weight_decay and config.name != "adamw":
+        raise UsageError(f"optimizer.weight_decay {config.weight_decay} needs optimizer.name adamw, not {config.name}")
+    if config.warmup_steps > steps:
+        raise UsageError(f"optimizer.warmup_steps {config.warmup_steps} is more than train.steps {steps}")
+    schedule = make_schedule(config, steps)
+    rule = {
+        "adamw": lambda: optax.adamw(
+            schedule, config.b1, config.b2, weight_decay=config.weight_decay, mask=decayed if config.weight_decay else None
+        ),
+        "adam": lambda: optax.adam(schedule, config.b1, config.b2),
+        "rmsprop": lambda: optax.rmsprop(schedule, decay=config.b2, momentum=config.momentum or None),
+        "sgd": lambda: optax.sgd(schedule, momentum=config.momentum or None),
+    }[config.name]()
+    clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    return optax.chain(*clip, rule), schedule

@@ -1,0 +1,69 @@
+"""What training shows while it runs: a live bar on a terminal, a line now and then elsewhere."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+QUIET_SECONDS = 10.0  # between lines where the output is no terminal
+
+
+class TrainProgress:
+    """Step, loss, tokens per second and time left; a context manager."""
+
+    def __init__(self, console: Console, first_step: int, steps: int, tokens_per_step: int):
+        self._console = console
+        self._first, self._steps, self._tokens = first_step, steps, tokens_per_step
+        self._start = self._window_start = time.monotonic()
+        self._window_step, self._rate, self._last_line = first_step, 0.0, 0.0
+        self._bar = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("loss {task.fields[loss]}"),
+            TextColumn("{task.fields[rate]} tokens/s"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("train", total=steps, completed=first_step, loss="-", rate="-")
+
+    def __enter__(self) -> "TrainProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def pause(self) -> float:
+        """Call before other work than training steps; hand the result to `resume`."""
+        return time.monotonic()
+
+    def resume(self, paused_at: float) -> None:
+        """Leave the time since `pause` out of the rates."""
+        away = time.monotonic() - paused_at
+        self._window_start += away
+        self._start += away
+
+    def update(self, step: int, loss: float) -> None:
+        """Show that `step` is done."""
+        self._bar.update(self._task, completed=step, loss=f"{loss:.4f}", rate=f"{self._rate:,.0f}")
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line > QUIET_SECONDS and step < self._steps:
+            self._last_line = now
+            left = (now - self._start) / max(step - self._first, 1) * (self._steps - step)
+            self.say(f"step {step}/{self._steps}  loss {loss:.4f}  {self._rate:,.0f} tokens/s  {left:.0f} s left")
+
+    def measure(self, step: int) -> float:
+        """Tokens per second since the last call."""
+        now = time.monotonic()
+        self._rate = (step - self._window_step) * self._tokens / max(now - self._window_start, 1e-9)
+        self._window_start, self._window_step = now, step
+        return self._rate
+
+    def say(self, text: Any) -> None:
+        """Print a line above the bar."""
+        self._console.print(text, highlight=False, soft_wrap=True)

@@ -1,0 +1,142 @@
+"""What a config describes, built: the task, the model, the optimizer, and the functions that are compiled."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from xlstm_jax.config import from_section
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models import LanguageModel, ModelConfig, build_model
+from xlstm_jax.tasks import TASKS, Task
+from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    steps: int = 1000
+    log_every: int = 10  # steps between lines in metrics.jsonl
+    eval_every: int = 100  # steps between evaluations; each one is followed by a checkpoint
+    keep: int = 2  # latest checkpoints kept, beside the best one
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) < 1:
+                raise UsageError(f"train.{field.name} {getattr(self, field.name)} is not allowed; it is at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    carry: bool = False  # pass the state from window to window; else every window starts empty
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleConfig:
+    prompt: str = "\n"
+    length: int = 200  # tokens; 0: no sample
+    temperature: float = 0.8
+
+
+SECTIONS = ("task", "seed", "data", "model", "optimizer", "train", "evaluation", "sample")
+
+
+class TrainState(NamedTuple):
+    """All that training changes; with the data's position it is all that a resumed run needs."""
+
+    step: jax.Array  # int32, steps done
+    params: Any
+    opt_state: optax.OptState
+    carry: Any  # the model's carry after the last batch, or None where batches start afresh
+
+
+class Run:
+    """A config, built.
+
+    Args:
+        config: a mapping with the sections of `configs/base.py`.
+        tokenizer: that of a saved run; None makes one from the data.
+
+    Raises:
+        UsageError: an unknown section or key, or values that cannot work.
+    """
+
+    def __init__(self, config: Mapping[str, Any], tokenizer: Any = None):
+        for name in config:
+            if name not in SECTIONS:
+                raise UsageError(f"config section {name!r} is unknown; known: {', '.join(SECTIONS)}")
+        self.train = from_section(TrainConfig, config["train"], "train")
+        self.evaluation = from_section(EvaluationConfig, config["evaluation"], "evaluation")
+        self.sample = from_section(SampleConfig, config["sample"], "sample")
+        optimizer = from_section(OptimizerConfig, config["optimizer"], "optimizer")
+        self.optimizer, self.schedule = make_optimizer(optimizer, self.train.steps)
+        self.seed = config["seed"]
+        task = TASKS.get(config["task"])
+        data = from_section(task.Config, config["data"], "data")
+        model = from_section(ModelConfig, config["model"], "model")
+        self.task: Task = task(data, tokenizer)
+        self.model_config = dataclasses.replace(model, **self.task.model_fields())
+        # Abstract: no weights are made until `init`.
+        abstract = nnx.eval_shape(lambda: build_model(self.model_config))
+        self.graphdef = nnx.split(abstract)[0]
+
+    def model(self, params: Any) -> LanguageModel:
+        """The model that holds `params`."""
+        return nnx.merge(self.graphdef, params)
+
+    def init(self) -> TrainState:
+        """The state before the first step, a function of the seed."""
+
+        def make() -> TrainState:
+            model = build_model(self.model_config, rngs=nnx.Rngs(self.seed))
+            params = nnx.to_pure_dict(nnx.split(model)[1])
+            carry = model.init_carry(self.task.config.batch_size) if self.task.passes_carry else None
+            return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params), carry)
+
+        return jax.jit(make)()
+
+    def train_step(self, state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One step, pure, to be compiled: the new state, and loss, gradient norm and learning rate of this step."""
+        key = jax.random.fold_in(jax.random.key(self.seed), state.step)
+
+        def loss_fn(params):
+            return self.task.loss(self.model(params), batch, state.carry, key)
+
+        (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {
+            "loss": loss,
+            "grad_norm": optax.tree.norm(grads),
+            "learning_rate": self.schedule(state.step),
+        }
+        carry = carry if self.task.passes_carry else None
+        return TrainState(state.step + 1, params, opt_state, carry), metrics
+
+    def evaluate(self, params: Any, split: str, *, carry: bool) -> dict[str, float]:
+        """Metrics over a whole split; with `carry` the state passes from window to window, else each starts empty."""
+        sums: dict[str, float] = {}
+        state = self.model(params).init_carry(self.task.config.batch_size) if carry else None
+        for batch in self.task.evaluation_dataset(split, carry=carry):
+            batch_sums, state = self._score(params, batch, state)
+            state = state if carry else None
+            # Added up in Python floats, which are float64: float32 sums would lose digits over a long split.
+            for name, value in jax.device_get(batch_sums).items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        return self.task.summarise(sums)
+
+    @property
+    def _score(self):
+        if not hasattr(self, "_compiled_score"):
+            self._compiled_score = jax.jit(
+                lambda params, batch, carry: self.task.score(self.model(params), batch, carry)
+            )
+        return self._compiled_score
+
+
+def parameter_count(params: Any) -> int:
+    """Number of values in all leaves."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
