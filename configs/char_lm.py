@@ -9,21 +9,6 @@ Variants: rnn, lstm, gru (two layers of the cell), slstm, mlstm (blocks of that 
 from configs import base
 from xlstm_jax.errors import UsageError
 
-VARIANTS = ("rnn", "lstm", "gru", "slstm", "mlstm", "xlstm", "tiny")
-
-
-def get_config(variant: str = "lstm"):
-    if variant not in VARIANTS:
-        raise UsageError(f"variant {variant!r} is unknown; allowed: {', '.join(VARIANTS)}")
-    config = base.get_config()
-    config.data.source = "tinyshakespeare"
-    config.data.tokenizer = "char"
-    config.train.steps = 1872  # 12 passes over the text
-    config.train.eval_every = 156  # one pass
-    {"rnn": recurrent, "lstm": recurrent, "gru": recurrent}.get(variant, globals().get(variant))(config, variant)
-    return config
-
-
 def recurrent(config, cell):
     config.model.pattern = "rr"
     config.model.recurrent.cell = cell
@@ -62,3 +47,26 @@ def tiny(config, _):
     config.train.log_every = 5
     config.train.eval_every = 10
     config.sample.length = 20
+
+
+VARIANTS = {
+    "rnn": recurrent,
+    "lstm": recurrent,
+    "gru": recurrent,
+    "slstm": slstm,
+    "mlstm": mlstm,
+    "xlstm": xlstm,
+    "tiny": tiny,
+}
+
+
+def get_config(variant: str = "lstm"):
+    if variant not in VARIANTS:
+        raise UsageError(f"variant {variant!r} is unknown; allowed: {', '.join(VARIANTS)}")
+    config = base.get_config()
+    config.data.source = "tinyshakespeare"
+    config.data.tokenizer = "char"
+    config.train.steps = 1872  # 12 passes over the text
+    config.train.eval_every = 156  # one pass
+    VARIANTS[variant](config, variant)
+    return config

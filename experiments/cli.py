@@ -1,11 +1,12 @@
 """What all command-line programs share: flags parsed and errors shown as one line each, exit status 2 for usage."""
 
+import importlib.util
 import os
 import re
 import sys
 from collections.abc import Callable
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from xlstm_jax.errors import UsageError, one_line
 
@@ -44,41 +45,45 @@ def _fail(message: str) -> int:
 
 def _parse(argv: list[str]) -> list[str]:
     app.define_help_flags()
+    config = next((a.split("=", 1)[1] for a in argv if re.match(r"--?config=", a)), "")
+    if config and not os.path.isfile(config.split(":")[0]):
+        sys.exit(_fail(f"config file {config.split(':')[0]!r} does not exist; those of the project are in configs/"))
     try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        # absl puts the option before the message of a config file's own error.
-        message = re.sub(r"^flag --config=(\S+): ", r"config \1: ", one_line(error, limit=2000))
-        sys.exit(_fail(message))
-    except UsageError as error:
-        sys.exit(_fail(str(error)))
-    except (AttributeError, KeyError, OSError, ImportError, SyntaxError, TypeError, ValueError) as error:
-        sys.exit(_fail(_config_error(argv, error)))
+        rest = flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, OSError, ImportError, SyntaxError, TypeError, ValueError) as error:
+        sys.exit(_fail(_flag_error(argv, config, error)))
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # --verbosity=0 also shows what was chosen and why
+    return rest
 
 
-def _config_error(argv: list[str], error: Exception) -> str:
-    """A line for what ml_collections raises while it loads a config file or overrides a key of it."""
-    path = next((a.split("=", 1)[1] for a in argv if re.match(r"--?config=", a)), None)
-    if path is None:
-        return f"{one_line(error)}; give --config=FILE before options that change it"
-    if isinstance(error, FileNotFoundError) or not os.path.exists(path.split(":")[0]):
-        return f"config file {path.split(':')[0]!r} does not exist; those of the project are in configs/"
+def _flag_error(argv: list[str], config: str, error: Exception) -> str:
+    """A line for what absl and ml_collections raise while flags are parsed and a config file is loaded."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if "Error whilst parsing config file" in lines[0]:
+        # A traceback follows; its last line is what the config file raised.
+        return f"config {config}: {re.sub(r'^[A-Za-z_.]*(Error|Exception): ', '', lines[-1])}"
     for argument in argv:
         match = re.match(r"--?config\.([\w.]+)", argument)
-        if match and (allowed := _allowed_keys(path, match[1])) is not None:
+        if config and match and (allowed := _allowed_keys(config, match[1])):
             return f"config key {match[1]!r} is unknown; allowed there: {', '.join(allowed)}"
-    return f"config {path}: {one_line(error)}"
+    missing = re.match(r"flag --(\w+)=None: ", lines[0])
+    if missing:
+        return f"--{missing[1]} is required; --help shows the options"
+    return one_line(error)
 
 
-def _allowed_keys(path: str, key: str) -> list[str] | None:
-    """The keys beside `key` where it does not exist in the config of `path`; None where it does."""
-    from ml_collections.config_flags import config_flags
-
-    node = config_flags._ConfigFileParser("config").parse(path)
+def _allowed_keys(config: str, key: str) -> list[str]:
+    """The keys beside `key` where the config file has no such key; empty where it has."""
+    path, _, variant = config.partition(":")
+    spec = importlib.util.spec_from_file_location("_config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    node = module.get_config(variant) if variant else module.get_config()
     for part in key.split("."):
-        if not hasattr(node, "keys"):
-            return []
         if part not in node:
             return sorted(node.keys())
         node = node[part]
-    return None
+        if not hasattr(node, "keys"):
+            return []
+    return []

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-# A block-diagonal matrix is applied as dense tiles of about this width: on CPU one dense product beats many of 4 x 4.
-TILE = 512
+# Small blocks are applied as dense tiles of about this width: on CPU a third of the time of one dense product, and a
+# third less than products of 4 x 4 blocks written out element by element (forward and backward).
+TILE = 32
 
 
 def small_init(features: int) -> nnx.Initializer:

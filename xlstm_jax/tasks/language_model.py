@@ -1,6 +1,7 @@
 """Predict the next token of a text."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -46,10 +47,22 @@ class LanguageModeling:
         if not 0 < config.train_fraction < 1:
             raise UsageError(f"data.train_fraction {config.train_fraction} is not allowed; it lies between 0 and 1")
         self.config = config
-        text = read_text(config.source, config.path)
-        self.tokenizer = TOKENIZERS.get(config.tokenizer).from_text(text) if tokenizer is None else tokenizer
-        train, validation = split_tokens(self.tokenizer.encode(text), config.train_fraction)
-        self.splits = {"train": train, "validation": validation}
+        self.tokenizer = tokenizer
+        if tokenizer is None:
+            self.tokenizer = TOKENIZERS.get(config.tokenizer).from_text(self._text)
+            # A text too short shows here, before anything is built.
+            self.train_dataset(seed=0)
+            self.evaluation_dataset("validation", carry=False)
+
+    @functools.cached_property
+    def _text(self) -> str:
+        return read_text(self.config.source, self.config.path)
+
+    @functools.cached_property
+    def splits(self) -> dict[str, np.ndarray]:
+        """Tokens by split, read when first asked for: sampling from a saved run needs no data."""
+        train, validation = split_tokens(self.tokenizer.encode(self._text), self.config.train_fraction)
+        return {"train": train, "validation": validation}
 
     def model_fields(self) -> dict[str, Any]:
         return {"vocab_size": self.tokenizer.vocab_size}

@@ -130,10 +130,9 @@ class Checkpoints:
         """The parameters alone, shaped as `like`."""
         self._check_shapes(step, {"params": like})
         abstract = {"params": jax.tree.map(ocp.utils.to_shape_dtype_struct, like)}
-        handler = ocp.PyTreeCheckpointHandler()
         arguments = ocp.checkpoint_utils.construct_restore_args(abstract)
         try:
-            with ocp.Checkpointer(handler) as checkpointer:
+            with ocp.PyTreeCheckpointer() as checkpointer:
                 restored = checkpointer.restore(
                     self.folder / str(step) / STATE,
                     args=ocp.args.PyTreeRestore(item=abstract, restore_args=arguments, partial_restore=True),
@@ -153,9 +152,8 @@ class Checkpoints:
     def _check_shapes(self, step: int, like: Any) -> None:
         """Compare with the shapes on disk first: orbax's own message for a misfit is hundreds of lines long."""
         try:
-            with ocp.PyTreeCheckpointHandler() as handler:
-                saved = handler.metadata(self.folder / str(step) / STATE)
-            found = _shapes(saved.item_metadata.tree if hasattr(saved, "item_metadata") else saved.tree)
+            with ocp.PyTreeCheckpointer() as checkpointer:
+                found = _shapes(checkpointer.metadata(self.folder / str(step) / STATE).item_metadata.tree)
         except Exception as error:
             raise self._damaged(step, error) from error
         for name, shape in _shapes(like).items():

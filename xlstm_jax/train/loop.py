@@ -63,7 +63,10 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     values = config.to_dict()
     check_workdir(workdir, values)
     run = Run(values)  # reads the data: nothing is written before all that can be wrong with it has shown
-    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"workdir {workdir} cannot be made ({error.strerror}); give another folder") from error
     with Checkpoints(workdir, run.train.keep) as checkpoints, Interrupted() as interrupted:
         state, iterator, first = _start(run, checkpoints, workdir)
         write_json(workdir / "config.json", values)

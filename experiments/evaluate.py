@@ -1,0 +1,34 @@
+"""Evaluate a trained run: python -m experiments.evaluate --workdir=/tmp/lstm --split=validation"""
+
+from pathlib import Path
+
+from absl import flags
+
+from experiments import cli
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
+_SPLIT = flags.DEFINE_string("split", "validation", "validation or train")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest validation loss), latest, or a step")
+_CARRY = flags.DEFINE_boolean(
+    "carry", None, "pass the state from window to window, or start each one empty; as the config says where not given"
+)
+
+
+def main() -> None:
+    cli.start_jax()
+    from xlstm_jax.train import saved
+    from xlstm_jax.train.checkpoint import write_json
+    from xlstm_jax.train.loop import describe
+
+    run, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)
+    carry = run.evaluation.carry if _CARRY.value is None else _CARRY.value
+    result = run.evaluate(params, _SPLIT.value, carry=carry)
+    print(f"step {step} ({_CHECKPOINT.value})  {describe(run, result, _SPLIT.value, carry)}")
+    path = Path(_WORKDIR.value) / f"evaluation-{_SPLIT.value}{'-carry' if carry else ''}.json"
+    write_json(path, {"step": step, "split": _SPLIT.value, "carry": carry, **result})
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir"])
+    cli.run(main)

@@ -1,0 +1,38 @@
+"""A trained run, read back from its workdir."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from xlstm_jax.data.tokenizers import tokenizer_from_json
+from xlstm_jax.errors import UsageError
+from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.run import Run
+
+
+class Saved(NamedTuple):
+    run: Run
+    params: Any
+    step: int
+
+
+def load(workdir: str | Path, checkpoint: str = "best") -> Saved:
+    """The run of `workdir` with the parameters of a checkpoint: "best", "latest" or a step.
+
+    Raises:
+        UsageError: no run stands there, or the checkpoint is missing or damaged.
+    """
+    path = Path(workdir) / "config.json"
+    if not path.is_file():
+        raise UsageError(f"workdir {workdir} holds no run (no config.json); train there first")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: it is no JSON; train in another workdir") from error
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        step = checkpoints.select(checkpoint)
+        run = Run(config, tokenizer_from_json(checkpoints.tokenizer(step)))
+        params = checkpoints.restore_params(step, jax.eval_shape(run.init).params)
+    return Saved(run, params, step)
