@@ -1,0 +1,1 @@
+"""What `experiments.bench` can measure; a file here registers a suite by itself."""

@@ -1,0 +1,178 @@
+"""Every implementation of the mLSTM op over one table of cases, against the float64 oracle."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.ops import mlstm_cases
+from tests.ops.mlstm_cases import CASES, Case, compiled, cotangents, error, gauge, inputs, recurrent_in, reference, run
+from xlstm_jax.errors import UsageError
+from xlstm_jax.ops import recurrence
+from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm
+
+LIMITS = {"float32": (1e-5, 1e-4), "bfloat16": (5e-3, 1e-2)}  # outputs, gradients
+each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
+
+
+@pytest.fixture(autouse=True)
+def rolled(monkeypatch):
+    """One copy of a step in the recurrent form's loop: less to compile; `test_recurrence` runs it unrolled."""
+    monkeypatch.setattr(recurrence, "UNROLL", 1)
+
+
+@each_implementation
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_outputs_and_gradients(case, implementation):
+    """h, the final state and every gradient, of losses on h, on the final state, and on both.
+
+    Strong gates cost digits in any form: there, three times the error of the recurrent form in float32 is allowed.
+    """
+    output_limit, gradient_limit = LIMITS[case.dtype]
+    for which in ("h", "state", "both"):
+        outputs, gradients = run(case, implementation, which)
+        wanted = reference(case, which)
+        assert gradients.keys() == wanted[1].keys()
+        errors = [{name: error(got[name], want[name]) for name in got} for got, want in zip((outputs, gradients), wanted)]
+        limits = [dict.fromkeys(outputs, output_limit), dict.fromkeys(gradients, gradient_limit)]
+        if case.strong:
+            own = recurrent_in(np.float32, case, which)
+            for part, limit, got, want in zip(errors, limits, own, wanted):
+                # The yardstick's own bound, which is all that the recurrent form is held to in float32.
+                limit.update({name: min(max(limit[name], 3 * error(got[name], want[name])), 0.2) for name in part})
+        for part, limit in zip(errors, limits):
+            over = {name: f"{part[name]:.1e} > {limit[name]:.1e}" for name in part if not part[name] <= limit[name]}
+            assert not over, f"loss on {which}: {over}"
+
+
+@pytest.mark.parametrize("case", [CASES[3], CASES[11], CASES[13], CASES[15], CASES[16]], ids=repr)
+def test_reference_gradients_equal_finite_differences(case, x64):
+    """The float64 gradients that the others are compared with, along random directions."""
+    *arrays, reset, lengths = inputs(case)
+    arrays, weights = jax.tree.map(lambda a: jnp.asarray(a, np.float64), (arrays, cotangents(case, "both")))
+    _, wanted = run(case, "recurrent", "both", (*arrays, reset, lengths), weights)
+    leaves, treedef = jax.tree.flatten(arrays)
+    rng, step = np.random.default_rng(5), 1e-7
+    for index, gradient in enumerate(wanted.values()):
+        direction = rng.standard_normal(gradient.shape)
+
+        def loss(steps, index=index, direction=direction):
+            moved = list(leaves)
+            moved[index] = leaves[index] + steps * step * direction
+            args = (*jax.tree.unflatten(treedef, moved), reset, lengths)
+            outputs, _ = run(case, "recurrent", "both", args, weights)
+            return sum(np.vdot(a, b) for a, b in zip(outputs.values(), weights, strict=True))
+
+        difference = (8 * (loss(1) - loss(-1)) - (loss(2) - loss(-2))) / (12 * step)
+        assert np.vdot(gradient, direction) == pytest.approx(difference, rel=1e-5, abs=1e-5)
+
+
+@each_implementation
+@pytest.mark.parametrize("gate", ["exp", "sigmoid"])
+def test_nan_in_padding_reaches_nothing(gate, implementation):
+    """Neither outputs, nor the state, nor gradients, those at the padded steps themselves included."""
+    case = Case(lengths=(75, 50), state="normal", chunk=16 if gate == "exp" else 7, input_gate=gate)
+    *arrays, state, reset, lengths = inputs(case)
+    padding = np.arange(case.time) >= lengths[:, None]
+    clean = run(case, implementation, "both")
+    spoilt = [jnp.where(padding.reshape(*padding.shape, *(1,) * (a.ndim - 2)), jnp.nan, a) for a in arrays]
+    dirty = run(case, implementation, "both", (*spoilt, state, reset, lengths))
+    for got, wanted in zip(jax.tree.leaves(dirty), jax.tree.leaves(clean), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert not clean[0]["h"][padding].any()
+    assert not any(clean[1][name][padding].any() for name in "qkvif")
+
+
+@each_implementation
+@pytest.mark.parametrize("gates", ["normal", "80"])
+def test_nothing_passes_a_reset(gates, implementation):
+    """Outputs from a reset on, and the state, are the same whatever came before, and have no gradient there."""
+    at = 37
+    case = Case(gates, reset=((0, at), (1, at)), state="normal")
+    *arrays, state, reset, lengths = inputs(case)
+    dh, dC, dn = cotangents(case, "both")
+    weights = (dh.at[:, :at].set(0), dC, dn)
+    outputs, gradients = run(case, implementation, "both", weights=weights)
+    for name, gradient in gradients.items():
+        before = gradient if name.startswith("state") else gradient[:, :at]
+        assert not before.any(), f"gradient of {name} from before the reset"
+    assert np.abs(gradients["v"][:, at:]).max() > 0.1
+    other = [a.at[:, :at].set(a[:, at - 1 :: -1] + 3) for a in arrays]
+    changed, _ = run(case, implementation, "both", (*other, jax.tree.map(lambda a: 2 - a, state), reset, lengths))
+    assert error(changed["h"][:, :at], outputs["h"][:, :at]) > 0.1
+    np.testing.assert_array_equal(changed["h"][:, at:], outputs["h"][:, at:])
+    assert error(changed["C"], outputs["C"]) < 1e-6 and error(changed["n"], outputs["n"]) < 1e-6
+
+
+@each_implementation
+def test_a_named_implementation_runs(implementation):
+    """Its scope, and no other's, stands in the lowered program."""
+    text = lowered(implementation, time=7)
+    assert [name for name in IMPLEMENTATIONS if f"mlstm_{name}" in text] == [implementation]
+
+
+@pytest.mark.parametrize("time", [1, 7, 300])
+def test_some_implementation_runs_by_default(time):
+    assert any(f"mlstm_{name}" in lowered(None, time) for name in IMPLEMENTATIONS)
+
+
+def lowered(implementation, time) -> str:
+    arrays = inputs(Case(time=time))[:5]
+    return jax.jit(lambda *a: mlstm(*a, implementation=implementation)).lower(*arrays).as_text(debug_info=True)
+
+
+@each_implementation
+def test_x64_mode_changes_nothing_for_float32(implementation):
+    case = Case(time=7, chunk=1, reset=((0, 3), (0, 4), (1, 6)), lengths=(7, 4), state="normal", keys=16, values=8)
+    wanted = compiled(case, implementation)(cotangents(case, "both"), *inputs(case), gauge(case))
+    with jax.enable_x64(True):
+        got = compiled(case, implementation)(cotangents(case, "both"), *inputs(case), gauge(case))
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        assert a.dtype == b.dtype == np.float32
+        assert error(np.asarray(a), np.asarray(b)) < 1e-5
+
+
+@each_implementation
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_dtypes(dtype, implementation):
+    """h has v's dtype; the state is float32 at least."""
+    arrays = inputs(Case(time=7, dtype=dtype))[:5]
+    h, state = jax.eval_shape(lambda *a: mlstm(*a, implementation=implementation), *arrays)
+    assert h.dtype == jnp.dtype(dtype) and isinstance(state, MLSTMState)
+    assert {leaf.dtype for leaf in state} == {jnp.dtype(np.float32)}
+
+
+def test_usage_errors():
+    """One line that says what was given and what is allowed."""
+    q, k, v, i, f = inputs(Case(time=7))[:5]
+    with pytest.raises(UsageError, match=r"'fast' is unknown; known: .*chunkwise"):
+        mlstm(q, k, v, i, f, implementation="fast")
+    with pytest.raises(UsageError, match="normalize=False needs input_gate='sigmoid'"):
+        mlstm(q, k, v, i, f, normalize=False)
+    with pytest.raises(UsageError, match="input_gate 'tanh' is unknown"):
+        mlstm(q, k, v, i, f, input_gate="tanh")
+    with pytest.raises(UsageError, match="forget_gate 'tanh' is unknown"):
+        mlstm(q, k, v, i, f, forget_gate="tanh")
+    with pytest.raises(UsageError, match="chunk_size 0"):
+        mlstm(q, k, v, i, f, chunk_size=0)
+    for misfit in ((q[:, :, :, :4], k, v, i, f), (q, k, v[:, :3], i, f), (q, k, v, i[:1], f), (q, k, v, i, f[..., 0])):
+        with pytest.raises(UsageError, match="wanted q, k "):
+            mlstm(*misfit)
+    with pytest.raises(UsageError, match="at least one step"):
+        mlstm(*(a[:, :0] for a in (q, k, v, i, f)))
+
+
+def test_table_covers_each_option():
+    """The table is a selection: every value that matters stands in it at least once."""
+    assert {case.time for case in CASES} == {1, 2, 7, 75}
+    assert {case.chunk for case in CASES} == {1, 7, 16, 64, None}
+    assert any((case.chunk or 0) > case.time for case in CASES)
+    fields = {field.name: {getattr(case, field.name) for case in CASES} for field in dataclasses.fields(Case)}
+    assert fields["gates"] == {"normal", "30", "80", "forget"} and fields["normalize"] == {True, False}
+    assert fields["eps"] == {0.0, 1e-6} and fields["dtype"] == set(LIMITS)
+    assert {(case.input_gate, case.forget_gate) for case in CASES} == {
+        (i, f) for i in ("exp", "sigmoid") for f in ("exp", "sigmoid")
+    }
+    assert mlstm_cases.error(np.ones(3), np.array([1, 1, 1.1])) > 1e-2
