@@ -63,7 +63,7 @@ def get_config() -> ConfigDict:
     config.optimizer.momentum = 0.0  # sgd, rmsprop
 
     config.train = ConfigDict()
-    config.train.steps = 1000
+    config.train.steps = 1000  # may be raised when a run is taken up again; a decaying schedule then stretches
     config.train.log_every = 10  # steps between lines in metrics.jsonl
     config.train.eval_every = 100  # steps between evaluations; each one is followed by a checkpoint
     config.train.keep = 2  # latest checkpoints kept, beside the best one
@@ -72,7 +72,7 @@ def get_config() -> ConfigDict:
     config.evaluation.carry = False  # pass the state from window to window; else every window starts empty
 
     config.sample = ConfigDict()  # the text shown at the end of training
-    config.sample.prompt = "\n"
+    config.sample.prompt = ""  # "": the start of the validation text
     config.sample.length = 200  # tokens; 0: no sample
     config.sample.temperature = 0.8
     return config

@@ -9,6 +9,7 @@ Variants: rnn, lstm, gru (two layers of the cell), slstm, mlstm (blocks of that 
 from configs import base
 from xlstm_jax.errors import UsageError
 
+
 def recurrent(config, cell):
     config.model.pattern = "rr"
     config.model.recurrent.cell = cell

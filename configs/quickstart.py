@@ -1,6 +1,8 @@
 """A small xLSTM (one mLSTM block, one sLSTM block) on the source of Python's own standard library, byte by byte.
 
     python -m experiments.train --config=configs/quickstart.py --workdir=/tmp/quickstart
+
+Under 3 minutes on 2 CPU cores.
 """
 
 from configs import base

@@ -30,7 +30,7 @@ def run(main: Callable[[], int | None]) -> None:
 
 
 def start_jax() -> None:
-    """Compiled programs are kept between runs, in the user's cache folder: a second run starts in a tenth of the time."""
+    """Keep compiled programs in the user's cache folder: a second run starts in a tenth of the time."""
     import jax
     import pooch
 

@@ -18,12 +18,11 @@ def main() -> None:
     cli.start_jax()
     from xlstm_jax.train import saved
     from xlstm_jax.train.checkpoint import write_json
-    from xlstm_jax.train.loop import describe
 
     run, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)
     carry = run.evaluation.carry if _CARRY.value is None else _CARRY.value
     result = run.evaluate(params, _SPLIT.value, carry=carry)
-    print(f"step {step} ({_CHECKPOINT.value})  {describe(run, result, _SPLIT.value, carry)}")
+    print(f"step {step} ({_CHECKPOINT.value})  {run.describe(result, _SPLIT.value, carry=carry)}")
     path = Path(_WORKDIR.value) / f"evaluation-{_SPLIT.value}{'-carry' if carry else ''}.json"
     write_json(path, {"step": step, "split": _SPLIT.value, "carry": carry, **result})
     print(f"written to {path}")

@@ -14,6 +14,9 @@ from xlstm_jax.ops import recurrence
 from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm
 
 LIMITS = {"float32": (1e-5, 1e-4), "bfloat16": (5e-3, 1e-2)}  # outputs, gradients
+FINITE_DIFFERENCES = [  # one row of each choice of gates, with resets, lengths and a state where a row has them
+    case for case in CASES if case.dtype == "float32" and not case.strong and (case.state == "normal" or case.lengths)
+]
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
 
 
@@ -28,26 +31,20 @@ def rolled(monkeypatch):
 def test_outputs_and_gradients(case, implementation):
     """h, the final state and every gradient, of losses on h, on the final state, and on both.
 
-    Strong gates cost digits in any form: there, three times the error of the recurrent form in float32 is allowed.
+    Strong gates cost digits in any form: there, three times the error of the recurrent form in float32 is allowed, up
+    to a bound that holds for the recurrent form itself.
     """
-    output_limit, gradient_limit = LIMITS[case.dtype]
     for which in ("h", "state", "both"):
-        outputs, gradients = run(case, implementation, which)
-        wanted = reference(case, which)
-        assert gradients.keys() == wanted[1].keys()
-        errors = [{name: error(got[name], want[name]) for name in got} for got, want in zip((outputs, gradients), wanted)]
-        limits = [dict.fromkeys(outputs, output_limit), dict.fromkeys(gradients, gradient_limit)]
-        if case.strong:
-            own = recurrent_in(np.float32, case, which)
-            for part, limit, got, want in zip(errors, limits, own, wanted):
-                # The yardstick's own bound, which is all that the recurrent form is held to in float32.
-                limit.update({name: min(max(limit[name], 3 * error(got[name], want[name])), 0.2) for name in part})
-        for part, limit in zip(errors, limits):
-            over = {name: f"{part[name]:.1e} > {limit[name]:.1e}" for name in part if not part[name] <= limit[name]}
-            assert not over, f"loss on {which}: {over}"
+        parts, wanted = run(case, implementation, which), reference(case, which)
+        own = recurrent_in(np.float32, case, which) if case.strong else wanted
+        for part, limit in enumerate(LIMITS[case.dtype]):
+            assert parts[part].keys() == wanted[part].keys()
+            for name, got in parts[part].items():
+                allowed = max(limit, min(3 * error(own[part][name], wanted[part][name]), 0.2))
+                assert error(got, wanted[part][name]) <= allowed, f"{name}, loss on {which}"
 
 
-@pytest.mark.parametrize("case", [CASES[3], CASES[11], CASES[13], CASES[15], CASES[16]], ids=repr)
+@pytest.mark.parametrize("case", FINITE_DIFFERENCES, ids=repr)
 def test_reference_gradients_equal_finite_differences(case, x64):
     """The float64 gradients that the others are compared with, along random directions."""
     *arrays, reset, lengths = inputs(case)

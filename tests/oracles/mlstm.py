@@ -61,9 +61,7 @@ def mlstm_plain(q, k, v, i, f, input_gate="exp", forget_gate="sigmoid", normaliz
 def mlstm_cell(w, x, carry, reset, lengths, input_gate="exp", forget_gate="sigmoid"):
     """The cell: q, k, v, o and gates by dense projections, y = sigmoid(o) h (Beck et al. 2024, equations 21-27)."""
     features, heads = w["w_qkvo"].shape[1] // 4, w["w_if"].shape[1] // 2
-    q, k, v, o = (
-        part.reshape(*x.shape[:2], heads, -1) for part in np.split(x @ w["w_qkvo"] + w["b_qkvo"], 4, axis=-1)
-    )
+    q, k, v, o = (part.reshape(*x.shape[:2], heads, -1) for part in np.split(x @ w["w_qkvo"] + w["b_qkvo"], 4, axis=-1))
     i, f = np.split(x @ w["w_if"] + w["b_if"], 2, axis=-1)
     y, carry = mlstm(q, k, v, i, f, carry, reset, lengths, input_gate, forget_gate, output=sigmoid(o))
     return y.reshape(*x.shape[:2], features), carry

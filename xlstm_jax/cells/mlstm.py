@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, Cell, CellParams, affine
 from xlstm_jax.cells.gates import Gate, log_gate
+from xlstm_jax.errors import UsageError
 
 
 class MLSTMState(NamedTuple):
@@ -103,7 +104,7 @@ class MLSTMConfig:
 
     def __post_init__(self):
         if self.features % self.num_heads:
-            raise ValueError(f"features {self.features} is not a multiple of num_heads {self.num_heads}")
+            raise UsageError(f"features {self.features} is not a multiple of num_heads {self.num_heads}")
 
 
 @CELLS.register("mlstm")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, Cell, CellParams, affine
 from xlstm_jax.cells.gates import Gate, log_gate
+from xlstm_jax.errors import UsageError
 
 
 class SLSTMState(NamedTuple):
@@ -65,7 +66,7 @@ class SLSTMConfig:
 
     def __post_init__(self):
         if self.features % self.num_heads:
-            raise ValueError(f"features {self.features} is not a multiple of num_heads {self.num_heads}")
+            raise UsageError(f"features {self.features} is not a multiple of num_heads {self.num_heads}")
 
 
 @CELLS.register("slstm")

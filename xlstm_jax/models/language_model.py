@@ -31,8 +31,8 @@ class LanguageModel(nnx.Module):
             BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.pattern)
         )
         self.norm = layer_norm(config.features, dtype=dtype, rngs=rngs) if config.final_norm else None
-        head = None if config.tie_embedding else linear(config.features, config.vocab_size, init, dtype=dtype, rngs=rngs)
-        self.head = head
+        untied = not config.tie_embedding
+        self.head = linear(config.features, config.vocab_size, init, dtype=dtype, rngs=rngs) if untied else None
         self.dropout = nnx.Dropout(config.dropout)
 
     def init_carry(self, batch: int) -> tuple[Any, ...]:

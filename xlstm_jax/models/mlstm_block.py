@@ -9,7 +9,7 @@ from flax import nnx
 from xlstm_jax.cells.mlstm import MLSTMState, gate_bias_init, zero_state
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.nn import CausalConv, Headwise, HeadNorm, layer_norm, linear, small_init, wang_init
+from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, linear, small_init, wang_init
 from xlstm_jax.ops.mlstm import mlstm
 
 

@@ -10,7 +10,7 @@ from flax import nnx
 from xlstm_jax.cells.slstm import SLSTMState, empty_state, forget_bias_init
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.nn import CausalConv, Headwise, HeadNorm, layer_norm, linear, small_init, wang_init
+from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, linear, small_init, wang_init
 from xlstm_jax.ops.slstm import slstm
 
 

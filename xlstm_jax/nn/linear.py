@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.errors import UsageError
+
 # Small blocks are applied as dense tiles of about this width: on CPU a third of the time of one dense product, and a
 # third less than products of 4 x 4 blocks written out element by element (forward and backward).
 TILE = 32
@@ -46,7 +48,7 @@ class Headwise(nnx.Module):
         self, features: int, block_size: int, kernel_init: nnx.Initializer, *, dtype: jnp.dtype, rngs: nnx.Rngs
     ):
         if features % block_size:
-            raise ValueError(f"block_size {block_size} does not divide features {features}")
+            raise UsageError(f"block_size {block_size} does not divide features {features}")
         blocks = features // block_size
         self.kernel = nnx.Param(kernel_init(rngs.params(), (blocks, block_size, block_size), jnp.float32))
         self.dtype = dtype

@@ -53,7 +53,8 @@ def _last_inputs(padded, segment, lengths_B, width):
             same = segment[:, segment.shape[1] - taken :] == segment[:, -1:]
             last = jnp.where(same[..., None], last, jnp.zeros_like(last))
         return last
-    index = lengths_B[:, None] + jnp.arange(taken, dtype=lengths_B.dtype)[None, :]
+    lengths_B = lengths_B.astype(jnp.int32)
+    index = lengths_B[:, None] + jnp.arange(taken, dtype=jnp.int32)[None, :]
     last = jnp.take_along_axis(padded, index[..., None], axis=1)
     if segment is not None:
         end = jnp.take_along_axis(segment, lengths_B[:, None] + taken - 1, axis=1)

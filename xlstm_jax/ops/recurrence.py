@@ -12,32 +12,30 @@ from xlstm_jax.shapes import padding_mask, state_dtype
 UNROLL = 5
 
 
-def select(flag_B: jax.Array, new: Any, old: Any) -> Any:
-    """Where flag [B] is true take `new`, else `old`, leaf by leaf [B, ...]."""
+def select(flag: jax.Array, new: Any, old: Any) -> Any:
+    """Where flag [B] is true take `new`, else `old`, leaf by leaf [B, ...]; the flag's axes are a leaf's first ones."""
 
     def choose(a, b):
-        return jnp.where(flag_B.reshape(flag_B.shape + (1,) * (b.ndim - flag_B.ndim)), a, b)
+        return jnp.where(flag.reshape(flag.shape + (1,) * (b.ndim - flag.ndim)), a, b)
 
     return jax.tree.map(choose, new, old)
 
 
-def masked_scan(step, carry, start, u_TB, *, reset_BT=None, lengths_B=None, reverse=False):
+def masked_scan(step, carry, start, u_TB, *, reset_TB=None, padding_TB=None, reverse=False):
     """`lax.scan` of `step(carry, u_t) -> (carry, y)` over time-major inputs, with resets and padding.
 
     Args:
         carry: leaves [B, ...], the state before the first step that is taken.
         start: what a reset returns to; leaves [B, ...].
         u_TB: leaves [T, B, ...].
-        reset_BT: true where the carry becomes `start` before that step is taken.
-        lengths_B: right padding; steps t >= length leave the carry as it is and give zero output.
-        reverse: from the last step to the first; each sequence then starts at its own end.
+        reset_TB: true where the carry becomes `start` before that step is taken.
+        padding_TB: true where a step leaves the carry as it is and gives zero output.
+        reverse: from the last step to the first; with right padding each sequence then starts at its own end.
 
     Returns:
         The final carry, and the outputs [T, B, ...].
     """
     time = jax.tree.leaves(u_TB)[0].shape[0]
-    reset_TB = None if reset_BT is None else reset_BT.T
-    padding_TB = None if lengths_B is None else padding_mask(lengths_B, time).T
 
     def body(carry, inputs):
         u, reset_B, padding_B = inputs
@@ -68,7 +66,7 @@ def recurrence(
     Args:
         cell: an entry of `CELLS`.
         params: its weights, from `cell.init`.
-        x_BTD: inputs; their dtype and the weights' is the dtype of the products, and of y. The carry is at least float32.
+        x_BTD: inputs, in the weights' dtype: that of the products, and of y. The carry is at least float32.
         carry: the state to start from; None is `cell.init_carry`, to which a reset returns too.
         lengths_B: [B] ints, right padding: padded steps leave the carry as it is and give zero output.
         reset_BT: [B, T] bools, true where the carry becomes the start value before that step is taken.
@@ -83,8 +81,8 @@ def recurrence(
         start if carry is None else carry,
         start,
         u_TB,
-        reset_BT=reset_BT,
-        lengths_B=lengths_B,
+        reset_TB=None if reset_BT is None else reset_BT.T,
+        padding_TB=None if lengths_B is None else padding_mask(lengths_B, x_BTD.shape[1]).T,
         reverse=reverse,
     )
     return jnp.swapaxes(y_TB, 0, 1).astype(x_BTD.dtype), carry

@@ -19,6 +19,11 @@ class Task(Protocol):
 
     Config: ClassVar[type]  # frozen dataclass, made from the config's section `data`
     tokenizer: Any
+    splits: Mapping[str, Any]  # the data by split
+    passes_carry: bool  # whether training hands the carry from batch to batch
+
+    def fingerprint(self) -> str:
+        """A digest of the data: a resumed run must find the same."""
 
     def model_fields(self) -> dict[str, Any]:
         """Fields of `ModelConfig` that the data fixes, such as `vocab_size`."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -34,8 +35,8 @@ class DataConfig:
 class LanguageModeling:
     """Next-token prediction on one text; loss in nats a token, beside it bits a byte.
 
-    With `sampling` "windows" each row is a random window and starts from an empty carry; with "stream" each row reads on
-    where it stopped, and the carry passes from batch to batch (backpropagation through time cut at batch ends).
+    With `sampling` "windows" each row is a random window and starts from an empty carry; with "stream" each row reads
+    on where it stopped, and the carry passes from batch to batch (backpropagation through time cut at batch ends).
     """
 
     Config = DataConfig
@@ -63,6 +64,9 @@ class LanguageModeling:
         """Tokens by split, read when first asked for: sampling from a saved run needs no data."""
         train, validation = split_tokens(self.tokenizer.encode(self._text), self.config.train_fraction)
         return {"train": train, "validation": validation}
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def model_fields(self) -> dict[str, Any]:
         return {"vocab_size": self.tokenizer.vocab_size}

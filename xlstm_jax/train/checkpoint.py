@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
+from orbax.checkpoint import checkpoint_managers as policies
 
 from xlstm_jax.errors import UsageError, one_line
 
@@ -25,31 +25,30 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints of one workdir: the latest `keep` and the one with the lowest validation loss.
 
-    A context manager: leaving it waits for the save in flight. A save becomes visible under its step's name only when it
-    is whole, so that a killed process leaves nothing half-written that could be taken for a checkpoint.
+    A context manager: leaving it waits for the save in flight. A save becomes visible under its step's name only when
+    it is whole, so that a killed process leaves nothing half-written that could be taken for a checkpoint.
     """
 
     def __init__(self, workdir: Path, keep: int = 1, *, read_only: bool = False):
         logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every phase of every save
         self.folder = Path(workdir).absolute() / FOLDER
-        policies = checkpoint_managers
-        self._manager = ocp.CheckpointManager(
-            self.folder,
-            options=ocp.CheckpointManagerOptions(
-                # best_fn is what makes orbax write the metrics that the policy reads after a restart.
-                best_fn=_metric,
-                best_mode="min",
-                preservation_policy=policies.AnyPreservationPolicy(
-                    [
-                        policies.LatestN(keep),
-                        policies.BestN(get_metric_fn=_metric, reverse=True, n=1, keep_checkpoints_without_metrics=False),
-                    ]
-                ),
-                create=not read_only,
-                read_only=read_only,
-                cleanup_tmp_directories=not read_only,
-            ),
+        best = policies.BestN(get_metric_fn=_metric, reverse=True, n=1, keep_checkpoints_without_metrics=False)
+        options = ocp.CheckpointManagerOptions(
+            # best_fn is what makes orbax write the metrics that the policy reads after a restart.
+            best_fn=_metric,
+            best_mode="min",
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
+            create=not read_only,
+            read_only=read_only,
+            cleanup_tmp_directories=not read_only,
         )
+        try:
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
+        except (OSError, ValueError) as error:  # no right to write there, or a damaged file of metrics
+            raise UsageError(
+                f"{self.folder} cannot be opened ({one_line(error)}); delete the checkpoint in it whose "
+                "metrics/metrics is damaged, or use another workdir"
+            ) from error
 
     def __enter__(self) -> "Checkpoints":
         return self

@@ -74,7 +74,11 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         _announce(console, run, state, first)
         if first < run.train.steps:
             state = _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted)
-        _finish(run, state, checkpoints, workdir, console, bool(interrupted))
+        checkpoints.wait()
+        draw_losses(workdir, run.task.tokenizer.kind)
+        if not interrupted:
+            _show_sample(run, state, checkpoints, console)
+            console.print(f"checkpoints, metrics.jsonl and loss.png are in {workdir}", highlight=False, soft_wrap=True)
     return 130 if interrupted.signal == signal.SIGINT else 0
 
 
@@ -112,10 +116,15 @@ def _start(run: Run, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, Any,
     latest = checkpoints.latest_step()
     if latest is None:
         return run.init(), iterator, 0
+    if run.train.steps < latest:
+        raise UsageError(f"train.steps {run.train.steps} is under the {latest} done in workdir {workdir}; raise it")
+    other_text = UsageError(f"the text is not the one that workdir {workdir} was trained on; use another workdir")
+    if checkpoints.tokenizer(latest) != run.task.tokenizer.to_json():  # the shapes would differ too, with less to say
+        raise other_text
     restored = checkpoints.restore(latest, jax.eval_shape(run.init))
-    if restored.tokenizer != run.task.tokenizer.to_json():
-        raise UsageError(f"the text has changed since workdir {workdir} was trained: its vocabulary differs")
-    iterator.set_state(restored.data)
+    if restored.data["fingerprint"] != run.task.fingerprint():
+        raise other_text
+    iterator.set_state(restored.data["iterator"])
     return restored.state, iterator, latest
 
 
@@ -137,21 +146,23 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
     """Steps, metrics, evaluations and checkpoints up to `train.steps` or an interruption; the state reached."""
     train_step = jax.jit(run.train_step, donate_argnums=0)
     tokens_per_step = run.task.config.batch_size * run.task.config.sequence_length
+    fingerprint = run.task.fingerprint()
     writer = MetricWriter(workdir, first)
     pending: collections.deque[tuple[int, dict[str, jax.Array]]] = collections.deque()
 
     def save(step: int, validation_loss: float | None = None) -> None:
-        data, tokenizer = iterator.get_state(), run.task.tokenizer.to_json()
-        checkpoints.save(step, state, data, tokenizer, validation_loss)
+        data = {"iterator": iterator.get_state(), "fingerprint": fingerprint}
+        checkpoints.save(step, state, data, run.task.tokenizer.to_json(), validation_loss)
 
     def read_metrics(keep: int) -> None:
         while len(pending) > keep:
             step, metrics = pending.popleft()
             values = {name: float(value) for name, value in metrics.items()}
             if not math.isfinite(values["loss"]) or not math.isfinite(values["grad_norm"]):
-                raise _diverged(step, values, checkpoints, workdir)
+                what = f"loss {values['loss']} with gradient norm {values['grad_norm']}"
+                raise _diverged(what, step, checkpoints, workdir)
             progress.update(step, values["loss"])
-            if step % run.train.log_every == 0 or step in (first + 1, run.train.steps):
+            if step % run.train.log_every == 0 or step in (1, run.train.steps):
                 record = {f"train/{name}": value for name, value in values.items()}
                 writer.write(step, {**record, "train/tokens_per_second": progress.measure(step)})
 
@@ -165,14 +176,16 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
                     read_metrics(0)
                     paused = progress.pause()
                     result = run.evaluate(state.params, "validation", carry=run.evaluation.carry)
+                    if not math.isfinite(result["loss"]):  # a checkpoint of it would be no good one
+                        raise _diverged(f"validation loss {result['loss']}", step, checkpoints, workdir)
                     writer.write(step, {f"validation/{name}": value for name, value in result.items()})
-                    progress.say(f"step {step}  {describe(run, result, 'validation', run.evaluation.carry)}")
+                    progress.say(f"step {step}  {run.describe(result, 'validation', carry=run.evaluation.carry)}")
                     save(step, result["loss"])
                     progress.resume(paused)
                 elif interrupted:
                     read_metrics(0)
                     save(step)
-                if interrupted:
+                if interrupted and step < run.train.steps:
                     checkpoints.wait()
                     progress.say(f"stopped by signal {interrupted.signal}; saved step {step}, run again to go on")
                     break
@@ -181,47 +194,29 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
     return state
 
 
-def _diverged(step: int, values: dict[str, float], checkpoints: Checkpoints, workdir: Path) -> UsageError:
+def _diverged(what: str, step: int, checkpoints: Checkpoints, workdir: Path) -> UsageError:
     checkpoints.wait()
     last = checkpoints.latest_step()
     good = f"the last good checkpoint is step {last} in {workdir}" if last else "no checkpoint was saved before it"
     return UsageError(
-        f"loss {values['loss']} with gradient norm {values['grad_norm']} is not finite at step {step}; {good}; "
+        f"{what} is not finite at step {step}; {good}; "
         "lower optimizer.learning_rate or raise optimizer.warmup_steps, and use another workdir"
     )
 
 
-def describe(run: Run, result: dict[str, float], split: str, carry: bool) -> str:
-    """A line for people: what was measured, how, and the result."""
-    config, unit = run.task.config, run.task.tokenizer.kind
-    how = (
-        f"state carried over windows of {config.sequence_length} in {config.batch_size} streams"
-        if carry
-        else f"windows of {config.sequence_length}, each from an empty state"
-    )
-    return (
-        f"{split} loss {result['loss']:.4f} nats per {unit}, {result['bits_per_byte']:.4f} bits per byte, "
-        f"accuracy {result['accuracy']:.3f} ({result['tokens']:,.0f} targets, {how})"
-    )
-
-
-def _finish(run, state, checkpoints, workdir, console, interrupted: bool) -> None:
-    checkpoints.wait()
-    draw_losses(workdir, run.task.tokenizer.kind)
+def _show_sample(run: Run, state: Any, checkpoints: Checkpoints, console: Console) -> None:
     best = checkpoints.best_step()
-    if interrupted or best is None:
+    if best is None or not run.sample.length:
         return
-    if run.sample.length:
-        params = checkpoints.restore_params(best, state.params) if best != int(state.step) else state.params
-        text = sample_text(
-            run.model(params),
-            run.task.tokenizer,
-            run.sample.prompt,
-            length=run.sample.length,
-            temperature=run.sample.temperature,
-            seed=run.seed,
-        )
-        console.rule(f"sample from step {best}, the best")
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-        console.rule()
-    console.print(f"checkpoints, metrics.jsonl and loss.png are in {workdir}", highlight=False, soft_wrap=True)
+    params = state.params if best == int(state.step) else checkpoints.restore_params(best, state.params)
+    text = sample_text(
+        run.model(params),
+        run.task.tokenizer,
+        run.sample_prompt,
+        length=run.sample.length,
+        temperature=run.sample.temperature,
+        seed=run.seed,
+    )
+    console.rule(f"sample from step {best}, the best")
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.rule()

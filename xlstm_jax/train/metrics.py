@@ -10,8 +10,8 @@ JSONL, FIGURE = "metrics.jsonl", "loss.png"
 class MetricWriter:
     """Appends flat records, one JSON object a line with `step` in it, and the same numbers as TensorBoard events.
 
-    Records after `last_step`, left by a run that was killed past its last checkpoint, are dropped first: the resumed run
-    writes those steps again.
+    Records after `last_step`, left by a run that was killed past its last checkpoint, are dropped first: the resumed
+    run writes those steps again.
     """
 
     def __init__(self, workdir: Path, last_step: int):
@@ -59,7 +59,8 @@ def draw_losses(workdir: Path, unit: str) -> Path:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for name, style in (("train/loss", {"lw": 1, "alpha": 0.8}), ("validation/loss", {"lw": 2, "marker": "o", "ms": 4})):
+    styles = {"train/loss": {"lw": 1, "alpha": 0.8}, "validation/loss": {"lw": 2, "marker": "o", "ms": 4}}
+    for name, style in styles.items():
         points = [(record["step"], record[name]) for record in records if name in record]
         if points:
             axes.plot(*zip(*points, strict=True), label=name.removesuffix("/loss"), **style)

@@ -60,9 +60,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> tuple[optax.GradientT
         raise UsageError(f"optimizer.warmup_steps {config.warmup_steps} is more than train.steps {steps}")
     schedule = make_schedule(config, steps)
     rule = {
-        "adamw": lambda: optax.adamw(
-            schedule, config.b1, config.b2, weight_decay=config.weight_decay, mask=decayed if config.weight_decay else None
-        ),
+        "adamw": lambda: optax.adamw(schedule, config.b1, config.b2, weight_decay=config.weight_decay, mask=decayed),
         "adam": lambda: optax.adam(schedule, config.b1, config.b2),
         "rmsprop": lambda: optax.rmsprop(schedule, decay=config.b2, momentum=config.momentum or None),
         "sgd": lambda: optax.sgd(schedule, momentum=config.momentum or None),

@@ -14,9 +14,10 @@ class TrainProgress:
 
     def __init__(self, console: Console, first_step: int, steps: int, tokens_per_step: int):
         self._console = console
-        self._first, self._steps, self._tokens = first_step, steps, tokens_per_step
-        self._start = self._window_start = time.monotonic()
-        self._window_step, self._rate, self._last_line = first_step, 0.0, 0.0
+        self._steps, self._tokens = steps, tokens_per_step
+        self._counted: int | None = None
+        self._start = self._window_start = self._last_line = time.monotonic()
+        self._window_step, self._rate = first_step, 0.0
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -50,12 +51,15 @@ class TrainProgress:
 
     def update(self, step: int, loss: float) -> None:
         """Show that `step` is done."""
-        self._bar.update(self._task, completed=step, loss=f"{loss:.4f}", rate=f"{self._rate:,.0f}")
         now = time.monotonic()
+        if self._counted is None:  # the first step compiles: no measure of those that follow
+            self._start, self._counted = now, step
+        rate = f"{self._rate:,.0f}" if self._rate else "-"
+        self._bar.update(self._task, completed=step, loss=f"{loss:.4f}", rate=rate)
         if not self._console.is_terminal and now - self._last_line > QUIET_SECONDS and step < self._steps:
             self._last_line = now
-            left = (now - self._start) / max(step - self._first, 1) * (self._steps - step)
-            self.say(f"step {step}/{self._steps}  loss {loss:.4f}  {self._rate:,.0f} tokens/s  {left:.0f} s left")
+            left = (now - self._start) / max(step - self._counted, 1) * (self._steps - step)
+            self.say(f"step {step}/{self._steps}  loss {loss:.4f}  {rate} tokens/s  {left:.0f} s left")
 
     def measure(self, step: int) -> float:
         """Tokens per second since the last call."""

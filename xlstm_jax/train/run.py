@@ -1,6 +1,7 @@
 """What a config describes, built: the task, the model, the optimizer, and the functions that are compiled."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -36,11 +37,12 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SampleConfig:
-    prompt: str = "\n"
+    prompt: str = ""  # "": the start of the validation text
     length: int = 200  # tokens; 0: no sample
     temperature: float = 0.8
 
 
+PROMPT_TOKENS = 20  # of the validation text, where no prompt is given
 SECTIONS = ("task", "seed", "data", "model", "optimizer", "train", "evaluation", "sample")
 
 
@@ -79,9 +81,16 @@ class Run:
         model = from_section(ModelConfig, config["model"], "model")
         self.task: Task = task(data, tokenizer)
         self.model_config = dataclasses.replace(model, **self.task.model_fields())
+        if self.sample.length and tokenizer is None:
+            self.task.tokenizer.encode(self.sample_prompt)  # characters outside the vocabulary show now, not at the end
         # Abstract: no weights are made until `init`.
         abstract = nnx.eval_shape(lambda: build_model(self.model_config))
         self.graphdef = nnx.split(abstract)[0]
+
+    @property
+    def sample_prompt(self) -> str:
+        """What the sample at the end goes on from."""
+        return self.sample.prompt or self.task.tokenizer.decode(self.task.splits["validation"][:PROMPT_TOKENS])
 
     def model(self, params: Any) -> LanguageModel:
         """The model that holds `params`."""
@@ -128,13 +137,20 @@ class Run:
                 sums[name] = sums.get(name, 0.0) + float(value)
         return self.task.summarise(sums)
 
-    @property
+    @functools.cached_property
     def _score(self):
-        if not hasattr(self, "_compiled_score"):
-            self._compiled_score = jax.jit(
-                lambda params, batch, carry: self.task.score(self.model(params), batch, carry)
-            )
-        return self._compiled_score
+        return jax.jit(lambda params, batch, carry: self.task.score(self.model(params), batch, carry))
+
+    def describe(self, result: dict[str, float], split: str, *, carry: bool) -> str:
+        """A line for people: what was measured and how, and the result."""
+        config, unit = self.task.config, self.task.tokenizer.kind
+        how = f"windows of {config.sequence_length}, each from an empty state"
+        if carry:
+            how = f"state carried over windows of {config.sequence_length} in {config.batch_size} streams"
+        return (
+            f"{split} loss {result['loss']:.4f} nats per {unit}, {result['bits_per_byte']:.4f} bits per byte, "
+            f"accuracy {result['accuracy']:.3f} ({result['tokens']:,.0f} targets, {how})"
+        )
 
 
 def parameter_count(params: Any) -> int:

@@ -59,22 +59,24 @@ def mlstm(
         UsageError: shapes that do not fit, an unknown option, or `normalize=False` with the exponential input gate.
     """
     if not normalize and input_gate == "exp":
-        raise UsageError("normalize=False needs input_gate='sigmoid': an exponential input gate is unbounded without it")
+        raise UsageError("normalize=False needs input_gate='sigmoid': without it an exponential gate is unbounded")
     _check_shapes(q_BTHK, k_BTHK, v_BTHV, i_BTH, f_BTH, chunk_size)
     batch, time, heads, keys = q_BTHK.shape
     dtype = state_dtype(q_BTHK, k_BTHK, v_BTHV)
-    log_i = log_gate(i_BTH.astype(dtype), input_gate, "input_gate")
-    log_f = log_gate(f_BTH.astype(dtype), forget_gate, "forget_gate")
-    padding = None
-    if lengths_B is not None:
-        # A padded step neither writes nor forgets; its inputs are zeroed so that not even a NaN there gets through.
-        padding = padding_mask(lengths_B, time)
-        log_i = jnp.where(padding[..., None], -jnp.inf, log_i)
-        log_f = jnp.where(padding[..., None], jnp.zeros_like(log_f), log_f)
+    padding = None if lengths_B is None else padding_mask(lengths_B, time)
+    if padding is not None:
+        # Zeroed before anything is computed of them, so that not even a NaN there gets through, or its gradient.
         q_BTHK, k_BTHK, v_BTHV = (
             jnp.where(padding[..., None, None], jnp.zeros_like(a), a) for a in (q_BTHK, k_BTHK, v_BTHV)
         )
+        i_BTH, f_BTH = (jnp.where(padding[..., None], jnp.zeros_like(a), a) for a in (i_BTH, f_BTH))
         reset_BT = None if reset_BT is None else reset_BT & ~padding
+    log_i = log_gate(i_BTH.astype(dtype), input_gate, "input_gate")
+    log_f = log_gate(f_BTH.astype(dtype), forget_gate, "forget_gate")
+    if padding is not None:
+        # A padded step neither writes nor forgets.
+        log_i = jnp.where(padding[..., None], -jnp.inf, log_i)
+        log_f = jnp.where(padding[..., None], jnp.zeros_like(log_f), log_f)
     if state is None:
         state = zero_state((batch,), heads, keys, v_BTHV.shape[-1], dtype)
     name = implementation if implementation is not None else _choose(time)

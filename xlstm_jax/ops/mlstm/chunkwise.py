@@ -65,7 +65,6 @@ def _chunk(state: MLSTMState, inputs, *, stabilise: bool, normalize: bool, eps: 
     q, k, v, log_i, log_f, reset = inputs
     dtype = state.C.dtype
     q_BHLK, k_BHLK, v_BHLV = (jnp.swapaxes(a, 1, 2) for a in (q, k, v))
-    q_BHLK = (q_BHLK.astype(dtype) * q.shape[-1] ** -0.5).astype(q.dtype)
     log_i, log_f = (jnp.swapaxes(a, 1, 2).astype(dtype) for a in (log_i, log_f))
     coarse, fine, mask, decay_BHL, fresh_BHL = _decays(log_f, reset)
     # `fresh`: no reset so far, so the state before the chunk is still seen. After one, m starts again from 0.
@@ -77,10 +76,11 @@ def _chunk(state: MLSTMState, inputs, *, stabilise: bool, normalize: bool, eps: 
     carried_BHL = jnp.where(fresh_BHL, jnp.exp(from_state - m), 0)
 
     numerator, nq = intra(q_BHLK, k_BHLK, v_BHLV, fine, log_i - fine, m, coarse, mask)
-    q_state = q_BHLK.astype(dtype)
-    h_BHLV = numerator + carried_BHL[..., None] * _einsum("bhtk,bhkv->bhtv", q_state, state.C)
+    # q is scaled where its products are summed: scaled in bfloat16 it would be rounded, which n.q near 0 enlarges.
+    scale, q_state = q.shape[-1] ** -0.5, q_BHLK.astype(dtype)
+    h_BHLV = scale * (numerator + carried_BHL[..., None] * _einsum("bhtk,bhkv->bhtv", q_state, state.C))
     if normalize:
-        nq = nq + carried_BHL * _einsum("bhtk,bhk->bht", q_state, state.n)
+        nq = scale * (nq + carried_BHL * _einsum("bhtk,bhk->bht", q_state, state.n))
         h_BHLV = normalise(h_BHLV, nq, m, eps)
 
     # The last row's weights are those with which each step stands in the state after the chunk.
@@ -104,7 +104,8 @@ def _decays(log_f, reset):
     """
     length = log_f.shape[-1]
     steps = jax.lax.stop_gradient(jnp.round(log_f * 128) / 128)
-    coarse, fine = jnp.cumsum(steps, axis=-1), jnp.cumsum(log_f - steps, axis=-1)
+    rest = log_f - steps
+    coarse, fine = jnp.cumsum(steps, axis=-1), jnp.cumsum(rest, axis=-1)
     mask = jnp.tril(jnp.ones((1, 1, length, length), bool))
     fresh = jnp.ones((1, 1, length), bool)
     decay = coarse + fine
@@ -112,7 +113,9 @@ def _decays(log_f, reset):
         segment = jnp.cumsum(reset, axis=-1, dtype=jnp.int32)[:, None, :]
         mask = mask & (segment[..., :, None] == segment[..., None, :])
         fresh = segment == 0
-        decay = jnp.sum(jnp.where(mask, log_f[..., None, :], 0), axis=-1)
+        # Sums inside segments, so that no gradient passes a reset, not even a rounding error.
+        fine = jnp.sum(jnp.where(mask, rest[..., None, :], 0), axis=-1)
+        decay = jnp.sum(jnp.where(mask, steps[..., None, :], 0), axis=-1) + fine
     return coarse, fine, mask, decay, fresh
 
 

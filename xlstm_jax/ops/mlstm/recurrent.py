@@ -15,5 +15,6 @@ def recurrent(q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, nor
         return mlstm_step(state, *inputs, stabilise=stabilise, normalize=normalize, eps=eps)
 
     u_TB = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (q, k, v, log_i, log_f))
-    state, h_TBHV = masked_scan(step, state, jax.tree.map(jnp.zeros_like, state), u_TB, reset_BT=reset)
+    reset_TB = None if reset is None else reset.T
+    state, h_TBHV = masked_scan(step, state, jax.tree.map(jnp.zeros_like, state), u_TB, reset_TB=reset_TB)
     return jnp.swapaxes(h_TBHV, 0, 1), state

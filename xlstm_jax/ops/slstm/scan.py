@@ -7,55 +7,58 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells.slstm import SLSTMState, empty_state, slstm_step
 from xlstm_jax.ops.recurrence import masked_scan
+from xlstm_jax.shapes import padding_mask
 
 
 def scan(x, r, state, reset, lengths, *, input_gate, forget_gate):
-    """y [B,T,H,D] and the final state. Inside the loop the state lies as [B,H,D] with heads as a batch axis of y r."""
+    """y [B,T,H,D] and the final state. Heads lead inside the loop, so that y r is a plain batched product."""
     batch, time, gates, heads, width = x.shape
-    dtype = state.c.dtype
-    x_TBHE = jnp.transpose(x, (1, 0, 3, 2, 4)).reshape(time, batch, heads, gates * width).astype(dtype)
+    x_THBE = jnp.transpose(x, (1, 3, 0, 2, 4)).reshape(time, heads, batch, gates * width).astype(state.c.dtype)
     r_HDE = jnp.transpose(r, (1, 2, 0, 3)).reshape(heads, width, gates * width)
-    y_TBHD, state = _deferred(x_TBHE, r_HDE, state, reset, lengths, input_gate, forget_gate)
-    return jnp.swapaxes(y_TBHD, 0, 1), state
+    # One axis for heads, over which the masks are broadcast.
+    reset_T1B = None if reset is None else reset.T[:, None, :]
+    padding_T1B = None if lengths is None else padding_mask(lengths, time).T[:, None, :]
+    state_HBD = SLSTMState(*(jnp.swapaxes(part, 0, 1) for part in state))
+    y_THBD, state_HBD = _deferred(x_THBE, r_HDE, state_HBD, reset_T1B, padding_T1B, input_gate, forget_gate)
+    return jnp.transpose(y_THBD, (2, 0, 1, 3)), SLSTMState(*(jnp.swapaxes(part, 0, 1) for part in state_HBD))
 
 
-def _run(x_TBHE, r_HDE, state, reset, lengths, input_gate, forget_gate):
-    def step(state: SLSTMState, x_BHE):
-        recurrent = jnp.einsum(
-            "bhd,hde->bhe", state.y.astype(r_HDE.dtype), r_HDE, preferred_element_type=state.y.dtype, precision="highest"
-        )
-        i, f, z, o = jnp.split(x_BHE + recurrent, 4, axis=-1)
+def _run(x_THBE, r_HDE, state_HBD, reset_T1B, padding_T1B, input_gate, forget_gate):
+    def step(state: SLSTMState, x_HBE):
+        y, dtype = state.y.astype(r_HDE.dtype), state.y.dtype
+        recurrent = jnp.matmul(y, r_HDE, preferred_element_type=dtype, precision="highest")
+        i, f, z, o = jnp.split(x_HBE + recurrent, 4, axis=-1)
         state = slstm_step(state, i, f, z, o, input_gate=input_gate, forget_gate=forget_gate)
         return state, state.y
 
-    start = empty_state(state.c.shape, state.c.dtype)
-    state, y_TBHD = masked_scan(step, state, start, x_TBHE, reset_BT=reset, lengths_B=lengths)
-    return y_TBHD, state
+    start = empty_state(state_HBD.c.shape, state_HBD.c.dtype)
+    state_HBD, y_THBD = masked_scan(step, state_HBD, start, x_THBE, reset_TB=reset_T1B, padding_TB=padding_T1B)
+    return y_THBD, state_HBD
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
-def _deferred(x_TBHE, r_HDE, state, reset, lengths, input_gate, forget_gate):
+def _deferred(x_THBE, r_HDE, state_HBD, reset_T1B, padding_T1B, input_gate, forget_gate):
     """`_run`, whose gradient of r is one product over all steps: pre = x + y r, so dr = sum_t y_{t-1} dpre_t, and
     dpre is x's own gradient. Plain autodiff would add a [D, 4D] product a step to a carried accumulator."""
-    return _run(x_TBHE, r_HDE, state, reset, lengths, input_gate, forget_gate)
+    return _run(x_THBE, r_HDE, state_HBD, reset_T1B, padding_T1B, input_gate, forget_gate)
 
 
-def _forward(x_TBHE, r_HDE, state, reset, lengths, input_gate, forget_gate):
+def _forward(x_THBE, r_HDE, state_HBD, reset_T1B, padding_T1B, input_gate, forget_gate):
     def run(x, state):
-        return _run(x, r_HDE, state, reset, lengths, input_gate, forget_gate)
+        return _run(x, r_HDE, state, reset_T1B, padding_T1B, input_gate, forget_gate)
 
-    (y_TBHD, after), pullback = jax.vjp(run, x_TBHE, state)
-    before = jnp.concatenate([state.y[None], y_TBHD[:-1]])
-    if reset is not None:
-        before = jnp.where(reset.T[..., None, None], jnp.zeros_like(before), before)
-    return (y_TBHD, after), (pullback, before.astype(r_HDE.dtype), r_HDE)
+    (y_THBD, after), pullback = jax.vjp(run, x_THBE, state_HBD)
+    before_THBD = jnp.concatenate([state_HBD.y[None], y_THBD[:-1]])
+    if reset_T1B is not None:
+        before_THBD = jnp.where(reset_T1B[..., None], jnp.zeros_like(before_THBD), before_THBD)
+    return (y_THBD, after), (pullback, before_THBD.astype(r_HDE.dtype), r_HDE)
 
 
 def _backward(input_gate, forget_gate, residuals, cotangents):
-    pullback, before_TBHD, r_HDE = residuals
-    dx_TBHE, dstate = pullback(cotangents)
-    dr = jnp.einsum("tbhd,tbhe->hde", before_TBHD, dx_TBHE, precision="highest")
-    return dx_TBHE, dr.astype(r_HDE.dtype), dstate, None, None
+    pullback, before_THBD, r_HDE = residuals
+    dx_THBE, dstate_HBD = pullback(cotangents)
+    dr_HDE = jnp.einsum("thbd,thbe->hde", before_THBD.astype(dx_THBE.dtype), dx_THBE, precision="highest")
+    return dx_THBE, dr_HDE.astype(r_HDE.dtype), dstate_HBD, None, None
 
 
 _deferred.defvjp(_forward, _backward)

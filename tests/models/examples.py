@@ -1,0 +1,72 @@
+"""Small models whose every parameter counts: none at the zero or one that initialisation gives it."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from xlstm_jax.models import LanguageModel, ModelConfig, build_model
+from xlstm_jax.models.config import MLSTMBlockConfig, SLSTMBlockConfig
+
+VOCABULARY, FEATURES = 11, 16
+# Different numbers of heads, so that one taken for the other shows.
+MLSTM, SLSTM = MLSTMBlockConfig(num_heads=2), SLSTMBlockConfig(num_heads=4)
+
+
+def small(pattern: str, **changes: Any) -> ModelConfig:
+    config = ModelConfig(vocab_size=VOCABULARY, features=FEATURES, pattern=pattern, mlstm=MLSTM, slstm=SLSTM)
+    return dataclasses.replace(config, **changes)
+
+
+def abstract(config: ModelConfig) -> tuple[Any, dict]:
+    """(graphdef, parameters as shapes), with nothing computed."""
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: build_model(config)))
+    return graphdef, nnx.to_pure_dict(state)
+
+
+def random_params(shapes: dict, seed: int = 0) -> dict:
+    """Normal values of a size at which gates open and close; those of norms and skips around 1."""
+    rng = np.random.default_rng(seed)
+
+    def value(path, leaf):
+        centre = 1.0 if str(path[-1].key) in ("scale", "skip") else 0.0
+        return jnp.asarray(centre + 0.4 * rng.standard_normal(leaf.shape), leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(value, shapes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A model apart from its parameters, and its compiled `unroll`."""
+
+    graphdef: Any
+    params: dict
+
+    def model(self, params: dict | None = None) -> LanguageModel:
+        return nnx.merge(self.graphdef, self.params if params is None else params)
+
+    @functools.cached_property
+    def unroll(self):
+        """unroll(params, tokens, carry, reset, lengths, key) -> (logits, carry), jitted."""
+
+        def run(params, tokens, carry=None, reset=None, lengths=None, key=None):
+            return self.model(params).unroll(tokens, carry, reset=reset, lengths=lengths, key=key)
+
+        return jax.jit(run)
+
+
+@functools.cache
+def example(config: ModelConfig) -> Example:
+    graphdef, shapes = abstract(config)
+    return Example(graphdef, random_params(shapes))
+
+
+def error(got: Any, wanted: Any) -> float:
+    """||got - wanted|| / ||wanted||, in float64."""
+    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
+    assert got.shape == wanted.shape
+    return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))

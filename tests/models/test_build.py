@@ -1,0 +1,62 @@
+"""Configs that cannot work, and the options of the model around its blocks."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from tests.models.examples import MLSTM, VOCABULARY, error, example, small
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models import build_model
+from xlstm_jax.models.config import RecurrentBlockConfig
+
+TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pattern": "mxs"}, "unknown block 'x'; known: m, r, s"),
+        ({"pattern": ""}, "model.pattern is empty"),
+        ({"features": 18, "pattern": "s"}, "model.features 18 does not fit slstm.num_heads 4"),
+        ({"mlstm": dataclasses.replace(MLSTM, num_heads=5)}, "does not fit mlstm.num_heads 5"),
+        ({"mlstm": dataclasses.replace(MLSTM, qkv_block_size=5)}, "block_size 5"),
+        ({"pattern": "r", "recurrent": RecurrentBlockConfig("lstn")}, "unknown cell 'lstn'; known: .*lstm"),
+        ({"pattern": "r", "features": 18, "recurrent": RecurrentBlockConfig("mlstm")}, "features 18 .*num_heads 4"),
+        ({"pattern": "r", "features": 18, "recurrent": RecurrentBlockConfig("slstm")}, "features 18 .*num_heads 4"),
+    ],
+)
+def test_configs_that_cannot_work(changes, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        build_model(dataclasses.replace(small("m"), **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("implementation", ["recurrent", "parallel", "chunkwise"])
+def test_mlstm_implementation_is_the_named_one(implementation):
+    made = example(small("m", mlstm=dataclasses.replace(MLSTM, implementation=implementation, chunk_size=3)))
+    lowered = made.unroll.lower(made.params, TOKENS)
+    assert f"mlstm_{implementation}" in lowered.as_text(debug_info=True)
+
+
+def test_recurrent_block_is_the_cell_of_the_config():
+    """One layer of the named cell, with nothing around it."""
+    made = example(small("r", recurrent=RecurrentBlockConfig("gru"), final_norm=False))
+
+    def by_hand(params, tokens):
+        model = made.model(params)
+        y, _ = model.blocks[0].layer(model.embedding(tokens))
+        return model.head(y)
+
+    assert "norm" not in made.params
+    assert made.params["blocks"][0]["layer"]["layers"][0]["w_h"].shape == (16, 3 * 16)
+    wanted = jax.jit(by_hand)(made.params, TOKENS)
+    assert error(made.unroll(made.params, TOKENS)[0], wanted) <= 1e-6
+
+
+def test_tied_embedding_is_a_head_of_its_transpose():
+    tied, untied = example(small("r", tie_embedding=True)), example(small("r"))
+    params = dict(tied.params, head={"kernel": tied.params["embedding"]["embedding"].T})
+    wanted, _ = untied.unroll(params, TOKENS)
+    assert error(tied.unroll(tied.params, TOKENS)[0], wanted) <= 1e-6

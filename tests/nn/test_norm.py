@@ -1,0 +1,46 @@
+"""Norms against their formula in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from xlstm_jax.nn import HeadNorm, layer_norm
+
+
+def normalised(x):
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+# At a small scale the eps of 1e-5 counts, so that a wrong one shows.
+@pytest.mark.parametrize("scale", [1.0, 3e-3])
+def test_head_norm(scale):
+    """Each head's own mean and variance, one weight a feature, heads side by side."""
+    rng = np.random.default_rng(0)
+    h = scale * (rng.standard_normal((2, 3, 4, 5)) + np.arange(4)[:, None]).astype(np.float32)
+    weight = rng.standard_normal(20).astype(np.float32)
+    module = HeadNorm(4, 5, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    assert (module.scale[...] == 1).all()
+    module.scale[...] = jnp.asarray(weight)
+    wanted = normalised(h.astype(np.float64)).reshape(2, 3, 20) * weight
+    np.testing.assert_allclose(module(jnp.asarray(h)), wanted, atol=2e-5)
+
+
+def test_head_norm_takes_statistics_in_float32():
+    """A large mean in bfloat16 would swallow the differences."""
+    h = (jnp.arange(8, dtype=jnp.float32) + 100).astype(jnp.bfloat16).reshape(1, 1, 1, 8)
+    # Strict promotion refuses even the question which dtype holds bfloat16 and float32.
+    with jax.numpy_dtype_promotion("standard"):
+        y = HeadNorm(1, 8, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))(h)
+    assert y.dtype == jnp.bfloat16
+    wanted = normalised(np.asarray(h, np.float64)).reshape(1, 1, 8)
+    np.testing.assert_allclose(np.asarray(y, np.float64), wanted, atol=1e-2)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3e-3])
+def test_layer_norm(scale):
+    x = scale * np.random.default_rng(0).standard_normal((2, 3, 16)).astype(np.float32) + scale
+    module = layer_norm(16, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    assert list(nnx.to_pure_dict(nnx.split(module)[1])) == ["scale"]
+    np.testing.assert_allclose(module(jnp.asarray(x)), normalised(x.astype(np.float64)), atol=2e-5)

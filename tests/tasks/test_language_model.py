@@ -1,0 +1,156 @@
+"""Losses and metrics of language modelling, against sums by hand over a model that is a table."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.tasks.examples import tiny_config, write_text
+from xlstm_jax.data.text import Batch
+from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.language_model import DataConfig, LanguageModeling
+from xlstm_jax.train.run import Run
+
+# Characters of one, two, three and four bytes.
+TEXT = "aé€𝄞b" * 60 + "\nabé"
+
+
+class Bigram:
+    """A model whose logits are a row of a table, and whose carry counts tokens since the last reset."""
+
+    def __init__(self, vocabulary: int):
+        self.table = np.random.default_rng(0).standard_normal((vocabulary, vocabulary)).astype(np.float32)
+        self.calls = []
+
+    def unroll(self, tokens_BT, carry=None, *, reset=None, key=None):
+        self.calls.append((carry, reset, key))
+        return jnp.asarray(self.table)[tokens_BT], 1 if carry is None else carry + 1
+
+    def nats(self, tokens, targets):
+        logits = self.table[tokens].astype(np.float64)
+        return np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(text=TEXT, **options):
+        path = tmp_path / "text.txt"
+        path.write_text(text, encoding="utf-8")
+        return LanguageModeling(DataConfig(path=str(path), **{"sequence_length": 7, "batch_size": 4, **options}))
+
+    return make
+
+
+def summed(task, model, split, carry):
+    sums, state = {}, 0 if carry else None
+    for batch in task.evaluation_dataset(split, carry=carry):
+        part, state = task.score(model, batch, state)
+        state = state if carry else None
+        sums = {name: sums.get(name, 0) + float(value) for name, value in part.items()}
+    return task.summarise(sums)
+
+
+@pytest.mark.parametrize("carry", [False, True])
+@pytest.mark.parametrize("tokenizer", ["byte", "char"])
+def test_evaluation_by_hand(make, tokenizer, carry):
+    """A model without memory scores every pair of neighbours of the split, in whatever order they come."""
+    task = make(tokenizer=tokenizer)
+    model = Bigram(task.tokenizer.vocab_size)
+    tokens = task.splits["validation"].astype(int)
+    nats = model.nats(tokens[:-1], tokens[1:])
+    size = len(task.tokenizer.decode(tokens[1:].astype(np.uint8)).encode())
+    if tokenizer == "byte":
+        size = len(tokens) - 1  # the split may cut a character
+    got = summed(task, model, "validation", carry)
+    assert got["loss"] == pytest.approx(nats.mean(), rel=1e-6)
+    assert got["bits_per_byte"] == pytest.approx(nats.sum() / math.log(2) / size, rel=1e-6)
+    assert got["perplexity"] == pytest.approx(math.exp(nats.mean()), rel=1e-5)
+    right = model.table[tokens[:-1]].argmax(-1) == tokens[1:]
+    assert got["accuracy"] == pytest.approx(right.mean()) and got["tokens"] == len(tokens) - 1
+
+
+def test_bits_per_byte_of_a_known_distribution(make):
+    """Uniform over the alphabet: log A nats a character, spread over its UTF-8 bytes."""
+    task = make(tokenizer="char")
+    size = task.tokenizer.vocab_size
+    model = Bigram(size)
+    model.table[:] = 0
+    got = summed(task, model, "validation", carry=False)
+    assert got["loss"] == pytest.approx(math.log(size), rel=1e-6)
+    characters = task.tokenizer.decode(task.splits["validation"][1:])
+    assert {1, 2, 3, 4} == {len(c.encode()) for c in characters}
+    bits = len(characters) * math.log2(size) / len(characters.encode())
+    assert got["bits_per_byte"] == pytest.approx(bits, rel=1e-6)
+
+
+def test_a_model_with_a_zero_head_is_uniform(tmp_path):
+    config = tiny_config("language_model", write_text(tmp_path / "text.txt", words=100))
+    config.model.pattern, config.model.recurrent.cell = "r", "rnn"
+    run = Run(config.to_dict())
+    params = run.init().params
+    params["head"] = jax.tree.map(jnp.zeros_like, params["head"])
+    result = run.evaluate(params, "validation", carry=False)
+    assert result["loss"] == pytest.approx(math.log(run.task.tokenizer.vocab_size), rel=1e-6)
+
+
+def test_training_loss_is_the_mean_over_the_mask(make):
+    task, rng = make(tokenizer="char"), np.random.default_rng(1)
+    model = Bigram(task.tokenizer.vocab_size)
+    tokens, targets = rng.integers(0, task.tokenizer.vocab_size, (2, 4, 7)).astype(np.int32)
+    mask = rng.random((4, 7)) < 0.6
+    batch = Batch(tokens, targets, mask, np.zeros((4, 7), bool))
+    loss, _ = task.loss(model, batch, None, None)
+    assert float(loss) == pytest.approx(model.nats(tokens, targets)[mask].mean(), rel=1e-6)
+    empty, _ = task.loss(model, batch._replace(mask_BT=np.zeros((4, 7), bool)), None, None)
+    assert float(empty) == 0
+
+
+def test_resets_go_with_a_carry(make):
+    """Without a carry every row starts empty anyway; with one, the batch says where."""
+    task = make(tokenizer="char", sampling="stream")
+    model, batch, key = Bigram(task.tokenizer.vocab_size), next(iter(task.train_dataset(0))), jax.random.key(0)
+    _, carry = task.loss(model, batch, None, key)
+    _, carry = task.loss(model, batch, carry, key)
+    task.score(model, batch, carry)
+    (none, no_reset, _), (one, reset, given), (two, scored, without) = model.calls
+    assert (none, one, two) == (None, 1, 2) and no_reset is None
+    assert reset is batch.reset_BT and scored is batch.reset_BT
+    assert given is key and without is None  # no dropout in evaluation
+    assert task.passes_carry and not make(sampling="windows").passes_carry
+
+
+def test_huge_loss_has_a_perplexity(make):
+    assert make().summarise({"nats": 1e6, "tokens": 1.0, "bytes": 1.0, "right": 0.0})["perplexity"] > 1e300
+
+
+def test_fingerprint_follows_the_text(make):
+    first = make().fingerprint()
+    assert make().fingerprint() == first != make(TEXT + "a").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sequence_length": 0}, r"data\.sequence_length 0 is not allowed"),
+        ({"batch_size": 0}, r"data\.batch_size 0 is not allowed"),
+        ({"train_fraction": 1.0}, r"data\.train_fraction 1\.0 is not allowed"),
+        ({"train_fraction": 0.0}, r"data\.train_fraction 0\.0 is not allowed"),
+        ({"text": "short", "sequence_length": 20}, r"sequence_length=20 needs at least 21 training tokens"),
+        ({"sampling": "stream", "batch_size": 100}, r"stream sampling of 100 rows"),
+        ({"tokenizer": "words"}, r"unknown tokenizer 'words'; known: byte, char"),
+    ],
+)
+def test_data_that_cannot_work(make, options, message):
+    """Before anything is built."""
+    with pytest.raises(UsageError, match=message) as caught:
+        make(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_source_and_split(make):
+    with pytest.raises(UsageError, match="unknown data source 'wiki'; known: stdlib, tinyshakespeare"):
+        LanguageModeling(DataConfig(source="wiki"))
+    with pytest.raises(UsageError, match="split 'test' is unknown; allowed: train, validation"):
+        make().evaluation_dataset("test", carry=False)

@@ -1,0 +1,207 @@
+"""The training loop, in one process: what it leaves, how it goes on, and what it refuses."""
+
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.tasks.examples import tiny_config, write_text
+from xlstm_jax.errors import UsageError
+from xlstm_jax.ops import recurrence
+from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.loop import Interrupted, train
+from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.run import Run
+
+
+@pytest.fixture(autouse=True)
+def rolled(monkeypatch):
+    """One copy of a step in the compiled loop: less to compile."""
+    monkeypatch.setattr(recurrence, "UNROLL", 1)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Six batches a pass over the training text, in order; a step compiles in a moment."""
+    config = tiny_config("language_model", write_text(tmp_path / "text.txt", words=60))
+    config.model.pattern, config.model.recurrent.cell, config.model.features = "r", "rnn", 8
+    config.model.dropout = 0.2
+    config.data.sampling, config.data.sequence_length, config.data.batch_size = "stream", 8, 4
+    config.train.steps, config.train.log_every, config.train.eval_every = 10, 2, 100
+    config.sample.length = 0
+    return config
+
+
+def curve(workdir):
+    """Training records without what a clock measured."""
+    records = [record for record in read_metrics(workdir) if "train/loss" in record]
+    return [{key: value for key, value in record.items() if key != "train/tokens_per_second"} for record in records]
+
+
+def last_state(config, workdir):
+    run = Run(config.to_dict())
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        return checkpoints.restore(checkpoints.latest_step(), jax.eval_shape(run.init))
+
+
+def trained(config, workdir, **changes):
+    with config.train.unlocked():
+        config.train.update(changes)
+    assert train(config, workdir) == 0
+    return workdir
+
+
+def test_what_is_measured_and_kept(config, tmp_path):
+    workdir = trained(config, tmp_path / "run", steps=9, log_every=4, eval_every=3, keep=1)
+    records = read_metrics(workdir)
+    assert [record["step"] for record in records if "train/loss" in record] == [1, 4, 8, 9]
+    assert [record["step"] for record in records if "validation/loss" in record] == [3, 6, 9]
+    assert set(curve(workdir)[0]) == {"step", "train/loss", "train/grad_norm", "train/learning_rate"}
+    validation = {record["step"]: record["validation/loss"] for record in records if "validation/loss" in record}
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        assert checkpoints.best_step() == min(validation, key=validation.get)
+        assert checkpoints.steps == sorted({checkpoints.best_step(), 9})
+
+
+def test_raising_the_steps_goes_on_in_the_middle_of_a_pass(config, tmp_path):
+    """The carry, the optimizer's moments, the data's position and dropout go on as if there had been no stop."""
+    whole = trained(config, tmp_path / "whole")
+    parts = trained(config, tmp_path / "parts", steps=4)
+    trained(config, parts, steps=10)
+    assert curve(parts) == curve(whole)
+    got, wanted = last_state(config, parts), last_state(config, whole)
+    assert got.data == wanted.data
+    assert jax.tree.structure(got.state) == jax.tree.structure(wanted.state)
+    for a, b in zip(jax.tree.leaves(got.state), jax.tree.leaves(wanted.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert jax.tree.leaves(got.state.carry)
+
+
+def test_a_finished_run_is_left_as_it_is(config, tmp_path, capsys):
+    workdir = trained(config, tmp_path / "run", steps=3)
+    before = (workdir / "metrics.jsonl").read_bytes()
+    trained(config, workdir)
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+    assert "step 3 of 3 is done already" in capsys.readouterr().out
+    config.train.steps = 2
+    with pytest.raises(UsageError, match=r"train\.steps 2 is under the 3 done"):
+        train(config, workdir)
+
+
+def test_loss_that_is_not_finite(config, tmp_path):
+    """Before any checkpoint. A rate so large that the second step's products overflow."""
+    config.optimizer.name, config.optimizer.learning_rate, config.optimizer.clip_norm = "sgd", 1e30, 0.0
+    message = r"^loss \S+ with gradient norm \S+ is not finite at step 2; no checkpoint was saved .*learning_rate"
+    with pytest.raises(UsageError, match=message):
+        train(config, tmp_path / "run")
+    # An evaluation sees it first, and saves nothing.
+    config.train.eval_every = 1
+    with pytest.raises(UsageError, match="validation loss nan is not finite at step 1; no checkpoint was saved"):
+        train(config, tmp_path / "evaluated")
+    with Checkpoints(tmp_path / "evaluated", read_only=True) as checkpoints:
+        assert checkpoints.steps == []
+
+
+def test_loss_that_is_not_finite_later(config, tmp_path, monkeypatch):
+    """Names the last checkpoint from before, though losses are read late."""
+    step = Run.train_step
+
+    def poisoned(self, state, batch):
+        after, metrics = step(self, state, batch)
+        return after, metrics | {"loss": jnp.where(state.step == 4, jnp.inf, metrics["loss"])}
+
+    monkeypatch.setattr(Run, "train_step", poisoned)
+    config.train.eval_every = 2
+    with pytest.raises(UsageError, match=rf"is not finite at step 5; .* checkpoint is step 4 in {tmp_path / 'run'};"):
+        train(config, tmp_path / "run")
+
+
+def test_another_config_in_the_same_workdir(config, tmp_path):
+    workdir = trained(config, tmp_path / "run", steps=2)
+    before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+    config.optimizer.learning_rate, config.model.features = 0.5, 16
+    message = (
+        r"another config: model\.features \(saved 8, given 16\), "
+        r"optimizer\.learning_rate \(saved 0\.001, given 0\.5\); use another workdir"
+    )
+    with pytest.raises(UsageError, match=message):
+        train(config, workdir)
+    assert {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("change", ["same characters", "another alphabet"])
+def test_another_text_in_the_same_workdir(config, tmp_path, change):
+    workdir = trained(config, tmp_path / "run", steps=2)
+    path = tmp_path / "text.txt"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[::-1] if change == "same characters" else text + "ß", encoding="utf-8")
+    config.train.steps = 4
+    with pytest.raises(UsageError, match=r"text .* workdir .* trained on; use another workdir"):
+        train(config, workdir)
+
+
+def test_workdir_that_cannot_be(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file; give a folder"):
+        train(config, tmp_path / "file")
+    with pytest.raises(UsageError, match="cannot be made"):
+        train(config, tmp_path / "file" / "below")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "config.json").write_text("{")
+    with pytest.raises(UsageError, match=r"config\.json cannot be read as JSON"):
+        train(config, tmp_path / "damaged")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("model", "pattern", "rx", "unknown block 'x'"),
+        ("sample", "prompt", "%", r"characters outside the vocabulary: '%'"),
+        ("data", "path", "/nowhere/text.txt", "no file '/nowhere/text.txt'"),
+        ("optimizer", "warmup_steps", 99, "warmup_steps 99 is more than"),
+    ],
+)
+def test_nothing_is_written_before_all_errors_have_shown(config, tmp_path, section, key, value, message):
+    config.sample.length = 5
+    config[section][key] = value
+    with pytest.raises(UsageError, match=message):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_sections_and_keys(config):
+    values = config.to_dict()
+    with pytest.raises(UsageError, match=r"config section 'trian' is unknown; known: task, seed, .*train"):
+        Run({**values, "trian": {}})
+    with pytest.raises(UsageError, match=r"train\.step is unknown; train has: .*steps"):
+        Run({**values, "train": {**values["train"], "step": 1}})
+    with pytest.raises(UsageError, match=r"unknown task 'language'; known: .*language_model"):
+        Run({**values, "task": "language"})
+
+
+def test_signals_become_a_flag():
+    before = signal.getsignal(signal.SIGTERM)
+    with Interrupted() as interrupted:
+        assert not interrupted
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupted and interrupted.signal == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)  # a second one does not wait
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ctrl_c_is_status_130(config, tmp_path, monkeypatch):
+    """The step reached is saved, and the next run starts there."""
+    step = Run.evaluate
+
+    def evaluate_then_interrupt(self, *args, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(self, *args, **options)
+
+    monkeypatch.setattr(Run, "evaluate", evaluate_then_interrupt)
+    config.train.eval_every = 3
+    assert train(config, tmp_path / "run") == 130
+    assert int(last_state(config, tmp_path / "run").state.step) == 3

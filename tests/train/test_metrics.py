@@ -1,0 +1,89 @@
+"""What a run writes for people."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from xlstm_jax.train.metrics import MetricWriter, draw_losses, read_metrics
+
+
+def write(workdir, steps, last_step=0, scale=1.0):
+    writer = MetricWriter(workdir, last_step)
+    for step in steps:
+        writer.write(step, {"train/loss": scale / step})
+    writer.close()
+
+
+def test_one_flat_object_a_line(tmp_path):
+    write(tmp_path, [1, 2])
+    lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [{"step": 1, "train/loss": 1.0}, {"step": 2, "train/loss": 0.5}]
+    assert read_metrics(tmp_path) == [json.loads(line) for line in lines]
+    assert any(path.name.startswith("events.out.tfevents") for path in tmp_path.iterdir())
+
+
+def test_a_line_is_on_disk_when_written(tmp_path):
+    """A killed run leaves what it measured."""
+    writer = MetricWriter(tmp_path, 0)
+    writer.write(1, {"train/loss": 2.0})
+    assert read_metrics(tmp_path) == [{"step": 1, "train/loss": 2.0}]
+    writer.close()
+
+
+def test_resumed_run_drops_what_it_writes_again(tmp_path):
+    write(tmp_path, range(1, 8))
+    before = (tmp_path / "metrics.jsonl").read_bytes().splitlines()[:4]
+    write(tmp_path, range(5, 7), last_step=4, scale=10.0)
+    records = read_metrics(tmp_path)
+    assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert (tmp_path / "metrics.jsonl").read_bytes().splitlines()[:4] == before  # to the last digit
+    assert records[4]["train/loss"] == 2.0
+
+
+@pytest.mark.parametrize("end", ['{"step": 3, "train/l', "{", '{"step"'])
+def test_cut_off_last_line_is_left_out(tmp_path, end):
+    write(tmp_path, [1, 2])
+    with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(end)
+    assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2]
+    write(tmp_path, [3], last_step=2)
+    assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3]
+
+
+def test_no_metrics_yet(tmp_path):
+    assert read_metrics(tmp_path) == []
+
+
+def test_floats_come_back_exactly(tmp_path):
+    loss = float(np.float32(0.1)) * math.pi
+    writer = MetricWriter(tmp_path, 0)
+    writer.write(1, {"train/loss": loss})
+    writer.close()
+    assert read_metrics(tmp_path)[0]["train/loss"] == loss
+
+
+def coloured(path) -> int:
+    """Pixels that are no shade of grey: curves, unlike text, grid and axes, are drawn in colour."""
+    pixels = image.imread(path)[..., :3]
+    assert pixels.shape[0] > 300 and pixels.shape[1] > 500
+    return int((np.ptp(pixels, axis=-1) > 0.2).sum())
+
+
+def test_figure(tmp_path):
+    writer = MetricWriter(tmp_path, 0)
+    for step in range(1, 20):
+        writer.write(step, {"train/loss": 3.0 / step})
+    writer.close()
+    path = draw_losses(tmp_path, "char")
+    assert path == tmp_path / "loss.png" and path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    train_only = coloured(path)
+    assert train_only > 500
+    writer = MetricWriter(tmp_path, 19)
+    for step in (10, 19):
+        writer.write(step, {"validation/loss": 4.0 / step})
+    writer.close()
+    assert coloured(draw_losses(tmp_path, "char")) > train_only
+    assert not list(tmp_path.glob("*tmp*"))
