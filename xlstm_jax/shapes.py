@@ -25,9 +25,10 @@ Lengths = Int[Array, " B"]
 
 def state_dtype(*arrays: jax.Array) -> jnp.dtype:
     """Dtype of gates, stabilisers and states: the arrays' own, at least float32 (float64 stays float64)."""
-    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
+    with jax.numpy_dtype_promotion("standard"):  # strict mode guards against accidents; this one is meant
+        return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
 def padding_mask(lengths_B: Lengths, time: int) -> Resets:
     """[B, T] true where a step lies behind its sequence's end: t >= length."""
-    return jnp.arange(time)[None, :] >= lengths_B[:, None]
+    return jnp.arange(time, dtype=jnp.int32)[None, :] >= lengths_B.astype(jnp.int32)[:, None]

@@ -1,0 +1,58 @@
+"""The command-line programs as a user runs them: real processes in the repository's root."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from tests.tasks.examples import write_text
+
+ROOT = pathlib.Path(__file__).parents[2]
+TIMEOUT = 300  # seconds; far above what any of them takes
+
+
+class Programs:
+    """Starts `python -m experiments.NAME`; compiled programs are kept between processes and between test runs."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.env = {
+            key: value for key, value in os.environ.items() if key not in ("XLA_FLAGS", "XLSTM_JAX_DATA_MIRROR")
+        }
+        self.env |= {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "XLSTM_JAX_CACHE": str(folder / "cache"),
+        }
+
+    def start(self, name: str, *arguments: str, python: tuple[str, ...] = (), **env: str) -> subprocess.Popen:
+        command = [sys.executable, *python, "-m", f"experiments.{name}", *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
+        return subprocess.Popen(command, cwd=ROOT, env=self.env | env, **pipes)
+
+    def run(self, name: str, *arguments: str, **options) -> subprocess.CompletedProcess:
+        process = self.start(name, *arguments, **options)
+        try:
+            out, err = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def output(self, name: str, *arguments: str, **options) -> str:
+        """What a run that must succeed prints."""
+        done = self.run(name, *arguments, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def programs(tmp_path) -> Programs:
+    return Programs(tmp_path)
+
+
+@pytest.fixture
+def text(tmp_path) -> pathlib.Path:
+    return write_text(tmp_path / "text.txt")

@@ -1,0 +1,87 @@
+"""A run that was stopped, killed and taken up again is the run that was not, to the last bit."""
+
+import json
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.run import Run
+
+STEPS, EVERY = 600, 50
+
+
+def records(workdir):
+    """All lines but for what a clock measured."""
+    return [
+        {key: value for key, value in record.items() if key != "train/tokens_per_second"}
+        for record in read_metrics(workdir)
+    ]
+
+
+def checkpoints(workdir):
+    folder = workdir / "checkpoints"
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit()) if folder.exists() else []
+
+
+def state(workdir):
+    run = Run(json.loads((workdir / "config.json").read_text()))
+    with Checkpoints(workdir, read_only=True) as saved:
+        assert saved.latest_step() == STEPS
+        return saved.restore(STEPS, jax.eval_shape(run.init))
+
+
+def interrupt(process, number, reached):
+    """Send the signal once `reached()` is true; exit status and output."""
+    try:
+        while process.poll() is None and not reached():
+            time.sleep(0.005)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert "Traceback" not in err
+    return process.returncode, out
+
+
+@pytest.mark.parametrize("sampling", ["windows", "stream"])
+def test_stopped_and_killed_equals_uninterrupted(programs, text, tmp_path, sampling):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    arguments = (
+        "--config=configs/char_lm.py:tiny",
+        f"--config.data.path={text}",
+        f"--config.data.sampling={sampling}",
+        "--config.model.dropout=0.1",
+        f"--config.train.steps={STEPS}",
+        f"--config.train.eval_every={EVERY}",
+        "--config.train.log_every=7",
+        "--config.sample.length=0",
+    )
+    programs.output("train", *arguments, f"--workdir={whole}")
+
+    def start():
+        return programs.start("train", *arguments, f"--workdir={parts}")
+
+    # SIGTERM, as a scheduler sends it: the step reached is saved, whichever it is.
+    status, shown = interrupt(start(), signal.SIGTERM, lambda: len(read_metrics(parts)) > 3)
+    stopped = checkpoints(parts)[-1]
+    assert status == 0 and 0 < stopped < STEPS
+    assert f"stopped by signal 15; saved step {stopped}" in shown
+    assert max(record["step"] for record in records(parts)) <= stopped
+
+    # kill -9 gives no time: at most what came after the last checkpoint is lost.
+    status, _ = interrupt(start(), signal.SIGKILL, lambda: checkpoints(parts)[-1] > stopped)
+    assert status == -signal.SIGKILL
+    assert stopped < checkpoints(parts)[-1] < STEPS
+
+    shown = programs.output("train", *arguments, f"--workdir={parts}")
+    assert "going on from step" in shown
+    assert records(parts) == records(whole)
+    got, wanted = state(parts), state(whole)
+    assert got.data == wanted.data
+    for a, b in zip(jax.tree.leaves(got.state), jax.tree.leaves(wanted.state), strict=True):
+        np.testing.assert_array_equal(a, b)
