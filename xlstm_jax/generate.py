@@ -73,18 +73,17 @@ def generate(
             "length is at least 1, temperature and top_k at least 0, top_p over 0 and at most 1"
         )
     graphdef, state = nnx.split(model)
-    choose = functools.partial(pick, temperature=temperature, top_k=top_k, top_p=top_p)
-    return _generate(graphdef, state, choose, length, prompt_BT, jax.random.key(seed))
+    return _generate(graphdef, length, temperature, top_k, top_p, state, prompt_BT, jax.random.key(seed))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2, 3))
-def _generate(graphdef, state, choose, length, prompt_BT, key):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _generate(graphdef, length, temperature, top_k, top_p, state, prompt_BT, key):
     model = nnx.merge(graphdef, state)
     logits_BTA, carry = model.unroll(prompt_BT)
 
     def body(loop: tuple[Any, jax.Array], key: jax.Array):
         carry, logits_BA = loop
-        token_B = choose(key, logits_BA)
+        token_B = pick(key, logits_BA, temperature=temperature, top_k=top_k, top_p=top_p)
         logits_BTA, carry = model.unroll(token_B[:, None], carry)
         return (carry, logits_BTA[:, -1]), token_B
 

@@ -12,7 +12,7 @@ from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.metrics import read_metrics
 from xlstm_jax.train.run import Run
 
-STEPS, EVERY = 600, 50
+STEPS, EVERY = 400, 50
 
 
 def records(workdir):
@@ -55,6 +55,7 @@ def test_stopped_and_killed_equals_uninterrupted(programs, text, tmp_path, sampl
         "--config=configs/char_lm.py:tiny",
         f"--config.data.path={text}",
         f"--config.data.sampling={sampling}",
+        "--config.model.pattern=r",
         "--config.model.dropout=0.1",
         f"--config.train.steps={STEPS}",
         f"--config.train.eval_every={EVERY}",

@@ -46,7 +46,7 @@ def test_train_evaluate_generate(programs, text, tmp_path):
     assert first.startswith("the ") and len(first) == len("the ") + 40 + len("\n")
     assert set(first) <= set(text.read_text())
     assert sample("--seed=1") == first != sample("--seed=2")
-    assert sample("--seed=1", "--temperature=0") == sample("--seed=2", "--top_k=1")
+    assert sample("--seed=1", "--temperature=0") == sample("--seed=2", "--temperature=0")
 
 
 @pytest.mark.skipif("XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="XLSTM_JAX_DATA_MIRROR is not set")
