@@ -1,6 +1,7 @@
 """What all command-line programs share: flags parsed and errors shown as one line each, exit status 2 for usage."""
 
 import importlib.util
+import inspect
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ def run(main: Callable[[], int | None]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
 
+    sys.unraisablehook = _quiet_reads
     app.run(guarded, flags_parser=_parse)
 
 
@@ -36,6 +38,13 @@ def start_jax() -> None:
 
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(pooch.os_cache("xlstm_jax") / "compiled")
     jax.config.update("jax_compilation_cache_dir", folder)
+
+
+def _quiet_reads(unraisable) -> None:
+    """Where one array of a checkpoint cannot be read, orbax drops its other reads, and each complains on its own."""
+    closed = str(unraisable.exc_value) == "Event loop is closed"
+    if not closed and not inspect.iscoroutine(unraisable.object):
+        sys.__unraisablehook__(unraisable)
 
 
 def _fail(message: str) -> int:

@@ -1,5 +1,6 @@
-"""Exponential and sigmoid gates in log space, shared by the sLSTM and the mLSTM."""
+"""What the sLSTM and the mLSTM share: exponential and sigmoid gates in log space, and their options."""
 
+import dataclasses
 from typing import Literal
 
 import jax
@@ -20,3 +21,18 @@ def log_gate(preactivation: jax.Array, kind: Gate, which: str = "gate") -> jax.A
     if kind == "sigmoid":
         return jax.nn.log_sigmoid(preactivation)
     raise UsageError(f"{which} {kind!r} is unknown; allowed: 'exp', 'sigmoid'")
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadsConfig:
+    """Sizes and gates of a cell whose features are split over heads."""
+
+    in_features: int
+    features: int
+    num_heads: int = 4
+    input_gate: Gate = "exp"
+    forget_gate: Gate = "sigmoid"
+
+    def __post_init__(self):
+        if self.features % self.num_heads:
+            raise UsageError(f"features {self.features} is not a multiple of num_heads {self.num_heads}")

@@ -1,14 +1,12 @@
 """mLSTM: matrix memory with a covariance update, exponential gating, no recurrent connection."""
 
-import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, Cell, CellParams, affine
-from xlstm_jax.cells.gates import Gate, log_gate
-from xlstm_jax.errors import UsageError
+from xlstm_jax.cells.gates import HeadsConfig, log_gate
 
 
 class MLSTMState(NamedTuple):
@@ -94,19 +92,6 @@ def mlstm_step(
     return MLSTMState(C=C, n=n, m=m), h
 
 
-@dataclasses.dataclass(frozen=True)
-class MLSTMConfig:
-    in_features: int
-    features: int
-    num_heads: int = 4
-    input_gate: Gate = "exp"
-    forget_gate: Gate = "sigmoid"
-
-    def __post_init__(self):
-        if self.features % self.num_heads:
-            raise UsageError(f"features {self.features} is not a multiple of num_heads {self.num_heads}")
-
-
 @CELLS.register("mlstm")
 class MLSTM(Cell):
     """mLSTM with dense projections of x: q, k, v = x W + b, one i and one f a head, y = sigmoid(x W_o + b_o) h.
@@ -115,10 +100,10 @@ class MLSTM(Cell):
     head. Beck et al. 2024 (arXiv 2405.04517), section 2.3.
     """
 
-    Config = MLSTMConfig
+    Config = HeadsConfig
 
     @staticmethod
-    def init(key: jax.Array, config: MLSTMConfig) -> CellParams:
+    def init(key: jax.Array, config: HeadsConfig) -> CellParams:
         heads = config.num_heads
         key_qkvo, key_i = jax.random.split(key)
         shape = (config.in_features, 4 * config.features)
@@ -132,7 +117,7 @@ class MLSTM(Cell):
         return CellParams(config, weights)
 
     @staticmethod
-    def init_carry(config: MLSTMConfig, batch_shape: tuple[int, ...]) -> MLSTMState:
+    def init_carry(config: HeadsConfig, batch_shape: tuple[int, ...]) -> MLSTMState:
         width = config.features // config.num_heads
         return zero_state(batch_shape, config.num_heads, width, width)
 

@@ -1,14 +1,12 @@
 """sLSTM: scalar memory, exponential gating, a normaliser state, and memory mixing inside each head."""
 
-import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, Cell, CellParams, affine
-from xlstm_jax.cells.gates import Gate, log_gate
-from xlstm_jax.errors import UsageError
+from xlstm_jax.cells.gates import Gate, HeadsConfig, log_gate
 
 
 class SLSTMState(NamedTuple):
@@ -56,19 +54,6 @@ def forget_bias_init(heads: int, head_features: int, depth: float = 0.0) -> jax.
     return jnp.broadcast_to(5.0 - 12.0 * position ** (0.3 + 1.3 * depth), (heads, head_features))
 
 
-@dataclasses.dataclass(frozen=True)
-class SLSTMConfig:
-    in_features: int
-    features: int
-    num_heads: int = 4
-    input_gate: Gate = "exp"
-    forget_gate: Gate = "sigmoid"
-
-    def __post_init__(self):
-        if self.features % self.num_heads:
-            raise UsageError(f"features {self.features} is not a multiple of num_heads {self.num_heads}")
-
-
 @CELLS.register("slstm")
 class SLSTM(Cell):
     """sLSTM with dense input projections: pre_g = x W_g + y r_g + b_g for g = i, f, z, o, then `slstm_step`.
@@ -77,10 +62,10 @@ class SLSTM(Cell):
     Beck et al. 2024 (arXiv 2405.04517), section 2.2.
     """
 
-    Config = SLSTMConfig
+    Config = HeadsConfig
 
     @staticmethod
-    def init(key: jax.Array, config: SLSTMConfig) -> CellParams:
+    def init(key: jax.Array, config: HeadsConfig) -> CellParams:
         heads, width = config.num_heads, config.features // config.num_heads
         bias = jnp.zeros((4, heads, width), jnp.float32).at[1].set(forget_bias_init(heads, width))
         shape = (config.in_features, 4 * config.features)
@@ -92,7 +77,7 @@ class SLSTM(Cell):
         return CellParams(config, weights)
 
     @staticmethod
-    def init_carry(config: SLSTMConfig, batch_shape: tuple[int, ...]) -> SLSTMState:
+    def init_carry(config: HeadsConfig, batch_shape: tuple[int, ...]) -> SLSTMState:
         return empty_state((*batch_shape, config.num_heads, config.features // config.num_heads))
 
     @staticmethod

@@ -48,11 +48,7 @@ def _last_inputs(padded, segment, lengths_B, width):
     """The W - 1 inputs that end at each sequence's length, those from before its last reset as zeros."""
     taken = width - 1
     if lengths_B is None:
-        last = padded[:, padded.shape[1] - taken :]
-        if segment is not None:
-            same = segment[:, segment.shape[1] - taken :] == segment[:, -1:]
-            last = jnp.where(same[..., None], last, jnp.zeros_like(last))
-        return last
+        lengths_B = jnp.full(padded.shape[:1], padded.shape[1] - taken)
     lengths_B = lengths_B.astype(jnp.int32)
     index = lengths_B[:, None] + jnp.arange(taken, dtype=jnp.int32)[None, :]
     last = jnp.take_along_axis(padded, index[..., None], axis=1)
