@@ -38,6 +38,7 @@ def start_jax() -> None:
 
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(pooch.os_cache("xlstm_jax") / "compiled")
     jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def _quiet_reads(unraisable) -> None:

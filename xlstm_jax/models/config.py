@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from xlstm_jax.errors import UsageError
+
 
 @dataclasses.dataclass(frozen=True)
 class MLSTMBlockConfig:
@@ -46,3 +48,17 @@ class ModelConfig:
     mlstm: MLSTMBlockConfig = MLSTMBlockConfig()
     slstm: SLSTMBlockConfig = SLSTMBlockConfig()
     recurrent: RecurrentBlockConfig = RecurrentBlockConfig()
+
+    def __post_init__(self):
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"model.dropout {self.dropout} is not allowed; it is at least 0 and under 1")
+        for name, least in (("features", 1), ("embedding_std", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"model.{name} {getattr(self, name)} is not allowed; it is at least {least}")
+        for block in ("mlstm", "slstm"):
+            options = getattr(self, block)
+            if options.num_heads < 1 or options.conv_width < 0:
+                raise UsageError(
+                    f"model.{block}: num_heads {options.num_heads}, conv_width {options.conv_width} are not allowed; "
+                    "heads are at least 1, taps at least 0"
+                )

@@ -10,6 +10,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.nn import layer_norm, linear, small_init
+from xlstm_jax.shapes import state_dtype
 
 
 class LanguageModel(nnx.Module):
@@ -66,13 +67,13 @@ class LanguageModel(nnx.Module):
         keys = [None] * (len(self.blocks) + 1) if key is None else jax.random.split(key, len(self.blocks) + 1)
         x = self.dropout(self.embedding(tokens_BT), deterministic=key is None, rngs=keys[-1])
         carries = []
-        for block, before, block_key in zip(self.blocks, carry, keys, strict=False):
+        for block, before, block_key in zip(self.blocks, carry, keys[:-1], strict=True):
             x, after = block(x, before, reset=reset, lengths=lengths, key=block_key)
             carries.append(after)
         if self.norm is not None:
             x = self.norm(x)
         logits = self.head(x) if self.head is not None else self.embedding.attend(x)
-        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), tuple(carries)
+        return logits.astype(state_dtype(logits)), tuple(carries)
 
 
 def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> LanguageModel:

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.shapes import state_dtype
+
 
 def layer_norm(features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
     """Layer norm with a weight and no bias, eps 1e-5; statistics in float32."""
@@ -19,5 +21,5 @@ class HeadNorm(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, h: jax.Array) -> jax.Array:
-        flat = self.norm(h.astype(jnp.promote_types(h.dtype, jnp.float32))).reshape(*h.shape[:-2], -1)
+        flat = self.norm(h.astype(state_dtype(h))).reshape(*h.shape[:-2], -1)
         return (flat * jnp.broadcast_to(self.scale[...], flat.shape)).astype(self.dtype)

@@ -22,6 +22,16 @@ class OptimizerConfig:
     b2: float = 0.999  # of the squares, in rmsprop too
     momentum: float = 0.0  # sgd, rmsprop
 
+    def __post_init__(self):
+        for name in ("warmup_steps", "final_scale", "weight_decay", "clip_norm"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"optimizer.{name} {getattr(self, name)} is not allowed; it is at least 0")
+        for name in ("b1", "b2", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"optimizer.{name} {getattr(self, name)} is not allowed; it is at least 0 and under 1")
+        if self.learning_rate <= 0:
+            raise UsageError(f"optimizer.learning_rate {self.learning_rate} is not allowed; it is over 0")
+
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     """Learning rate by step: a linear warm-up from 0, then constant, or down to `final_scale` of it at `steps`."""

@@ -58,8 +58,9 @@ class TrainProgress:
         self._bar.update(self._task, completed=step, loss=f"{loss:.4f}", rate=rate)
         if not self._console.is_terminal and now - self._last_line > QUIET_SECONDS and step < self._steps:
             self._last_line = now
-            left = (now - self._start) / max(step - self._counted, 1) * (self._steps - step)
-            self.say(f"step {step}/{self._steps}  loss {loss:.4f}  {rate} tokens/s  {left:.0f} s left")
+            done = step - self._counted
+            left = f"{(now - self._start) / done * (self._steps - step):.0f}" if done else "-"
+            self.say(f"step {step}/{self._steps}  loss {loss:.4f}  {rate} tokens/s  {left} s left")
 
     def measure(self, step: int) -> float:
         """Tokens per second since the last call."""
