@@ -31,12 +31,13 @@ def mlstm(config, _):
 def xlstm(config, _):
     config.model.pattern = "msm"
     config.model.features = 224
-    config.model.dropout = 0.2
+    config.model.dropout = 0.15
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_steps = 100
+    config.optimizer.final_scale = 0.02
+    config.optimizer.warmup_steps = 20
     config.optimizer.weight_decay = 0.1
-    config.optimizer.b2 = 0.95
+    config.train.steps = 1404
 
 
 def tiny(config, _):
