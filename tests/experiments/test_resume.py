@@ -48,14 +48,14 @@ def interrupt(process, number, reached):
     return process.returncode, out
 
 
-@pytest.mark.parametrize("sampling", ["windows", "stream"])
-def test_stopped_and_killed_equals_uninterrupted(programs, text, tmp_path, sampling):
+@pytest.mark.parametrize(("sampling", "pattern"), [("windows", "r"), ("stream", "ms")])
+def test_stopped_and_killed_equals_uninterrupted(programs, text, tmp_path, sampling, pattern):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     arguments = (
         "--config=configs/char_lm.py:tiny",
         f"--config.data.path={text}",
         f"--config.data.sampling={sampling}",
-        "--config.model.pattern=r",
+        f"--config.model.pattern={pattern}",
         "--config.model.dropout=0.1",
         f"--config.train.steps={STEPS}",
         f"--config.train.eval_every={EVERY}",
