@@ -1,0 +1,37 @@
+"""What the README shows works."""
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_python_runs():
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    assert blocks
+    for block in blocks:
+        names = {}
+        exec(compile(block, "README.md", "exec"), names)
+        assert names["y_BTF"].shape == (2, 5, 16) and names["h"].shape == (2, 100, 4, 32)
+
+
+def test_the_test_command_is_the_one_that_ci_takes():
+    pattern = re.search(r"grep -m1 -o '(.*)' README.md", (ROOT / ".ci" / "run").read_text())[1]
+    assert re.findall(pattern, README) == ["pip install -e '.[test]' && python -m pytest"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted({*re.findall(r"\]\(([\w./]+)\)", README), *re.findall(r"configs/\w+\.py", README)})
+)
+def test_paths_exist(path):
+    assert (ROOT / path).exists()
+
+
+def test_every_cell_stands_in_the_table():
+    from xlstm_jax.cells import CELLS
+
+    rows = set(re.findall(r"^\| `(\w+)` \|", README, flags=re.M))
+    assert set(CELLS.names()) - {"lstm_np"} <= rows  # another name of `lstm`
