@@ -55,7 +55,7 @@ def _fail(message: str) -> int:
 
 def _parse(argv: list[str]) -> list[str]:
     app.define_help_flags()
-    config = next((a.split("=", 1)[1] for a in argv if re.match(r"--?config=", a)), "")
+    config = _config_argument(argv)
     if config and not os.path.isfile(config.split(":")[0]):
         sys.exit(_fail(f"config file {config.split(':')[0]!r} does not exist; those of the project are in configs/"))
     try:
@@ -65,6 +65,14 @@ def _parse(argv: list[str]) -> list[str]:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # --verbosity=0 also shows what was chosen and why
     return rest
+
+
+def _config_argument(argv: list[str]) -> str:
+    """What is given as --config=FILE or --config FILE; "" where nothing is."""
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        if match := re.fullmatch(r"--?config(=.*)?", argument):
+            return match[1][1:] if match[1] else following
+    return ""
 
 
 def _flag_error(argv: list[str], config: str, error: Exception) -> str:

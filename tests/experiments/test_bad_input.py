@@ -17,6 +17,7 @@ TRAIN = {
     "unknown section": (["--config.trian.steps=3"], ["config key 'trian.steps' is unknown", "optimizer", "train"]),
     "unknown variant": (["--config=configs/char_lm.py:ltsm"], ["variant 'ltsm' is unknown", "lstm", "xlstm"]),
     "no config file": (["--config=configs/nothing.py"], ["config file 'configs/nothing.py' does not exist"]),
+    "no config file, after a space": (["--config", "nothing.py"], ["config file 'nothing.py' does not exist"]),
     "wrong type": (["--config.train.steps=many"], ["train.steps", "many"]),
     "wrong choice": (["--config.model.dtype=float16"], ["model.dtype = 'float16'", "'float32', 'bfloat16'"]),
     "unknown block": (["--config.model.pattern=mx"], ["unknown block 'x'", "known: ", " r, s"]),
@@ -73,7 +74,7 @@ def test_train(programs, folder, case):
     arguments, words = TRAIN[case]
     arguments = [argument.format(tmp=folder) for argument in arguments]
     given = [TINY, f"--config.data.path={folder}/text.txt", f"--workdir={folder}/run"]
-    if arguments[0].startswith("--config="):
+    if arguments[0].split("=")[0] == "--config":
         given = given[2:]
     closed = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     check(programs, "train", [*given, *arguments], words, folder, **closed)
