@@ -95,7 +95,7 @@ def trained(tmp_path_factory):
 
 HARM = {
     "damaged tokenizer": "checkpoints/4/tokenizer/metadata",
-    "damaged arrays": "checkpoints/4/state/ocdbt.process_0/d/*",
+    "damaged arrays": "checkpoints/4/state/**/d/*",
     "damaged config": "config.json",
 }
 

@@ -1,5 +1,6 @@
 """Checkpoints: which are kept, what comes back, and what a damaged one says."""
 
+import gc
 import json
 import shutil
 from typing import Any, NamedTuple
@@ -137,7 +138,15 @@ def garbage(path):
     path.write_bytes(b"\x00garbage")
 
 
+@pytest.fixture
+def collected():
+    """Collect garbage within this test, under its own filters, and not in whichever test comes later."""
+    yield
+    gc.collect()
+
+
 # orbax leaves coroutines behind where a read fails, each of which complains when it is collected.
+@pytest.mark.usefixtures("collected")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("harm", [cut, garbage, lambda path: path.unlink()], ids=["cut", "garbage", "deleted"])
 @pytest.mark.parametrize(
