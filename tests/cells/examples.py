@@ -41,6 +41,15 @@ class Example:
         return jax.tree.map(lambda leaf: leaf.astype(dtype), self.cell.init_carry(self.config, (BATCH,)))
 
 
+def _options(field: str, hint) -> tuple:
+    """What a field can be; how weights start makes no new cell."""
+    if field == "recurrent_init":
+        return ()
+    if hint is bool:
+        return True, False
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+
+
 def examples() -> list[Example]:
     """One example a cell and option; names that stand for one cell count once."""
     found = {}
@@ -51,7 +60,7 @@ def examples() -> list[Example]:
         small = {field.name: SMALL[field.name] for field in dataclasses.fields(cell.Config) if field.name in SMALL}
         found[name] = Example(name, cell, cell.Config(**small))
         for field, hint in typing.get_type_hints(cell.Config).items():
-            for option in typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ():
+            for option in _options(field, hint):
                 if option != getattr(found[name].config, field):
                     label = f"{name}-{field}={option}"
                     found[label] = Example(label, cell, cell.Config(**small, **{field: option}))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from xlstm_jax.ops import recurrence
+from xlstm_jax.ops.recurrence import scan
 
 
 @pytest.fixture(autouse=True)
 def rolled(monkeypatch):
     """One copy of a step in the compiled loop: less to compile. `tests/ops` runs it unrolled."""
-    monkeypatch.setattr(recurrence, "UNROLL", 1)
+    monkeypatch.setattr(scan, "UNROLL", 1)

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from xlstm_jax.nn import Recurrent
-from xlstm_jax.ops import recurrence
+from xlstm_jax.ops.recurrence import scan
 
 BATCH, TIME, IN, FEATURES = 2, 8, 3, 8
 CELLS = ("gru", "lstm", "mlstm", "rnn", "slstm")
@@ -20,7 +20,7 @@ RESET[0, 3] = True
 @pytest.fixture(autouse=True)
 def rolled(monkeypatch):
     """One copy of a step in the compiled loop: less to compile."""
-    monkeypatch.setattr(recurrence, "UNROLL", 1)
+    monkeypatch.setattr(scan, "UNROLL", 1)
 
 
 def made(cell, **options):

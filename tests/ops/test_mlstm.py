@@ -10,7 +10,7 @@ import pytest
 from tests.ops import mlstm_cases
 from tests.ops.mlstm_cases import CASES, Case, compiled, cotangents, error, gauge, inputs, recurrent_in, reference, run
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops import recurrence
+from xlstm_jax.ops.recurrence import scan
 from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm
 
 LIMITS = {"float32": (1e-5, 1e-4), "bfloat16": (5e-3, 1e-2)}  # outputs, gradients
@@ -23,7 +23,7 @@ each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTAT
 @pytest.fixture(autouse=True)
 def rolled(monkeypatch):
     """One copy of a step in the recurrent form's loop: less to compile; `test_recurrence` runs it unrolled."""
-    monkeypatch.setattr(recurrence, "UNROLL", 1)
+    monkeypatch.setattr(scan, "UNROLL", 1)
 
 
 @each_implementation

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xlstm_jax.cells import CELLS
-from xlstm_jax.ops import recurrence as module
+from xlstm_jax.ops.recurrence import scan as module
 from xlstm_jax.ops.recurrence import masked_scan, recurrence, select
 
 T = 11  # more than twice the unrolled steps, and no multiple of them

@@ -10,7 +10,7 @@ import pytest
 
 from tests.oracles.slstm import slstm as oracle
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops import recurrence
+from xlstm_jax.ops.recurrence import scan
 from xlstm_jax.ops.slstm import IMPLEMENTATIONS, SLSTMState, slstm
 
 BATCH, HEADS, WIDTH = 2, 2, 4
@@ -156,7 +156,7 @@ def error(got, wanted) -> float:
 @pytest.fixture(autouse=True)
 def rolled(monkeypatch):
     """One copy of a step in the scan's loop: less to compile; `test_recurrence` runs it unrolled."""
-    monkeypatch.setattr(recurrence, "UNROLL", 1)
+    monkeypatch.setattr(scan, "UNROLL", 1)
 
 
 @each_implementation

@@ -60,7 +60,8 @@ def gru(w, x, carry, reset_steps, lengths, reset="after"):
     "after": Chung et al. 2014 (arXiv 1412.3555) as cuDNN has it, the reset gate on the product. Order r, z, n.
     """
     features = w["w_h"].shape[0]
-    w_r, w_z, w_n = (w["w_h"][:, g * features : (g + 1) * features] for g in range(3))
+    joined = np.concatenate([w["w_h"], w["w_n"]], axis=1) if reset == "before" else w["w_h"]
+    w_r, w_z, w_n = np.split(joined, 3, axis=1)
 
     def step(state, x_t):
         (h,) = state

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.tasks.examples import tiny_config, write_text
-from xlstm_jax.ops import recurrence
+from xlstm_jax.ops.recurrence import scan
 from xlstm_jax.tasks import TASKS
 from xlstm_jax.train.run import Run
 
@@ -18,7 +18,7 @@ from xlstm_jax.train.run import Run
 def run(request, tmp_path_factory):
     text = write_text(tmp_path_factory.mktemp("text") / "text.txt")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recurrence, "UNROLL", 1)  # less to compile
+        patch.setattr(scan, "UNROLL", 1)  # less to compile
         yield Run(tiny_config(request.param, text).to_dict())
 
 

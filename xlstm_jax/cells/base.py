@@ -1,12 +1,15 @@
 """The contract that every cell keeps, and the registry of cells."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from xlstm_jax.registry import Registry
+
+RecurrentInit = Literal["orthogonal", "identity", "glorot", "uniform"]
 
 CELLS: Registry[type["Cell"]] = Registry("cell", package="xlstm_jax.cells")
 
@@ -19,8 +22,11 @@ class Cell:
 
         params = init(key, config)                   config: the cell's frozen dataclass
         carry  = init_carry(config, batch_shape)     carry: a NamedTuple, leaves [*batch_shape, ...]
-        u      = project(params, x_BTD)              any pytree with leaves [B, T, ...]
+        u      = project(params, x_BTD)              any pytree with leaves [B, T, ...]; from x [T, B, ...] likewise
         carry, y = step(params, carry, u_t)          u_t: leaves [B, ...]; y: [B, features]
+
+    `SplitCell` and `LinearCell` say more about the step, and get faster ways to run over time for it. A cell of kind
+    "tree" reduces a node's children instead (`cells.treelstm`).
     """
 
     Config: ClassVar[type]
@@ -29,6 +35,65 @@ class Cell:
     init_carry: ClassVar[Any]
     project: ClassVar[Any]
     step: ClassVar[Any]
+
+
+class SplitCell(Cell):
+    """A cell that feeds its output back through linear maps that stand before everything else in the step.
+
+        h = feedback(carry)                            any pytree; carry.h unless the cell says otherwise
+        v = recur(params, h)                           the recurrent products (and their bias), over any leading axes
+        carry, y = update(inner, carry, u_t, v)        the rest; `inner` are the weights that the class names there
+
+    `additive` says that `update` sees u_t and v as their sum alone.
+
+    So the gradients of the recurrent weights need no accumulator inside the backward loop (`ops.recurrence.chunked`),
+    and dropout has a place to act on h alone.
+    """
+
+    inner: ClassVar[tuple[str, ...]] = ()
+    additive: ClassVar[bool] = False
+    recur: ClassVar[Any]
+    update: ClassVar[Any]
+
+    @staticmethod
+    def feedback(carry: Any) -> Any:
+        return carry.h
+
+    @classmethod
+    def step(cls, params: "CellParams", carry: Any, u: Any) -> tuple[Any, jax.Array]:
+        return cls.update(params.only(cls.inner), carry, u, cls.recur(params, cls.feedback(carry)))
+
+
+class LinearCell(Cell):
+    """A cell whose carry enters its own step by one factor a feature, so that all steps can be taken in parallel.
+
+    a, b = coefficients(params, u_t)     trees like the carry; from u [B, T, ...] likewise
+    carry' = a carry + b
+    y = output(carry')                   over any leading axes
+    """
+
+    coefficients: ClassVar[Any]
+    output: ClassVar[Any]
+
+    @classmethod
+    def step(cls, params: "CellParams", carry: Any, u: Any) -> tuple[Any, jax.Array]:
+        a, b = cls.coefficients(params, u)
+        carry = jax.tree.map(lambda a, h, b: a.astype(h.dtype) * h + b.astype(h.dtype), a, carry, b)
+        return carry, cls.output(carry)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecurrentConfig:
+    """Sizes and starting values of a cell with dense maps of x and of its fed-back output.
+
+    `bias` off leaves b out. `recurrent_init` is how each gate's recurrent matrix starts: "orthogonal" (Saxe et al.
+    2014), "identity" (Le et al. 2015), "glorot" (uniform, Glorot & Bengio 2010) or "uniform" in +-1/sqrt(features).
+    """
+
+    in_features: int
+    features: int
+    bias: bool = True
+    recurrent_init: RecurrentInit = "orthogonal"
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -54,6 +119,10 @@ class CellParams(Mapping):
     def __repr__(self) -> str:
         return f"CellParams({self.config}, {self._weights})"
 
+    def only(self, names: tuple[str, ...]) -> "CellParams":
+        """Those of the given names that are there."""
+        return CellParams(self.config, {name: self[name] for name in names if name in self})
+
     def tree_flatten_with_keys(self):
         names = tuple(sorted(self._weights))
         return [(jax.tree_util.DictKey(name), self._weights[name]) for name in names], (self.config, names)
@@ -64,10 +133,26 @@ class CellParams(Mapping):
         return cls(config, zip(names, leaves, strict=True))
 
 
-def affine(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
-    """x @ w + b: [..., D] x [D, E] -> [..., E]."""
+class HiddenCarry(NamedTuple):
+    """Carry of a cell whose output is all it remembers."""
+
+    h: jax.Array  # [B, F]
+
+    @staticmethod
+    def zeros(config: Any, batch_shape: tuple[int, ...]) -> "HiddenCarry":
+        """Before the first step."""
+        return HiddenCarry(jnp.zeros((*batch_shape, config.features), jnp.float32))
+
+
+def in_plain_scale(carry: Any) -> bool:
+    """Whether a carry's numbers mean what they say, y = h among them: no stabiliser scales the others."""
+    return "h" in carry._fields
+
+
+def affine(x: jax.Array, w: jax.Array, b: jax.Array | None) -> jax.Array:
+    """x @ w + b: [..., D] x [D, E] -> [..., E]; without a bias where b is None."""
     y = x @ w
-    return y + jnp.broadcast_to(b, y.shape)
+    return y if b is None else y + jnp.broadcast_to(b, y.shape)
 
 
 def recurrent_dot(h: jax.Array, w: jax.Array) -> jax.Array:
@@ -75,8 +160,33 @@ def recurrent_dot(h: jax.Array, w: jax.Array) -> jax.Array:
     return jnp.dot(h.astype(w.dtype), w, preferred_element_type=h.dtype)
 
 
-def orthogonal_blocks(key: jax.Array, features: int, gates: int) -> jax.Array:
-    """Recurrent kernel [features, gates * features]: one orthogonal matrix a gate (Saxe et al. 2014)."""
-    init = jax.nn.initializers.orthogonal()
-    blocks = [init(k, (features, features), jnp.float32) for k in jax.random.split(key, gates)]
-    return jnp.concatenate(blocks, axis=1)
+def gate_weights(
+    key: jax.Array, config: RecurrentConfig, gates: int, *, inputs: int | None = None, units: int | None = None
+) -> dict[str, jax.Array]:
+    """Weights of `gates` pre-activations x W_x + h W_h + b, side by side along the last axis.
+
+    w_x [in_features, gates * units] LeCun normal; w_h [inputs, gates * units] by `config.recurrent_init`, gate by gate;
+    b [gates * units] zero. `inputs` is the width of h, `units` that of a gate; both are `config.features` by default.
+    """
+    inputs, units = inputs or config.features, units or config.features
+    key_x, key_h = jax.random.split(key)
+    init = _RECURRENT_INITS[config.recurrent_init]
+    blocks = [init(k, (inputs, units), jnp.float32) for k in jax.random.split(key_h, gates)]
+    weights = {
+        "w_x": jax.nn.initializers.lecun_normal()(key_x, (config.in_features, gates * units), jnp.float32),
+        "w_h": jnp.concatenate(blocks, axis=1),
+    }
+    return weights | ({"b": jnp.zeros((gates * units,), jnp.float32)} if config.bias else {})
+
+
+def _uniform(key, shape, dtype):
+    bound = shape[1] ** -0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+_RECURRENT_INITS = {
+    "orthogonal": jax.nn.initializers.orthogonal(),
+    "identity": lambda _, shape, dtype: jnp.eye(*shape, dtype=dtype),
+    "glorot": jax.nn.initializers.glorot_uniform(),
+    "uniform": _uniform,
+}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, Cell, CellParams, affine
+from xlstm_jax.cells.base import CELLS, CellParams, SplitCell, affine
 from xlstm_jax.cells.gates import Gate, HeadsConfig, log_gate
 
 
@@ -55,7 +55,7 @@ def forget_bias_init(heads: int, head_features: int, depth: float = 0.0) -> jax.
 
 
 @CELLS.register("slstm")
-class SLSTM(Cell):
+class SLSTM(SplitCell):
     """sLSTM with dense input projections: pre_g = x W_g + y r_g + b_g for g = i, f, z, o, then `slstm_step`.
 
     w_x [D, 4F]; r [4, H, F/H, F/H], block-diagonal over heads, starts at zero; b [4, H, F/H].
@@ -63,6 +63,7 @@ class SLSTM(Cell):
     """
 
     Config = HeadsConfig
+    additive = True
 
     @staticmethod
     def init(key: jax.Array, config: HeadsConfig) -> CellParams:
@@ -86,10 +87,17 @@ class SLSTM(Cell):
         return u.reshape(*u.shape[:-1], *params["b"].shape)
 
     @staticmethod
-    def step(params: CellParams, carry: SLSTMState, u: jax.Array) -> tuple[SLSTMState, jax.Array]:
-        r, dtype = params["r"], carry.y.dtype
-        recurrent = jnp.einsum("...hd,ghde->...ghe", carry.y.astype(r.dtype), r, preferred_element_type=dtype)
-        i, f, z, o = jnp.moveaxis(u.astype(dtype) + recurrent, -3, 0)
-        config = params.config
+    def feedback(carry: SLSTMState) -> jax.Array:
+        return carry.y
+
+    @staticmethod
+    def recur(params: CellParams, h: jax.Array) -> jax.Array:
+        r = params["r"]
+        return jnp.einsum("...hd,ghde->...ghe", h.astype(r.dtype), r, preferred_element_type=h.dtype)
+
+    @staticmethod
+    def update(inner: CellParams, carry: SLSTMState, u: jax.Array, v: jax.Array) -> tuple[SLSTMState, jax.Array]:
+        i, f, z, o = jnp.moveaxis(u.astype(carry.y.dtype) + v, -3, 0)
+        config = inner.config
         carry = slstm_step(carry, i, f, z, o, input_gate=config.input_gate, forget_gate=config.forget_gate)
         return carry, carry.y.reshape(*carry.y.shape[:-2], config.features)

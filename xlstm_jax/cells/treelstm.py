@@ -1,0 +1,117 @@
+"""Tree LSTMs: a node is computed from its input and the states of its children."""
+
+import dataclasses
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xlstm_jax.cells.base import CELLS, Cell, CellParams, RecurrentConfig, affine, gate_weights, recurrent_dot
+
+
+@dataclasses.dataclass(frozen=True)
+class TreeLSTMConfig(RecurrentConfig):
+    """`forget_bias` is where the forget gates' bias starts."""
+
+    forget_bias: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class NaryConfig(TreeLSTMConfig):
+    """`arity`: how many children a node has at most, each at a place of its own."""
+
+    arity: int = 2
+
+
+class TreeCarry(NamedTuple):
+    c: jax.Array  # [N, F] memory cell of each node
+    h: jax.Array  # [N, F] its output
+
+
+class TreeCell(Cell):
+    """A cell that reduces a node's children; W nodes at once, C places for children.
+
+    step(params, children, there_WC, u) -> (carry, y)    children: leaves [W, C, F], anything where not there
+    """
+
+    kind: ClassVar[str] = "tree"
+    Config = TreeLSTMConfig
+
+    @staticmethod
+    def init_carry(config: TreeLSTMConfig, batch_shape: tuple[int, ...]) -> TreeCarry:
+        zeros = jnp.zeros((*batch_shape, config.features), jnp.float32)
+        return TreeCarry(c=zeros, h=zeros)
+
+    @staticmethod
+    def project(params: CellParams, x_ND: jax.Array) -> jax.Array:
+        return affine(x_ND, params["w_x"], params.get("b"))
+
+
+def _start(weights: dict[str, jax.Array], config: TreeLSTMConfig) -> dict[str, jax.Array]:
+    if config.bias:
+        weights["b"] = weights["b"].at[: config.features].set(config.forget_bias)
+    return weights
+
+
+def _node(f_WCF: jax.Array, iuo: jax.Array, c_WCF: jax.Array) -> tuple[TreeCarry, jax.Array]:
+    """The node's state from pre-activations of the forget gates and of i, u, o, and the children's cells."""
+    i, u, o = jnp.split(iuo, 3, axis=-1)
+    c = jax.nn.sigmoid(i) * jnp.tanh(u) + jnp.sum(jax.nn.sigmoid(f_WCF) * c_WCF, axis=1)
+    h = jax.nn.sigmoid(o) * jnp.tanh(c)
+    return TreeCarry(c=c, h=h), h
+
+
+@CELLS.register("treelstm_childsum")
+class ChildSumTreeLSTM(TreeCell):
+    """Any number of children k, in no order. Tai, Socher & Manning 2015 (arXiv 1503.00075), equations 2-8.
+
+        s = sum_k h_k        i, o = sigmoid(x W_x + s W_h + b)        u = tanh(x W_x + s W_h + b)
+        f_k = sigmoid(x W_xf + h_k W_f + b_f)        c = i u + sum_k f_k c_k        h = o tanh(c)
+
+    Order f, i, u, o in w_x [D, 4F] and b [4F]; w_f [F, F]; w_h [F, 3F] for i, u, o.
+    """
+
+    @staticmethod
+    def init(key: jax.Array, config: TreeLSTMConfig) -> CellParams:
+        weights = _start(gate_weights(key, config, gates=4), config)
+        weights["w_f"], weights["w_h"] = jnp.split(weights["w_h"], (config.features,), axis=1)
+        return CellParams(config, weights)
+
+    @staticmethod
+    def step(params: CellParams, children: TreeCarry, there_WC: jax.Array, u: jax.Array) -> tuple[TreeCarry, jax.Array]:
+        c_WCF, h_WCF = (jnp.where(there_WC[..., None], leaf, jnp.zeros_like(leaf)) for leaf in children)
+        u_f, u_iuo = jnp.split(u.astype(c_WCF.dtype), (params.config.features,), axis=-1)
+        f_WCF = jnp.broadcast_to(u_f[:, None], c_WCF.shape) + recurrent_dot(h_WCF, params["w_f"])
+        return _node(f_WCF, u_iuo + recurrent_dot(h_WCF.sum(axis=1), params["w_h"]), c_WCF)
+
+
+@CELLS.register("treelstm_nary")
+class NaryTreeLSTM(TreeCell):
+    """At most `arity` children k, each with weights for its place. Tai et al. 2015 (arXiv 1503.00075), equations 9-14.
+
+        i, o = sigmoid(x W_x + sum_k h_k W_k + b)        u = tanh(x W_x + sum_k h_k W_k + b)
+        f_k = sigmoid(x W_xf + sum_l h_l W_kl + b_f)     c = i u + sum_k f_k c_k        h = o tanh(c)
+
+    Order f, i, u, o in w_x [D, 4F] and b [4F]; w_h [arity F, (arity + 3) F]: from the children side by side to the
+    forget gates f_1 ... f_arity, then i, u, o.
+    """
+
+    Config = NaryConfig
+
+    @staticmethod
+    def init(key: jax.Array, config: NaryConfig) -> CellParams:
+        key, *keys = jax.random.split(key, config.arity + 1)
+        weights = _start(gate_weights(key, config, gates=4), config)
+        narrow = dataclasses.replace(config, in_features=1, bias=False)
+        weights["w_h"] = jnp.concatenate([gate_weights(k, narrow, gates=config.arity + 3)["w_h"] for k in keys])
+        return CellParams(config, weights)
+
+    @staticmethod
+    def step(params: CellParams, children: TreeCarry, there_WC: jax.Array, u: jax.Array) -> tuple[TreeCarry, jax.Array]:
+        c_WCF, h_WCF = (jnp.where(there_WC[..., None], leaf, jnp.zeros_like(leaf)) for leaf in children)
+        nodes, arity, features = c_WCF.shape
+        u_f, u_iuo = jnp.split(u.astype(c_WCF.dtype), (features,), axis=-1)
+        v = recurrent_dot(h_WCF.reshape(nodes, arity * features), params["w_h"])
+        v_f, v_iuo = jnp.split(v, (arity * features,), axis=-1)
+        f_WCF = jnp.broadcast_to(u_f[:, None], c_WCF.shape) + v_f.reshape(c_WCF.shape)
+        return _node(f_WCF, u_iuo + v_iuo, c_WCF)

@@ -1,0 +1,17 @@
+"""Any cell over time."""
+
+from xlstm_jax.ops.recurrence.api import IMPLEMENTATIONS, newton_recurrence, recurrence
+from xlstm_jax.ops.recurrence.dropout import Noise
+from xlstm_jax.ops.recurrence.newton import NewtonOptions, NewtonReport
+from xlstm_jax.ops.recurrence.scan import masked_scan, select
+
+__all__ = [
+    "IMPLEMENTATIONS",
+    "NewtonOptions",
+    "NewtonReport",
+    "Noise",
+    "masked_scan",
+    "newton_recurrence",
+    "recurrence",
+    "select",
+]

@@ -1,0 +1,57 @@
+"""All steps at once by `lax.associative_scan`, for cells whose carry enters by a factor a feature (`LinearCell`)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from xlstm_jax.cells import CellParams
+from xlstm_jax.cells.base import LinearCell
+from xlstm_jax.ops.recurrence.scan import Steps, select
+
+
+def linear_scan(a_TB: jax.Array, b_TB: jax.Array, h: jax.Array, *, reverse: bool = False) -> jax.Array:
+    """h_t = a_t h_{t-1} + b_t for all t at once, feature by feature.
+
+    Steps combine by (a1, b1) then (a2, b2) = (a1 a2, a2 b1 + b2): work T log T at most, depth log T (Blelloch 1990).
+
+    Args:
+        a_TB: factors [T, B, ...].
+        b_TB: what is added, of the same shape.
+        h: [B, ...] before the first step.
+        reverse: h_t = a_t h_{t+1} + b_t instead, from the last step to the first.
+
+    Returns:
+        h_1 ... h_T, [T, B, ...].
+    """
+    first = -1 if reverse else 0
+    b_TB = b_TB.at[first].add(a_TB[first] * h)
+
+    def combine(one, two):
+        return one[0] * two[0], two[0] * one[1] + two[1]
+
+    return jax.lax.associative_scan(combine, (a_TB, b_TB), reverse=reverse)[1]
+
+
+def associative(
+    cell: type[LinearCell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse: bool, noise: Any
+):
+    """y [B, T, ...] and the final carry."""
+    del noise
+    u_TB = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), cell.project(params, steps.x_BTD))
+    a_TB, b_TB = cell.coefficients(params, u_TB)
+    a_TB, b_TB = jax.tree.map(lambda leaf, h: leaf.astype(h.dtype), (a_TB, b_TB), (carry, carry))
+    if steps.reset_TB is not None:
+        # From the start value on, nothing of what was before.
+        reached = jax.tree.map(lambda a, b, start: a * start[None] + b, a_TB, b_TB, start)
+        a_TB = select(steps.reset_TB, jax.tree.map(jnp.zeros_like, a_TB), a_TB)
+        b_TB = select(steps.reset_TB, reached, b_TB)
+    if steps.padding_TB is not None:
+        a_TB = select(steps.padding_TB, jax.tree.map(jnp.ones_like, a_TB), a_TB)
+        b_TB = select(steps.padding_TB, jax.tree.map(jnp.zeros_like, b_TB), b_TB)
+    carry_TB = jax.tree.map(lambda a, b, h: linear_scan(a, b, h, reverse=reverse), a_TB, b_TB, carry)
+    y_TB = cell.output(carry_TB)
+    if steps.padding_TB is not None:
+        y_TB = select(steps.padding_TB, jnp.zeros_like(y_TB), y_TB)
+    last = jax.tree.map(lambda leaf: leaf[0 if reverse else -1], carry_TB)
+    return jnp.swapaxes(y_TB, 0, 1), last

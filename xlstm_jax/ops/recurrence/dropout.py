@@ -1,0 +1,68 @@
+"""Dropout that acts inside a recurrence."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from xlstm_jax.cells import Cell, CellParams
+from xlstm_jax.cells.base import SplitCell, in_plain_scale
+from xlstm_jax.errors import UsageError
+
+Kind = Literal["variational", "recurrent", "zoneout"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """What may be dropped between a step and the next.
+
+    kind: "variational" drops features of what is fed back, with one mask a sequence (Gal & Ghahramani 2016, arXiv
+        1512.05287); "recurrent" does so with a fresh mask a step; both act on the recurrent products alone, not on
+        what the carry remembers, and scale what is left by 1/(1 - rate). "zoneout" leaves features of the whole carry
+        at their old value, with a fresh mask a step (Krueger et al. 2016, arXiv 1606.01305).
+    rate: the share of features dropped or left.
+
+    Raises:
+        UsageError: `check`, for a cell without recurrent products, or without a carry in plain scale.
+    """
+
+    kind: Kind
+    rate: float
+
+    def check(self, cell: type[Cell], carry: Any) -> None:
+        """Raise unless the cell can do this."""
+        if self.kind == "zoneout" and not in_plain_scale(carry):
+            raise UsageError(f"dropout_kind 'zoneout' mixes old and new carry; {cell.__name__}'s has no common scale")
+        if self.kind != "zoneout" and not issubclass(cell, SplitCell):
+            raise UsageError(f"dropout_kind {self.kind!r} acts on recurrent products, and {cell.__name__} has none")
+
+    def masks(self, key: jax.Array | None, cell: type[Cell], carry: Any, time: int) -> Any:
+        """Leaves [T, B, ...], true where something is kept (zoneout: where a step is taken); None without a key."""
+        if key is None:
+            return None
+        leaves, tree = jax.tree.flatten(carry if self.kind == "zoneout" else cell.feedback(carry))
+        lead = (1,) if self.kind == "variational" else (time,)
+        masks = [
+            jnp.broadcast_to(jax.random.bernoulli(k, 1 - self.rate, lead + leaf.shape), (time, *leaf.shape))
+            for k, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
+        ]
+        return jax.tree.unflatten(tree, masks)
+
+    def thin(self, h: Any, mask: Any) -> Any:
+        """What is fed back, with the mask [B, ...] on it; as it is without one."""
+        if mask is None:
+            return h
+        return jax.tree.map(lambda h, keep: jnp.where(keep, h / (1 - self.rate), jnp.zeros_like(h)), h, mask)
+
+    def step(self, cell: type[Cell], params: CellParams, carry: Any, u: Any, mask: Any) -> tuple[Any, jax.Array]:
+        """The cell's step with the mask on it. Without one zoneout takes the mean, and the others do nothing."""
+        if self.kind != "zoneout":
+            h = self.thin(cell.feedback(carry), mask)
+            return cell.update(params.only(cell.inner), carry, u, cell.recur(params, h))
+        after, _ = cell.step(params, carry, u)
+        if mask is None:
+            after = jax.tree.map(lambda old, new: self.rate * old + (1 - self.rate) * new, carry, after)
+        else:
+            after = jax.tree.map(jnp.where, mask, after, carry)
+        return after, after.h

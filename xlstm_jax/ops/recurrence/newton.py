@@ -1,0 +1,214 @@
+"""A recurrence that is not linear, solved for all steps at once: Newton's method over time.
+
+All states z_1 ... z_T are unknowns of z_t = f_t(z_{t-1}). An iteration linearises every step at the last guess, and
+solves what is left, a linear recurrence, by `lax.associative_scan`:
+
+    d_t = J_t d_{t-1} + f_t(z_{t-1}) - z_t,    d_0 = 0,    J_t = df_t/dz at z_{t-1}        z <- z + d
+
+After k iterations at least the first k states are exact, so that T always suffice. With the full Jacobian this is
+DEER (Lim et al. 2024, arXiv 2309.12252), with its diagonal alone quasi-DEER (Gonzalez et al. 2024, arXiv 2407.19115).
+Gradients solve the adjoint recurrence, l_t = g_t + J_{t+1}^T l_{t+1}, in the same way, and are not those of the
+iteration.
+"""
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xlstm_jax.cells import Cell, CellParams
+from xlstm_jax.cells.base import in_plain_scale
+from xlstm_jax.errors import UsageError
+from xlstm_jax.ops.recurrence.associative import linear_scan
+from xlstm_jax.ops.recurrence.scan import Steps, masked
+
+# Widest carry whose full Jacobian, [T, B, S, S], is formed.
+FULL = 64
+# Columns of the Jacobian made at once.
+COLUMNS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class NewtonOptions:
+    """How far to go.
+
+    tolerance: the largest change of any state in the last iteration; states and gradients then differ from the
+        scan's by about that much.
+    max_iterations: at most that many; T if not given, which always suffices.
+    jacobian: "full" for carries up to 64 wide, "diagonal" (less work an iteration, more iterations), or None, which
+        is "full" where that is allowed.
+    """
+
+    tolerance: float = 1e-5
+    max_iterations: int | None = None
+    jacobian: Literal["full", "diagonal"] | None = None
+
+    def choice(self, width: int) -> str:
+        """The Jacobian to form for a carry so wide."""
+        if self.jacobian not in (None, "full", "diagonal"):
+            raise UsageError(f"jacobian {self.jacobian!r} is unknown; allowed: 'full', 'diagonal'")
+        if self.jacobian == "full" and width > FULL:
+            raise UsageError(f"jacobian 'full' is for carries up to {FULL} wide, got {width}; use 'diagonal'")
+        return self.jacobian or ("full" if width <= FULL else "diagonal")
+
+
+class NewtonReport(NamedTuple):
+    iterations: jax.Array  # [] int32
+    change: jax.Array  # [] the largest change in the last of them
+    converged: jax.Array  # [] bool: the change is within the tolerance
+
+
+def newton(
+    cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse: bool, options: NewtonOptions
+) -> tuple[jax.Array, Any, NewtonReport]:
+    """y [B, T, ...], the final carry and how the iteration went; it also logs a warning where it did not converge."""
+    if not in_plain_scale(carry):
+        raise UsageError(f"implementation 'newton' needs a carry in plain scale, which {cell.__name__}'s is not")
+    u_TB = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), cell.project(params, steps.x_BTD))
+    masks_TB = (steps.reset_TB, steps.padding_TB)
+    if reverse:
+        u_TB, masks_TB = jax.tree.map(lambda leaf: jnp.flip(leaf, 0), (u_TB, masks_TB))
+    flatten, unflatten = _flattening(carry)
+    states_TBS, report = _solve(cell, options, unflatten, masks_TB, (params, start, u_TB), flatten(carry))
+    jax.lax.cond(report.converged, lambda: None, lambda: jax.debug.callback(_warn, report, options.tolerance))
+    carries_TB = unflatten(_before(flatten(carry), states_TBS))
+    y_TB = jax.vmap(masked(functools.partial(cell.step, params), start))(carries_TB, (u_TB, *masks_TB))[1]
+    y_TB = jnp.flip(y_TB, 0) if reverse else y_TB
+    return jnp.swapaxes(y_TB, 0, 1), unflatten(states_TBS[-1]), report
+
+
+def _warn(report: NewtonReport, tolerance: float) -> None:
+    logging.getLogger(__name__).warning(
+        "newton has not converged: the last of %d iterations changed a state by %.1e, the tolerance is %.1e; allow "
+        "more with max_iterations, or use implementation='scan'",
+        *(report.iterations, report.change, tolerance),
+    )
+
+
+def _flattening(carry: Any) -> tuple[Callable, Callable]:
+    """Functions from a carry, with any axes before the batch's, to [..., B, S] and back."""
+    leaves, tree = jax.tree.flatten(carry)
+    shapes = [leaf.shape[1:] for leaf in leaves]
+    sizes = [leaf[0].size for leaf in leaves]
+
+    def flatten(carry):
+        parts = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(carry)]
+        return jnp.concatenate(parts, axis=-1)
+
+    def unflatten(z):
+        ends = [sum(sizes[: n + 1]) for n in range(len(sizes) - 1)]
+        parts = jnp.split(z, ends, axis=-1)
+        return jax.tree.unflatten(tree, [p.reshape(*z.shape[:-1], *s) for p, s in zip(parts, shapes, strict=True)])
+
+    return flatten, unflatten
+
+
+def _before(first_BS: jax.Array, states_TBS: jax.Array) -> jax.Array:
+    """The state that each step starts from."""
+    return jnp.concatenate([first_BS[None], states_TBS[:-1]])
+
+
+def _transition(cell, unflatten, masks_TB, given, before_TBS):
+    """f_t(z_{t-1}) for all t."""
+    params, start, u_TB = given
+    body = masked(functools.partial(cell.step, params), start)
+    after, _ = jax.vmap(body)(unflatten(before_TBS), (u_TB, *masks_TB))
+    return jnp.concatenate([leaf.reshape(*before_TBS.shape[:2], -1) for leaf in jax.tree.leaves(after)], axis=-1)
+
+
+def _jacobian(kind: str, linear: Callable, like_TBS: jax.Array) -> jax.Array:
+    """Of z -> f(z), from its linear part: [T, B, S, S] with rows by output, or its diagonal [T, B, S]."""
+    eye = jnp.eye(like_TBS.shape[-1], dtype=like_TBS.dtype)
+
+    def column(unit_S):
+        image_TBS = linear(jnp.broadcast_to(unit_S, like_TBS.shape))
+        return image_TBS if kind == "full" else jnp.sum(image_TBS * jnp.broadcast_to(unit_S, image_TBS.shape), axis=-1)
+
+    return jnp.moveaxis(jax.lax.map(column, eye, batch_size=COLUMNS), 0, -1)
+
+
+def _linear_recurrence(kind: str, jacobian: jax.Array, b_TBS: jax.Array, *, reverse: bool = False) -> jax.Array:
+    """d_t = J_t d_{t-1} + b_t from d_0 = 0; `reverse`: d_t = J_t d_{t+1} + b_t from d_{T+1} = 0."""
+    if kind == "diagonal":
+        return linear_scan(jacobian, b_TBS, jnp.zeros_like(b_TBS[0]), reverse=reverse)
+
+    def combine(one, two):
+        product = jnp.matmul(two[0], one[0], precision="highest")
+        return product, jnp.einsum("...ij,...j->...i", two[0], one[1], precision="highest") + two[1]
+
+    return jax.lax.associative_scan(combine, (jacobian, b_TBS), reverse=reverse)[1]
+
+
+def _iterate(update: Callable, guess_TBS: jax.Array, options: NewtonOptions) -> tuple[jax.Array, NewtonReport]:
+    """`guess <- update(guess)` until nothing changes by more than the tolerance."""
+    limit = options.max_iterations or guess_TBS.shape[0]
+
+    def body(loop):
+        guess, report = loop
+        new = update(guess)
+        change = jnp.max(jnp.abs(new - guess))
+        return new, NewtonReport(report.iterations + jnp.int32(1), change, change <= options.tolerance)
+
+    def going(loop):
+        return (loop[1].iterations < limit) & ~loop[1].converged
+
+    begin = NewtonReport(jnp.int32(0), jnp.array(jnp.inf, guess_TBS.dtype), jnp.array(False))
+    return jax.lax.while_loop(going, body, (guess_TBS, begin))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _solve(cell, options, unflatten, masks_TB, given, first_BS):
+    """States [T, B, S] and the report."""
+    kind = options.choice(first_BS.shape[-1])
+    transition = functools.partial(_transition, cell, unflatten, masks_TB, given)
+
+    def update(states_TBS):
+        before_TBS = _before(first_BS, states_TBS)
+        after_TBS, linear = jax.linearize(transition, before_TBS)
+        jacobian = _jacobian(kind, linear, before_TBS)
+        new = states_TBS + _linear_recurrence(kind, jacobian, after_TBS - states_TBS)
+        # Far from the solution products of Jacobians can overflow: a plain step instead keeps what is exact so far.
+        return jnp.where(jnp.isfinite(new), new, after_TBS)
+
+    time = jax.tree.leaves(given[2])[0].shape[0]
+    return _iterate(update, jnp.broadcast_to(first_BS, (time, *first_BS.shape)), options)
+
+
+def _forward(cell, options, unflatten, masks_TB, given, first_BS):
+    states_TBS, report = _solve(cell, options, unflatten, masks_TB, given, first_BS)
+    return (states_TBS, report), (masks_TB, given, first_BS, states_TBS)
+
+
+def _backward(cell, options, unflatten, residuals, cotangents):
+    masks_TB, given, first_BS, states_TBS = residuals
+    g_TBS = cotangents[0]
+    kind = options.choice(first_BS.shape[-1])
+    transition = functools.partial(_transition, cell, unflatten, masks_TB)
+    before_TBS = _before(first_BS, states_TBS)
+    linear = jax.linearize(functools.partial(transition, given), before_TBS)[1]
+    _, pullback = jax.vjp(transition, given, before_TBS)
+    jacobian = _jacobian(kind, linear, before_TBS)
+    # l_t needs J_{t+1}: shifted by a step, with nothing after the last.
+    shifted = jnp.concatenate([jacobian[1:], jnp.zeros_like(jacobian[:1])])
+    if kind == "full":
+        adjoint_TBS = _linear_recurrence(kind, jnp.swapaxes(shifted, -1, -2), g_TBS, reverse=True)
+    else:
+
+        def update(adjoint_TBS):
+            back_TBS = pullback(adjoint_TBS)[1]
+            from_next = jnp.concatenate([back_TBS[1:], jnp.zeros_like(back_TBS[:1])])
+            return adjoint_TBS + _linear_recurrence(kind, shifted, g_TBS + from_next - adjoint_TBS, reverse=True)
+
+        scale = jnp.maximum(jnp.max(jnp.abs(g_TBS)), jnp.finfo(g_TBS.dtype).tiny)
+        relative = dataclasses.replace(options, tolerance=options.tolerance * scale)
+        adjoint_TBS, report = _iterate(update, g_TBS, relative)
+        jax.lax.cond(report.converged, lambda: None, lambda: jax.debug.callback(_warn, report, relative.tolerance))
+    dgiven, dbefore_TBS = pullback(adjoint_TBS)
+    return None, dgiven, dbefore_TBS[0]
+
+
+_solve.defvjp(_forward, _backward)

@@ -1,0 +1,124 @@
+"""One step after the other with `lax.scan`, by way of autodiff alone: the reference for the faster forms."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xlstm_jax.cells import Cell, CellParams
+
+# Steps unrolled inside the scan: fewer loop turns, and XLA fuses across them; 16 was slower on CPU.
+UNROLL = 5
+
+
+class Steps(NamedTuple):
+    """What the steps of a sequence are given, apart from the weights; x is batch-major, the rest time-major."""
+
+    x_BTD: jax.Array
+    reset_TB: jax.Array | None = None  # true: the carry becomes the start value before that step
+    padding_TB: jax.Array | None = None  # true: the step leaves the carry as it is and gives zero output
+    noise_TB: Any = None  # masks of `dropout.Noise`, a tree with leaves [T, B, ...]
+
+    def between(self, first: int, last: int) -> "Steps":
+        """Steps first ... last - 1."""
+        rest = jax.tree.map(lambda leaf: leaf[first:last], self[1:])
+        return Steps(self.x_BTD[:, first:last], *rest)
+
+
+def in_pieces(run: Callable, length: int, steps: Steps, carry: Any, *, reverse: bool) -> tuple[jax.Array, Any]:
+    """`run(carry, steps) -> (carry, y)`, y time-major, over pieces of `length` steps and what remains behind them.
+
+    Returns y [T, B, ...] and the final carry; `reverse` takes the last piece first.
+    """
+    time = steps.x_BTD.shape[1]
+    whole = time // length * length
+
+    def body(carry, inputs):
+        first, rest = inputs
+        return run(carry, Steps(jax.lax.dynamic_slice_in_dim(steps.x_BTD, first, length, axis=1), *rest))
+
+    def pieces(carry):
+        if not whole:
+            return carry, None
+        rest = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, length, *leaf.shape[1:]), steps[1:])
+        firsts = jnp.arange(0, whole, length, dtype=jnp.int32)
+        carry, y_NLB = jax.lax.scan(body, carry, (firsts, rest), reverse=reverse)
+        return carry, y_NLB.reshape(whole, *y_NLB.shape[2:])
+
+    def remainder(carry):
+        return (carry, None) if whole == time else run(carry, steps.between(whole, time))
+
+    if reverse:
+        carry, behind = remainder(carry)
+        carry, ahead = pieces(carry)
+    else:
+        carry, ahead = pieces(carry)
+        carry, behind = remainder(carry)
+    parts = [part for part in (ahead, behind) if part is not None]
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts), carry
+
+
+def select(flag: jax.Array, new: Any, old: Any) -> Any:
+    """Where flag [B] is true take `new`, else `old`, leaf by leaf [B, ...]; the flag's axes are a leaf's first ones."""
+
+    def choose(a, b):
+        return jnp.where(flag.reshape(flag.shape + (1,) * (b.ndim - flag.ndim)), a, b)
+
+    return jax.tree.map(choose, new, old)
+
+
+def masked(step: Callable, start: Any) -> Callable:
+    """`step(carry, u) -> (carry, y)` with resets and padding: body(carry, (u, reset_B, padding_B)) -> (carry, y)."""
+
+    def body(carry, inputs):
+        u, reset_B, padding_B = inputs
+        before = carry
+        if reset_B is not None:
+            carry = select(reset_B, start, carry)
+        carry, y = step(carry, u)
+        if padding_B is not None:
+            carry = select(padding_B, before, carry)
+            y = select(padding_B, jax.tree.map(jnp.zeros_like, y), y)
+        return carry, y
+
+    return body
+
+
+def masked_scan(step, carry, start, u_TB, *, reset_TB=None, padding_TB=None, reverse=False):
+    """`lax.scan` of `step(carry, u_t) -> (carry, y)` over time-major inputs, with resets and padding.
+
+    Args:
+        carry: leaves [B, ...], the state before the first step that is taken.
+        start: what a reset returns to; leaves [B, ...].
+        u_TB: leaves [T, B, ...].
+        reset_TB: true where the carry becomes `start` before that step is taken.
+        padding_TB: true where a step leaves the carry as it is and gives zero output.
+        reverse: from the last step to the first; with right padding each sequence then starts at its own end.
+
+    Returns:
+        The final carry, and the outputs [T, B, ...], a tree if the step's are.
+    """
+    time = jax.tree.leaves(u_TB)[0].shape[0]
+    inputs = (u_TB, reset_TB, padding_TB)
+    return jax.lax.scan(masked(step, start), carry, inputs, reverse=reverse, unroll=min(UNROLL, time))
+
+
+def scan(cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse: bool, noise: Any):
+    """y [B, T, ...] and the final carry."""
+
+    def step(carry, inputs):
+        u, mask = inputs
+        return cell.step(params, carry, u) if noise is None else noise.step(cell, params, carry, u, mask)
+
+    u_TB = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), cell.project(params, steps.x_BTD))
+    carry, y_TB = masked_scan(
+        step,
+        carry,
+        start,
+        (u_TB, steps.noise_TB),
+        reset_TB=steps.reset_TB,
+        padding_TB=steps.padding_TB,
+        reverse=reverse,
+    )
+    return jnp.swapaxes(y_TB, 0, 1), carry

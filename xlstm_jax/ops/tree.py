@@ -1,0 +1,115 @@
+"""Tree cells over whole forests, level by level."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xlstm_jax.cells import CellParams
+from xlstm_jax.cells.treelstm import TreeCell
+from xlstm_jax.errors import UsageError
+from xlstm_jax.shapes import state_dtype
+
+
+class Forest(NamedTuple):
+    """The shape of some trees or acyclic graphs over N nodes, ready to be computed: a jax type, made by `forest`."""
+
+    rows_RW: jax.Array  # nodes computed together, children in earlier rows; N where a place is empty
+    children_NC: jax.Array  # each node's children; N where there is none
+
+
+def forest(children_NC: Any, width: int | None = None, rows: int | None = None) -> Forest:
+    """The order in which the nodes of some trees can be computed, as rows of nodes that do not need each other.
+
+    Nodes of one level (all children in the levels below) are independent of each other, over all trees. Wide levels
+    are cut into rows of `width`, narrow ones are padded to it.
+
+    Args:
+        children_NC: node numbers, -1 where there is no child; any number of trees side by side. A node may be the
+            child of several.
+        width: nodes a row; None picks what costs least, counting a row's fixed cost as that of 16 nodes.
+        rows: rows in all, padded with empty ones, so that forests of one size share a compiled program.
+
+    Raises:
+        UsageError: a number that is no node, a cycle, or more rows needed than asked for.
+    """
+    children = np.asarray(children_NC)
+    nodes = children.shape[0]
+    if children.ndim != 2 or children.min(initial=0) < -1 or children.max(initial=-1) >= nodes:
+        raise UsageError(f"children {children.shape} must be [N, C] with numbers from -1 (none) to N - 1 = {nodes - 1}")
+    levels = _levels(children)
+    sizes = np.bincount(levels, minlength=1) if nodes else np.zeros(1, int)
+    if width is None:
+        width = min(sorted({int(size) for size in sizes} | {1}), key=lambda w: np.ceil(sizes / w).sum() * (w + 16))
+    order = np.argsort(levels, kind="stable")
+    parts = [part for level in np.split(order, np.cumsum(sizes)[:-1]) for part in _cut(level, width)]
+    if rows is not None and rows < len(parts):
+        raise UsageError(f"forest needs {len(parts)} rows of {width}, more than rows={rows}")
+    table = np.full((rows or len(parts), width), nodes, np.int32)
+    for row, part in enumerate(parts):
+        table[row, : len(part)] = part
+    return Forest(jnp.asarray(table), jnp.asarray(np.where(children < 0, nodes, children), jnp.int32))
+
+
+def _cut(level: np.ndarray, width: int) -> list[np.ndarray]:
+    return [level[first : first + width] for first in range(0, len(level), width)]
+
+
+def _levels(children: np.ndarray) -> np.ndarray:
+    """Each node's height: 0 for leaves, else one more than its highest child's. Peels off a level at a time."""
+    there = children >= 0
+    missing = there.sum(axis=1)  # children not yet placed
+    child, place = children[there], np.nonzero(there)[0]
+    order = np.argsort(child, kind="stable")
+    parents, first = place[order], np.searchsorted(child[order], np.arange(len(children) + 1))
+    levels = np.full(len(children), -1)
+    ready, level = np.nonzero(missing == 0)[0], 0
+    while ready.size:
+        levels[ready] = level
+        above = np.concatenate([parents[first[node] : first[node + 1]] for node in ready])
+        np.subtract.at(missing, above, 1)
+        ready, level = np.unique(above[missing[above] == 0]), level + 1
+    if (levels < 0).any():
+        raise UsageError(f"children hold a cycle: node {np.nonzero(levels < 0)[0][0]} is on one or above one")
+    return levels
+
+
+def tree_recurrence(cell: type[TreeCell], params: CellParams, x_ND: jax.Array, shape: Forest) -> tuple[jax.Array, Any]:
+    """Outputs [N, F] and states of all nodes of a forest, from inputs [N, D]: children before parents.
+
+    One step of a `lax.scan` computes one row of `shape.rows_RW`, for all trees at once; gradients and `vmap` over
+    inputs work through it.
+
+    Args:
+        cell: an entry of `CELLS` of kind "tree".
+        params: its weights, from `cell.init`.
+        x_ND: a node's input; zeros where it has none.
+        shape: from `forest`.
+
+    Raises:
+        UsageError: a cell of another kind, or a node with more children than the cell takes.
+    """
+    if cell.kind != "tree":
+        raise UsageError(f"{cell.__name__} is a cell of kind {cell.kind!r}; `tree_recurrence` runs the kind 'tree'")
+    rows_RW, children_NC = shape
+    nodes, places = children_NC.shape
+    arity = getattr(params.config, "arity", places)
+    if places > arity:
+        raise UsageError(f"children [{nodes}, {places}] have {places} places; the cell's arity is {arity}")
+    # A node more, behind the last: that of empty places, whose children are itself.
+    children_NC = jnp.pad(children_NC, ((0, 1), (0, arity - places)), constant_values=nodes)
+    u_NG = jnp.pad(cell.project(params, x_ND), ((0, 1), (0, 0)))
+    dtype = state_dtype(x_ND)
+    states = jax.tree.map(lambda leaf: leaf.astype(dtype), cell.init_carry(params.config, (nodes + 1,)))
+
+    def body(states, row_W):
+        children_WC = children_NC[row_W]
+        below = jax.tree.map(lambda leaf: leaf[children_WC], states)
+        after, _ = cell.step(params, below, children_WC < nodes, u_NG[row_W])
+        # What lands on the node behind the last is never read: no place counts it as there.
+        return jax.tree.map(lambda leaf, new: leaf.at[row_W].set(new), states, after), None
+
+    states, _ = jax.lax.scan(body, states, rows_RW)
+    states = jax.tree.map(lambda leaf: leaf[:nodes], states)
+    return states.h.astype(x_ND.dtype), states
