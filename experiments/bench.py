@@ -16,11 +16,14 @@ from experiments import cli
 _SUITE = flags.DEFINE_string("suite", None, "what to measure: a name in experiments/suites")
 _OUT = flags.DEFINE_string("out", None, "folder for the table, the CSV and the figure")
 _ROUNDS = flags.DEFINE_integer("rounds", 15, "how often each case is timed", lower_bound=1)
+_KEEP_MEMORY = flags.DEFINE_boolean(
+    "keep_memory", False, "keep freed memory, as training does; helps every case that allocates much, peers' too"
+)
 _TINY = flags.DEFINE_boolean("tiny", False, "sizes that finish in seconds, to test the suite itself")
 
 
 def main() -> None:
-    cli.start_jax()
+    cli.start_jax(keep_memory=_KEEP_MEMORY.value)
     from rich.console import Console
     from rich.table import Table
 
@@ -65,6 +68,7 @@ def _machine() -> str:
 
 def _markdown(header, cells) -> str:
     command = f"python -m experiments.bench --suite={_SUITE.value} --rounds={_ROUNDS.value} --out=OUT"
+    command += " --keep_memory" if _KEEP_MEMORY.value else ""
     lines = [f"`{command}` on {_machine()}; {_ROUNDS.value} rounds, interleaved.", ""]
     lines += ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)]
     return "\n".join(lines) + "\n"

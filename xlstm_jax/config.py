@@ -18,7 +18,8 @@ def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -
         name: what the section is called there, for messages.
 
     Raises:
-        UsageError: a key that is not a field, with the fields there are; or a value that a `Literal` field excludes.
+        UsageError: a key that is not a field, with the fields there are; a value that a `Literal` field excludes; or a
+            field without a default that is not given.
     """
     fields = {field.name: field for field in dataclasses.fields(config_class)}
     values = {}
@@ -32,4 +33,8 @@ def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -
             allowed = ", ".join(repr(choice) for choice in get_args(annotation))
             raise UsageError(f"config key {name}.{key} = {value!r} is not allowed; it is one of {allowed}")
         values[key] = value
+    optional = (dataclasses.MISSING, dataclasses.MISSING)
+    for key, field in fields.items():
+        if key not in values and (field.default, field.default_factory) == optional:
+            raise UsageError(f"config key {name}.{key} is missing; {name} needs it")
     return config_class(**values)

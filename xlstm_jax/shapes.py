@@ -32,3 +32,11 @@ def state_dtype(*arrays: jax.Array) -> jnp.dtype:
 def padding_mask(lengths_B: Lengths, time: int) -> Resets:
     """[B, T] true where a step lies behind its sequence's end: t >= length."""
     return jnp.arange(time, dtype=jnp.int32)[None, :] >= lengths_B.astype(jnp.int32)[:, None]
+
+
+def zero_padding(x_BT: jax.Array, lengths_B: Lengths | None) -> jax.Array:
+    """x [B, T, ...] with zeros behind each sequence's end: not even a NaN there gets through, or its gradient."""
+    if lengths_B is None:
+        return x_BT
+    padding_BT = padding_mask(lengths_B, x_BT.shape[1])
+    return jnp.where(padding_BT.reshape(*padding_BT.shape, *(1,) * (x_BT.ndim - 2)), jnp.zeros_like(x_BT), x_BT)

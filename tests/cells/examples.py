@@ -1,6 +1,7 @@
-"""Small examples of every registered sequence cell: its default options, and each other option, one at a time."""
+"""Small examples of every registered cell: its default options, and each other option, one at a time."""
 
 import dataclasses
+import functools
 import typing
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from xlstm_jax.cells import CELLS, Cell, CellParams
 
 # A config's fields by name; fields that are not here keep their defaults.
-SMALL = {"in_features": 3, "features": 4, "num_heads": 2, "spatial_shape": (3, 2)}
+SMALL = {"in_features": 3, "features": 4, "num_heads": 2, "spatial_shape": (3, 2), "arity": 3}
 BATCH = 2
 
 
@@ -27,18 +28,28 @@ class Example:
 
     def params(self, dtype, seed: int = 0) -> CellParams:
         """Weights of `init` with noise added, since some start at zero and would hide a missing product."""
-        rng = np.random.default_rng(seed)
-        params = self.cell.init(jax.random.key(seed), self.config)
-        return jax.tree.map(lambda w: jnp.asarray(np.asarray(w) + 0.4 * rng.standard_normal(w.shape), dtype), params)
+        rng, params = np.random.default_rng(seed), _initial(self.cell, self.config, seed)
+        return jax.tree.map(lambda w: jnp.asarray(w + 0.4 * rng.standard_normal(w.shape), dtype), params)
 
     def inputs(self, time: int, dtype, seed: int = 1) -> jax.Array:
         """x [B, T, ..., D], normal."""
         shape = (BATCH, time, *getattr(self.config, "spatial_shape", ()), self.config.in_features)
         return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
 
+    def nodes(self, count: int, dtype, seed: int = 1) -> jax.Array:
+        """Inputs [N, D] of a tree cell, normal."""
+        return jnp.asarray(np.random.default_rng(seed).standard_normal((count, self.config.in_features)), dtype)
+
     def start(self, dtype):
         """The carry of `init_carry`."""
         return jax.tree.map(lambda leaf: leaf.astype(dtype), self.cell.init_carry(self.config, (BATCH,)))
+
+
+@functools.cache
+def _initial(cell, config, seed: int) -> CellParams:
+    """Weights of `init` as NumPy arrays; the same for all tests, whatever mode they run in."""
+    with jax.enable_x64(False):
+        return jax.tree.map(np.asarray, cell.init(jax.random.key(seed), config))
 
 
 def _options(field: str, hint) -> tuple:
@@ -50,12 +61,12 @@ def _options(field: str, hint) -> tuple:
     return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
 
 
-def examples() -> list[Example]:
-    """One example a cell and option; names that stand for one cell count once."""
+def examples(kind: str = "sequence") -> list[Example]:
+    """One example a cell of that kind and option; names that stand for one cell count once."""
     found = {}
     for name in CELLS.names():
         cell = CELLS.get(name)
-        if cell.kind != "sequence" or cell in [example.cell for example in found.values()]:
+        if cell.kind != kind or cell in [example.cell for example in found.values()]:
             continue
         small = {field.name: SMALL[field.name] for field in dataclasses.fields(cell.Config) if field.name in SMALL}
         found[name] = Example(name, cell, cell.Config(**small))

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from configs import base
+from xlstm_jax.cells import CELLS
 from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import ModelConfig, build_model
@@ -121,6 +122,11 @@ def test_errors_list_what_is_allowed(section, values, message):
     with pytest.raises(UsageError, match=message) as caught:
         from_section(PARSED[section], values, section)
     assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named():
+    with pytest.raises(UsageError, match=r"config key convlstm\.spatial_shape is missing; convlstm needs it"):
+        from_section(CELLS.get("convlstm").Config, {"in_features": 3, "features": 4}, "convlstm")
 
 
 def test_nested_sections_become_nested_dataclasses():

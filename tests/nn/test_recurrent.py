@@ -1,4 +1,4 @@
-"""Stacks of recurrent layers."""
+"""Stacks of recurrent layers: depth, directions, residuals, padding."""
 
 import jax
 import jax.numpy as jnp
@@ -6,104 +6,151 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from xlstm_jax.nn import Recurrent
-from xlstm_jax.ops.recurrence import scan
+from tests.nn.layers import BATCH, FEATURES, IN, LENGTHS, RESET, TIME, X, called, close, differ, made
+from xlstm_jax.nn import Directions, Recurrent
 
-BATCH, TIME, IN, FEATURES = 2, 8, 3, 8
 CELLS = ("gru", "lstm", "mlstm", "rnn", "slstm")
-X = np.random.default_rng(0).standard_normal((BATCH, TIME, IN)).astype(np.float32)
-LENGTHS = np.array([8, 5])
-RESET = np.zeros((BATCH, TIME), bool)
-RESET[0, 3] = True
 
 
-@pytest.fixture(autouse=True)
-def rolled(monkeypatch):
-    """One copy of a step in the compiled loop: less to compile."""
-    monkeypatch.setattr(scan, "UNROLL", 1)
+def single(cell, weights, x, *args):
+    """One layer in one direction, of the given weights."""
+    graphdef, _ = made(cell, x.shape[-1])
+    y, (carry,) = called(graphdef)({"layers": {0: weights}}, x, *args)
+    return np.asarray(y), carry
 
 
-def made(cell, **options):
-    """(graphdef, parameters), no parameter at the zero it may start from."""
-    module = nnx.eval_shape(lambda: Recurrent(cell, IN, FEATURES, rngs=nnx.Rngs(0), **options))
-    graphdef, state = nnx.split(module)
-    rng = np.random.default_rng(1)
-    params = jax.tree.map(
-        lambda leaf: jnp.asarray(0.4 * rng.standard_normal(leaf.shape), leaf.dtype), nnx.to_pure_dict(state)
-    )
-    return graphdef, params
-
-
-def close(got, wanted, atol=1e-5):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), got, wanted)
+def turned(x_BT):
+    """Each sequence from its last step to its first, the padding where it was."""
+    x_BT = np.array(x_BT)
+    for b, length in enumerate(LENGTHS):
+        x_BT[b, :length] = x_BT[b, :length][::-1]
+    return x_BT
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_two_layers_are_two_by_hand(cell):
     """With resets and padding, and a carry that comes back in the form it went in."""
     graphdef, params = made(cell, num_layers=2)
+    first = nnx.merge(graphdef, params).init_carry(BATCH)
+    run = called(graphdef)
+    y, carry = run(params, X, first, LENGTHS, RESET)
+    assert jax.tree.structure(carry) == jax.tree.structure(first) and len(carry) == 2
+    by_hand, carries = X, []
+    for layer in range(2):
+        by_hand, after = single(cell, params["layers"][layer], by_hand, None, LENGTHS, RESET)
+        carries.append(after)
+    close((y, carry), (by_hand, tuple(carries)))
+    assert y.shape == (BATCH, TIME, FEATURES) and not np.asarray(y)[1, 5:].any()
+    assert differ(run(params, X, carry, LENGTHS, RESET)[0], y)  # the carry is read
+
+
+@pytest.mark.parametrize("cell, merge", [("lstm", "concat"), ("gru", "sum"), ("mlstm", "mean")])
+def test_both_directions_are_two_runs_by_hand(cell, merge):
+    """Two layers; the second direction reads each sequence turned round within its own length, resets too."""
+    graphdef, params = made(cell, num_layers=2, bidirectional=True, merge=merge)
+    run = called(graphdef)
+    _, carry = run(params, X[:, ::-1], None, LENGTHS)  # any carry but the start
+    y, after = run(params, X, carry, LENGTHS, RESET)
+    assert jax.tree.structure(after) == jax.tree.structure(carry)
+    by_hand, carries = X, []
+    for layer, both in enumerate(carry):
+        ahead, forward = single(cell, params["layers"][layer], by_hand, (both.forward,), LENGTHS, RESET)
+        back, backward = single(
+            cell, params["backward_layers"][layer], turned(by_hand), (both.backward,), LENGTHS, turned(RESET)
+        )
+        back = turned(back)
+        by_hand = {"concat": np.concatenate([ahead, back], -1), "sum": ahead + back, "mean": (ahead + back) / 2}[merge]
+        carries.append(Directions(forward, backward))
+    close((y, after), (by_hand, tuple(carries)))
+    start = nnx.merge(graphdef, params).init_carry(BATCH)
+    assert jax.tree.structure(start) == jax.tree.structure(carry)
+    close(run(params, X, start, LENGTHS, RESET), run(params, X, None, LENGTHS, RESET), atol=0)
+    assert differ(run(params, X, start, LENGTHS, RESET)[0], y)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("in_features", [IN, FEATURES])
+def test_residual_is_added_where_widths_agree(in_features, bidirectional):
+    """The first layer of three has it when the inputs are as wide as the outputs, the others always."""
+    x = np.random.default_rng(3).standard_normal((BATCH, TIME, in_features)).astype(np.float32)
+    options = {"bidirectional": bidirectional, "merge": "sum"}
+    graphdef, params = made("rnn", in_features, num_layers=3, residual=True, **options)
+    by_hand = x
+    for layer in range(3):
+        one, _ = made("rnn", by_hand.shape[-1], **options)
+        weights = {part: {0: stack[layer]} for part, stack in params.items()}
+        y, _ = called(one)(weights, by_hand)
+        by_hand = y + by_hand if by_hand.shape == y.shape else y
+    close(called(graphdef)(params, x)[0], by_hand)
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "merge": "mean"}, {"residual": True}], ids=str)
+def test_padding_changes_nothing_and_gives_zeros(options):
+    """Not even NaNs there reach an output, the carry or a gradient."""
+    x = np.random.default_rng(3).standard_normal((BATCH, TIME, FEATURES)).astype(np.float32)
+    graphdef, params = made("lstm", FEATURES, num_layers=2, **options)
 
     @jax.jit
-    def both(params, x):
-        stack = nnx.merge(graphdef, params)
-        first = stack.init_carry(BATCH)
-        y, carry = stack(x, first, lengths=LENGTHS, reset=RESET)
-        assert jax.tree.structure(carry) == jax.tree.structure(first) and len(carry) == 2
-        again, last = stack(x, carry, lengths=LENGTHS, reset=RESET)
-        by_hand, carries = x, []
-        for config, weights in zip(stack.configs, stack.layers, strict=True):
-            layer = Recurrent(cell, config.in_features, FEATURES, rngs=nnx.Rngs(0))
-            for name in weights:
-                layer.layers[0][name][...] = weights[name][...]
-            by_hand, (after,) = layer(by_hand, lengths=LENGTHS, reset=RESET)
-            carries.append(after)
-        return (y, carry), (by_hand, tuple(carries)), (again, last)
+    def run(params, x):
+        def loss(params):
+            y, carry = nnx.merge(graphdef, params)(x, lengths=LENGTHS)
+            return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves((y, carry))), (y, carry)
 
-    got, wanted, again = both(params, X)
-    close(got, wanted)
-    assert got[0].shape == (BATCH, TIME, FEATURES) and not np.asarray(got[0])[1, 5:].any()
-    assert np.abs(again[0] - got[0]).max() > 1e-3  # the carry is read
+        return jax.grad(loss, has_aux=True)(params)
+
+    grads, (y, carry) = run(params, x)
+    spoilt = x.copy()
+    spoilt[1, 5:] = np.nan
+    close(run(params, spoilt), (grads, (y, carry)), atol=0)
+    assert np.asarray(y)[1, :5].all() and not np.asarray(y)[1, 5:].any()
+    short, ends = called(graphdef)(params, x[1:, :5])
+    close((y[1:, :5], jax.tree.map(lambda leaf: leaf[1:], carry)), (short, ends))
 
 
 def test_split():
+    """Two halves with the carry between them are the whole."""
     graphdef, params = made("lstm", num_layers=2)
-    run = jax.jit(lambda params, x, carry: nnx.merge(graphdef, params)(x, carry))
-    start = nnx.merge(graphdef, params).init_carry(BATCH)
-    y, carry = run(params, X, start)
-    first, middle = run(params, X[:, :4], start)
+    run = called(graphdef)
+    y, carry = run(params, X)
+    first, middle = run(params, X[:, :4])
     second, end = run(params, X[:, 4:], middle)
     close((jnp.concatenate([first, second], axis=1), end), (y, carry))
 
 
-def test_dropout_is_between_layers_and_follows_the_key():
-    graphdef, params = made("rnn", num_layers=2, dropout=0.5)
-    run = jax.jit(lambda params, x, key: nnx.merge(graphdef, params)(x, key=key)[0])
-    plain, first, again, other = (run(params, X, key) for key in (None, *map(jax.random.key, (0, 0, 1))))
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - plain).max() > 0.05 and np.abs(first - other).max() > 0.05
-    # The top layer's outputs are not dropped: none of them is an exact zero.
-    assert np.asarray(first).all()
-    graphdef, params = made("rnn", num_layers=1, dropout=0.5)
-    single = jax.jit(lambda params, x, key: nnx.merge(graphdef, params)(x, key=key)[0])
-    np.testing.assert_array_equal(single(params, X, jax.random.key(0)), single(params, X, None))
+def test_a_reset_starts_all_layers_anew():
+    """From there on a sequence is what it would be on its own; the other one does not notice."""
+    graphdef, params = made("lstm", num_layers=2)
+    run = called(graphdef)
+    (y, carry), (plain, _) = run(params, X, None, None, RESET), run(params, X)
+    fresh, ends = run(params, X[:, 3:])
+    close((y[0, 3:], jax.tree.map(lambda leaf: leaf[0], carry)), (fresh[0], jax.tree.map(lambda leaf: leaf[0], ends)))
+    close((y[0, :3], y[1]), (plain[0, :3], plain[1]))
+    assert differ(y[0, 3:], plain[0, 3:])
 
 
-def test_options_reach_the_cell():
-    module = Recurrent("lstm", IN, FEATURES, rngs=nnx.Rngs(0), forget_bias=3.0)
-    bias = np.asarray(module.layers[0]["b"][...])
-    assert (bias[FEATURES : 2 * FEATURES] == 3).all() and (bias[:FEATURES] == 0).all()
-    with pytest.raises(TypeError, match="forget_bais"):
-        Recurrent("lstm", IN, FEATURES, rngs=nnx.Rngs(0), forget_bais=3.0)
+def test_a_full_call():
+    """A layer told all that a user commonly tells it: its shapes, and that the call takes the same by position."""
 
+    def build():
+        rngs = nnx.Rngs(0)
+        return Recurrent(
+            "lstm", in_features=128, features=256, num_layers=2, bidirectional=True, merge="concat", dropout=0.2,
+            dropout_kind="between_layers", residual=False, recurrent_init="orthogonal", forget_bias=1.0, rngs=rngs,
+        )  # fmt: skip
 
-def test_bfloat16_products_and_float32_carry():
-    graphdef, params = made("lstm", dtype=jnp.bfloat16)
-    run = jax.jit(lambda params, x: nnx.merge(graphdef, params)(x))
-    # Strict promotion refuses even the question which dtype holds bfloat16 and float32.
-    with jax.numpy_dtype_promotion("standard"):
-        y, carry = run(params, X)
-    assert y.dtype == jnp.bfloat16
-    assert {leaf.dtype for leaf in jax.tree.leaves(carry)} == {jnp.dtype("float32")}
-    graphdef, params = made("lstm")
-    wanted, _ = jax.jit(lambda params, x: nnx.merge(graphdef, params)(x))(params, X)
-    assert 0 < np.abs(np.asarray(y, np.float32) - wanted).max() < 3e-2
+    graphdef, params = nnx.split(nnx.eval_shape(build))
+    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01, leaf.dtype), nnx.to_pure_dict(params))
+
+    @jax.jit
+    def calls(params, x_BTD):
+        layer = nnx.merge(graphdef, params)
+        y, carry = layer(x_BTD, carry=None, lengths=None, reset=None)
+        lengths, reset = jnp.array([3, 2]), jnp.zeros((2, 3), bool).at[0, 1].set(True)
+        return (y, carry), layer(x_BTD, carry=carry, lengths=lengths, reset=reset), layer(x_BTD, carry, lengths, reset)
+
+    (y, carry), named, placed = calls(params, jnp.ones((2, 3, 128)))
+    assert y.shape == (2, 3, 512) and y.dtype == jnp.float32
+    assert [type(both) for both in carry] == [Directions, Directions]
+    assert {leaf.shape for leaf in jax.tree.leaves(carry)} == {(2, 256)}
+    close(placed, named, atol=0)
+    assert differ(named[0], y)

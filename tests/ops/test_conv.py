@@ -87,6 +87,21 @@ def test_padding_changes_nothing(x64):
     np.testing.assert_array_equal(last, same)
 
 
+def test_a_nan_in_the_padding_reaches_no_gradient(x64):
+    """Nor a value before it, or the carry that is returned."""
+    x, kernel, bias, carry = arrays()
+    padding_BT = np.arange(T) >= LENGTHS[:, None]
+    x = jnp.where(padding_BT[..., None], jnp.nan, x)
+
+    def loss(*args):
+        y, last = run(*args, RESET, LENGTHS)
+        return jnp.sum(jnp.where(padding_BT[..., None], 0, y)) + jnp.sum(last)
+
+    value, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2, 3))(x, kernel, bias, carry)
+    assert np.isfinite(value) and all(np.isfinite(gradient).all() for gradient in gradients)
+    assert not np.asarray(gradients[0])[padding_BT].any()
+
+
 def test_gradients_equal_finite_differences(x64):
     """Of x, kernel, bias and carry, from the outputs and from the last inputs; none passes a reset."""
     rng, given = np.random.default_rng(2), arrays()

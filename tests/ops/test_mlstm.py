@@ -10,8 +10,8 @@ import pytest
 from tests.ops import mlstm_cases
 from tests.ops.mlstm_cases import CASES, Case, compiled, cotangents, error, gauge, inputs, recurrent_in, reference, run
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.recurrence import scan
 from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm
+from xlstm_jax.ops.recurrence import scan
 
 LIMITS = {"float32": (1e-5, 1e-4), "bfloat16": (5e-3, 1e-2)}  # outputs, gradients
 FINITE_DIFFERENCES = [  # one row of each choice of gates, with resets, lengths and a state where a row has them

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from xlstm_jax.cells import CELLS
-from xlstm_jax.ops.recurrence import scan as module
 from xlstm_jax.ops.recurrence import masked_scan, recurrence, select
+from xlstm_jax.ops.recurrence import scan as module
 
 T = 11  # more than twice the unrolled steps, and no multiple of them
 RESET = np.zeros((2, T), bool)

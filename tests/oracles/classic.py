@@ -1,7 +1,8 @@
 """The simple RNN, the LSTM and the GRU, one sequence at a time.
 
 Each takes weights as the cell lays them out, x [B, T, D], a carry of arrays [B, F] and returns y [B, T, F] and the
-carry. `reset` [B, T] puts a zero state before a step; steps from `lengths` [B] on are not taken.
+carry. `reset` [B, T] puts a zero state before a step; steps from `lengths` [B] on are not taken. Weights without a
+bias "b" stand for a bias of zero.
 """
 
 import numpy as np
@@ -30,8 +31,10 @@ def over_time(step, x, carry, reset, lengths, start=None):
 def rnn(w, x, carry, reset, lengths, activation="tanh"):
     """Elman 1990, "Finding structure in time", figure 2: h' = phi(W_x x + W_h h + b)."""
 
+    b = w.get("b", 0.0)
+
     def step(state, x_t):
-        pre = x_t @ w["w_x"] + state[0] @ w["w_h"] + w["b"]
+        pre = x_t @ w["w_x"] + state[0] @ w["w_h"] + b
         h = np.tanh(pre) if activation == "tanh" else np.maximum(pre, 0)
         return [h], h
 
@@ -44,9 +47,11 @@ def lstm(w, x, carry, reset, lengths):
     Gates stand in the order i, f, z, o; the carry is (c, h).
     """
 
+    b = w.get("b", 0.0)
+
     def step(state, x_t):
         c, h = state
-        i, f, z, o = np.split(x_t @ w["w_x"] + h @ w["w_h"] + w["b"], 4)
+        i, f, z, o = np.split(x_t @ w["w_x"] + h @ w["w_h"] + b, 4)
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(z)
         h = sigmoid(o) * np.tanh(c)
         return [c, h], h
@@ -57,17 +62,18 @@ def lstm(w, x, carry, reset, lengths):
 def gru(w, x, carry, reset_steps, lengths, reset="after"):
     """Cho et al. 2014 (arXiv 1406.1078), equations 5-8, the reset gate inside the product ("before").
 
-    "after": Chung et al. 2014 (arXiv 1412.3555) as cuDNN has it, the reset gate on the product. Order r, z, n.
+    "after": Chung et al. 2014 (arXiv 1412.3555) as cuDNN has it, the reset gate on the product and on a second bias
+    b_r, if there is one. Order r, z, n.
     """
-    features = w["w_h"].shape[0]
+    b, b_r = w.get("b", 0.0), w.get("b_r", 0.0)
     joined = np.concatenate([w["w_h"], w["w_n"]], axis=1) if reset == "before" else w["w_h"]
     w_r, w_z, w_n = np.split(joined, 3, axis=1)
 
     def step(state, x_t):
         (h,) = state
-        u_r, u_z, u_n = np.split(x_t @ w["w_x"] + w["b"], 3)
+        u_r, u_z, u_n = np.split(x_t @ w["w_x"] + b, 3)
         r, z = sigmoid(u_r + h @ w_r), sigmoid(u_z + h @ w_z)
-        n = np.tanh(u_n + (r * (h @ w_n) if reset == "after" else (r * h) @ w_n))
+        n = np.tanh(u_n + (r * (h @ w_n + b_r) if reset == "after" else (r * h) @ w_n))
         h = z * h + (1 - z) * n
         return [h], h
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.registry import Registry
+from xlstm_jax.shapes import state_dtype
 
 RecurrentInit = Literal["orthogonal", "identity", "glorot", "uniform"]
 
@@ -58,6 +59,12 @@ class SplitCell(Cell):
     @staticmethod
     def feedback(carry: Any) -> Any:
         return carry.h
+
+    @classmethod
+    def self_weights(cls, params: "CellParams") -> jax.Array | None:
+        """[G F], the weights by which each feature of h enters its own G pre-activations; None if `update` mixes
+        features."""
+        return None
 
     @classmethod
     def step(cls, params: "CellParams", carry: Any, u: Any) -> tuple[Any, jax.Array]:
@@ -123,6 +130,10 @@ class CellParams(Mapping):
         """Those of the given names that are there."""
         return CellParams(self.config, {name: self[name] for name in names if name in self})
 
+    def astype(self, dtype: jnp.dtype) -> "CellParams":
+        """All weights in another dtype."""
+        return CellParams(self.config, {name: weight.astype(dtype) for name, weight in self.items()})
+
     def tree_flatten_with_keys(self):
         names = tuple(sorted(self._weights))
         return [(jax.tree_util.DictKey(name), self._weights[name]) for name in names], (self.config, names)
@@ -152,12 +163,24 @@ def in_plain_scale(carry: Any) -> bool:
 def affine(x: jax.Array, w: jax.Array, b: jax.Array | None) -> jax.Array:
     """x @ w + b: [..., D] x [D, E] -> [..., E]; without a bias where b is None."""
     y = x @ w
-    return y if b is None else y + jnp.broadcast_to(b, y.shape)
+    return y if b is None else add_bias(y, b)
+
+
+def add_bias(y: jax.Array, b: jax.Array) -> jax.Array:
+    """y + b along the last axis, added wide: the bias's gradient is a long sum, which bfloat16 would lose digits of."""
+    wide = state_dtype(y)
+    return (y.astype(wide) + jnp.broadcast_to(b.astype(wide), y.shape)).astype(y.dtype)
 
 
 def recurrent_dot(h: jax.Array, w: jax.Array) -> jax.Array:
     """h @ w in the weight's dtype, summed in the carry's: [..., D] x [D, E] -> [..., E]."""
     return jnp.dot(h.astype(w.dtype), w, preferred_element_type=h.dtype)
+
+
+def block_diagonals(w: jax.Array) -> jax.Array:
+    """Of square matrices side by side, [F, G F], their diagonals one after the other, [G F]."""
+    blocks_FGF = w.reshape(w.shape[0], -1, w.shape[0])
+    return jnp.diagonal(blocks_FGF, axis1=0, axis2=2).reshape(-1)
 
 
 def gate_weights(

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, CellParams
+from xlstm_jax.cells.base import CELLS, CellParams, add_bias
 from xlstm_jax.cells.lstm import LSTM, LSTMCarry
 from xlstm_jax.errors import UsageError
 
@@ -80,7 +80,11 @@ class ConvLSTM(LSTM):
     @classmethod
     def project(cls, params: CellParams, x_BTD: jax.Array) -> jax.Array:
         u = _convolve(x_BTD, params["w_x"], x_BTD.dtype)
-        return u + jnp.broadcast_to(params["b"], u.shape) if "b" in params else u
+        return add_bias(u, params["b"]) if "b" in params else u
+
+    @classmethod
+    def self_weights(cls, params: CellParams) -> None:
+        return None
 
     @classmethod
     def recur(cls, params: CellParams, h: jax.Array) -> jax.Array:

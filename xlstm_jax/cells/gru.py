@@ -13,6 +13,7 @@ from xlstm_jax.cells.base import (
     RecurrentConfig,
     SplitCell,
     affine,
+    block_diagonals,
     gate_weights,
     recurrent_dot,
 )
@@ -99,6 +100,10 @@ class GRU(SplitCell):
         b = jnp.pad(params["b_r"].astype(v.dtype), (2 * params.config.features, 0))
         return v + jnp.broadcast_to(b, v.shape)
 
+    @classmethod
+    def self_weights(cls, params: CellParams) -> jax.Array | None:
+        return block_diagonals(params["w_h"]) if params.config.reset == "after" else None
+
     @staticmethod
     def update(inner: CellParams, carry: HiddenCarry, u: jax.Array, v: jax.Array) -> tuple[HiddenCarry, jax.Array]:
         h, features = carry.h, inner.config.features
@@ -115,7 +120,7 @@ class GRU(SplitCell):
 
 @CELLS.register("mgu")
 class MGU(SplitCell):
-    """Minimal gated unit: one gate forgets and resets. Zhou et al. 2016 (arXiv 1603.09420), equations 8.
+    """Minimal gated unit: one gate forgets and resets. Zhou et al. 2016 (arXiv 1603.09420).
 
         f = sigmoid(x W_x + h W_h + b)        n = tanh(x W_xn + b_n + (f * h) W_n)        h' = (1 - f) h + f n
 

@@ -7,7 +7,16 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, CellParams, RecurrentConfig, SplitCell, affine, gate_weights, recurrent_dot
+from xlstm_jax.cells.base import (
+    CELLS,
+    CellParams,
+    RecurrentConfig,
+    SplitCell,
+    affine,
+    block_diagonals,
+    gate_weights,
+    recurrent_dot,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +152,11 @@ class LSTM(SplitCell):
     @classmethod
     def recur(cls, params: CellParams, h: jax.Array) -> jax.Array:
         return recurrent_dot(h, params["w_h"])
+
+    @classmethod
+    def self_weights(cls, params: CellParams) -> jax.Array | None:
+        # Layer norm, a projection and gates that see each other mix features; peepholes do not.
+        return block_diagonals(params["w_h"]) if cls.inner == ("p",) and cls.additive else None
 
     @classmethod
     def by_letter(cls, x: jax.Array) -> dict[str, jax.Array]:

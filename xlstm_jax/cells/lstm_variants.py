@@ -139,7 +139,10 @@ class FullGateRecurrence(LSTM):
 
 def _normed(x: jax.Array, gain: jax.Array, bias: jax.Array | None = None) -> jax.Array:
     """gain (x - mean) / deviation + bias over the last axis; eps 1e-5; at least float32 inside."""
-    y = jax.nn.standardize(x.astype(state_dtype(x)), axis=-1, epsilon=1e-5)
+    y = x.astype(state_dtype(x))
+    # In two passes: the mean of squares less the square of the mean has no digits left where the mean is large.
+    y = y - jnp.mean(y, axis=-1, keepdims=True)
+    y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + 1e-5)
     y = y * jnp.broadcast_to(gain.astype(y.dtype), y.shape)
     return (y if bias is None else y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)).astype(x.dtype)
 
@@ -195,8 +198,8 @@ class ProjectedConfig(LSTMConfig):
 class ProjectedLSTM(LSTM):
     """`lstm` whose output is a linear map of its cells: h' = (o tanh(c')) W_p, y = h'.
 
-    The gates are C = `cell_features` wide: w_x [D, 4C], w_h [F, 4C], b [4C], w_p [C, F]; the carry is c [B, C], h [B, F].
-    Sak, Senior & Beaufays 2014 (arXiv 1402.1128), equations 8-13, without peepholes, as PyTorch's `proj_size`.
+    The gates are C = `cell_features` wide: w_x [D, 4C], w_h [F, 4C], b [4C], w_p [C, F]; carry c [B, C], h [B, F].
+    Sak, Senior & Beaufays 2014 (arXiv 1402.1128), equations 7-12, without peepholes, as PyTorch's `proj_size`.
     """
 
     Config = ProjectedConfig

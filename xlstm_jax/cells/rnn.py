@@ -13,6 +13,7 @@ from xlstm_jax.cells.base import (
     RecurrentConfig,
     SplitCell,
     affine,
+    block_diagonals,
     gate_weights,
     recurrent_dot,
 )
@@ -42,6 +43,10 @@ class RNN(SplitCell):
     @staticmethod
     def recur(params: CellParams, h: jax.Array) -> jax.Array:
         return recurrent_dot(h, params["w_h"])
+
+    @classmethod
+    def self_weights(cls, params: CellParams) -> jax.Array:
+        return block_diagonals(params["w_h"])
 
     @staticmethod
     def update(inner: CellParams, carry: HiddenCarry, u: jax.Array, v: jax.Array) -> tuple[HiddenCarry, jax.Array]:

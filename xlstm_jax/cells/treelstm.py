@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, Cell, CellParams, RecurrentConfig, affine, gate_weights, recurrent_dot
+from xlstm_jax.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,10 @@ class NaryConfig(TreeLSTMConfig):
 
     arity: int = 2
 
+    def __post_init__(self):
+        if self.arity < 1:
+            raise UsageError(f"arity {self.arity} is not allowed; it is at least 1")
+
 
 class TreeCarry(NamedTuple):
     c: jax.Array  # [N, F] memory cell of each node
@@ -31,7 +36,10 @@ class TreeCarry(NamedTuple):
 class TreeCell(Cell):
     """A cell that reduces a node's children; W nodes at once, C places for children.
 
-    step(params, children, there_WC, u) -> (carry, y)    children: leaves [W, C, F], anything where not there
+        u_NG     = project(params, x_ND)
+        carry, y = step(params, children, there_WC, u)    children: leaves [W, C, F], anything where not there
+
+    The output y is carry.h.
     """
 
     kind: ClassVar[str] = "tree"

@@ -1,8 +1,23 @@
 """Thin Flax NNX modules: they hold parameters and call cells and ops."""
 
+from xlstm_jax.nn.attention import BahdanauAttention, LuongAttention
 from xlstm_jax.nn.conv import CausalConv
 from xlstm_jax.nn.linear import Headwise, linear, small_init, wang_init
 from xlstm_jax.nn.norm import HeadNorm, layer_norm
-from xlstm_jax.nn.recurrent import Recurrent
+from xlstm_jax.nn.recurrent import Directions, Recurrent
+from xlstm_jax.nn.tree import Tree
 
-__all__ = ["CausalConv", "HeadNorm", "Headwise", "Recurrent", "layer_norm", "linear", "small_init", "wang_init"]
+__all__ = [
+    "BahdanauAttention",
+    "CausalConv",
+    "Directions",
+    "HeadNorm",
+    "Headwise",
+    "LuongAttention",
+    "Recurrent",
+    "Tree",
+    "layer_norm",
+    "linear",
+    "small_init",
+    "wang_init",
+]

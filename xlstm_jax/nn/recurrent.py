@@ -1,27 +1,58 @@
 """Any cell as a layer, or as a stack of layers."""
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.cells import CELLS, CellParams
-from xlstm_jax.ops.recurrence import recurrence
+from xlstm_jax.cells.base import in_plain_scale
+from xlstm_jax.config import from_section
+from xlstm_jax.errors import UsageError
+from xlstm_jax.nn.torch_weights import from_torch, to_torch
+from xlstm_jax.ops.recurrence import Noise, recurrence
+from xlstm_jax.ops.recurrence.api import chosen
+from xlstm_jax.shapes import zero_padding
+
+Merge = Literal["concat", "sum", "mean"]
+DropoutKind = Literal["between_layers", "variational", "recurrent", "zoneout"]
+
+
+class Directions(NamedTuple):
+    """The carry of a bidirectional layer."""
+
+    forward: Any
+    backward: Any
 
 
 class Recurrent(nnx.Module):
-    """`num_layers` layers of one cell, each reading the one below; dropout between layers.
+    """`num_layers` layers of one cell, each reading the one below.
+
+    A call without a `key` is deterministic: there is no train or eval mode.
 
     Args:
         cell: a name in `CELLS`.
         in_features: width of the inputs.
-        features: width of each layer's output.
+        features: width of each layer's output, of each direction.
         num_layers: depth of the stack.
-        dropout: rate of dropout on the output of every layer but the last; active where a `key` is given.
-        dtype: of the products; parameters and carry are float32.
+        bidirectional: a second cell a layer, of its own weights, runs from each sequence's end to its start.
+        merge: how the two directions' outputs become one: "concat" (2 * features wide), "sum" or "mean".
+        dropout: a rate; active where a call is given a `key`, but for zoneout's mean.
+        dropout_kind: "between_layers" drops outputs of every layer but the last, each step anew (PyTorch's);
+            "variational" drops each layer's inputs (both directions alike) and what it feeds back, one mask a sequence
+            for each (Gal & Ghahramani 2016); "recurrent" drops what is fed back, each step anew; "zoneout" leaves
+            features of the carry at their old value, each step anew, and takes the mean without a key (Krueger et al.
+            2016).
+        residual: add its input, before dropout, to each layer's output where both are equally wide.
+        learned_carry: the carry before the first step, to which resets return, is a parameter.
+        remat_every, implementation: as in `ops.recurrence`.
+        dtype: of the products and outputs; parameters and carry are float32.
         rngs: the `params` stream makes the weights.
-        **options: further fields of the cell's config, such as `forget_bias`.
+        **options: further fields of the cell's config, such as `forget_bias`, `recurrent_init`, `bias`.
+
+    Raises:
+        UsageError: a combination that no layer can do, with what is allowed.
     """
 
     def __init__(
@@ -31,50 +62,185 @@ class Recurrent(nnx.Module):
         features: int,
         *,
         num_layers: int = 1,
+        bidirectional: bool = False,
+        merge: Merge = "concat",
         dropout: float = 0.0,
+        dropout_kind: DropoutKind = "between_layers",
+        residual: bool = False,
+        learned_carry: bool = False,
+        remat_every: int | None = None,
+        implementation: str | None = None,
         dtype: jnp.dtype = jnp.float32,
         rngs: nnx.Rngs,
         **options: Any,
     ):
         self.cell = CELLS.get(cell)
-        self.dtype = dtype
-        self.dropout = nnx.Dropout(dropout)
+        self.cell_name, self.dtype = cell, dtype
+        self.bidirectional, self.merge, self.residual = bidirectional, merge, residual
+        self.dropout_kind, self.remat_every, self.implementation = dropout_kind, remat_every, implementation
+        _check(cell, self.cell, merge, dropout, dropout_kind, num_layers)
+        inside = dropout > 0 and dropout_kind != "between_layers"
+        self.noise = Noise(dropout_kind, dropout) if inside else None
+        # One mask for all steps of a sequence, or a fresh one a step.
+        once = (1,) if dropout_kind == "variational" else ()
+        self.dropout = nnx.Dropout(dropout, broadcast_dims=once)
+        width = features * (2 if bidirectional and merge == "concat" else 1)
+        sizes = [in_features if layer == 0 else width for layer in range(num_layers)]
         self.configs = tuple(
-            self.cell.Config(in_features=in_features if layer == 0 else features, features=features, **options)
-            for layer in range(num_layers)
+            from_section(self.cell.Config, {"in_features": size, "features": features, **options}, cell)
+            for size in sizes
         )
-        self.layers = nnx.List(
-            nnx.Dict({name: nnx.Param(weight) for name, weight in self.cell.init(rngs.params(), config).items()})
-            for config in self.configs
-        )
+        if self.noise is not None:
+            self.noise.check(self.cell, self.cell.init_carry(self.configs[0], (1,)))
+        chosen(self.cell, self.noise, remat_every, implementation)
+        if residual and width not in sizes:
+            raise UsageError(f"residual=True needs a layer as wide as its input; inputs {sizes}, outputs {width}")
+        self.layers = self._weights(rngs)
+        self.backward_layers = self._weights(rngs) if bidirectional else None
+        self.starts = self._starts() if learned_carry else None
+        self.backward_starts = self._starts() if learned_carry and bidirectional else None
+
+    from_torch = classmethod(from_torch)
+    to_torch = to_torch
+
+    def _weights(self, rngs: nnx.Rngs) -> nnx.List:
+        drawn = (self.cell.init(rngs.params(), config) for config in self.configs)
+        return nnx.List([nnx.Dict({name: nnx.Param(w) for name, w in params.items()}) for params in drawn])
+
+    def _starts(self) -> nnx.List:
+        carries = [self.cell.init_carry(config, ()) for config in self.configs]
+        if not in_plain_scale(carries[0]):
+            raise UsageError(f"learned_carry=True needs a carry in plain scale, which that of {self.cell_name} is not")
+        return nnx.List([nnx.Dict({k: nnx.Param(leaf) for k, leaf in c._asdict().items()}) for c in carries])
 
     def init_carry(self, batch: int) -> tuple[Any, ...]:
-        """The carry before the first step, one entry a layer."""
-        return tuple(self.cell.init_carry(config, (batch,)) for config in self.configs)
+        """The carry before the first step, learned or the cell's own, one entry a layer, `Directions` if both."""
+        forward = [self._start(layer, batch, backward=False) for layer in range(len(self.configs))]
+        if not self.bidirectional:
+            return tuple(forward)
+        backward = [self._start(layer, batch, backward=True) for layer in range(len(self.configs))]
+        return tuple(Directions(*both) for both in zip(forward, backward, strict=True))
+
+    def _start(self, layer: int, batch: int, *, backward: bool) -> Any:
+        carry = self.cell.init_carry(self.configs[layer], (batch,))
+        starts = self.backward_starts if backward else self.starts
+        if starts is None:
+            return carry
+        return type(carry)(*(jnp.broadcast_to(starts[layer][k][...], v.shape) for k, v in carry._asdict().items()))
+
+    def _params(self, layer: int, *, backward: bool) -> CellParams:
+        weights = (self.backward_layers if backward else self.layers)[layer]
+        return CellParams(self.configs[layer], {name: weights[name][...] for name in weights}).astype(self.dtype)
 
     def __call__(
         self,
         x_BTD: jax.Array,
         carry: tuple[Any, ...] | None = None,
-        *,
         lengths: jax.Array | None = None,
         reset: jax.Array | None = None,
+        *,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[Any, ...]]:
-        """Outputs [B, T, features] of the last layer, and the carry of all; arguments as in `ops.recurrence`."""
-        x = x_BTD.astype(self.dtype)
-        carries = []
-        for layer, (config, weights) in enumerate(zip(self.configs, self.layers, strict=True)):
-            if layer and key is not None:
-                x = self.dropout(x, deterministic=False, rngs=jax.random.fold_in(key, layer))
-            params = CellParams(config, {name: weights[name][...].astype(self.dtype) for name in weights})
-            x, after = recurrence(
-                self.cell,
-                params,
-                x,
-                carry=None if carry is None else carry[layer],
-                lengths_B=lengths,
-                reset_BT=reset,
-            )
+        """Outputs [B, T, width] of the last layer, and the carry of all.
+
+        Args:
+            x_BTD: inputs, [B, T, *spatial_shape, D] for a ConvLSTM.
+            carry: from an earlier call, or None: `init_carry`. The reverse direction starts from it at the end.
+            lengths: [B] ints; right padding changes nothing and gives zeros.
+            reset: [B, T] bools; the carry becomes `init_carry` before that step.
+            key: draws the dropout masks; without one nothing is dropped.
+        """
+        x, carries = x_BTD.astype(self.dtype), []
+        lengths = None if lengths is None else jnp.asarray(lengths)
+        if self.residual:
+            x = zero_padding(x, lengths)  # what is added must be zero there as well
+        self._check_depth(carry)
+        for layer in range(len(self.configs)):
+            layer_key = None if key is None else jax.random.fold_in(key, layer)
+            given = self._dropped(x, layer, layer_key)
+            before = None if carry is None else carry[layer]
+            y, after = self._layer(layer, given, before, lengths, reset, layer_key)
+            x = x + y if self.residual and x.shape == y.shape else y
             carries.append(after)
         return x, tuple(carries)
+
+    def _dropped(self, x: jax.Array, layer: int, key: jax.Array | None) -> jax.Array:
+        """A layer's input with the dropout that acts outside the recurrence."""
+        between = self.dropout_kind == "between_layers" and layer > 0
+        if key is None or not (between or self.dropout_kind == "variational"):
+            return x
+        return self.dropout(x, deterministic=False, rngs=jax.random.fold_in(key, 0))
+
+    def _layer(self, layer, x, carry, lengths, reset, key) -> tuple[jax.Array, Any]:
+        """One layer in its direction or directions."""
+
+        def run(carry, *, backward):
+            return recurrence(
+                self.cell,
+                self._params(layer, backward=backward),
+                x,
+                carry=carry,
+                start=self._start(layer, x.shape[0], backward=backward),
+                lengths_B=lengths,
+                reset_BT=reset,
+                reverse=backward,
+                noise=self.noise,
+                key=None if key is None else jax.random.fold_in(key, 1 + backward),
+                remat_every=self.remat_every,
+                implementation=self.implementation,
+            )
+
+        if not self.bidirectional:
+            return run(carry, backward=False)
+        carry = Directions(None, None) if carry is None else carry
+        (ahead, forward), (back, backward) = run(carry.forward, backward=False), run(carry.backward, backward=True)
+        return merged(ahead, back, self.merge), Directions(forward, backward)
+
+    def _check_depth(self, carry) -> None:
+        if carry is not None and len(carry) != len(self.configs):
+            raise UsageError(f"the carry has entries for {len(carry)} layers; this stack has {len(self.configs)}")
+
+    def step(self, x_BD: jax.Array, carry: tuple[Any, ...] | None = None) -> tuple[jax.Array, tuple[Any, ...]]:
+        """One time step of all layers, for streaming: y [B, width] and the carry. Nothing is dropped.
+
+        Raises:
+            UsageError: the layer is bidirectional; its second direction begins at an end that has not come.
+        """
+        if self.bidirectional:
+            raise UsageError("a bidirectional layer has no step: it needs the whole sequence")
+        self._check_depth(carry)
+        carry = self.init_carry(x_BD.shape[0]) if carry is None else carry
+        x, carries = x_BD.astype(self.dtype), []
+        for layer, before in enumerate(carry):
+            params = self._params(layer, backward=False)
+            u = jax.tree.map(lambda leaf: leaf[:, 0], self.cell.project(params, x[:, None]))
+            take = self.cell.step if self.noise is None else self._noisy_step
+            after, y = take(params, before, u)
+            y = y.astype(self.dtype)
+            x = x + y if self.residual and x.shape == y.shape else y
+            carries.append(after)
+        return x, tuple(carries)
+
+    def _noisy_step(self, params, carry, u):
+        return self.noise.step(self.cell, params, carry, u, None)
+
+
+def merged(forward: jax.Array, backward: jax.Array, how: Merge) -> jax.Array:
+    """Both directions' outputs as one."""
+    if how == "concat":
+        return jnp.concatenate([forward, backward], axis=-1)
+    total = forward + backward
+    return total / 2 if how == "mean" else total
+
+
+def _check(name, cell, merge, dropout, kind, num_layers) -> None:
+    if cell.kind != "sequence":
+        raise UsageError(f"cell {name!r} is of kind {cell.kind!r}; `Recurrent` takes the kind 'sequence' (see `Tree`)")
+    if merge not in Merge.__args__:
+        raise UsageError(f"merge {merge!r} is unknown; allowed: {', '.join(map(repr, Merge.__args__))}")
+    if kind not in DropoutKind.__args__:
+        raise UsageError(f"dropout_kind {kind!r} is unknown; allowed: {', '.join(map(repr, DropoutKind.__args__))}")
+    if not 0 <= dropout < 1:
+        raise UsageError(f"dropout {dropout} is not allowed; it is a rate, at least 0 and below 1")
+    if num_layers < 1:
+        raise UsageError(f"num_layers {num_layers} is not allowed; it is at least 1")

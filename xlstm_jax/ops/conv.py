@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.shapes import zero_padding
+
 
 def causal_conv(
     x_BTD: jax.Array,
@@ -27,6 +29,7 @@ def causal_conv(
         y [B, T, D], and the last W - 1 inputs [B, W-1, D].
     """
     (batch, time, features), width = x_BTD.shape, kernel_WD.shape[0]
+    x_BTD = zero_padding(x_BTD, lengths_B)
     if carry_BWD is None:
         carry_BWD = jnp.zeros((batch, width - 1, features), x_BTD.dtype)
     padded = jnp.concatenate([carry_BWD.astype(x_BTD.dtype), x_BTD], axis=1)

@@ -1,5 +1,6 @@
 """Tree cells over whole forests, level by level."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -32,14 +33,18 @@ def forest(children_NC: Any, width: int | None = None, rows: int | None = None) 
         rows: rows in all, padded with empty ones, so that forests of one size share a compiled program.
 
     Raises:
-        UsageError: a number that is no node, a cycle, or more rows needed than asked for.
+        UsageError: no nodes, a number that is no node, a cycle, or more rows needed than asked for.
     """
     children = np.asarray(children_NC)
+    if children.ndim != 2 or not children.size or not np.issubdtype(children.dtype, np.integer):
+        raise UsageError(f"children {children.shape} of {children.dtype} are not allowed; wanted integers [N, C]")
     nodes = children.shape[0]
-    if children.ndim != 2 or children.min(initial=0) < -1 or children.max(initial=-1) >= nodes:
-        raise UsageError(f"children {children.shape} must be [N, C] with numbers from -1 (none) to N - 1 = {nodes - 1}")
+    if children.min() < -1 or children.max() >= nodes:
+        raise UsageError(f"children {children.shape} hold a number outside -1 (none) to N - 1 = {nodes - 1}")
+    if width is not None and width < 1:
+        raise UsageError(f"width {width} is not allowed; it is at least 1")
     levels = _levels(children)
-    sizes = np.bincount(levels, minlength=1) if nodes else np.zeros(1, int)
+    sizes = np.bincount(levels)
     if width is None:
         width = min(sorted({int(size) for size in sizes} | {1}), key=lambda w: np.ceil(sizes / w).sum() * (w + 16))
     order = np.argsort(levels, kind="stable")
@@ -88,28 +93,62 @@ def tree_recurrence(cell: type[TreeCell], params: CellParams, x_ND: jax.Array, s
         shape: from `forest`.
 
     Raises:
-        UsageError: a cell of another kind, or a node with more children than the cell takes.
+        UsageError: a cell of another kind, a forest of another size, or a node with more children than the cell takes.
     """
     if cell.kind != "tree":
         raise UsageError(f"{cell.__name__} is a cell of kind {cell.kind!r}; `tree_recurrence` runs the kind 'tree'")
     rows_RW, children_NC = shape
     nodes, places = children_NC.shape
+    if x_ND.shape[0] != nodes:
+        raise UsageError(f"x {x_ND.shape} does not fit a forest of {nodes} nodes")
     arity = getattr(params.config, "arity", places)
     if places > arity:
         raise UsageError(f"children [{nodes}, {places}] have {places} places; the cell's arity is {arity}")
-    # A node more, behind the last: that of empty places, whose children are itself.
-    children_NC = jnp.pad(children_NC, ((0, 1), (0, arity - places)), constant_values=nodes)
-    u_NG = jnp.pad(cell.project(params, x_ND), ((0, 1), (0, 0)))
+    children_NC = jnp.pad(children_NC, ((0, 0), (0, arity - places)), constant_values=nodes)
+    u_NG = cell.project(params, x_ND)
     dtype = state_dtype(x_ND)
-    states = jax.tree.map(lambda leaf: leaf.astype(dtype), cell.init_carry(params.config, (nodes + 1,)))
+    states = jax.tree.map(lambda leaf: leaf.astype(dtype), cell.init_carry(params.config, (nodes,)))
+    # Each empty place gets a number of its own, beyond the last node: what is written there is dropped.
+    beyond_W = nodes + jnp.arange(rows_RW.shape[1], dtype=rows_RW.dtype)
+    rows_RW = jnp.where(rows_RW == nodes, beyond_W[None], rows_RW)
 
-    def body(states, row_W):
-        children_WC = children_NC[row_W]
-        below = jax.tree.map(lambda leaf: leaf[children_WC], states)
-        after, _ = cell.step(params, below, children_WC < nodes, u_NG[row_W])
-        # What lands on the node behind the last is never read: no place counts it as there.
-        return jax.tree.map(lambda leaf, new: leaf.at[row_W].set(new), states, after), None
+    def body(states, inputs):
+        return _row(cell, params, states, *inputs), None
 
-    states, _ = jax.lax.scan(body, states, rows_RW)
-    states = jax.tree.map(lambda leaf: leaf[:nodes], states)
+    inputs = (u_NG.at[rows_RW].get(mode="clip"), children_NC.at[rows_RW].get(mode="clip"), rows_RW)
+    states, _ = jax.lax.scan(body, states, inputs)
     return states.h.astype(x_ND.dtype), states
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _row(cell, params, states, u_WG, children_WC, row_W):
+    """`states` [N, F] with one row of nodes computed. Its gradient is worked on in place, as the states are: that of
+    gathering and scattering would be a fresh array of all nodes for every row."""
+    return _row_forward(cell, params, states, u_WG, children_WC, row_W)[0]
+
+
+def _row_forward(cell, params, states, u_WG, children_WC, row_W):
+    there_WC = children_WC < jax.tree.leaves(states)[0].shape[0]
+
+    def step(params, below, u_WG):
+        return cell.step(params, below, there_WC, u_WG)[0]
+
+    below = jax.tree.map(lambda leaf: leaf.at[children_WC].get(mode="clip"), states)
+    after, pullback = jax.vjp(step, params, below, u_WG)
+    states = jax.tree.map(lambda leaf, new: leaf.at[row_W].set(new, mode="drop", unique_indices=True), states, after)
+    return states, (pullback, children_WC, row_W)
+
+
+def _row_backward(cell, residuals, dstates):
+    pullback, children_WC, row_W = residuals
+    dafter = jax.tree.map(lambda leaf: leaf.at[row_W].get(mode="fill", fill_value=0), dstates)
+    dparams, dbelow, du_WG = pullback(dafter)
+    dstates = jax.tree.map(
+        lambda leaf, new: leaf.at[row_W].set(0, mode="drop", unique_indices=True).at[children_WC].add(new, mode="drop"),
+        dstates,
+        dbelow,
+    )
+    return dparams, dstates, du_WG, None, None
+
+
+_row.defvjp(_row_forward, _row_backward)

@@ -12,7 +12,7 @@ from xlstm_jax.cells.mlstm import MLSTMState, zero_state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.mlstm.chunkwise import chunkwise, parallel
 from xlstm_jax.ops.mlstm.recurrent import recurrent
-from xlstm_jax.shapes import padding_mask, state_dtype
+from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
 
 # Each takes (q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, normalize, eps) and returns (h, state).
 IMPLEMENTATIONS = {"recurrent": recurrent, "parallel": parallel, "chunkwise": chunkwise}
@@ -64,12 +64,8 @@ def mlstm(
     batch, time, heads, keys = q_BTHK.shape
     dtype = state_dtype(q_BTHK, k_BTHK, v_BTHV)
     padding = None if lengths_B is None else padding_mask(lengths_B, time)
+    q_BTHK, k_BTHK, v_BTHV, i_BTH, f_BTH = (zero_padding(a, lengths_B) for a in (q_BTHK, k_BTHK, v_BTHV, i_BTH, f_BTH))
     if padding is not None:
-        # Zeroed before anything is computed of them, so that not even a NaN there gets through, or its gradient.
-        q_BTHK, k_BTHK, v_BTHV = (
-            jnp.where(padding[..., None, None], jnp.zeros_like(a), a) for a in (q_BTHK, k_BTHK, v_BTHV)
-        )
-        i_BTH, f_BTH = (jnp.where(padding[..., None], jnp.zeros_like(a), a) for a in (i_BTH, f_BTH))
         reset_BT = None if reset_BT is None else reset_BT & ~padding
     log_i = log_gate(i_BTH.astype(dtype), input_gate, "input_gate")
     log_f = log_gate(f_BTH.astype(dtype), forget_gate, "forget_gate")
@@ -97,9 +93,7 @@ def mlstm(
             normalize=normalize,
             eps=eps,
         )
-    if padding is not None:
-        h_BTHV = jnp.where(padding[..., None, None], jnp.zeros_like(h_BTHV), h_BTHV)
-    return h_BTHV.astype(v_BTHV.dtype), state
+    return zero_padding(h_BTHV, lengths_B).astype(v_BTHV.dtype), state
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from xlstm_jax.ops.recurrence.cudnn import cudnn
 from xlstm_jax.ops.recurrence.dropout import Noise
 from xlstm_jax.ops.recurrence.newton import NewtonOptions, NewtonReport, newton
 from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, scan
-from xlstm_jax.shapes import padding_mask, state_dtype
+from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
 
 Implementation = Literal["scan", "chunked", "associative", "newton", "cudnn"]
 
@@ -63,7 +63,8 @@ def recurrence(
         implementation: "scan" (the reference), "chunked" (the same scan with larger products; `SplitCell`),
             "associative" (parallel over time; `LinearCell`), "newton" (parallel over time, to a tolerance; see
             `newton_recurrence`), "cudnn" (`lstm` on NVIDIA GPUs). None is "chunked" or "associative" for the cells
-            that have it, the latter on accelerators, and "scan" for the rest. A named one never falls back.
+            that have it, the latter on accelerators, and "scan" for the rest. A named one never falls back. "scan" and
+            "associative" have forward-mode derivatives too, the others reverse mode alone.
 
     Raises:
         UsageError: an implementation that does not cover the cell or the options.
@@ -72,19 +73,21 @@ def recurrence(
     if noise is not None:
         noise.check(cell, carry)
         steps = steps._replace(noise_TB=noise.masks(key, cell, carry, x_BTD.shape[1]))
-    name = _chosen(cell, noise, remat_every, implementation)
-    with jax.named_scope(f"recurrence_{name}"):
-        if remat_every is not None:
-            y_BT, carry = _rematerialised(name, remat_every, cell, params, steps, carry, start, reverse, noise)
-        elif implementation is None and issubclass(cell, LinearCell) and noise is None:
+    name = chosen(cell, noise, remat_every, implementation)
+    given = (params, steps, carry, start)
 
-            def branch(run):
-                return lambda *args: run(cell, *args, reverse=reverse, noise=None)
+    def run(name, params, steps, carry, start):
+        # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
+        with jax.named_scope(f"recurrence_{name}"):
+            return IMPLEMENTATIONS[name](cell, params, steps, carry, start, reverse=reverse, noise=noise)
 
-            given = (params, steps, carry, start)
-            y_BT, carry = jax.lax.platform_dependent(*given, cpu=branch(scan), default=branch(associative))
-        else:
-            y_BT, carry = IMPLEMENTATIONS[name](cell, params, steps, carry, start, reverse=reverse, noise=noise)
+    if remat_every is not None:
+        y_BT, carry = _rematerialised(functools.partial(run, name), remat_every, *given, reverse=reverse)
+    elif implementation is None and issubclass(cell, LinearCell) and noise is None:
+        scan_, associative_ = (functools.partial(run, name) for name in ("scan", "associative"))
+        y_BT, carry = jax.lax.platform_dependent(*given, cpu=scan_, default=associative_)
+    else:
+        y_BT, carry = run(name, *given)
     return y_BT.astype(x_BTD.dtype), carry
 
 
@@ -98,14 +101,16 @@ def newton_recurrence(
     lengths_B: jax.Array | None = None,
     reset_BT: jax.Array | None = None,
     reverse: bool = False,
-    options: NewtonOptions = NewtonOptions(),
+    options: NewtonOptions | None = None,
 ) -> tuple[jax.Array, Any, NewtonReport]:
     """`recurrence(implementation="newton")` with options, and with a report: iterations, last change, converged.
 
     The report is the third value. See `ops.recurrence.newton` for the method; the other arguments are `recurrence`'s.
     """
     steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT)
-    y_BT, carry, report = newton(cell, params, steps, carry, start, reverse=reverse, options=options)
+    options = options or NewtonOptions()
+    with jax.named_scope("recurrence_newton"):
+        y_BT, carry, report = newton(cell, params, steps, carry, start, reverse=reverse, options=options)
     return y_BT.astype(x_BTD.dtype), carry, report
 
 
@@ -113,13 +118,18 @@ def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT) -> tuple[S
     """The steps, the carry and the start value, the latter two in the state's dtype."""
     if cell.kind != "sequence":
         raise UsageError(f"{cell.__name__} is a cell of kind {cell.kind!r}; `recurrence` runs the kind 'sequence'")
+    if x_BTD.ndim < 3:
+        raise UsageError(f"recurrence got x {x_BTD.shape}; wanted [B, T, ..., D]")
     batch, time = x_BTD.shape[:2]
     if time < 1:
         raise UsageError(f"recurrence got x {x_BTD.shape}; a sequence has at least one step")
+    lengths_B, reset_BT = (None if given is None else jnp.asarray(given) for given in (lengths_B, reset_BT))
+    if lengths_B is not None and lengths_B.shape != (batch,):
+        raise UsageError(f"recurrence got lengths {lengths_B.shape} for x {x_BTD.shape}; wanted [B] = {(batch,)}")
+    if reset_BT is not None and reset_BT.shape != (batch, time):
+        raise UsageError(f"recurrence got reset {reset_BT.shape} for x {x_BTD.shape}; wanted [B, T] = {(batch, time)}")
     padding_BT = None if lengths_B is None else padding_mask(lengths_B, time)
-    if padding_BT is not None:
-        # Not even a NaN in the padding gets through, or its gradient.
-        x_BTD = jnp.where(padding_BT.reshape(batch, time, *(1,) * (x_BTD.ndim - 2)), jnp.zeros_like(x_BTD), x_BTD)
+    x_BTD = zero_padding(x_BTD, lengths_B)
     dtype = state_dtype(x_BTD)
     start = cell.init_carry(params.config, (batch,)) if start is None else start
     start = jax.tree.map(lambda leaf: leaf.astype(dtype), start)
@@ -128,8 +138,10 @@ def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT) -> tuple[S
     return Steps(x_BTD, reset_TB, None if padding_BT is None else padding_BT.T), carry, start
 
 
-def _chosen(cell, noise, remat_every, implementation) -> str:
+def chosen(cell: type[Cell], noise: Noise | None, remat_every: int | None, implementation: str | None) -> str:
     """The implementation's name, or an error that says why not."""
+    if remat_every is not None and remat_every < 1:
+        raise UsageError(f"remat_every {remat_every} is not allowed; it is a number of steps, at least 1")
     zoneout = noise is not None and noise.kind == "zoneout"
     if implementation is None:
         return _choose(cell, zoneout)
@@ -156,21 +168,21 @@ def _chosen(cell, noise, remat_every, implementation) -> str:
 @functools.cache
 def _choose(cell, zoneout: bool) -> str:
     name = "chunked" if issubclass(cell, SplitCell) and not zoneout else "scan"
-    logging.getLogger(__name__).info("recurrence of %s: %s", cell.__name__, name)
+    elsewhere = ", associative on accelerators" if issubclass(cell, LinearCell) and not zoneout else ""
+    logging.getLogger(__name__).info("recurrence of %s: %s%s", cell.__name__, name, elsewhere)
     return name
 
 
-def _rematerialised(name, length, cell, params, steps, carry, start, reverse, noise):
+def _rematerialised(run, length, params, steps, carry, start, *, reverse):
     """The recurrence in segments, of which a backward pass keeps the carry between them alone."""
-    if length < 1:
-        raise UsageError(f"remat_every {length} is not allowed; it is a number of steps, at least 1")
 
     @jax.checkpoint
-    def run(carry, steps, params, start):
-        y_BL, carry = IMPLEMENTATIONS[name](cell, params, steps, carry, start, reverse=reverse, noise=noise)
+    def segment(carry, steps, params, start):
+        y_BL, carry = run(params, steps, carry, start)
         return carry, jnp.swapaxes(y_BL, 0, 1)
 
-    y_TB, carry = in_pieces(
-        lambda carry, steps: run(carry, steps, params, start), length, steps, carry, reverse=reverse
-    )
+    def piece(carry, steps):
+        return segment(carry, steps, params, start)
+
+    y_TB, carry = in_pieces(piece, length, steps, carry, reverse=reverse)
     return jnp.swapaxes(y_TB, 0, 1), carry

@@ -1,5 +1,6 @@
 """All steps at once by `lax.associative_scan`, for cells whose carry enters by a factor a feature (`LinearCell`)."""
 
+import functools
 from typing import Any
 
 import jax
@@ -10,7 +11,9 @@ from xlstm_jax.cells.base import LinearCell
 from xlstm_jax.ops.recurrence.scan import Steps, select
 
 
-def linear_scan(a_TB: jax.Array, b_TB: jax.Array, h: jax.Array, *, reverse: bool = False) -> jax.Array:
+def linear_scan(
+    a_TB: jax.Array, b_TB: jax.Array, h: jax.Array, *, fresh_TB: jax.Array | None = None, reverse: bool = False
+) -> jax.Array:
     """h_t = a_t h_{t-1} + b_t for all t at once, feature by feature.
 
     Steps combine by (a1, b1) then (a2, b2) = (a1 a2, a2 b1 + b2): work T log T at most, depth log T (Blelloch 1990).
@@ -19,18 +22,26 @@ def linear_scan(a_TB: jax.Array, b_TB: jax.Array, h: jax.Array, *, reverse: bool
         a_TB: factors [T, B, ...].
         b_TB: what is added, of the same shape.
         h: [B, ...] before the first step.
+        fresh_TB: [T, B], true where h_t = b_t, whatever came before: an infinity or a NaN would pass a factor of zero.
         reverse: h_t = a_t h_{t+1} + b_t instead, from the last step to the first.
 
     Returns:
         h_1 ... h_T, [T, B, ...].
     """
     first = -1 if reverse else 0
-    b_TB = b_TB.at[first].add(a_TB[first] * h)
+    from_h = a_TB[first] * h
+    if fresh_TB is not None:
+        from_h = select(fresh_TB[first], jnp.zeros_like(from_h), from_h)
+    b_TB = b_TB.at[first].add(from_h)
 
     def combine(one, two):
-        return one[0] * two[0], two[0] * one[1] + two[1]
+        (a1, b1, fresh1), (a2, b2, fresh2) = one, two
+        b = a2 * b1 + b2
+        if fresh2 is None:
+            return a1 * a2, b, None
+        return a1 * a2, select(fresh2, b2, b), fresh1 | fresh2
 
-    return jax.lax.associative_scan(combine, (a_TB, b_TB), reverse=reverse)[1]
+    return jax.lax.associative_scan(combine, (a_TB, b_TB, fresh_TB), reverse=reverse)[1]
 
 
 def associative(
@@ -42,14 +53,16 @@ def associative(
     a_TB, b_TB = cell.coefficients(params, u_TB)
     a_TB, b_TB = jax.tree.map(lambda leaf, h: leaf.astype(h.dtype), (a_TB, b_TB), (carry, carry))
     if steps.reset_TB is not None:
-        # From the start value on, nothing of what was before.
         reached = jax.tree.map(lambda a, b, start: a * start[None] + b, a_TB, b_TB, start)
-        a_TB = select(steps.reset_TB, jax.tree.map(jnp.zeros_like, a_TB), a_TB)
         b_TB = select(steps.reset_TB, reached, b_TB)
     if steps.padding_TB is not None:
         a_TB = select(steps.padding_TB, jax.tree.map(jnp.ones_like, a_TB), a_TB)
         b_TB = select(steps.padding_TB, jax.tree.map(jnp.zeros_like, b_TB), b_TB)
-    carry_TB = jax.tree.map(lambda a, b, h: linear_scan(a, b, h, reverse=reverse), a_TB, b_TB, carry)
+    fresh_TB = steps.reset_TB
+    if fresh_TB is not None and steps.padding_TB is not None:
+        fresh_TB = fresh_TB & ~steps.padding_TB
+    run = functools.partial(linear_scan, fresh_TB=fresh_TB, reverse=reverse)
+    carry_TB = jax.tree.map(run, a_TB, b_TB, carry)
     y_TB = cell.output(carry_TB)
     if steps.padding_TB is not None:
         y_TB = select(steps.padding_TB, jnp.zeros_like(y_TB), y_TB)

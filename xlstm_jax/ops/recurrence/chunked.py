@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from xlstm_jax.cells import CellParams
 from xlstm_jax.cells.base import SplitCell
 from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, masked_scan
+from xlstm_jax.shapes import state_dtype
 
 # Steps a chunk: all of them unrolled, 5 was fastest on CPU at 64 x 256. 4 where it leaves no remainder and 5 would.
 CHUNK = 5
@@ -28,6 +29,8 @@ def chunked(
     cell: type[SplitCell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse: bool, noise: Any
 ):
     """y [B, T, ...] and the final carry."""
+    # Wide outside the loop, so that gradients of narrow weights are added up wide.
+    params = params.astype(state_dtype(steps.x_BTD))
 
     def run(carry, steps):
         return _chunk(cell, noise, reverse, params, start, carry, steps)
@@ -66,6 +69,7 @@ def _steps_of_chunk(cell, noise, reverse, params, inner, start, carry, u_LB, e_L
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _chunk(cell, noise, reverse, params, start, carry, steps):
     """(carry, y_LB) of some steps."""
+    params = params.astype(steps.x_BTD.dtype)
     u_LB = cell.project(params, jnp.swapaxes(steps.x_BTD, 0, 1))
     return _steps_of_chunk(cell, noise, reverse, params, params.only(cell.inner), start, carry, u_LB, None, steps)[0]
 
@@ -74,6 +78,7 @@ def _forward(cell, noise, reverse, params, start, carry, steps):
     def run(inner, start, carry, e_LB, u_LB):
         return _steps_of_chunk(cell, noise, reverse, params, inner, start, carry, u_LB, e_LB, steps)
 
+    params = params.astype(steps.x_BTD.dtype)
     u_LB = cell.project(params, jnp.swapaxes(steps.x_BTD, 0, 1))
     if cell.additive:
         run = functools.partial(run, u_LB=u_LB)
@@ -97,7 +102,8 @@ def _backward(cell, noise, reverse, residuals, cotangents):
     _, pullback = jax.vjp(products, params, x_BLD)
     dparams, dx_BLD = pullback((du_LB, dv_LB))
     weights = {name: dw + dinner[name] if name in dinner else dw for name, dw in dparams.items()}
-    return CellParams(params.config, weights), dstart, dcarry, Steps(dx_BLD)
+    wide = CellParams(params.config, weights).astype(state_dtype(x_BLD))
+    return wide, dstart, dcarry, Steps(dx_BLD)
 
 
 _chunk.defvjp(_forward, _backward)

@@ -1,7 +1,7 @@
 """Dropout that acts inside a recurrence."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ class Noise:
     """What may be dropped between a step and the next.
 
     kind: "variational" drops features of what is fed back, with one mask a sequence (Gal & Ghahramani 2016, arXiv
-        1512.05287); "recurrent" does so with a fresh mask a step; both act on the recurrent products alone, not on
-        what the carry remembers, and scale what is left by 1/(1 - rate). "zoneout" leaves features of the whole carry
-        at their old value, with a fresh mask a step (Krueger et al. 2016, arXiv 1606.01305).
+        1512.05287); "recurrent" does so with a fresh mask a step; both act on the products of `SplitCell.recur` alone,
+        not on what the carry remembers, and scale what is left by 1/(1 - rate). "zoneout" leaves features of the whole
+        carry at their old value, with a fresh mask a step (Krueger et al. 2016, arXiv 1606.01305).
     rate: the share of features dropped or left.
 
     Raises:
@@ -32,10 +32,18 @@ class Noise:
 
     def check(self, cell: type[Cell], carry: Any) -> None:
         """Raise unless the cell can do this."""
+        if self.kind not in get_args(Kind):
+            raise UsageError(f"dropout_kind {self.kind!r} is unknown; allowed: {', '.join(map(repr, get_args(Kind)))}")
+        if not 0 <= self.rate < 1:
+            raise UsageError(f"a dropout rate of {self.rate} is not allowed; it is a share in [0, 1)")
         if self.kind == "zoneout" and not in_plain_scale(carry):
-            raise UsageError(f"dropout_kind 'zoneout' mixes old and new carry; {cell.__name__}'s has no common scale")
+            raise UsageError(
+                f"dropout_kind 'zoneout' mixes old and new carry, and {cell.__name__}'s have no common scale"
+            )
         if self.kind != "zoneout" and not issubclass(cell, SplitCell):
-            raise UsageError(f"dropout_kind {self.kind!r} acts on recurrent products, and {cell.__name__} has none")
+            raise UsageError(
+                f"dropout_kind {self.kind!r} acts on recurrent products, which {cell.__name__} lacks; use 'between_layers'"
+            )
 
     def masks(self, key: jax.Array | None, cell: type[Cell], carry: Any, time: int) -> Any:
         """Leaves [T, B, ...], true where something is kept (zoneout: where a step is taken); None without a key."""
@@ -44,7 +52,9 @@ class Noise:
         leaves, tree = jax.tree.flatten(carry if self.kind == "zoneout" else cell.feedback(carry))
         lead = (1,) if self.kind == "variational" else (time,)
         masks = [
-            jnp.broadcast_to(jax.random.bernoulli(k, 1 - self.rate, lead + leaf.shape), (time, *leaf.shape))
+            jnp.broadcast_to(
+                jax.random.bernoulli(k, jnp.float32(1 - self.rate), lead + leaf.shape), (time, *leaf.shape)
+            )
             for k, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
         ]
         return jax.tree.unflatten(tree, masks)

@@ -24,20 +24,19 @@ from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.cells.base import in_plain_scale
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence.associative import linear_scan
+from xlstm_jax.ops.recurrence.jacobian import by_columns, has_own_diagonal, own_diagonal
 from xlstm_jax.ops.recurrence.scan import Steps, masked
 
 # Widest carry whose full Jacobian, [T, B, S, S], is formed.
 FULL = 64
-# Columns of the Jacobian made at once.
-COLUMNS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class NewtonOptions:
     """How far to go.
 
-    tolerance: the largest change of any state in the last iteration; states and gradients then differ from the
-        scan's by about that much.
+    tolerance: the largest change of any state in the last iteration, relative to the state where that is above 1;
+        states and gradients then differ from the scan's by about that much.
     max_iterations: at most that many; T if not given, which always suffices.
     jacobian: "full" for carries up to 64 wide, "diagonal" (less work an iteration, more iterations), or None, which
         is "full" where that is allowed.
@@ -46,6 +45,10 @@ class NewtonOptions:
     tolerance: float = 1e-5
     max_iterations: int | None = None
     jacobian: Literal["full", "diagonal"] | None = None
+
+    def __post_init__(self):
+        if self.max_iterations is not None and self.max_iterations < 1:
+            raise UsageError(f"max_iterations {self.max_iterations} is not allowed; it is at least 1, or None for T")
 
     def choice(self, width: int) -> str:
         """The Jacobian to form for a carry so wide."""
@@ -82,6 +85,8 @@ def newton(
 
 
 def _warn(report: NewtonReport, tolerance: float) -> None:
+    if report.converged:  # under vmap both branches of the condition run
+        return
     logging.getLogger(__name__).warning(
         "newton has not converged: the last of %d iterations changed a state by %.1e, the tolerance is %.1e; allow "
         "more with max_iterations, or use implementation='scan'",
@@ -117,18 +122,22 @@ def _transition(cell, unflatten, masks_TB, given, before_TBS):
     params, start, u_TB = given
     body = masked(functools.partial(cell.step, params), start)
     after, _ = jax.vmap(body)(unflatten(before_TBS), (u_TB, *masks_TB))
-    return jnp.concatenate([leaf.reshape(*before_TBS.shape[:2], -1) for leaf in jax.tree.leaves(after)], axis=-1)
+    return _joined(after, before_TBS.shape)
 
 
-def _jacobian(kind: str, linear: Callable, like_TBS: jax.Array) -> jax.Array:
-    """Of z -> f(z), from its linear part: [T, B, S, S] with rows by output, or its diagonal [T, B, S]."""
-    eye = jnp.eye(like_TBS.shape[-1], dtype=like_TBS.dtype)
+def _joined(tree: Any, shape_TBS: tuple[int, ...]) -> jax.Array:
+    return jnp.concatenate([leaf.reshape(*shape_TBS[:2], -1) for leaf in jax.tree.leaves(tree)], axis=-1)
 
-    def column(unit_S):
-        image_TBS = linear(jnp.broadcast_to(unit_S, like_TBS.shape))
-        return image_TBS if kind == "full" else jnp.sum(image_TBS * jnp.broadcast_to(unit_S, image_TBS.shape), axis=-1)
 
-    return jnp.moveaxis(jax.lax.map(column, eye, batch_size=COLUMNS), 0, -1)
+def _linearised(cell, kind, unflatten, masks_TB, given, before_TBS):
+    """f_t(z_{t-1}) for all t, and its Jacobian, [T, B, S, S], or the diagonal of it, [T, B, S]."""
+    transition = functools.partial(_transition, cell, unflatten, masks_TB, given)
+    if kind == "diagonal" and has_own_diagonal(cell, given[0]):
+        params, start, u_TB = given
+        diagonal = own_diagonal(cell, params, start, unflatten(before_TBS), (u_TB, *masks_TB))
+        return transition(before_TBS), _joined(diagonal, before_TBS.shape)
+    after_TBS, linear = jax.linearize(transition, before_TBS)
+    return after_TBS, by_columns(linear, before_TBS, diagonal=kind == "diagonal")
 
 
 def _linear_recurrence(kind: str, jacobian: jax.Array, b_TBS: jax.Array, *, reverse: bool = False) -> jax.Array:
@@ -143,6 +152,19 @@ def _linear_recurrence(kind: str, jacobian: jax.Array, b_TBS: jax.Array, *, reve
     return jax.lax.associative_scan(combine, (jacobian, b_TBS), reverse=reverse)[1]
 
 
+def _moved(kind, jacobian, step_TBS, after_TBS, *, reverse=False):
+    """z + d written as f(z) + J d of the step before: exact where that is zero, however far off z itself was."""
+    zero = jnp.zeros_like(step_TBS[:1])
+    before = jnp.concatenate([step_TBS[1:], zero] if reverse else [zero, step_TBS[:-1]])
+    if kind == "full":
+        moved = jnp.einsum("...ij,...j->...i", jacobian, before, precision="highest")
+    else:
+        moved = jacobian * before
+    new = after_TBS + moved
+    # Far from the solution products of Jacobians can overflow: a plain step instead keeps what is exact so far.
+    return jnp.where(jnp.isfinite(new), new, after_TBS)
+
+
 def _iterate(update: Callable, guess_TBS: jax.Array, options: NewtonOptions) -> tuple[jax.Array, NewtonReport]:
     """`guess <- update(guess)` until nothing changes by more than the tolerance."""
     limit = options.max_iterations or guess_TBS.shape[0]
@@ -150,8 +172,10 @@ def _iterate(update: Callable, guess_TBS: jax.Array, options: NewtonOptions) -> 
     def body(loop):
         guess, report = loop
         new = update(guess)
-        change = jnp.max(jnp.abs(new - guess))
-        return new, NewtonReport(report.iterations + jnp.int32(1), change, change <= options.tolerance)
+        change = jnp.max(jnp.abs(new - guess) / jnp.maximum(jnp.abs(new), 1))
+        done = report.iterations + jnp.int32(1)
+        # After as many iterations as steps every step is exact, whatever the last of them changed.
+        return new, NewtonReport(done, change, (change <= options.tolerance) | (done >= guess.shape[0]))
 
     def going(loop):
         return (loop[1].iterations < limit) & ~loop[1].converged
@@ -164,15 +188,12 @@ def _iterate(update: Callable, guess_TBS: jax.Array, options: NewtonOptions) -> 
 def _solve(cell, options, unflatten, masks_TB, given, first_BS):
     """States [T, B, S] and the report."""
     kind = options.choice(first_BS.shape[-1])
-    transition = functools.partial(_transition, cell, unflatten, masks_TB, given)
 
     def update(states_TBS):
         before_TBS = _before(first_BS, states_TBS)
-        after_TBS, linear = jax.linearize(transition, before_TBS)
-        jacobian = _jacobian(kind, linear, before_TBS)
-        new = states_TBS + _linear_recurrence(kind, jacobian, after_TBS - states_TBS)
-        # Far from the solution products of Jacobians can overflow: a plain step instead keeps what is exact so far.
-        return jnp.where(jnp.isfinite(new), new, after_TBS)
+        after_TBS, jacobian = _linearised(cell, kind, unflatten, masks_TB, given, before_TBS)
+        step_TBS = _linear_recurrence(kind, jacobian, after_TBS - states_TBS)
+        return _moved(kind, jacobian, step_TBS, after_TBS)
 
     time = jax.tree.leaves(given[2])[0].shape[0]
     return _iterate(update, jnp.broadcast_to(first_BS, (time, *first_BS.shape)), options)
@@ -187,11 +208,9 @@ def _backward(cell, options, unflatten, residuals, cotangents):
     masks_TB, given, first_BS, states_TBS = residuals
     g_TBS = cotangents[0]
     kind = options.choice(first_BS.shape[-1])
-    transition = functools.partial(_transition, cell, unflatten, masks_TB)
     before_TBS = _before(first_BS, states_TBS)
-    linear = jax.linearize(functools.partial(transition, given), before_TBS)[1]
-    _, pullback = jax.vjp(transition, given, before_TBS)
-    jacobian = _jacobian(kind, linear, before_TBS)
+    _, pullback = jax.vjp(functools.partial(_transition, cell, unflatten, masks_TB), given, before_TBS)
+    _, jacobian = _linearised(cell, kind, unflatten, masks_TB, given, before_TBS)
     # l_t needs J_{t+1}: shifted by a step, with nothing after the last.
     shifted = jnp.concatenate([jacobian[1:], jnp.zeros_like(jacobian[:1])])
     if kind == "full":
@@ -201,12 +220,16 @@ def _backward(cell, options, unflatten, residuals, cotangents):
         def update(adjoint_TBS):
             back_TBS = pullback(adjoint_TBS)[1]
             from_next = jnp.concatenate([back_TBS[1:], jnp.zeros_like(back_TBS[:1])])
-            return adjoint_TBS + _linear_recurrence(kind, shifted, g_TBS + from_next - adjoint_TBS, reverse=True)
+            wanted_TBS = g_TBS + from_next
+            step_TBS = _linear_recurrence(kind, shifted, wanted_TBS - adjoint_TBS, reverse=True)
+            return _moved(kind, shifted, step_TBS, wanted_TBS, reverse=True)
 
+        # Linear in g, which is scaled to 1 so that the tolerance means the same for a small loss as for a large one.
         scale = jnp.maximum(jnp.max(jnp.abs(g_TBS)), jnp.finfo(g_TBS.dtype).tiny)
-        relative = dataclasses.replace(options, tolerance=options.tolerance * scale)
-        adjoint_TBS, report = _iterate(update, g_TBS, relative)
-        jax.lax.cond(report.converged, lambda: None, lambda: jax.debug.callback(_warn, report, relative.tolerance))
+        g_TBS = g_TBS / scale
+        adjoint_TBS, report = _iterate(update, g_TBS, options)
+        adjoint_TBS = adjoint_TBS * scale
+        jax.lax.cond(report.converged, lambda: None, lambda: jax.debug.callback(_warn, report, options.tolerance))
     dgiven, dbefore_TBS = pullback(adjoint_TBS)
     return None, dgiven, dbefore_TBS[0]
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
+from xlstm_jax.shapes import state_dtype
 
 # Steps unrolled inside the scan: fewer loop turns, and XLA fuses across them; 16 was slower on CPU.
 UNROLL = 5
@@ -106,9 +107,11 @@ def masked_scan(step, carry, start, u_TB, *, reset_TB=None, padding_TB=None, rev
 
 def scan(cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse: bool, noise: Any):
     """y [B, T, ...] and the final carry."""
+    # Wide outside the loop, so that gradients of narrow weights are added up wide.
+    wide = params.astype(state_dtype(steps.x_BTD))
 
     def step(carry, inputs):
-        u, mask = inputs
+        (u, mask), params = inputs, wide.astype(steps.x_BTD.dtype)
         return cell.step(params, carry, u) if noise is None else noise.step(cell, params, carry, u, mask)
 
     u_TB = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), cell.project(params, steps.x_BTD))

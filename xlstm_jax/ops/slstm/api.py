@@ -3,13 +3,12 @@
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 
 from xlstm_jax.cells.gates import Gate
 from xlstm_jax.cells.slstm import SLSTMState, empty_state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.slstm.scan import scan
-from xlstm_jax.shapes import padding_mask, state_dtype
+from xlstm_jax.shapes import state_dtype, zero_padding
 
 IMPLEMENTATIONS = {"scan": scan}
 Implementation = Literal["scan"]
@@ -54,10 +53,7 @@ def slstm(
     if state is None:
         batch, heads, width = x_BTGHD.shape[0], *x_BTGHD.shape[3:]
         state = empty_state((batch, heads, width), state_dtype(x_BTGHD))
-    if lengths_B is not None:
-        # Not even a NaN in the padding gets through, or its gradient.
-        padding_BT = padding_mask(lengths_B, x_BTGHD.shape[1])
-        x_BTGHD = jnp.where(padding_BT[..., None, None, None], jnp.zeros_like(x_BTGHD), x_BTGHD)
+    x_BTGHD = zero_padding(x_BTGHD, lengths_B)
     with jax.named_scope(f"slstm_{name}"):
         y_BTHD, state = IMPLEMENTATIONS[name](
             x_BTGHD, r_GHDD, state, reset_BT, lengths_B, input_gate=input_gate, forget_gate=forget_gate

@@ -1,0 +1,54 @@
+"""The minimal gated unit, the minGRU and the minLSTM; arguments and results are as in `classic`, the carry is (h,)."""
+
+import numpy as np
+
+from tests.oracles.classic import over_time, sigmoid
+
+
+def mgu(w, x, carry, reset, lengths):
+    """Zhou et al. 2016 (arXiv 1603.09420), equations 8: one gate forgets, and resets before the product. Order f, n."""
+    b = w.get("b", 0.0)
+
+    def step(state, x_t):
+        (h,) = state
+        u_f, u_n = np.split(x_t @ w["w_x"] + b, 2)
+        f = sigmoid(u_f + h @ w["w_h"])
+        candidate = np.tanh(u_n + (f * h) @ w["w_n"])
+        h = (1 - f) * h + f * candidate
+        return [h], h
+
+    return over_time(step, x, carry, reset, lengths)
+
+
+def candidate_of(x, activation):
+    """Feng et al. 2024 (arXiv 2410.01201): x itself (section 3), or the g of appendix B, which is positive."""
+    if activation == "identity":
+        return x
+    return np.array([value + 0.5 if value >= 0 else sigmoid(value) for value in x])
+
+
+def mingru(w, x, carry, reset, lengths, activation="identity"):
+    """Feng et al. 2024 (arXiv 2410.01201), section 3.1. Order z, n."""
+    b = w.get("b", 0.0)
+
+    def step(state, x_t):
+        (h,) = state
+        z, n = np.split(x_t @ w["w_x"] + b, 2)
+        h = (1 - sigmoid(z)) * h + sigmoid(z) * candidate_of(n, activation)
+        return [h], h
+
+    return over_time(step, x, carry, reset, lengths)
+
+
+def minlstm(w, x, carry, reset, lengths, activation="identity"):
+    """Feng et al. 2024 (arXiv 2410.01201), section 3.2: the gates are divided by their sum. Order f, i, n."""
+    b = w.get("b", 0.0)
+
+    def step(state, x_t):
+        (h,) = state
+        f, i, n = np.split(x_t @ w["w_x"] + b, 3)
+        f, i = sigmoid(f), sigmoid(i)
+        h = f / (f + i) * h + i / (f + i) * candidate_of(n, activation)
+        return [h], h
+
+    return over_time(step, x, carry, reset, lengths)

@@ -1,0 +1,147 @@
+"""Attention of a decoder's states to an encoder's outputs, as recurrent models had it first."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from xlstm_jax.errors import UsageError
+from xlstm_jax.nn.linear import linear
+from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
+
+Score = Literal["dot", "general", "concat"]
+
+
+def attend(
+    score_BTS: jax.Array, memory_BSV: jax.Array, lengths_B: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """The memory's mean under a softmax of the scores over S, and that softmax: context [B, T, V], weights [B, T, S].
+
+    Places from `lengths_B` on have weight zero; a memory of length 0 gives a context of zeros. The memory is finite
+    there (`shapes.zero_padding`).
+    """
+    score_BTS = score_BTS.astype(state_dtype(score_BTS))
+    if lengths_B is not None:
+        there_B1S = ~padding_mask(lengths_B, memory_BSV.shape[1])[:, None]
+        score_BTS = jnp.where(there_B1S, score_BTS, jnp.finfo(score_BTS.dtype).min)
+        weights_BTS = jnp.where(there_B1S, jax.nn.softmax(score_BTS, axis=-1), jnp.zeros_like(score_BTS))
+    else:
+        weights_BTS = jax.nn.softmax(score_BTS, axis=-1)
+    context_BTV = jnp.einsum("bts,bsv->btv", weights_BTS.astype(memory_BSV.dtype), memory_BSV)
+    return context_BTV, weights_BTS
+
+
+def _additive_score(query_BTF: jax.Array, key_BSF: jax.Array, v_F: jax.Array) -> jax.Array:
+    """v . tanh(q + k) for every pair: [B, T, S]."""
+    query_BTSF, key_BTSF = jnp.broadcast_arrays(query_BTF[:, :, None], key_BSF[:, None])
+    return jnp.tanh(query_BTSF + key_BTSF) @ v_F
+
+
+class BahdanauAttention(nnx.Module):
+    """e_ts = v . tanh(q_t W + k_s U), context_t = sum_s softmax_s(e_ts) k_s. Bahdanau et al. 2015 (arXiv 1409.0473).
+
+    Equations 5, 6 and A.1.2.
+
+    Args:
+        query_features, memory_features: widths of the decoder's states and of the encoder's outputs.
+        features: width of the sum inside tanh.
+    """
+
+    def __init__(
+        self,
+        query_features: int,
+        memory_features: int,
+        features: int,
+        *,
+        dtype: jnp.dtype = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        init = nnx.initializers.lecun_normal()
+        self.query = linear(query_features, features, init, dtype=dtype, rngs=rngs)
+        self.memory = linear(memory_features, features, init, dtype=dtype, rngs=rngs)
+        self.v = nnx.Param(init(rngs.params(), (features, 1), jnp.float32)[:, 0])
+        self.dtype = dtype
+
+    def keys(self, memory_BSV: jax.Array) -> jax.Array:
+        """k_s U, which a decoder computes once a sequence and passes on."""
+        return self.memory(memory_BSV)
+
+    def __call__(
+        self,
+        query: jax.Array,
+        memory_BSV: jax.Array,
+        lengths: jax.Array | None = None,
+        *,
+        keys_BSF: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Context [B, T, V] and weights [B, T, S] for queries [B, T, Q], or both without T for [B, Q]."""
+        query_BTQ = query[:, None] if query.ndim == 2 else query
+        memory_BSV = zero_padding(memory_BSV, lengths)
+        keys_BSF = self.keys(memory_BSV) if keys_BSF is None else zero_padding(keys_BSF, lengths)
+        score_BTS = _additive_score(self.query(query_BTQ), keys_BSF, self.v[...].astype(self.dtype))
+        context_BTV, weights_BTS = attend(score_BTS, memory_BSV.astype(self.dtype), lengths)
+        return (context_BTV[:, 0], weights_BTS[:, 0]) if query.ndim == 2 else (context_BTV, weights_BTS)
+
+
+class LuongAttention(nnx.Module):
+    """Global attention of Luong et al. 2015 (arXiv 1508.04025), equations 5, 7 and 8.
+
+        score_ts = q_t . k_s  |  q_t . (k_s W)  |  v . tanh([q_t; k_s] W)          "dot" | "general" | "concat"
+        context_t = sum_s softmax_s(score_ts) k_s          h_t = tanh([context_t; q_t] W_c)
+
+    Args:
+        query_features, memory_features: widths of the decoder's states and of the encoder's outputs; equal for "dot".
+        features: width of h, and of the sum inside tanh of "concat".
+        score: which of the three.
+    """
+
+    def __init__(
+        self,
+        query_features: int,
+        memory_features: int,
+        features: int,
+        *,
+        score: Score = "general",
+        dtype: jnp.dtype = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        if score not in Score.__args__:
+            raise UsageError(f"score {score!r} is unknown; allowed: {', '.join(map(repr, Score.__args__))}")
+        if score == "dot" and query_features != memory_features:
+            raise UsageError(
+                f"score 'dot' needs equal widths, got {query_features} and {memory_features}; use 'general'"
+            )
+        init = nnx.initializers.lecun_normal()
+        self.score, self.dtype = score, dtype
+        if score == "general":
+            self.memory = linear(memory_features, query_features, init, dtype=dtype, rngs=rngs)
+        if score == "concat":
+            self.query = linear(query_features, features, init, dtype=dtype, rngs=rngs)
+            self.memory = linear(memory_features, features, init, dtype=dtype, rngs=rngs)
+            self.v = nnx.Param(init(rngs.params(), (features, 1), jnp.float32)[:, 0])
+        self.out = linear(memory_features + query_features, features, init, dtype=dtype, rngs=rngs)
+
+    def keys(self, memory_BSV: jax.Array) -> jax.Array:
+        """k_s W, or k_s itself for "dot", which a decoder computes once a sequence and passes on."""
+        return memory_BSV.astype(self.dtype) if self.score == "dot" else self.memory(memory_BSV)
+
+    def __call__(
+        self,
+        query: jax.Array,
+        memory_BSV: jax.Array,
+        lengths: jax.Array | None = None,
+        *,
+        keys_BSF: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """h [B, T, features] and weights [B, T, S] for queries [B, T, Q], or both without T for [B, Q]."""
+        query_BTQ = (query[:, None] if query.ndim == 2 else query).astype(self.dtype)
+        memory_BSV = zero_padding(memory_BSV.astype(self.dtype), lengths)
+        keys_BSF = self.keys(memory_BSV) if keys_BSF is None else zero_padding(keys_BSF, lengths)
+        if self.score == "concat":
+            score_BTS = _additive_score(self.query(query_BTQ), keys_BSF, self.v[...].astype(self.dtype))
+        else:
+            score_BTS = jnp.einsum("btf,bsf->bts", query_BTQ, keys_BSF)
+        context_BTV, weights_BTS = attend(score_BTS, memory_BSV, lengths)
+        h_BTF = jnp.tanh(self.out(jnp.concatenate([context_BTV, query_BTQ], axis=-1)))
+        return (h_BTF[:, 0], weights_BTS[:, 0]) if query.ndim == 2 else (h_BTF, weights_BTS)

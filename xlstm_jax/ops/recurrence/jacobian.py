@@ -1,0 +1,61 @@
+"""Jacobians of every step of a recurrence with respect to its carry, for Newton's method over time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from xlstm_jax.cells import Cell, CellParams
+from xlstm_jax.cells.base import SplitCell
+from xlstm_jax.ops.recurrence.scan import select
+
+# Columns made at once.
+COLUMNS = 8
+
+
+def by_columns(linear: Callable, like_TBS: jax.Array, *, diagonal: bool) -> jax.Array:
+    """Of z -> f(z), from its linear part: [T, B, S, S] with rows by output, or the diagonal [T, B, S]."""
+    eye = jnp.eye(like_TBS.shape[-1], dtype=like_TBS.dtype)
+
+    def column(unit_S):
+        image_TBS = linear(jnp.broadcast_to(unit_S, like_TBS.shape))
+        return jnp.sum(image_TBS * jnp.broadcast_to(unit_S, image_TBS.shape), axis=-1) if diagonal else image_TBS
+
+    return jnp.moveaxis(jax.lax.map(column, eye, batch_size=COLUMNS), 0, -1)
+
+
+def own_diagonal(cell: type[SplitCell], params: CellParams, start: Any, carries_TB: Any, inputs_TB: Any) -> Any:
+    """The diagonal for a cell whose update acts feature by feature: a tree like the carry, leaves [T, B, ...].
+
+    A feature's own derivative needs the one weight by which it feeds itself back, so that a derivative along all
+    features at once gives the whole diagonal: one a leaf of the carry, instead of one a feature.
+    """
+    own_G = cell.self_weights(params)
+
+    def step(carry, inputs):
+        u, reset_B, padding_B = inputs
+        if reset_B is not None:
+            carry = select(reset_B, start, carry)
+        v = cell.recur(params, cell.feedback(carry))
+
+        def along(name):
+            tangent = jax.tree.map(jnp.zeros_like, carry)
+            tangent = tangent._replace(**{name: jnp.ones_like(getattr(carry, name))})
+            dv = jnp.broadcast_to(own_G.astype(v.dtype), v.shape) if name == "h" else jnp.zeros_like(v)
+            update = lambda carry, v: cell.update(params.only(cell.inner), carry, u, v)[0]  # noqa: E731
+            return getattr(jax.jvp(update, (carry, v), (tangent, dv))[1], name)
+
+        diagonal = type(carry)(*map(along, carry._fields))
+        if reset_B is not None:
+            diagonal = select(reset_B, jax.tree.map(jnp.zeros_like, diagonal), diagonal)
+        if padding_B is not None:
+            diagonal = select(padding_B, jax.tree.map(jnp.ones_like, diagonal), diagonal)
+        return diagonal
+
+    return jax.vmap(step)(carries_TB, inputs_TB)
+
+
+def has_own_diagonal(cell: type[Cell], params: CellParams) -> bool:
+    """Whether `own_diagonal` covers the cell with these options."""
+    return issubclass(cell, SplitCell) and cell.self_weights(params) is not None
