@@ -81,17 +81,22 @@ def _draw(rows, path: pathlib.Path) -> None:
     figure = Figure(figsize=(7, 0.42 * len(rows) + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    colours = {name: f"C{index}" for index, name in enumerate(dict.fromkeys(row.name for row in rows))}
-    for position, row in enumerate(rows):
-        axes.barh(position, row.median_ms, color=colours[row.name])
+    # A case's name may end in what it took to run, after a comma; it is the same case in every group.
+    kinds = [row.name.partition(",")[0] for row in rows]
+    colours = {kind: f"C{index}" for index, kind in enumerate(dict.fromkeys(kinds))}
+    for position, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
+        axes.barh(position, row.median_ms, color=colours[kind])
         axes.hlines(position, row.low_ms, row.high_ms, color="black", lw=1.5)
         axes.annotate(
             f" {row.ratio:.2f}", (max(row.median_ms, row.high_ms), position), va="center", ha="left", fontsize=9
         )
     axes.set_yticks(range(len(rows)), [f"{row.group}: {row.name}" for row in rows])
+    medians = [row.median_ms for row in rows]
+    if max(medians) > 100 * min(medians):
+        axes.set_xscale("log")
+    axes.margins(x=0.12, y=0.01)
     axes.invert_yaxis()
-    axes.margins(x=0.12)
-    axes.set_xlabel("ms a run: median, quartiles; ratio to the first case of its group")
+    figure.suptitle("ms a run: median, quartiles; ratio to the first case of its group", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
 

@@ -41,9 +41,8 @@ class Noise:
                 f"dropout_kind 'zoneout' mixes old and new carry, and {cell.__name__}'s have no common scale"
             )
         if self.kind != "zoneout" and not issubclass(cell, SplitCell):
-            raise UsageError(
-                f"dropout_kind {self.kind!r} acts on recurrent products, which {cell.__name__} lacks; use 'between_layers'"
-            )
+            what = f"acts on recurrent products, which {cell.__name__} lacks; use 'between_layers'"
+            raise UsageError(f"dropout_kind {self.kind!r} {what}")
 
     def masks(self, key: jax.Array | None, cell: type[Cell], carry: Any, time: int) -> Any:
         """Leaves [T, B, ...], true where something is kept (zoneout: where a step is taken); None without a key."""
