@@ -10,13 +10,14 @@ import jax.numpy as jnp
 from xlstm_jax.cells.gates import Gate, log_gate
 from xlstm_jax.cells.mlstm import MLSTMState, zero_state
 from xlstm_jax.errors import UsageError
+from xlstm_jax.ops.mlstm.associative import associative
 from xlstm_jax.ops.mlstm.chunkwise import chunkwise, parallel
 from xlstm_jax.ops.mlstm.recurrent import recurrent
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
 
 # Each takes (q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, normalize, eps) and returns (h, state).
-IMPLEMENTATIONS = {"recurrent": recurrent, "parallel": parallel, "chunkwise": chunkwise}
-Implementation = Literal["recurrent", "parallel", "chunkwise"]
+IMPLEMENTATIONS = {"recurrent": recurrent, "parallel": parallel, "chunkwise": chunkwise, "associative": associative}
+Implementation = Literal["recurrent", "parallel", "chunkwise", "associative"]
 
 
 def mlstm(
@@ -48,9 +49,10 @@ def mlstm(
         forget_gate: "sigmoid" or "exp".
         normalize: divide by the normaliser; may be off with the sigmoid input gate only.
         eps: added to the denominator in the stabilised scale, as published checkpoints have it (1e-6 there).
-        chunk_size: of "chunkwise"; None is chosen from T. Any T works with any chunk size.
+        chunk_size: of "chunkwise" and "associative"; None is chosen from T. Any T works with any chunk size.
         implementation: "recurrent" (the cell scanned: the reference), "parallel" (quadratic in T), "chunkwise" (linear
-            in T), or None: recurrent for a single step, chunkwise else. A named one never falls back.
+            in T), "associative" (all chunks at once, their states by an associative scan), or None: recurrent for a
+            single step, chunkwise else. A named one never falls back.
 
     Returns:
         h [B, T, H, V] in v's dtype, and the final state, float32 at least.

@@ -10,6 +10,7 @@ Beck et al. 2024 (arXiv 2405.04517), appendix A.3, with a state before and after
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,59 +41,109 @@ def chunkwise(q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, nor
     time = q.shape[1]
     if chunk_size is None:
         chunk_size = time if time <= SINGLE_CHUNK else DEFAULT_CHUNK
-    chunk_size = min(chunk_size, time)
-    chunks = -(-time // chunk_size)
-    body = functools.partial(_chunk, stabilise=stabilise, normalize=normalize, eps=eps)
+    inputs = split((q, k, v, log_i, log_f), reset, min(chunk_size, time))
 
-    def split(a, fill=0):
-        """[B, T, ...] -> [N, B, L, ...]"""
-        width = [(0, 0), (0, chunks * chunk_size - time)] + [(0, 0)] * (a.ndim - 2)
-        padded = jnp.pad(a, width, constant_values=fill) if chunks * chunk_size != time else a
-        return jnp.moveaxis(padded.reshape(a.shape[0], chunks, chunk_size, *a.shape[2:]), 1, 0)
+    def body(state, inputs):
+        chunk = Chunk.of(inputs, state.C.dtype)
+        h, m, carried = outputs(state, chunk, stabilise=stabilise, normalize=normalize, eps=eps)
+        # The last row's weights are those with which each step stands in the state after the chunk.
+        k_weighted, carried = _last_weights(chunk, m) * chunk.k.astype(m.dtype), carried[..., -1, None]
+        after = MLSTMState(
+            C=carried[..., None] * state.C + _einsum("bhsk,bhsv->bhkv", k_weighted, chunk.v.astype(m.dtype)),
+            n=carried * state.n + jnp.sum(k_weighted, axis=-2),
+            m=m[..., -1],
+        )
+        return after, h
 
-    inputs = (split(q), split(k), split(v), split(log_i, -jnp.inf), split(log_f))
-    inputs = (*inputs, None if reset is None else split(reset))
-    if chunks == 1:
+    if inputs[0].shape[0] == 1:
         state, h = body(state, jax.tree.map(lambda a: a[0], inputs))
         return h, state
     state, h_NBLHV = jax.lax.scan(body, state, inputs)
-    h = jnp.moveaxis(h_NBLHV, 0, 1).reshape(q.shape[0], chunks * chunk_size, *v.shape[2:])
-    return h[:, :time], state
+    return joined(h_NBLHV, time), state
 
 
-def _chunk(state: MLSTMState, inputs, *, stabilise: bool, normalize: bool, eps: float):
-    """One chunk from the state before it: (state after it, h [B, L, H, V])."""
-    q, k, v, log_i, log_f, reset = inputs
-    dtype = state.C.dtype
-    q_BHLK, k_BHLK, v_BHLV = (jnp.swapaxes(a, 1, 2) for a in (q, k, v))
-    log_i, log_f = (jnp.swapaxes(a, 1, 2).astype(dtype) for a in (log_i, log_f))
-    coarse, fine, mask, decay_BHL, fresh_BHL = _decays(log_f, reset)
-    # `fresh`: no reset so far, so the state before the chunk is still seen. After one, m starts again from 0.
-    from_state = decay_BHL + jnp.where(fresh_BHL, state.m[..., None], 0)
+def split(arrays, reset, length):
+    """(q, k, v, log i, log f, reset) in chunks, [B, T, ...] -> [N, B, L, ...]."""
+
+    def chunks(a, fill=0):
+        count = -(-a.shape[1] // length)
+        behind = count * length - a.shape[1]
+        a = jnp.pad(a, [(0, 0), (0, behind)] + [(0, 0)] * (a.ndim - 2), constant_values=fill) if behind else a
+        return jnp.moveaxis(a.reshape(a.shape[0], count, length, *a.shape[2:]), 1, 0)
+
+    q, k, v, log_i, log_f = arrays
+    return (*map(chunks, (q, k, v)), chunks(log_i, -jnp.inf), chunks(log_f), None if reset is None else chunks(reset))
+
+
+def joined(h_NBLHV, time):
+    """[N, B, L, H, V] -> [B, T, H, V]."""
+    h = jnp.moveaxis(h_NBLHV, 0, 1)
+    return h.reshape(h.shape[0], -1, *h.shape[3:])[:, :time]
+
+
+class Chunk(NamedTuple):
+    """One chunk, heads before steps, with its decays."""
+
+    q: jax.Array  # [B, H, L, K]
+    k: jax.Array  # [B, H, L, K]
+    v: jax.Array  # [B, H, L, V]
+    log_i: jax.Array  # [B, H, L]
+    coarse: jax.Array  # [B, H, L] b = coarse + fine
+    fine: jax.Array  # [B, H, L]
+    mask: jax.Array  # [.., .., L, L] true where step t sees step s
+    decay: jax.Array  # [B, H, L] sum of log f from the chunk's start, or from the last reset on
+    fresh: jax.Array  # [.., .., L] no reset so far, so the state before the chunk is still seen
+
+    @classmethod
+    def of(cls, inputs, dtype) -> "Chunk":
+        """From (q, k, v, log i, log f, reset), [B, L, ...]."""
+        q, k, v, log_i, log_f = (jnp.swapaxes(a, 1, 2) for a in inputs[:5])
+        return cls(q, k, v, log_i.astype(dtype), *_decays(log_f.astype(dtype), inputs[5]))
+
+
+def outputs(state: MLSTMState, chunk: Chunk, *, stabilise: bool, normalize: bool, eps: float):
+    """h [B, L, H, V], m [B, H, L], and the factor e^(a - m) [B, H, L] of the state before the chunk in each step."""
+    q, k, v, log_i, coarse, fine, mask, decay, fresh = chunk
+    # After a reset m starts again from 0.
+    from_state = decay + jnp.where(fresh, state.m[..., None], 0)
     m = jnp.zeros_like(from_state)
     if stabilise:
         D_BHLL = _exponent(coarse, m, fine, log_i - fine, mask)
         m = stabiliser_gradient(jnp.maximum(jnp.max(D_BHLL, axis=-1), from_state), eps)
-    carried_BHL = jnp.where(fresh_BHL, jnp.exp(from_state - m), 0)
+    carried_BHL = jnp.where(fresh, jnp.exp(from_state - m), 0)
 
-    numerator, nq = intra(q_BHLK, k_BHLK, v_BHLV, fine, log_i - fine, m, coarse, mask)
+    numerator, nq = intra(q, k, v, fine, log_i - fine, m, coarse, mask)
     # q is scaled where its products are summed: scaled in bfloat16 it would be rounded, which n.q near 0 enlarges.
-    scale, q_state = q.shape[-1] ** -0.5, q_BHLK.astype(dtype)
+    scale, q_state = q.shape[-1] ** -0.5, q.astype(m.dtype)
     h_BHLV = scale * (numerator + carried_BHL[..., None] * _einsum("bhtk,bhkv->bhtv", q_state, state.C))
     if normalize:
         nq = scale * (nq + carried_BHL * _einsum("bhtk,bhk->bht", q_state, state.n))
         h_BHLV = normalise(h_BHLV, nq, m, eps)
+    return jnp.swapaxes(h_BHLV, 1, 2), m, carried_BHL
 
-    # The last row's weights are those with which each step stands in the state after the chunk.
-    last = _exponent(coarse, m, fine, log_i - fine, mask, rows=slice(-1, None))
-    k_weighted = jnp.exp(last[..., 0, :, None]) * k_BHLK.astype(dtype)
-    carried = carried_BHL[..., -1, None]
-    after = MLSTMState(
-        C=carried[..., None] * state.C + _einsum("bhsk,bhsv->bhkv", k_weighted, v_BHLV.astype(dtype)),
-        n=carried * state.n + jnp.sum(k_weighted, axis=-2),
-        m=m[..., -1],
-    )
-    return after, jnp.swapaxes(h_BHLV, 1, 2)
+
+def written(chunk: Chunk, *, stabilise: bool, eps: float):
+    """What a chunk makes of an empty state, its sum of log f [B, H], and whether the state before gets through [B, H].
+
+    The first's m is minus infinity where nothing is written.
+    """
+    own_m = jnp.zeros(chunk.decay.shape[:2], chunk.decay.dtype)
+    if stabilise:
+        last = _exponent(chunk.coarse, jnp.zeros_like(chunk.decay), chunk.fine, chunk.log_i - chunk.fine, chunk.mask)
+        restarted = jnp.where(chunk.fresh[..., -1], -jnp.inf, chunk.decay[..., -1])
+        own_m = stabiliser_gradient(jnp.maximum(jnp.max(last[..., -1, :], axis=-1), restarted), eps)
+    finite_m = jnp.where(own_m == -jnp.inf, jnp.zeros_like(own_m), own_m)
+    k_weighted = _last_weights(chunk, finite_m[..., None]) * chunk.k.astype(own_m.dtype)
+    C = _einsum("bhsk,bhsv->bhkv", k_weighted, chunk.v.astype(own_m.dtype))
+    own = MLSTMState(C=C, n=jnp.sum(k_weighted, axis=-2), m=own_m)
+    return own, chunk.decay[..., -1], jnp.broadcast_to(chunk.fresh[..., -1], own_m.shape)
+
+
+def _last_weights(chunk: Chunk, m: jax.Array) -> jax.Array:
+    """e^(D - m) of the last row, [B, H, L, 1]; of m [.., L] the last entry."""
+    last = slice(-1, None)
+    exponent = _exponent(chunk.coarse, m[..., last], chunk.fine, chunk.log_i - chunk.fine, chunk.mask, rows=last)
+    return jnp.exp(exponent)[..., 0, :, None]
 
 
 def _decays(log_f, reset):
@@ -120,8 +171,11 @@ def _decays(log_f, reset):
 
 
 def _exponent(coarse, m, row, column, mask, rows=slice(None)):
-    """D_ts - m_t = (coarse_t - coarse_s - m_t) + (row_t + column_s), large terms first; -inf where t does not see s."""
-    large = coarse[..., rows, None] - coarse[..., None, :] - m[..., rows, None]
+    """D_ts - m_t = (coarse_t - coarse_s - m_t) + (row_t + column_s), large terms first; -inf where t does not see s.
+
+    For some rows t alone, of which m then is.
+    """
+    large = coarse[..., rows, None] - coarse[..., None, :] - m[..., None]
     return jnp.where(mask[..., rows, :], large + (row[..., rows, None] + column[..., None, :]), -jnp.inf)
 
 

@@ -63,8 +63,8 @@ def recurrence(
         implementation: "scan" (the reference), "chunked" (the same scan with larger products; `SplitCell`),
             "associative" (parallel over time; `LinearCell`), "newton" (parallel over time, to a tolerance; see
             `newton_recurrence`), "cudnn" (`lstm` on NVIDIA GPUs). None is "chunked" or "associative" for the cells
-            that have it, the latter on accelerators, and "scan" for the rest. A named one never falls back. "scan" and
-            "associative" have forward-mode derivatives too, the others reverse mode alone.
+            that have it, the latter on accelerators, and "scan" for the rest. A named one never falls back. "scan" has
+            forward-mode derivatives too, the others reverse mode alone.
 
     Raises:
         UsageError: an implementation that does not cover the cell or the options.

@@ -17,10 +17,11 @@ def linear_scan(
     """h_t = a_t h_{t-1} + b_t for all t at once, feature by feature.
 
     Steps combine by (a1, b1) then (a2, b2) = (a1 a2, a2 b1 + b2): work T log T at most, depth log T (Blelloch 1990).
+    The gradient is a scan of the same kind, l_t = g_t + a_{t+1} l_{t+1}, which keeps h alone in memory.
 
     Args:
-        a_TB: factors [T, B, ...].
-        b_TB: what is added, of the same shape.
+        a_TB: factors [T, B, ...], the first axes of b's.
+        b_TB: what is added [T, B, ...].
         h: [B, ...] before the first step.
         fresh_TB: [T, B], true where h_t = b_t, whatever came before: an infinity or a NaN would pass a factor of zero.
         reverse: h_t = a_t h_{t+1} + b_t instead, from the last step to the first.
@@ -28,20 +29,54 @@ def linear_scan(
     Returns:
         h_1 ... h_T, [T, B, ...].
     """
-    first = -1 if reverse else 0
-    from_h = a_TB[first] * h
+    if reverse:
+        turned = (None if given is None else jnp.flip(given, 0) for given in (a_TB, b_TB, fresh_TB))
+        a_TB, b_TB, fresh_TB = turned
+    h_TB = _linear_scan(a_TB, b_TB, h, fresh_TB)
+    return jnp.flip(h_TB, 0) if reverse else h_TB
+
+
+def _times(a: jax.Array, b: jax.Array) -> jax.Array:
+    return a.reshape(a.shape + (1,) * (b.ndim - a.ndim)) * b
+
+
+@jax.custom_vjp
+def _linear_scan(a_TB, b_TB, h, fresh_TB):
+    from_h = _times(a_TB[0], h)
     if fresh_TB is not None:
-        from_h = select(fresh_TB[first], jnp.zeros_like(from_h), from_h)
-    b_TB = b_TB.at[first].add(from_h)
+        from_h = select(fresh_TB[0], jnp.zeros_like(from_h), from_h)
 
     def combine(one, two):
         (a1, b1, fresh1), (a2, b2, fresh2) = one, two
-        b = a2 * b1 + b2
+        b = _times(a2, b1) + b2
         if fresh2 is None:
             return a1 * a2, b, None
         return a1 * a2, select(fresh2, b2, b), fresh1 | fresh2
 
-    return jax.lax.associative_scan(combine, (a_TB, b_TB, fresh_TB), reverse=reverse)[1]
+    return jax.lax.associative_scan(combine, (a_TB, b_TB.at[0].add(from_h), fresh_TB))[1]
+
+
+def _linear_scan_forward(a_TB, b_TB, h, fresh_TB):
+    h_TB = _linear_scan(a_TB, b_TB, h, fresh_TB)
+    return h_TB, (a_TB, h, fresh_TB, h_TB)
+
+
+def _linear_scan_backward(residuals, g_TB):
+    a_TB, h, fresh_TB, h_TB = residuals
+    none = jnp.zeros_like(h)
+    # Step t is reached from t + 1, by the factor of t + 1, unless that starts afresh.
+    behind = None if fresh_TB is None else jnp.concatenate([fresh_TB[1:], jnp.zeros_like(fresh_TB[:1])])
+    factors = jnp.concatenate([a_TB[1:], jnp.zeros_like(a_TB[:1])])
+    l_TB = linear_scan(factors, g_TB, none, fresh_TB=behind, reverse=True)
+    dproduct = l_TB if fresh_TB is None else select(fresh_TB, jnp.zeros_like(l_TB), l_TB)
+    before_TB = jnp.concatenate([h[None], h_TB[:-1]])
+    if fresh_TB is not None:
+        before_TB = select(fresh_TB, jnp.zeros_like(before_TB), before_TB)
+    da_TB = jnp.sum(dproduct * before_TB, axis=tuple(range(a_TB.ndim, l_TB.ndim)))
+    return da_TB, l_TB, _times(a_TB[0], dproduct[0]), None
+
+
+_linear_scan.defvjp(_linear_scan_forward, _linear_scan_backward)
 
 
 def associative(
