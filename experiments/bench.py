@@ -5,9 +5,12 @@ within the same second, so that they hold on a busy machine too.
 """
 
 import csv
+import itertools
+import math
 import os
 import pathlib
 import platform
+from collections.abc import Iterator
 
 from absl import flags
 
@@ -16,6 +19,9 @@ from experiments import cli
 _SUITE = flags.DEFINE_string("suite", None, "what to measure: a name in experiments/suites")
 _OUT = flags.DEFINE_string("out", None, "folder for the table, the CSV and the figure")
 _ROUNDS = flags.DEFINE_integer("rounds", 15, "how often each case is timed", lower_bound=1)
+_PATIENCE = flags.DEFINE_float(
+    "patience", math.inf, "seconds: a case that takes longer is not timed, nor are larger ones", lower_bound=0
+)
 _KEEP_MEMORY = flags.DEFINE_boolean(
     "keep_memory", False, "keep freed memory, as training does; helps every case that allocates much, peers' too"
 )
@@ -27,35 +33,70 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from experiments.figures import draw
     from experiments.suites.base import SUITES
     from experiments.timing import Row, measure
 
-    rows = measure(SUITES.get(_SUITE.value)(_TINY.value), _ROUNDS.value)
+    rows = measure(SUITES.get(_SUITE.value)(_TINY.value), _ROUNDS.value, patience=_PATIENCE.value)
     out = pathlib.Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
     with (out / f"{_SUITE.value}.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(Row._fields)
         writer.writerows(rows)
-    header = ("group", "case", "ms (quartiles)", "tokens/s", "ratio (quartiles)")
-    cells = [_cells(row) for row in rows]
-    (out / f"{_SUITE.value}.md").write_text(_markdown(header, cells), encoding="utf-8")
-    _draw(rows, out / f"{_SUITE.value}.png")
+    header = ["group", "case", "ms (quartiles)", "tokens/s", "ratio (quartiles)"]
+    header += [title for title, known in (("MB", _has_memory(rows)), ("error", _has_errors(rows))) if known]
+    cells = [_cells(row, _has_memory(rows), _has_errors(rows)) for row in rows]
+    crossings = list(_crossings(rows))
+    (out / f"{_SUITE.value}.md").write_text(_markdown(header, cells, crossings), encoding="utf-8")
+    draw(rows, out / f"{_SUITE.value}.png")
     table = Table(*header, title=_machine())
     for row in cells:
         table.add_row(*row)
-    Console(width=None if os.isatty(1) else 120).print(table)
+    Console(width=None if os.isatty(1) else 140).print(table)
+    print(*crossings, sep="\n", end="\n" if crossings else "")
     print(f"written to {out}/{_SUITE.value}.csv, .md, .png")
 
 
-def _cells(row) -> tuple[str, ...]:
-    return (
-        row.group,
-        row.name,
-        f"{row.median_ms:.1f} ({row.low_ms:.1f}-{row.high_ms:.1f})",
-        f"{row.tokens_per_second:,.0f}",
-        f"{row.ratio:.2f} ({row.ratio_low:.2f}-{row.ratio_high:.2f})",
-    )
+def _has_memory(rows) -> bool:
+    return any(math.isfinite(row.memory_mb) for row in rows)
+
+
+def _has_errors(rows) -> bool:
+    return any(math.isfinite(row.error) for row in rows)
+
+
+def _cells(row, memory: bool, errors: bool) -> tuple[str, ...]:
+    if row.stopped:
+        timed = (f"stopped: {row.stopped}", "", "")
+    else:
+        ratio = f"{row.ratio:.2f} ({row.ratio_low:.2f}-{row.ratio_high:.2f})" if math.isfinite(row.ratio) else ""
+        timed = (
+            f"{row.median_ms:.1f} ({row.low_ms:.1f}-{row.high_ms:.1f})",
+            f"{row.tokens_per_second:,.0f}",
+            ratio,
+        )
+    known = [f"{row.memory_mb:,.0f}" if math.isfinite(row.memory_mb) else ""] if memory else []
+    known += [f"{row.error:.1e}" if math.isfinite(row.error) else ""] if errors else []
+    return (row.group, row.name, *timed, *known)
+
+
+def _crossings(rows) -> Iterator[str]:
+    """Where, from one size on, one case is faster than another that was faster below it."""
+    from experiments.timing import series
+
+    times = {}
+    for row in rows:
+        if row.size and not row.stopped:
+            times.setdefault(series(row), {})[row.size] = row.median_ms
+    for (panel, one), (other_panel, two) in itertools.permutations(times, 2):
+        mine, others = times[panel, one], times[other_panel, two]
+        sizes = sorted(mine.keys() & others.keys())
+        if panel != other_panel or not sizes or mine[sizes[0]] <= others[sizes[0]]:
+            continue
+        slower = [size for size in sizes if mine[size] > others[size]]
+        if faster := [size for size in sizes if size > slower[-1]]:
+            yield f"{panel}: {one} is faster than {two} from {faster[0]:,} on."
 
 
 def _machine() -> str:
@@ -66,39 +107,14 @@ def _machine() -> str:
     return f"{what}, Python {platform.python_version()}, jax {jax.__version__}"
 
 
-def _markdown(header, cells) -> str:
+def _markdown(header, cells, crossings) -> str:
     command = f"python -m experiments.bench --suite={_SUITE.value} --rounds={_ROUNDS.value} --out=OUT"
     command += " --keep_memory" if _KEEP_MEMORY.value else ""
+    command += f" --patience={_PATIENCE.value:g}" if math.isfinite(_PATIENCE.value) else ""
     lines = [f"`{command}` on {_machine()}; {_ROUNDS.value} rounds, interleaved.", ""]
     lines += ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)]
+    lines += ["", *(f"- {line}" for line in crossings)] if crossings else []
     return "\n".join(lines) + "\n"
-
-
-def _draw(rows, path: pathlib.Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 0.42 * len(rows) + 1.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    # A case's name may end in what it took to run, after a comma; it is the same case in every group.
-    kinds = [row.name.partition(",")[0] for row in rows]
-    colours = {kind: f"C{index}" for index, kind in enumerate(dict.fromkeys(kinds))}
-    for position, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
-        axes.barh(position, row.median_ms, color=colours[kind])
-        axes.hlines(position, row.low_ms, row.high_ms, color="black", lw=1.5)
-        axes.annotate(
-            f" {row.ratio:.2f}", (max(row.median_ms, row.high_ms), position), va="center", ha="left", fontsize=9
-        )
-    axes.set_yticks(range(len(rows)), [f"{row.group}: {row.name}" for row in rows])
-    medians = [row.median_ms for row in rows]
-    if max(medians) > 100 * min(medians):
-        axes.set_xscale("log")
-    axes.margins(x=0.12, y=0.01)
-    axes.invert_yaxis()
-    figure.suptitle("ms a run: median, quartiles; ratio to the first case of its group", fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130)
 
 
 if __name__ == "__main__":
