@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.mlstm import MLSTMState
-from xlstm_jax.ops.mlstm.chunkwise import Chunk, joined, outputs, split, written
+from xlstm_jax.ops.mlstm.chunkwise import Chunk, joined, no_constant, outputs, split, written
 from xlstm_jax.ops.recurrence.associative import linear_scan
 
 # Larger than the scan's: a state a chunk stands in memory, all at once.
@@ -19,6 +19,7 @@ CHUNK = 128
 def associative(q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, normalize, eps):
     """h [B,T,H,V] and the final state; `chunk_size` steps a chunk, of which all states are in memory together."""
     batch, time = q.shape[:2]
+    state = no_constant(state, k, v)
     length = min(chunk_size or CHUNK, time)
     inputs = split((q, k, v, log_i, log_f), reset, length)
     chunks = inputs[0].shape[0]

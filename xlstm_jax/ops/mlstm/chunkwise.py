@@ -56,10 +56,21 @@ def chunkwise(q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, nor
         return after, h
 
     if inputs[0].shape[0] == 1:
-        state, h = body(state, jax.tree.map(lambda a: a[0], inputs))
+        state, h = body(no_constant(state, k, v), jax.tree.map(lambda a: a[0], inputs))
         return h, state
     state, h_NBLHV = jax.lax.scan(body, state, inputs)
     return joined(h_NBLHV, time), state
+
+
+def no_constant(state: MLSTMState, k, v) -> MLSTMState:
+    """The state as it is, in a form that XLA cannot see to be a constant.
+
+    XLA's CPU backend (jaxlib 0.10.2 to 0.12.0) reads memory it has not written where a product with an array of one
+    constant, such as a first state of zeros, is fused with a sum beside it; what comes out may be NaN.
+    """
+    zero_BHK, zero_BHV = (jnp.minimum(jnp.abs(jax.lax.stop_gradient(a[:, 0]).astype(state.C.dtype)), 0) for a in (k, v))
+    C = state.C + (zero_BHK[..., :, None] + zero_BHV[..., None, :])
+    return MLSTMState(C=C, n=state.n + zero_BHK, m=state.m)
 
 
 def split(arrays, reset, length):

@@ -53,7 +53,8 @@ def _linear_scan(a_TB, b_TB, h, fresh_TB):
             return a1 * a2, b, None
         return a1 * a2, select(fresh2, b2, b), fresh1 | fresh2
 
-    return jax.lax.associative_scan(combine, (a_TB, b_TB.at[0].add(from_h), fresh_TB))[1]
+    b_TB = jnp.concatenate([b_TB[:1] + from_h[None], b_TB[1:]])
+    return jax.lax.associative_scan(combine, (a_TB, b_TB, fresh_TB))[1]
 
 
 def _linear_scan_forward(a_TB, b_TB, h, fresh_TB):

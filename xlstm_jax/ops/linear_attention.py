@@ -1,0 +1,220 @@
+"""Linear recurrences with a scalar gate a head, by the mLSTM's core: retention, gated linear attention, Mamba-2's SSD.
+
+Each is the mLSTM's matrix memory alone, without stabiliser and normaliser:
+
+    S_t = f_t S_{t-1} + i_t k_t v_t^T        o_t = S_t^T q_t        f_t > 0, i_t >= 0, scalars a head and step
+
+so every implementation of the core, with its exact gradients, runs each; they differ in where f and i come from.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xlstm_jax.cells.mlstm import zero_state
+from xlstm_jax.errors import UsageError
+from xlstm_jax.ops.mlstm.api import IMPLEMENTATIONS, Implementation, _choose
+from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
+
+
+class _Options(NamedTuple):
+    """What the core takes beside the arrays."""
+
+    reset_BT: jax.Array | None
+    lengths_B: jax.Array | None
+    chunk_size: int | None
+    implementation: Implementation | None
+
+
+def retention(
+    q_BTHK: jax.Array,
+    k_BTHK: jax.Array,
+    v_BTHV: jax.Array,
+    *,
+    log_decay_H: jax.Array | None = None,
+    state: jax.Array | None = None,
+    reset_BT: jax.Array | None = None,
+    lengths_B: jax.Array | None = None,
+    chunk_size: int | None = None,
+    implementation: Implementation | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Retention: S_t = gamma S_{t-1} + k_t v_t^T, o_t = S_t^T q_t, with a fixed decay gamma a head.
+
+    Sun et al. 2023 (arXiv 2307.08621), section 2.1, equation 6. What surrounds it there is the caller's: the rotation
+    of q and k (xPos, the e^(i n theta) of equation 5) comes before, group norm and gate (equation 8) after; the factors
+    of "retention score normalization" are left out. q is not scaled here.
+
+    Args:
+        q_BTHK, k_BTHK, v_BTHV: queries, keys, values: float32, bfloat16 or float64.
+        log_decay_H: log gamma, at most 0; None is log(1 - 2^(-5 - h)) for head h = 0, 1, ... (equation 8).
+        state: S [B,H,K,V] to start from; None is zero.
+        reset_BT: true where the state becomes zero before that step; nothing from before reaches that step or later.
+        lengths_B: right padding; padded steps leave the state as it is and give zero output.
+        chunk_size, implementation: as for `mlstm`, by which None is chosen too.
+
+    Returns:
+        o [B, T, H, V] in v's dtype, and the final S [B, H, K, V], float32 at least.
+
+    Raises:
+        UsageError: shapes that do not fit, or an unknown implementation.
+    """
+    options = _Options(reset_BT, lengths_B, chunk_size, implementation)
+    arrays = (q_BTHK, k_BTHK, v_BTHV, log_decay_H, state)
+    _check("retention", "q_BTHK k_BTHK v_BTHV log_decay_H state_BHKV", arrays, options)
+    if log_decay_H is None:
+        # In NumPy's float64: in float32, 1 - 2^-25 would be 1.
+        log_decay_H = np.log1p(-(2.0 ** (-5.0 - np.arange(q_BTHK.shape[2]))))
+    log_f_BTH = jnp.broadcast_to(jnp.asarray(log_decay_H, state_dtype(q_BTHK, k_BTHK, v_BTHV)), q_BTHK.shape[:3])
+    o_BTHV, state = _linear("retention", q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state, options)
+    return o_BTHV.astype(v_BTHV.dtype), state
+
+
+def gated_linear_attention(
+    q_BTHK: jax.Array,
+    k_BTHK: jax.Array,
+    v_BTHV: jax.Array,
+    log_f_BTH: jax.Array,
+    *,
+    state: jax.Array | None = None,
+    reset_BT: jax.Array | None = None,
+    lengths_B: jax.Array | None = None,
+    chunk_size: int | None = None,
+    implementation: Implementation | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Linear attention with a scalar gate from the data: S_t = f_t S_{t-1} + k_t v_t^T, o_t = S_t^T q_t.
+
+    Yang et al. 2023 (arXiv 2312.06635), section 4.1, their vector gate alpha_t restricted to one number a head. With
+    f = 1 it is linear attention without normaliser. q is not scaled here.
+
+    Args:
+        q_BTHK, k_BTHK, v_BTHV: queries, keys, values: float32, bfloat16 or float64.
+        log_f_BTH: log of the gate, at most 0 (log sigmoid of a pre-activation, say).
+        state, reset_BT, lengths_B, chunk_size, implementation: as for `retention`.
+
+    Returns:
+        o [B, T, H, V] in v's dtype, and the final S [B, H, K, V], float32 at least.
+
+    Raises:
+        UsageError: shapes that do not fit, or an unknown implementation.
+    """
+    options = _Options(reset_BT, lengths_B, chunk_size, implementation)
+    arrays = (q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state)
+    _check("gated_linear_attention", "q_BTHK k_BTHK v_BTHV log_f_BTH state_BHKV", arrays, options)
+    o_BTHV, state = _linear("gated_linear_attention", q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state, options)
+    return o_BTHV.astype(v_BTHV.dtype), state
+
+
+def ssd(
+    x_BTHP: jax.Array,
+    dt_BTH: jax.Array,
+    A_H: jax.Array,
+    B_BTGN: jax.Array,
+    C_BTGN: jax.Array,
+    D_H: jax.Array | None = None,
+    *,
+    state: jax.Array | None = None,
+    reset_BT: jax.Array | None = None,
+    lengths_B: jax.Array | None = None,
+    chunk_size: int | None = None,
+    implementation: Implementation | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Mamba-2's state space model: S_t = e^(dt_t A) S_{t-1} + dt_t B_t x_t^T, y_t = S_t^T C_t + D x_t.
+
+    Dao & Gu 2024 (arXiv 2405.21060), equation 2 with A a scalar a head; "parallel" is the quadratic dual form of
+    section 5, "chunkwise" the block decomposition of section 6; heads and groups as in section 7. Here P counts the
+    features of a head, N those of the state, G the groups: B and C of group g serve the H/G heads from g H/G on.
+
+    Args:
+        x_BTHP: inputs: float32, bfloat16 or float64, as B and C.
+        dt_BTH: step sizes, positive: softplus and bias are the caller's. A step of size 0 writes nothing.
+        A_H: negative decay rates.
+        B_BTGN, C_BTGN: input and output maps.
+        D_H: skip connection; None is none.
+        state: S [B,H,N,P] to start from; None is zero.
+        reset_BT, lengths_B, chunk_size, implementation: as for `retention`.
+
+    Returns:
+        y [B, T, H, P] in x's dtype, and the final S [B, H, N, P], float32 at least.
+
+    Raises:
+        UsageError: shapes that do not fit, a G that does not divide H, or an unknown implementation.
+    """
+    options = _Options(reset_BT, lengths_B, chunk_size, implementation)
+    arrays = (x_BTHP, dt_BTH, A_H, B_BTGN, C_BTGN, D_H, state)
+    _check("ssd", "x_BTHP dt_BTH A_H B_BTGN C_BTGN D_H state_BHNP", arrays, options)
+    heads, groups = x_BTHP.shape[2], B_BTGN.shape[2]
+    if groups < 1 or heads % groups:
+        raise UsageError(f"ssd got {groups} groups for {heads} heads; the number of groups divides that of heads")
+    dtype = state_dtype(x_BTHP, B_BTGN, C_BTGN)
+    # Before they meet: a NaN in the padding would reach the gradient of the other factor.
+    x_BTHP, dt_BTH = zero_padding(x_BTHP, lengths_B), zero_padding(dt_BTH, lengths_B).astype(dtype)
+    log_f_BTH = dt_BTH * A_H.astype(dtype)[None, None]
+    # dt weighs what is written as an input gate: multiplied into x it would be rounded to x's dtype.
+    positive = dt_BTH > 0
+    log_dt_BTH = jnp.where(positive, jnp.log(jnp.where(positive, dt_BTH, 1)), -jnp.inf)
+    C_BTHN, B_BTHN = (jnp.repeat(a, heads // groups, axis=2) for a in (C_BTGN, B_BTGN))
+    y_BTHP, state = _linear("ssd", C_BTHN, B_BTHN, x_BTHP, log_f_BTH, state, options, log_dt_BTH)
+    if D_H is not None:
+        y_BTHP = y_BTHP + D_H.astype(dtype)[None, None, :, None] * x_BTHP.astype(dtype)
+    return y_BTHP.astype(x_BTHP.dtype), state
+
+
+def _linear(op, q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state, options, log_i_BTH=None) -> tuple[jax.Array, jax.Array]:
+    """o [B,T,H,V] in the state's dtype, and the final S; None for log i is 0, an open gate.
+
+    A padded step has q, k, v and log f zero, and no reset: it gives zero, writes nothing and forgets nothing.
+    """
+    reset_BT, lengths_B, chunk_size, implementation = options
+    batch, time, heads, keys = q_BTHK.shape
+    dtype = state_dtype(q_BTHK, k_BTHK, v_BTHV)
+    q_BTHK, k_BTHK, v_BTHV, log_f_BTH = (zero_padding(a, lengths_B) for a in (q_BTHK, k_BTHK, v_BTHV, log_f_BTH))
+    log_f_BTH = log_f_BTH.astype(dtype)
+    if lengths_B is not None and reset_BT is not None:
+        reset_BT = reset_BT & ~padding_mask(lengths_B, time)
+    start = zero_state((batch,), heads, keys, v_BTHV.shape[-1], dtype)
+    if state is not None:
+        start = start._replace(C=state.astype(dtype))
+    name = implementation if implementation is not None else _choose(time)
+    # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
+    with jax.named_scope(f"{op}_{name}"):
+        o_BTHV, end = IMPLEMENTATIONS[name](
+            q_BTHK,
+            k_BTHK,
+            v_BTHV,
+            jnp.zeros_like(log_f_BTH) if log_i_BTH is None else log_i_BTH,
+            log_f_BTH,
+            start,
+            reset_BT,
+            chunk_size=chunk_size,
+            stabilise=False,
+            normalize=False,
+            eps=0.0,
+        )
+    # The core scales q by 1/sqrt(K). Undone here, in the state's dtype: q may be narrower.
+    return o_BTHV * keys**0.5, end.C
+
+
+def _check(op: str, names: str, arrays: tuple, options: _Options) -> None:
+    """Names end in their axes' letters: a letter has the same size wherever it stands. None is an array left out."""
+    names, arrays = (*names.split(), "reset_BT", "lengths_B"), (*arrays, options.reset_BT, options.lengths_B)
+    given = {name: jnp.shape(a) for name, a in zip(names, arrays, strict=True) if a is not None}
+    split = [(*name.rsplit("_", 1), shape) for name, shape in given.items()]
+    sizes = {}
+    fits = all(
+        len(axes) == len(shape) and all(sizes.setdefault(a, n) == n for a, n in zip(axes, shape, strict=True))
+        for _, axes, shape in split
+    )
+    shapes = ", ".join(f"{name} {shape}" for name, _, shape in split)
+    if not fits:
+        wanted = ", ".join(f"{name} [{','.join(axes)}]" for name, axes, _ in split)
+        raise UsageError(f"{op} got {shapes}; wanted {wanted}")
+    if sizes["T"] < 1:
+        raise UsageError(f"{op} got {shapes}; a sequence has at least one step")
+    if options.chunk_size is not None and options.chunk_size < 1:
+        raise UsageError(f"{op} chunk_size {options.chunk_size} is not allowed; it is at least 1")
+    if options.implementation is not None and options.implementation not in IMPLEMENTATIONS:
+        raise UsageError(
+            f"{op} implementation {options.implementation!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}"
+        )
