@@ -1,5 +1,6 @@
 """Freed memory that is kept: what a step frees the next one gets back, with no new pages from the system."""
 
+import os
 import subprocess
 import sys
 
@@ -29,3 +30,29 @@ def test_no_page_is_asked_for_again():
     if plain < 20:
         pytest.skip("the C library here keeps freed memory by itself")
     assert kept < plain / 10
+
+
+POISONED = """
+import jax
+import jax.numpy as jnp
+from experiments import cli
+
+cli.keep_freed_memory()
+from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, mlstm
+
+q, k, v, i = (jax.random.normal(jax.random.key(n), (64, 100, 4, 48)[: 4 - (n == 3)]) for n in range(4))
+for name in IMPLEMENTATIONS:
+    step = jax.jit(lambda *args: mlstm(*args, implementation=name)[0])
+    for _ in range(2):
+        assert jnp.isfinite(step(q, k, v, i, i)).all(), name
+"""
+
+
+def test_nothing_is_read_that_was_not_written():
+    """Memory comes filled with large numbers (glibc's MALLOC_PERTURB_).
+
+    The mLSTM's first state of zeros, a constant to XLA, once made its CPU backend read memory it had not written.
+    """
+    environment = {**os.environ, "MALLOC_PERTURB_": "128", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    done = subprocess.run([sys.executable, "-c", POISONED], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]

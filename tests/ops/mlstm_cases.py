@@ -1,30 +1,34 @@
-"""The one table of cases for every implementation of the mLSTM op, and the inputs, oracle and gradients of a case."""
+"""The one table of cases for every implementation of the mLSTM op, and the inputs of a case."""
 
 import dataclasses
-import functools
+import random
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.oracles.mlstm import mlstm as oracle
-from xlstm_jax.ops.mlstm import MLSTMState, mlstm
+from tests.ops.numeric import pairwise
+from xlstm_jax.ops.mlstm import MLSTMState
 
-BATCH, HEADS = 2, 2
-OUTPUTS = ("h", "C", "n")
-GRADIENTS = ("q", "k", "v", "i", "f", "state C", "state n", "state m")
+BATCH = 2
+STRONG = ("15", "30", "60", "80")
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One row. Rows that differ in values only (those of `gates`, `reset`, `lengths`, `state`) share a compilation."""
+    """One row. Rows that differ in the first seven fields alone share a compilation, unless one of them is None."""
 
-    gates: str = "normal"  # or "30", "80": uniform in +-; "forget": every forget gate all but shut
-    reset: tuple[tuple[int, int], ...] | None = ()  # (sequence, step) pairs; None leaves the argument out
-    lengths: tuple[int, ...] | None = ()  # () is full; None leaves the argument out
+    gates: str = "normal"  # or of STRONG: uniform in +- that; "forget": every forget gate all but shut
+    reset: str | tuple[tuple[int, int], ...] | None = (
+        "none"  # or of `resets`, (sequence, step) pairs; None: no argument
+    )
+    lengths: str | tuple[int, ...] | None = "full"  # or of `full_lengths`, or numbers; None leaves the argument out
     state: str | None = "zero"  # or "normal"; None leaves the argument out
+    zero: str = ""  # those of q, k, v, i, f that are zero
+    norm: bool = False  # a layer norm over V stands behind h, so that losses and errors are of normed h
+    seed: int = 0
     time: int = 75
     chunk: int | None = 16
+    heads: int = 2
     keys: int = 8
     values: int = 16
     input_gate: str = "exp"
@@ -39,44 +43,85 @@ class Case:
 
     @property
     def strong(self) -> bool:
-        return self.gates in ("30", "80")
+        return self.gates in STRONG
 
 
-RESETS = ((0, 0), (0, 20), (0, 21), (1, 33), (1, 74))
 SIGMOID = {"input_gate": "sigmoid"}
-CASES = [
-    Case(),
-    Case(reset=RESETS, state="normal"),
-    Case(lengths=(75, 0), state="normal"),
-    Case(lengths=(1, 40), reset=RESETS),
-    Case("30"),
-    Case("80", reset=RESETS, state="normal"),
-    Case("forget", state="normal"),
-    Case(reset=None, lengths=None, state=None, chunk=None),
-    Case("30", state="normal", lengths=(75, 60)),
-    Case("80", forget_gate="exp", chunk=7, reset=RESETS, state="normal"),
-    Case(forget_gate="exp", chunk=7, lengths=(75, 50)),
-    Case(eps=1e-6, chunk=64, lengths=(75, 33), reset=RESETS, state="normal"),
-    Case("30", eps=1e-6, chunk=64),
-    Case(**SIGMOID, chunk=7, reset=RESETS, state="normal"),
-    Case("30", **SIGMOID, chunk=7, lengths=(70, 75)),
-    Case(**SIGMOID, forget_gate="exp", time=7, chunk=16, eps=1e-6, state="normal"),
-    Case(**SIGMOID, normalize=False, time=7, chunk=7, keys=5, values=3, reset=((0, 4), (1, 0)), state="normal"),
-    Case(time=7, chunk=1, reset=((0, 3), (0, 4), (1, 6)), lengths=(7, 4), state="normal", keys=16, values=8),
-    Case("80", time=2, chunk=1, lengths=None, reset=((0, 1),), state="normal"),
-    Case(time=1, chunk=7, state="normal", reset=((0, 0),)),
-    Case("30", time=1, chunk=None, reset=None, lengths=None, state=None),
-    Case(dtype="bfloat16"),
-    Case(dtype="bfloat16", reset=RESETS, state="normal", lengths=(75, 60)),
-    Case("30", dtype="bfloat16", state="normal"),
-    Case(dtype="bfloat16", **SIGMOID, normalize=False, chunk=64, reset=None, lengths=None, state="normal"),
+# What costs a compilation: every time, chunks from one step to beyond T, K unlike V, one head and many, every gate.
+STATIC = [
+    {},
+    {"forget_gate": "exp", "chunk": 7},
+    {"eps": 1e-6, "chunk": 64},
+    {**SIGMOID, "chunk": 7, "heads": 1},
+    {"dtype": "bfloat16"},
+    {"dtype": "bfloat16", **SIGMOID, "normalize": False, "chunk": 64},
+    {**SIGMOID, "forget_gate": "exp", "time": 7, "chunk": 16, "eps": 1e-6},
+    {**SIGMOID, "normalize": False, "time": 7, "chunk": 7, "keys": 5, "values": 3, "heads": 3},
+    {"time": 7, "chunk": 1, "keys": 16, "values": 8, "heads": 1},
+    {"time": 2, "chunk": 1},
+    {"time": 1, "chunk": 7, "keys": 8, "values": 8},
+    {"time": 93, "chunk": 31, "heads": 1},
+    {"time": 128, "chunk": 200, "heads": 4, "keys": 16, "values": 8},
+    {"time": 500, "chunk": None},
 ]
+# What costs none.
+VALUES = {
+    "gates": ["normal", "15", "60", "forget"],
+    "reset": ["none", "ends", "random", "everywhere"],
+    "lengths": ["full", "with 0", "ragged"],
+    "state": ["zero", "normal"],
+    "norm": [False, True],
+}
+# Rows beside the pairs: arguments left out, zero inputs, gates at which e^-m leaves float32.
+EXTRA = [
+    Case(reset=None, lengths=None, state=None, chunk=None),
+    Case(zero="qkvif", state="normal"),
+    Case(zero="kv", reset="ends"),
+    Case(zero="q", state="normal", lengths="ragged"),
+    Case(zero="v", gates="60", norm=True),
+    Case("80", reset="random", state="normal"),
+    Case("80", forget_gate="exp", chunk=7, reset="random", state="normal"),
+    Case("30", state="normal", dtype="bfloat16"),
+    Case("30", eps=1e-6, chunk=64),
+]
+
+
+def _pairs() -> list[Case]:
+    """Every two values of different dimensions at least once; rows of one compilation stand together."""
+    rows = sorted(pairwise({"static": list(range(len(STATIC))), **VALUES}), key=lambda row: row["static"])
+    return [Case(**STATIC[row.pop("static")], **row) for row in rows]
+
+
+def _random(count: int) -> list[Case]:
+    """Rows of every dimension at random, the static ones too."""
+    rng = random.Random(0)
+    static = {
+        "time": [1, 2, 7, 75, 93, 128, 500],
+        "chunk": [1, 7, 16, 64, 100, 600, None],
+        "heads": [1, 2, 4],
+        "forget_gate": ["sigmoid", "exp"],
+        "eps": [0.0, 1e-6],
+        "dtype": ["float32", "bfloat16"],
+    }
+    rows = []
+    for seed in range(1, count + 1):
+        row = {name: rng.choice(values) for name, values in (static | VALUES).items()}
+        row["keys"], row["values"] = rng.choice([(8, 16), (16, 8), (5, 3), (8, 8)])
+        row["input_gate"], row["normalize"] = rng.choice([("exp", True), ("sigmoid", True), ("sigmoid", False)])
+        if row["input_gate"] == "sigmoid" and row["gates"] in STRONG:
+            row["forget_gate"] = "sigmoid"  # the exponential one would grow without bound, and m = 0 holds nothing back
+        rows.append(Case(**row, seed=seed))
+    return rows
+
+
+CASES = [*EXTRA, *_pairs()]
+SLOW_CASES = _random(40)
 
 
 def inputs(case: Case):
     """(q, k, v, i, f, state, reset, lengths), rounded to the case's dtype; the state is float32."""
-    rng = np.random.default_rng(0)
-    shape = (BATCH, case.time, HEADS)
+    rng = np.random.default_rng(case.seed)
+    shape = (BATCH, case.time, case.heads)
     q, k = rng.standard_normal((2, *shape, case.keys))
     v = rng.standard_normal((*shape, case.values))
     i, f = rng.standard_normal((2, *shape))
@@ -86,118 +131,42 @@ def inputs(case: Case):
         i, f = rng.uniform(-float(case.gates), float(case.gates), (2, *shape))
     if case.gates == "forget":
         f = np.full(shape, -6.0)
-    arrays = [jnp.asarray(a, case.dtype) for a in (q, k, v, i, f)]
+    named = zip("qkvif", (q, k, v, i, f), strict=True)
+    arrays = [jnp.asarray(a * (name not in case.zero), case.dtype) for name, a in named]
     state = reset = lengths = None
     if case.state is not None:
         scale = float(case.state == "normal")
         sizes = (case.keys, case.values), (case.keys,), ()
-        state = MLSTMState(*[jnp.asarray(scale * rng.standard_normal((BATCH, HEADS, *s)), np.float32) for s in sizes])
+        leaves = [scale * rng.standard_normal((BATCH, case.heads, *size)) for size in sizes]
+        state = MLSTMState(*[jnp.asarray(leaf, np.float32) for leaf in leaves])
     if case.reset is not None:
-        reset = np.zeros((BATCH, case.time), bool)
-        for b, t in case.reset:
-            reset[b, t] = True
+        reset = resets(case)
     if case.lengths is not None:
-        lengths = np.array(case.lengths or (case.time,) * BATCH, np.int32)
+        named = {"full": (case.time, case.time), "with 0": (case.time, 0), "ragged": (1, (2 * case.time + 2) // 3)}
+        lengths = np.array(named.get(case.lengths, case.lengths), np.int32)
     return (*arrays, state, reset, lengths)
 
 
-def to_float64(tree):
-    return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
-
-
-@functools.cache
-def expected(case: Case):
-    """The oracle's h [B,T,H,V] and final state (C, n, m)."""
-    q, k, v, i, f, state, reset, lengths = inputs(case)
-    shapes = (BATCH, HEADS, case.keys, case.values), (BATCH, HEADS, case.keys), (BATCH, HEADS)
-    state = [np.zeros(shape) for shape in shapes] if state is None else to_float64(state)
-    reset = np.zeros((BATCH, case.time), bool) if reset is None else reset
-    lengths = np.full(BATCH, case.time) if lengths is None else lengths
-    options = {name: getattr(case, name) for name in ("input_gate", "forget_gate", "normalize", "eps")}
-    return oracle(*to_float64((q, k, v, i, f)), tuple(state), reset, lengths, **options)
-
-
-@functools.cache
-def _compiled(implementation, chunk, input_gate, forget_gate, normalize, eps):
-    """Outputs and gradients of `mlstm` with its state as (C e^(m - m_ref), n e^(m - m_ref)), free of the gauge."""
-
-    def forward(q, k, v, i, f, state, reset, lengths, m_ref):
-        h, state = mlstm(
-            q,
-            k,
-            v,
-            i,
-            f,
-            state=state,
-            reset_BT=reset,
-            lengths_B=lengths,
-            input_gate=input_gate,
-            forget_gate=forget_gate,
-            normalize=normalize,
-            eps=eps,
-            chunk_size=chunk,
-            implementation=implementation,
-        )
-        scale = jnp.exp(state.m - m_ref)
-        return h, state.C * scale[..., None, None], state.n * scale[..., None]
-
-    @jax.jit
-    def both(cotangents, *args):
-        *differentiable, reset, lengths, m_ref = args
-        outputs, pullback = jax.vjp(lambda *a: forward(*a, reset, lengths, m_ref), *differentiable)
-        return outputs, pullback(cotangents)
-
-    return both
-
-
-def compiled(case: Case, implementation: str):
-    # These two take no notice of it, so that cases with different ones share a compilation.
-    chunk = None if implementation in ("recurrent", "parallel") else case.chunk
-    return _compiled(implementation, chunk, case.input_gate, case.forget_gate, case.normalize, case.eps)
+def resets(case: Case) -> np.ndarray:
+    """[B, T]: "none"; "ends": the first and last step; "random": one in ten and two neighbours; "everywhere"."""
+    reset_BT = np.zeros((BATCH, case.time), bool)
+    if case.reset == "ends":
+        reset_BT[0, 0] = reset_BT[1, -1] = True
+    elif case.reset == "random":
+        reset_BT = np.random.default_rng(3).random((BATCH, case.time)) < 0.1
+        reset_BT[0, case.time // 3 : case.time // 3 + 2] = True
+    elif case.reset == "everywhere":
+        reset_BT[:] = True
+    elif case.reset != "none":
+        for b, t in case.reset:
+            reset_BT[b, t] = True
+    return reset_BT
 
 
 def cotangents(case: Case, which: str):
     """Normal weights of a loss on "h", on the "state", or on "both", of the case's dtype and of the state's."""
     rng = np.random.default_rng(1)
-    sizes = (case.time, HEADS, case.values), (HEADS, case.keys, case.values), (HEADS, case.keys)
+    sizes = (case.time, case.heads, case.values), (case.heads, case.keys, case.values), (case.heads, case.keys)
     dh, dC, dn = (rng.standard_normal((BATCH, *size)) for size in sizes)
     on_h, on_state = which in ("h", "both"), which in ("state", "both")
     return jnp.asarray(dh * on_h, case.dtype), *(jnp.asarray(a * on_state, np.float32) for a in (dC, dn))
-
-
-def gauge(case: Case, dtype=np.float32):
-    """The oracle's m [B, H], the scale in which states are compared."""
-    return jnp.asarray(expected(case)[1][2], dtype)
-
-
-def run(case: Case, implementation: str, which: str, args=None, weights=None):
-    """Outputs {h, C, n} and gradients {q, ..., state m} of a loss on `which`, as float64 NumPy arrays."""
-    args = inputs(case) if args is None else args
-    weights = cotangents(case, which) if weights is None else weights
-    outputs, gradients = compiled(case, implementation)(weights, *args, gauge(case, weights[1].dtype))
-    *gates, state = gradients
-    gradients = dict(zip(GRADIENTS, to_float64((*gates, *(state or ()))), strict=state is not None))
-    return dict(zip(OUTPUTS, to_float64(outputs), strict=True)), gradients
-
-
-def recurrent_in(dtype, case: Case, which: str):
-    """`run` of the recurrent form in another dtype, on inputs as rounded to the case's own."""
-    *arrays, reset, lengths = inputs(case)
-    arrays, weights = jax.tree.map(lambda a: jnp.asarray(a, dtype), (arrays, cotangents(case, which)))
-    return run(case, "recurrent", which, (*arrays, reset, lengths), weights)
-
-
-@functools.cache
-def reference(case: Case, which: str):
-    """What `run` should give: the oracle's outputs, and the gradients of the recurrent form in float64."""
-    with jax.enable_x64(True):
-        outputs, gradients = recurrent_in(np.float64, case, which)
-    h, (C, n, _) = expected(case)
-    for name, wanted in {"h": h, "C": C, "n": n}.items():
-        assert error(outputs[name], wanted) < 1e-10, f"the float64 recurrent form is not the oracle's in {name}"
-    return {"h": h, "C": C, "n": n}, gradients
-
-
-def error(got, wanted) -> float:
-    """||got - wanted|| / ||wanted||; norms under 1e-30 count as that, since float32's entries run out near 1e-38."""
-    return float(np.linalg.norm(got - wanted) / max(np.linalg.norm(wanted), 1e-30))

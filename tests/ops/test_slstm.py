@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.ops.numeric import LIMITS, directional_derivatives, error, to_float64
 from tests.oracles.slstm import slstm as oracle
-from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence import scan
 from xlstm_jax.ops.slstm import IMPLEMENTATIONS, SLSTMState, slstm
 
 BATCH, HEADS, WIDTH = 2, 2, 4
-LIMITS = {"float32": (1e-5, 1e-4), "bfloat16": (5e-3, 1e-2)}  # outputs, gradients
 OUTPUTS, GRADIENTS = ("y", "c", "n", "last y"), ("x", "r", "state c", "state n", "state m", "state y")
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
 
@@ -76,10 +75,6 @@ def inputs(case: Case):
     if case.lengths is not None:
         lengths = np.array(case.lengths or (case.time,) * BATCH, np.int32)
     return jnp.asarray(x, case.dtype), jnp.asarray(r, case.dtype), state, reset, lengths
-
-
-def to_float64(tree):
-    return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
 
 
 @functools.cache
@@ -149,10 +144,6 @@ def reference(case: Case, which: str):
     return wanted, gradients
 
 
-def error(got, wanted) -> float:
-    return float(np.linalg.norm(got - wanted) / max(np.linalg.norm(wanted), 1e-30))
-
-
 @pytest.fixture(autouse=True)
 def rolled(monkeypatch):
     """One copy of a step in the scan's loop: less to compile; `test_recurrence` runs it unrolled."""
@@ -182,21 +173,14 @@ def test_reference_gradients_equal_finite_differences(case, x64):
     """The float64 gradients that the others are compared with, along random directions."""
     *arrays, reset, lengths = inputs(case)
     arrays, weights = jax.tree.map(lambda a: jnp.asarray(a, np.float64), (arrays, cotangents(case, "both")))
-    _, wanted = run(case, "scan", "both", (*arrays, reset, lengths), weights)
-    leaves, treedef = jax.tree.flatten(arrays)
-    rng, step = np.random.default_rng(5), 1e-6
-    for index, gradient in enumerate(wanted.values()):
-        direction = rng.standard_normal(gradient.shape)
 
-        def loss(steps, index=index, direction=direction):
-            moved = list(leaves)
-            moved[index] = leaves[index] + steps * step * direction
-            args = (*jax.tree.unflatten(treedef, moved), reset, lengths)
-            outputs, _ = run(case, "scan", "both", args, weights)
-            return sum(np.vdot(a, b) for a, b in zip(outputs.values(), weights, strict=True))
+    def loss(arrays):
+        outputs, _ = run(case, "scan", "both", (*arrays, reset, lengths), weights)
+        return sum(np.vdot(a, b) for a, b in zip(outputs.values(), weights, strict=True))
 
-        difference = (8 * (loss(1) - loss(-1)) - (loss(2) - loss(-2))) / (12 * step)
-        assert np.vdot(gradient, direction) == pytest.approx(difference, rel=1e-6, abs=1e-6)
+    _, gradients = run(case, "scan", "both", (*arrays, reset, lengths), weights)
+    for got, wanted in directional_derivatives(loss, arrays, gradients.values(), step=1e-6):
+        assert got == pytest.approx(wanted, rel=1e-6, abs=1e-6)
 
 
 @each_implementation
@@ -236,28 +220,3 @@ def test_a_named_implementation_runs(implementation):
     x, r = inputs(Case(time=7))[:2]
     text = jax.jit(lambda *a: slstm(*a, implementation=implementation)).lower(x, r).as_text(debug_info=True)
     assert [name for name in IMPLEMENTATIONS if f"slstm_{name}" in text] == [implementation]
-
-
-@each_implementation
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_dtypes(dtype, implementation):
-    """y has x's dtype, the state is float32 at least; x64 mode changes neither."""
-    x, r = inputs(Case(time=7, dtype=dtype))[:2]
-    for wide in (False, True):
-        with jax.enable_x64(wide):
-            y, state = jax.eval_shape(lambda *a: slstm(*a, implementation=implementation), x, r)
-        assert y.dtype == jnp.dtype(dtype)
-        assert {leaf.dtype for leaf in state} == {jnp.dtype(np.float32)}
-
-
-def test_usage_errors():
-    x, r = inputs(Case(time=7))[:2]
-    with pytest.raises(UsageError, match=r"'fast' is unknown; known: .*scan"):
-        slstm(x, r, implementation="fast")
-    with pytest.raises(UsageError, match="input_gate 'tanh' is unknown"):
-        slstm(x, r, input_gate="tanh")
-    for misfit in ((x[:, :, :3], r), (x, r[:3]), (x, r[..., :2]), (x[0], r)):
-        with pytest.raises(UsageError, match="wanted x "):
-            slstm(*misfit)
-    with pytest.raises(UsageError, match="at least one step"):
-        slstm(x[:, :0], r)

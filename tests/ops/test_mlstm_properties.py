@@ -1,0 +1,193 @@
+"""What holds for every mLSTM implementation whatever the numbers: splits, causality, batch, vmap, gauge."""
+
+import functools
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from tests.ops.errors import compiled, gauge, measured, run
+from tests.ops.mlstm_cases import Case, cotangents, inputs
+from tests.ops.numeric import error
+from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm
+from xlstm_jax.ops.recurrence import scan
+
+each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
+CASE = Case(time=23, chunk=5, reset="random", lengths="ragged", state="normal")
+# Each example compiles anew where a shape is drawn, so examples are few, and the same in every run.
+few = functools.partial(hypothesis.settings, derandomize=True, deadline=None, database=None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def rolled():
+    """One copy of a step in the recurrent form's loop: less to compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "UNROLL", 1)
+        yield
+
+
+@each_implementation
+def test_causality(implementation):
+    """Other inputs from a step on change no h before it, and a loss on h before it has no gradient there."""
+    at = 12
+    case = Case(time=23, chunk=5, state="normal")
+    *arrays, state, reset, lengths = inputs(case)
+    dh, dC, dn = cotangents(case, "h")
+    outputs, gradients = run(case, implementation, "h", weights=(dh.at[:, at:].set(0), dC, dn))
+    assert not any(gradients[name][:, at:].any() for name in "qkvif")
+    assert all(gradients[name][:, at - 1].any() for name in "qkvi")
+    later = [a.at[:, at:].set(3 - a[:, at:]) for a in arrays]
+    changed, _ = run(case, implementation, "h", (*later, state, reset, lengths))
+    np.testing.assert_array_equal(changed["h"][:, :at], outputs["h"][:, :at])
+    assert error(changed["h"][:, at:], outputs["h"][:, at:]) > 0.1
+
+
+@each_implementation
+def test_batch_permuted(implementation):
+    """Sequences do not see each other: swapped inputs give swapped outputs and gradients."""
+
+    def swapped(tree):
+        return jax.tree.map(lambda a: a[::-1], tree)
+
+    m_ref, weights = gauge(CASE), cotangents(CASE, "both")
+    both = compiled(CASE, implementation)
+    wanted = swapped(both(weights, *inputs(CASE), m_ref, np.False_))
+    got = both(swapped(weights), *swapped(inputs(CASE)), m_ref[::-1], np.False_)
+    assert jax.tree.all(jax.tree.map(lambda a, b: error(a, b) < 1e-6, got, wanted))
+    assert error(np.asarray(wanted[0][0]), np.asarray(wanted[0][0])[::-1]) > 0.1
+
+
+@each_implementation
+def test_vmap(implementation):
+    """Outputs and gradients over a leading axis are those of each entry."""
+    both, (*args, m_ref) = compiled(CASE, implementation), (*inputs(CASE), gauge(CASE))
+    first = (cotangents(CASE, "both"), *args, m_ref)
+    second = jax.tree.map(lambda a: a[::-1], first)
+    got = jax.vmap(lambda *a: both(*a, np.False_))(*jax.tree.map(lambda a, b: jnp.stack([a, b]), first, second))
+    for index, one in enumerate((first, second)):
+        wanted = both(*one, np.False_)
+        assert jax.tree.all(jax.tree.map(lambda a, b, index=index: error(a[index], b) < 1e-5, got, wanted))
+
+
+@each_implementation
+def test_one_compilation_a_shape(implementation):
+    """Other values, resets and lengths trace nothing again; another T does."""
+    traces = []
+
+    @jax.jit
+    def forward(arrays, state, reset, lengths):
+        traces.append(arrays[0].shape)
+        return mlstm(
+            *arrays, state=state, reset_BT=reset, lengths_B=lengths, implementation=implementation, chunk_size=4
+        )
+
+    for time, gates, reset, lengths, seed in [(7, "normal", "none", "full", 0), (7, "60", "ends", "with 0", 1)]:
+        *arrays, state, reset_BT, lengths_B = inputs(Case(gates, reset, lengths, "normal", seed=seed, time=time))
+        forward(arrays, state, reset_BT, lengths_B)
+    assert len(traces) == 1
+    *arrays, state, reset_BT, lengths_B = inputs(Case(time=9))
+    forward(arrays, state, reset_BT, lengths_B)
+    assert len(traces) == 2
+
+
+def wide(case: Case):
+    """Arrays and state in float64, reset and lengths; in x64 mode."""
+    *arrays, reset, lengths = inputs(case)
+    *arrays, state = jax.tree.map(lambda a: jnp.asarray(a, np.float64), arrays)
+    return arrays, {"state": state, "reset_BT": jnp.asarray(reset), "lengths_B": jnp.asarray(lengths)}
+
+
+@functools.partial(jax.jit, static_argnames=("implementation", "chunk_size"))
+def forward(arrays, options, implementation, chunk_size):
+    """h, C e^m and n e^m."""
+    h, state = mlstm(*arrays, **options, implementation=implementation, chunk_size=chunk_size)
+    return h, state.C * jnp.exp(state.m)[..., None, None], state.n * jnp.exp(state.m)[..., None]
+
+
+def close(got, wanted, limit=1e-11) -> bool:
+    """Every leaf, NaN in none."""
+    return jax.tree.all(jax.tree.map(lambda a, b: error(np.asarray(a), np.asarray(b)) < limit, got, wanted))
+
+
+@st.composite
+def cases(draw, shortest=1, longest=20):
+    """Any T, chunk size, resets and lengths."""
+    time = draw(st.integers(shortest, longest))
+    steps = st.tuples(st.integers(0, 1), st.integers(0, time - 1))
+    return Case(
+        gates=draw(st.sampled_from(["normal", "15", "forget"])),
+        reset=tuple(draw(st.lists(steps, max_size=5))),
+        lengths=(draw(st.integers(0, time)), draw(st.integers(0, time))),
+        state="normal",
+        seed=draw(st.integers(0, 1000)),
+        time=time,
+        chunk=draw(st.integers(1, 24)),
+        keys=3,
+        values=5,
+    )
+
+
+@few(max_examples=5)
+@hypothesis.given(case=cases())
+def test_all_agree_in_float64(case):
+    """Every implementation gives the recurrent form's outputs, whatever T, chunk size, resets and lengths."""
+    with jax.enable_x64(True):
+        arrays, options = wide(case)
+        wanted = forward(arrays, options, "recurrent", None)
+        for implementation in IMPLEMENTATIONS:
+            assert close(forward(arrays, options, implementation, case.chunk), wanted), implementation
+
+
+@each_implementation
+@few(max_examples=20)
+@hypothesis.given(case=cases(11, 11), by=st.floats(-30, 30))
+def test_state_has_a_gauge(implementation, case, by):
+    """C e^-a and n e^-a with m + a are the same state."""
+    with jax.enable_x64(True):
+        arrays, options = wide(case)
+        C, n, m = options["state"]
+        moved = {**options, "state": MLSTMState(C * np.exp(-by), n * np.exp(-by), m + by)}
+        assert close(forward(arrays, moved, implementation, 4), forward(arrays, options, implementation, 4))
+
+
+@each_implementation
+@few(max_examples=3)
+@hypothesis.given(case=cases(11, 11), at=st.integers(1, 10))
+def test_split_anywhere(implementation, case, at):
+    """Two parts, the state passed on, are the whole."""
+    with jax.enable_x64(True):
+        arrays, options = wide(case)
+        wanted = forward(arrays, options, implementation, 4)
+        lengths, reset, call = options["lengths_B"], options["reset_BT"], functools.partial(mlstm, chunk_size=4)
+        first = {"state": options["state"], "reset_BT": reset[:, :at], "lengths_B": jnp.minimum(lengths, at)}
+        h, state = jax.jit(functools.partial(call, implementation=implementation))(
+            *[a[:, :at] for a in arrays], **first
+        )
+        second = {"state": state, "reset_BT": reset[:, at:], "lengths_B": jnp.maximum(lengths - at, 0)}
+        rest = forward([a[:, at:] for a in arrays], second, implementation, 4)
+        assert close((jnp.concatenate([h, rest[0]], axis=1), *rest[1:]), wanted)
+
+
+@pytest.mark.slow
+def test_long_sequences():
+    """T = 4,096: every linear form agrees with the oracle and with the recurrent form's gradients."""
+    case = Case(time=4096, chunk=None, reset="random", state="normal", lengths=(4096, 3000), heads=1, keys=4, values=4)
+    for implementation in set(IMPLEMENTATIONS) - {"parallel"}:
+        assert all(entry.error <= entry.allowed for entry in measured(case, implementation)), implementation
+
+
+def test_memory_of_the_gradient_at_4096_steps():
+    """All chunk states at once cost at most twice what chunk after chunk does; compiled, not run."""
+
+    def loss(arrays, implementation):
+        return jnp.sum(mlstm(*arrays, implementation=implementation)[0])
+
+    arrays = [jax.ShapeDtypeStruct((1, 4096, 2, *size), np.float32) for size in [(64,), (64,), (64,), (), ()]]
+    peak = {
+        name: jax.jit(functools.partial(jax.grad(loss), implementation=name)).lower(arrays).compile().memory_analysis()
+        for name in ("chunkwise", "associative")
+    }
+    assert 0 < peak["associative"].temp_size_in_bytes <= 2 * peak["chunkwise"].temp_size_in_bytes
