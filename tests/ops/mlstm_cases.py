@@ -80,7 +80,7 @@ EXTRA = [
     Case(zero="q", state="normal", lengths="ragged"),
     Case(zero="v", gates="60", norm=True),
     Case("80", reset="random", state="normal"),
-    Case("80", forget_gate="exp", chunk=7, reset="random", state="normal"),
+    Case("60", forget_gate="exp", chunk=7, reset="random", state="normal"),
     Case("30", state="normal", dtype="bfloat16"),
     Case("30", eps=1e-6, chunk=64),
 ]
