@@ -1,5 +1,6 @@
 """What every test runs under: the CPU seen as eight devices, strict dtypes and ranks, a compilation cache."""
 
+import itertools
 import os
 import pathlib
 import tempfile
@@ -23,6 +24,10 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 STANDARD_PROMOTION = ("train", "tasks", "configs", "experiments")
 
 
+MOST_MAPS = 20_000
+TESTS_RUN = itertools.count(1)
+
+
 @pytest.fixture(autouse=True)
 def promotion(request):
     """Standard dtype promotion in the folders that run an optimiser."""
@@ -32,6 +37,18 @@ def promotion(request):
         return
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Compiled programs let go before they reach the system's limit on memory maps, 65,530 for a process on Linux.
+
+    Each holds ten or more, and XLA's compiler dies of a segmentation fault at the limit.
+    """
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if next(TESTS_RUN) % 20 == 0 and maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture
