@@ -34,15 +34,20 @@ class Cell:
     kind: ClassVar[str] = "sequence"
     init: ClassVar[Any]
     init_carry: ClassVar[Any]
-    project: ClassVar[Any]
     step: ClassVar[Any]
+
+    @classmethod
+    def project(cls, params: "CellParams", x_BTD: jax.Array) -> Any:
+        """x w_x + b, unless the cell says otherwise; without b where there is none."""
+        return affine(x_BTD, params["w_x"], params.get("b"))
 
 
 class SplitCell(Cell):
     """A cell that feeds its output back through linear maps that stand before everything else in the step.
 
         h = feedback(carry)                            any pytree; carry.h unless the cell says otherwise
-        v = recur(params, h)                           the recurrent products (and their bias), over any leading axes
+        v = recur(params, h)                           the recurrent products (and their bias), over any leading axes;
+                                                       h w_h unless the cell says otherwise
         carry, y = update(inner, carry, u_t, v)        the rest; `inner` are the weights that the class names there
 
     `additive` says that `update` sees u_t and v as their sum alone.
@@ -53,12 +58,15 @@ class SplitCell(Cell):
 
     inner: ClassVar[tuple[str, ...]] = ()
     additive: ClassVar[bool] = False
-    recur: ClassVar[Any]
     update: ClassVar[Any]
 
     @staticmethod
     def feedback(carry: Any) -> Any:
         return carry.h
+
+    @classmethod
+    def recur(cls, params: "CellParams", h: Any) -> Any:
+        return recurrent_dot(h, params["w_h"])
 
     @classmethod
     def self_weights(cls, params: "CellParams") -> jax.Array | None:

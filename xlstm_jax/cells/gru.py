@@ -12,7 +12,6 @@ from xlstm_jax.cells.base import (
     HiddenCarry,
     RecurrentConfig,
     SplitCell,
-    affine,
     block_diagonals,
     gate_weights,
     recurrent_dot,
@@ -89,10 +88,6 @@ class GRU(SplitCell):
         return CellParams(config, weights)
 
     @staticmethod
-    def project(params: CellParams, x_BTD: jax.Array) -> jax.Array:
-        return affine(x_BTD, params["w_x"], params.get("b"))
-
-    @staticmethod
     def recur(params: CellParams, h: jax.Array) -> jax.Array:
         v = recurrent_dot(h, params["w_h"])
         if "b_r" not in params:
@@ -130,15 +125,10 @@ class MGU(SplitCell):
     Config = RecurrentConfig
     inner = ("w_n",)
     init_carry = HiddenCarry.zeros
-    project = GRU.project
 
     @staticmethod
     def init(key: jax.Array, config: RecurrentConfig) -> CellParams:
         return CellParams(config, _gated_weights(key, config, gates=2))
-
-    @staticmethod
-    def recur(params: CellParams, h: jax.Array) -> jax.Array:
-        return recurrent_dot(h, params["w_h"])
 
     @staticmethod
     def update(inner: CellParams, carry: HiddenCarry, u: jax.Array, v: jax.Array) -> tuple[HiddenCarry, jax.Array]:

@@ -12,10 +12,8 @@ from xlstm_jax.cells.base import (
     CellParams,
     RecurrentConfig,
     SplitCell,
-    affine,
     block_diagonals,
     gate_weights,
-    recurrent_dot,
 )
 
 
@@ -144,14 +142,6 @@ class LSTM(SplitCell):
     def init_carry(cls, config: LSTMConfig, batch_shape: tuple[int, ...]) -> LSTMCarry:
         zeros = jnp.zeros((*batch_shape, config.features), jnp.float32)
         return LSTMCarry(c=zeros, h=zeros)
-
-    @classmethod
-    def project(cls, params: CellParams, x_BTD: jax.Array) -> jax.Array:
-        return affine(x_BTD, params["w_x"], params.get("b"))
-
-    @classmethod
-    def recur(cls, params: CellParams, h: jax.Array) -> jax.Array:
-        return recurrent_dot(h, params["w_h"])
 
     @classmethod
     def self_weights(cls, params: CellParams) -> jax.Array | None:

@@ -6,7 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell, affine
+from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +34,6 @@ class _Minimal(LinearCell):
         if config.bias:
             weights["b"] = jnp.zeros(shape[1:], jnp.float32)
         return CellParams(config, weights)
-
-    @staticmethod
-    def project(params: CellParams, x_BTD: jax.Array) -> jax.Array:
-        return affine(x_BTD, params["w_x"], params.get("b"))
 
     @staticmethod
     def output(carry: HiddenCarry) -> jax.Array:

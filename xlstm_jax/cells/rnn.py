@@ -12,10 +12,8 @@ from xlstm_jax.cells.base import (
     HiddenCarry,
     RecurrentConfig,
     SplitCell,
-    affine,
     block_diagonals,
     gate_weights,
-    recurrent_dot,
 )
 
 
@@ -35,14 +33,6 @@ class RNN(SplitCell):
     @staticmethod
     def init(key: jax.Array, config: RNNConfig) -> CellParams:
         return CellParams(config, gate_weights(key, config, gates=1))
-
-    @staticmethod
-    def project(params: CellParams, x_BTD: jax.Array) -> jax.Array:
-        return affine(x_BTD, params["w_x"], params.get("b"))
-
-    @staticmethod
-    def recur(params: CellParams, h: jax.Array) -> jax.Array:
-        return recurrent_dot(h, params["w_h"])
 
     @classmethod
     def self_weights(cls, params: CellParams) -> jax.Array:

@@ -1,24 +1,18 @@
 """Tree LSTMs: a node is computed from its input and the states of its children."""
 
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, Cell, CellParams, RecurrentConfig, affine, gate_weights, recurrent_dot
+from xlstm_jax.cells.base import CELLS, Cell, CellParams, gate_weights, recurrent_dot
+from xlstm_jax.cells.lstm import LSTMCarry, LSTMConfig
 from xlstm_jax.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
-class TreeLSTMConfig(RecurrentConfig):
-    """`forget_bias` is where the forget gates' bias starts."""
-
-    forget_bias: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class NaryConfig(TreeLSTMConfig):
+class NaryConfig(LSTMConfig):
     """`arity`: how many children a node has at most, each at a place of its own."""
 
     arity: int = 2
@@ -28,45 +22,36 @@ class NaryConfig(TreeLSTMConfig):
             raise UsageError(f"arity {self.arity} is not allowed; it is at least 1")
 
 
-class TreeCarry(NamedTuple):
-    c: jax.Array  # [N, F] memory cell of each node
-    h: jax.Array  # [N, F] its output
-
-
 class TreeCell(Cell):
     """A cell that reduces a node's children; W nodes at once, C places for children.
 
         u_NG     = project(params, x_ND)
         carry, y = step(params, children, there_WC, u)    children: leaves [W, C, F], anything where not there
 
-    The output y is carry.h.
+    The carry is an LSTM's, c and h [N, F] of the nodes; the output y is carry.h.
     """
 
     kind: ClassVar[str] = "tree"
-    Config = TreeLSTMConfig
+    Config = LSTMConfig
 
     @staticmethod
-    def init_carry(config: TreeLSTMConfig, batch_shape: tuple[int, ...]) -> TreeCarry:
+    def init_carry(config: LSTMConfig, batch_shape: tuple[int, ...]) -> LSTMCarry:
         zeros = jnp.zeros((*batch_shape, config.features), jnp.float32)
-        return TreeCarry(c=zeros, h=zeros)
-
-    @staticmethod
-    def project(params: CellParams, x_ND: jax.Array) -> jax.Array:
-        return affine(x_ND, params["w_x"], params.get("b"))
+        return LSTMCarry(c=zeros, h=zeros)
 
 
-def _start(weights: dict[str, jax.Array], config: TreeLSTMConfig) -> dict[str, jax.Array]:
+def _start(weights: dict[str, jax.Array], config: LSTMConfig) -> dict[str, jax.Array]:
     if config.bias:
         weights["b"] = weights["b"].at[: config.features].set(config.forget_bias)
     return weights
 
 
-def _node(f_WCF: jax.Array, iuo: jax.Array, c_WCF: jax.Array) -> tuple[TreeCarry, jax.Array]:
+def _node(f_WCF: jax.Array, iuo: jax.Array, c_WCF: jax.Array) -> tuple[LSTMCarry, jax.Array]:
     """The node's state from pre-activations of the forget gates and of i, u, o, and the children's cells."""
     i, u, o = jnp.split(iuo, 3, axis=-1)
     c = jax.nn.sigmoid(i) * jnp.tanh(u) + jnp.sum(jax.nn.sigmoid(f_WCF) * c_WCF, axis=1)
     h = jax.nn.sigmoid(o) * jnp.tanh(c)
-    return TreeCarry(c=c, h=h), h
+    return LSTMCarry(c=c, h=h), h
 
 
 @CELLS.register("treelstm_childsum")
@@ -80,13 +65,13 @@ class ChildSumTreeLSTM(TreeCell):
     """
 
     @staticmethod
-    def init(key: jax.Array, config: TreeLSTMConfig) -> CellParams:
+    def init(key: jax.Array, config: LSTMConfig) -> CellParams:
         weights = _start(gate_weights(key, config, gates=4), config)
         weights["w_f"], weights["w_h"] = jnp.split(weights["w_h"], (config.features,), axis=1)
         return CellParams(config, weights)
 
     @staticmethod
-    def step(params: CellParams, children: TreeCarry, there_WC: jax.Array, u: jax.Array) -> tuple[TreeCarry, jax.Array]:
+    def step(params: CellParams, children: LSTMCarry, there_WC: jax.Array, u: jax.Array) -> tuple[LSTMCarry, jax.Array]:
         c_WCF, h_WCF = (jnp.where(there_WC[..., None], leaf, jnp.zeros_like(leaf)) for leaf in children)
         u_f, u_iuo = jnp.split(u.astype(c_WCF.dtype), (params.config.features,), axis=-1)
         f_WCF = jnp.broadcast_to(u_f[:, None], c_WCF.shape) + recurrent_dot(h_WCF, params["w_f"])
@@ -115,7 +100,7 @@ class NaryTreeLSTM(TreeCell):
         return CellParams(config, weights)
 
     @staticmethod
-    def step(params: CellParams, children: TreeCarry, there_WC: jax.Array, u: jax.Array) -> tuple[TreeCarry, jax.Array]:
+    def step(params: CellParams, children: LSTMCarry, there_WC: jax.Array, u: jax.Array) -> tuple[LSTMCarry, jax.Array]:
         c_WCF, h_WCF = (jnp.where(there_WC[..., None], leaf, jnp.zeros_like(leaf)) for leaf in children)
         nodes, arity, features = c_WCF.shape
         u_f, u_iuo = jnp.split(u.astype(c_WCF.dtype), (features,), axis=-1)

@@ -39,11 +39,13 @@ def own_diagonal(cell: type[SplitCell], params: CellParams, start: Any, carries_
             carry = select(reset_B, start, carry)
         v = cell.recur(params, cell.feedback(carry))
 
+        def update(carry, v):
+            return cell.update(params.only(cell.inner), carry, u, v)[0]
+
         def along(name):
             tangent = jax.tree.map(jnp.zeros_like, carry)
             tangent = tangent._replace(**{name: jnp.ones_like(getattr(carry, name))})
             dv = jnp.broadcast_to(own_G.astype(v.dtype), v.shape) if name == "h" else jnp.zeros_like(v)
-            update = lambda carry, v: cell.update(params.only(cell.inner), carry, u, v)[0]  # noqa: E731
             return getattr(jax.jvp(update, (carry, v), (tangent, dv))[1], name)
 
         diagonal = type(carry)(*map(along, carry._fields))
