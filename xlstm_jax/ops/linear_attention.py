@@ -15,8 +15,8 @@ import numpy as np
 
 from xlstm_jax.cells.mlstm import zero_state
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.mlstm.api import IMPLEMENTATIONS, Implementation, _choose
-from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
+from xlstm_jax.ops.mlstm.api import Implementation, run_core
+from xlstm_jax.shapes import state_dtype, zero_padding
 
 
 class _Options(NamedTuple):
@@ -162,36 +162,29 @@ def ssd(
 
 
 def _linear(op, q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state, options, log_i_BTH=None) -> tuple[jax.Array, jax.Array]:
-    """o [B,T,H,V] in the state's dtype, and the final S; None for log i is 0, an open gate.
-
-    A padded step has q, k, v and log f zero, and no reset: it gives zero, writes nothing and forgets nothing.
-    """
-    reset_BT, lengths_B, chunk_size, implementation = options
-    batch, time, heads, keys = q_BTHK.shape
+    """o [B,T,H,V] in the state's dtype, and the final S; None for log i is 0, an open gate."""
+    batch, _, heads, keys = q_BTHK.shape
     dtype = state_dtype(q_BTHK, k_BTHK, v_BTHV)
-    q_BTHK, k_BTHK, v_BTHV, log_f_BTH = (zero_padding(a, lengths_B) for a in (q_BTHK, k_BTHK, v_BTHV, log_f_BTH))
-    log_f_BTH = log_f_BTH.astype(dtype)
-    if lengths_B is not None and reset_BT is not None:
-        reset_BT = reset_BT & ~padding_mask(lengths_B, time)
+    log_f_BTH = zero_padding(log_f_BTH, options.lengths_B).astype(dtype)
     start = zero_state((batch,), heads, keys, v_BTHV.shape[-1], dtype)
     if state is not None:
         start = start._replace(C=state.astype(dtype))
-    name = implementation if implementation is not None else _choose(time)
-    # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
-    with jax.named_scope(f"{op}_{name}"):
-        o_BTHV, end = IMPLEMENTATIONS[name](
-            q_BTHK,
-            k_BTHK,
-            v_BTHV,
-            jnp.zeros_like(log_f_BTH) if log_i_BTH is None else log_i_BTH,
-            log_f_BTH,
-            start,
-            reset_BT,
-            chunk_size=chunk_size,
-            stabilise=False,
-            normalize=False,
-            eps=0.0,
-        )
+    o_BTHV, end = run_core(
+        op,
+        q_BTHK,
+        k_BTHK,
+        v_BTHV,
+        jnp.zeros_like(log_f_BTH) if log_i_BTH is None else log_i_BTH,
+        log_f_BTH,
+        start,
+        options.reset_BT,
+        options.lengths_B,
+        chunk_size=options.chunk_size,
+        implementation=options.implementation,
+        stabilise=False,
+        normalize=False,
+        eps=0.0,
+    )
     # The core scales q by 1/sqrt(K). Undone here, in the state's dtype: q may be narrower.
     return o_BTHV * keys**0.5, end.C
 
@@ -212,9 +205,3 @@ def _check(op: str, names: str, arrays: tuple, options: _Options) -> None:
         raise UsageError(f"{op} got {shapes}; wanted {wanted}")
     if sizes["T"] < 1:
         raise UsageError(f"{op} got {shapes}; a sequence has at least one step")
-    if options.chunk_size is not None and options.chunk_size < 1:
-        raise UsageError(f"{op} chunk_size {options.chunk_size} is not allowed; it is at least 1")
-    if options.implementation is not None and options.implementation not in IMPLEMENTATIONS:
-        raise UsageError(
-            f"{op} implementation {options.implementation!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}"
-        )

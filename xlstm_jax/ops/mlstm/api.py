@@ -62,55 +62,69 @@ def mlstm(
     """
     if not normalize and input_gate == "exp":
         raise UsageError("normalize=False needs input_gate='sigmoid': without it an exponential gate is unbounded")
-    _check_shapes(q_BTHK, k_BTHK, v_BTHV, i_BTH, f_BTH, chunk_size)
-    batch, time, heads, keys = q_BTHK.shape
+    _check_shapes(q_BTHK, k_BTHK, v_BTHV, i_BTH, f_BTH)
+    batch, _, heads, keys = q_BTHK.shape
     dtype = state_dtype(q_BTHK, k_BTHK, v_BTHV)
-    padding = None if lengths_B is None else padding_mask(lengths_B, time)
-    q_BTHK, k_BTHK, v_BTHV, i_BTH, f_BTH = (zero_padding(a, lengths_B) for a in (q_BTHK, k_BTHK, v_BTHV, i_BTH, f_BTH))
-    if padding is not None:
-        reset_BT = None if reset_BT is None else reset_BT & ~padding
-    log_i = log_gate(i_BTH.astype(dtype), input_gate, "input_gate")
-    log_f = log_gate(f_BTH.astype(dtype), forget_gate, "forget_gate")
-    if padding is not None:
-        # A padded step neither writes nor forgets.
-        log_i = jnp.where(padding[..., None], -jnp.inf, log_i)
-        log_f = jnp.where(padding[..., None], jnp.zeros_like(log_f), log_f)
+    i_BTH, f_BTH = (zero_padding(gate, lengths_B).astype(dtype) for gate in (i_BTH, f_BTH))
     if state is None:
         state = zero_state((batch,), heads, keys, v_BTHV.shape[-1], dtype)
-    name = implementation if implementation is not None else _choose(time)
+    h_BTHV, state = run_core(
+        "mlstm",
+        q_BTHK,
+        k_BTHK,
+        v_BTHV,
+        log_gate(i_BTH, input_gate, "input_gate"),
+        log_gate(f_BTH, forget_gate, "forget_gate"),
+        state,
+        reset_BT,
+        lengths_B,
+        chunk_size=chunk_size,
+        implementation=implementation,
+        stabilise=input_gate == "exp",
+        normalize=normalize,
+        eps=eps,
+    )
+    return h_BTHV.astype(v_BTHV.dtype), state
+
+
+def run_core(
+    op, q, k, v, log_i, log_f, state, reset, lengths, *, chunk_size, implementation, **options
+) -> tuple[jax.Array, MLSTMState]:
+    """h [B,T,H,V], not cast yet, and the final state, by the implementation named or chosen, for the op called `op`.
+
+    A padded step has q, k, v zero, writes and forgets nothing, is not reset, and gives zero.
+
+    Raises:
+        UsageError: an unknown implementation or a chunk size below 1.
+    """
+    if chunk_size is not None and chunk_size < 1:
+        raise UsageError(f"{op} chunk_size {chunk_size} is not allowed; it is at least 1")
+    name = implementation if implementation is not None else _choose(op, q.shape[1])
     if name not in IMPLEMENTATIONS:
-        raise UsageError(f"mlstm implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}")
+        raise UsageError(f"{op} implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}")
+    q, k, v = (zero_padding(a, lengths) for a in (q, k, v))
+    if lengths is not None:
+        padding = padding_mask(lengths, q.shape[1])
+        reset = None if reset is None else reset & ~padding
+        log_i = jnp.where(padding[..., None], -jnp.inf, log_i)
+        log_f = jnp.where(padding[..., None], jnp.zeros_like(log_f), log_f)
     # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
-    with jax.named_scope(f"mlstm_{name}"):
-        h_BTHV, state = IMPLEMENTATIONS[name](
-            q_BTHK,
-            k_BTHK,
-            v_BTHV,
-            log_i,
-            log_f,
-            state,
-            reset_BT,
-            chunk_size=chunk_size,
-            stabilise=input_gate == "exp",
-            normalize=normalize,
-            eps=eps,
-        )
-    return zero_padding(h_BTHV, lengths_B).astype(v_BTHV.dtype), state
+    with jax.named_scope(f"{op}_{name}"):
+        h, state = IMPLEMENTATIONS[name](q, k, v, log_i, log_f, state, reset, chunk_size=chunk_size, **options)
+    return zero_padding(h, lengths), state
 
 
 @functools.cache
-def _choose(time: int) -> str:
+def _choose(op: str, time: int) -> str:
     name = "recurrent" if time == 1 else "chunkwise"
-    logging.getLogger(__name__).info("mlstm at T = %d: %s", time, name)
+    logging.getLogger(__name__).info("%s at T = %d: %s", op, time, name)
     return name
 
 
-def _check_shapes(q, k, v, i, f, chunk_size):
+def _check_shapes(q, k, v, i, f):
     shapes = f"q {q.shape}, k {k.shape}, v {v.shape}, i {i.shape}, f {f.shape}"
     fits = q.ndim == 4 and q.shape == k.shape and v.ndim == 4 and v.shape[:3] == q.shape[:3]
     if not fits or i.shape != q.shape[:3] or f.shape != q.shape[:3]:
         raise UsageError(f"mlstm got {shapes}; wanted q, k [B,T,H,K], v [B,T,H,V], i, f [B,T,H]")
     if q.shape[1] < 1:
         raise UsageError(f"mlstm got {shapes}; a sequence has at least one step")
-    if chunk_size is not None and chunk_size < 1:
-        raise UsageError(f"mlstm chunk_size {chunk_size} is not allowed; it is at least 1")
