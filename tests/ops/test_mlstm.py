@@ -38,6 +38,16 @@ def test_outputs_and_gradients(case, implementation):
         assert entry.error <= entry.allowed, f"{entry.part} {entry.name}, loss on {entry.which}"
 
 
+@each_implementation
+@pytest.mark.parametrize("gates", ["60", "80"])
+def test_strong_gates_give_finite_numbers(gates, implementation):
+    """Where e^-m leaves float32 and resets stand between gates that grow: 20 draws, of which many once gave a NaN."""
+    for seed in range(20):
+        case = Case(gates, forget_gate="exp", chunk=7, reset="random", state="normal", seed=seed)
+        for part in run(case, implementation, "both"):
+            assert not [name for name, array in part.items() if not np.isfinite(array).all()], f"seed {seed}"
+
+
 @pytest.mark.parametrize("case", FINITE_DIFFERENCES, ids=repr)
 def test_reference_gradients_equal_finite_differences(case, x64):
     """The float64 gradients that the others are compared with, along random directions."""

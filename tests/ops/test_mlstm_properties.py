@@ -179,15 +179,19 @@ def test_long_sequences():
         assert all(entry.error <= entry.allowed for entry in measured(case, implementation)), implementation
 
 
-def test_memory_of_the_gradient_at_4096_steps():
-    """All chunk states at once cost at most twice what chunk after chunk does; compiled, not run."""
+def test_memory():
+    """Linear in T, less than the parallel form's from T = 1,024 on, and several chunks at once cost at most twice what
+    chunk after chunk does; compiled, not run."""
 
     def loss(arrays, implementation):
         return jnp.sum(mlstm(*arrays, implementation=implementation)[0])
 
-    arrays = [jax.ShapeDtypeStruct((1, 4096, 2, *size), np.float32) for size in [(64,), (64,), (64,), (), ()]]
-    peak = {
-        name: jax.jit(functools.partial(jax.grad(loss), implementation=name)).lower(arrays).compile().memory_analysis()
-        for name in ("chunkwise", "associative")
-    }
-    assert 0 < peak["associative"].temp_size_in_bytes <= 2 * peak["chunkwise"].temp_size_in_bytes
+    def gradient(implementation, time):
+        arrays = [jax.ShapeDtypeStruct((1, time, 2, *size), np.float32) for size in [(64,), (64,), (64,), (), ()]]
+        step = jax.jit(functools.partial(jax.grad(loss), implementation=implementation))
+        return step.lower(arrays).compile().memory_analysis().temp_size_in_bytes
+
+    chunkwise = {time: gradient("chunkwise", time) for time in (1024, 4096, 16384)}
+    assert chunkwise[16384] <= 4.1 * chunkwise[4096] <= 4.1**2 * chunkwise[1024]
+    assert 0 < 2 * chunkwise[1024] < gradient("parallel", 1024)
+    assert gradient("associative", 4096) <= 2 * chunkwise[4096]
