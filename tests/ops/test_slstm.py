@@ -51,6 +51,11 @@ CASES = [
     Case(input_gate="sigmoid", strong=True),
     Case(input_gate="sigmoid", forget_gate="exp", lengths=(12, 3)),
     Case(dtype="bfloat16", reset=RESETS, lengths=(12, 7)),
+    # More than one piece of the scan, with a remainder and without.
+    Case(time=75, reset=((0, 31), (0, 32), (1, 0), (1, 74)), lengths=(75, 40)),
+    Case(time=64, reset=None, lengths=(33, 64), forget_gate="exp"),
+    Case(time=75, strong=True, reset=((0, 40), (1, 64))),
+    Case(time=75, dtype="bfloat16"),
 ]
 
 
