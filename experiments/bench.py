@@ -25,11 +25,20 @@ _PATIENCE = flags.DEFINE_float(
 _KEEP_MEMORY = flags.DEFINE_boolean(
     "keep_memory", False, "keep freed memory, as training does; helps every case that allocates much, peers' too"
 )
+_CPU_DEVICES = flags.DEFINE_integer(
+    "cpu_devices",
+    1,
+    "devices that the CPU stands for; suites that know how to add cases over all of them",
+    lower_bound=1,
+)
 _TINY = flags.DEFINE_boolean("tiny", False, "sizes that finish in seconds, to test the suite itself")
 
 
 def main() -> None:
     cli.start_jax(keep_memory=_KEEP_MEMORY.value)
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", _CPU_DEVICES.value)
     from rich.console import Console
     from rich.table import Table
 
@@ -110,6 +119,7 @@ def _machine() -> str:
 def _markdown(header, cells, crossings) -> str:
     command = f"python -m experiments.bench --suite={_SUITE.value} --rounds={_ROUNDS.value} --out=OUT"
     command += " --keep_memory" if _KEEP_MEMORY.value else ""
+    command += f" --cpu_devices={_CPU_DEVICES.value}" if _CPU_DEVICES.value > 1 else ""
     command += f" --patience={_PATIENCE.value:g}" if math.isfinite(_PATIENCE.value) else ""
     lines = [f"`{command}` on {_machine()}; {_ROUNDS.value} rounds, interleaved.", ""]
     lines += ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)]

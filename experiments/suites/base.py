@@ -1,19 +1,83 @@
-"""The registry of benchmark suites, and what they share."""
+"""The registry of benchmark suites, and what those that time a JAX function share."""
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from experiments.timing import Case, Stopped
+import numpy as np
+
+from experiments.timing import Case, Facts, Stopped
 from xlstm_jax.registry import Registry
 
 # A suite makes its cases; `tiny` asks for sizes that finish in seconds, to test the suite itself.
 SUITES: Registry[Callable[[bool], list[Case]]] = Registry("suite", package="experiments.suites")
+PASSES = ("forward", "forward + backward")
+
+
+def one_pass(which: str, run: Callable):
+    """(dy, *args) -> run(*args), or the gradients of sum(run(*args) dy) in all of `args`; jitted."""
+    import jax
+
+    def step(dy, *args):
+        if which == PASSES[0]:
+            return run(*args)
+        y, pullback = jax.vjp(run, *args)
+        return pullback(dy.astype(y.dtype))
+
+    return jax.jit(step)
+
+
+def jax_case(
+    group: str,
+    name: str,
+    run: Callable,
+    inputs: Callable[[], Sequence[np.ndarray]],
+    *,
+    which: str,
+    tokens: int,
+    size: int = 0,
+    error: Callable[[], float] | None = None,
+    devices: int = 1,
+) -> Case:
+    """One pass of `run(*args)` with `inputs() = (dy, *args)`, the first axis of each spread over `devices`.
+
+    Its facts are the temporary memory of the compiled program, and `error()`.
+    """
+    import jax
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    @functools.cache
+    def ready():
+        mesh = Mesh(np.array(jax.devices()[:devices]), ("first",))
+        return one_pass(which, run), jax.device_put(list(inputs()), NamedSharding(mesh, PartitionSpec("first")))
+
+    def once():
+        step, args = ready()
+        return jax.block_until_ready(step(*args))
+
+    def facts():
+        step, args = ready()
+        memory = compiled_facts(step, *args)
+        return Facts(memory) if error is None else Facts(memory, error())
+
+    return Case(group, name, once, tokens, size, facts)
 
 
 def compiled_facts(step, *args) -> float:
-    """MB of a jitted function's temporaries; `Stopped` where they would take half of the machine's memory."""
-    memory_mb = step.lower(*args).compile().memory_analysis().temp_size_in_bytes / 1e6
-    there_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
-    if memory_mb > there_mb / 2:
-        raise Stopped(f"needs {memory_mb / 1e3:,.0f} GB")
-    return memory_mb
+    """MB of a jitted function's temporaries; `Stopped` where all it needs would take half of the machine's memory."""
+    memory = step.lower(*args).compile().memory_analysis()
+    needed = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+    if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
+        raise Stopped(f"needs {needed / 1e9:,.0f} GB")
+    return memory.temp_size_in_bytes / 1e6
+
+
+def relative_error(got, wanted) -> float:
+    """||got - wanted|| / ||wanted||, in float64."""
+    got, wanted = (np.asarray(array, np.float64) for array in (got, wanted))
+    return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
+
+
+def first_of(result):
+    """The outputs, or the gradient of the first argument."""
+    return result[0] if isinstance(result, tuple) else result

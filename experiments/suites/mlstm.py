@@ -7,22 +7,22 @@ of the machine's memory, and where a run takes longer than `--patience`.
 """
 
 import functools
-import math
 
 import numpy as np
 
-from experiments.suites.base import SUITES, compiled_facts
-from experiments.timing import Case, Facts
+from experiments.suites.base import PASSES, SUITES, first_of, jax_case, one_pass, relative_error
+from experiments.timing import Case
 
 SIZES = (256, 1024, 4096, 16384, 65536)
 CHECKED = 16384
 BATCH, HEADS, KEYS, VALUES = 4, 4, 64, 128
-PASSES = ("forward", "forward + backward")
 
 
 @SUITES.register("mlstm")
 def mlstm(tiny: bool) -> list[Case]:
     """Groups by pass and length; the official PyTorch code first where it is installed."""
+    import jax
+
     from xlstm_jax.ops.mlstm import IMPLEMENTATIONS
 
     cases = []
@@ -30,66 +30,39 @@ def mlstm(tiny: bool) -> list[Case]:
         for time in (8, 32) if tiny else SIZES:
             cases += _official(which, time)
             cases += [_ours(name, which, time) for name in ("chunkwise", *sorted({*IMPLEMENTATIONS} - {"chunkwise"}))]
+            if 1 < jax.device_count() <= BATCH:
+                cases.append(_ours("chunkwise", which, time, devices=jax.device_count()))
             cases.append(_attention(which, time))
     return cases
 
 
 @functools.lru_cache(maxsize=1)
 def _inputs(time: int):
-    """q, k, v, i, f and the weights of h in the loss, in NumPy."""
+    """The weights of h in the loss, and q, k, v, i, f."""
     rng = np.random.default_rng(0)
     shape = (BATCH, time, HEADS)
     q, k = rng.standard_normal((2, *shape, KEYS), np.float32)
     v, dh = rng.standard_normal((2, *shape, VALUES), np.float32)
     i, f = rng.standard_normal((2, *shape), np.float32)
-    return q, k, v, i, f + 3, dh
+    return dh, q, k, v, i, f + 3
 
 
 def _group(which: str, time: int) -> str:
     return f"{which}, T {time:,}"
 
 
-def _loss(h, dh):
-    import jax.numpy as jnp
-
-    return jnp.vdot(h.astype(dh.dtype), dh)
-
-
-def _passes(which: str, run, args, dh):
-    """`run` jitted, or the gradient of sum(run(*args) * dh) with respect to all of `args`."""
-    import jax
-
-    if which == PASSES[0]:
-        return jax.jit(run)
-    return jax.jit(jax.grad(lambda *args: _loss(run(*args), dh), argnums=tuple(range(len(args)))))
-
-
-def _ours(name: str, which: str, time: int) -> Case:
-    import jax
-    import jax.numpy as jnp
-
+def _form(name: str):
     from xlstm_jax.ops.mlstm import mlstm
 
-    def form(*args):
-        return mlstm(*args, implementation=name)[0]
+    return lambda *args: mlstm(*args, implementation=name)[0]
 
-    @functools.cache
-    def ready():
-        *args, dh = map(jnp.asarray, _inputs(time))
-        return _passes(which, form, args, dh), args
 
-    def run():
-        step, args = ready()
-        return jax.block_until_ready(step(*args))
-
-    def facts():
-        step, args = ready()
-        memory = compiled_facts(step, *args)
-        if time > CHECKED:
-            return Facts(memory)
-        return Facts(memory, _error(form, which, time))
-
-    return Case(_group(which, time), name, run, BATCH * time, time, facts)
+def _ours(name: str, which: str, time: int, devices: int = 1) -> Case:
+    run, label = _form(name), name if devices == 1 else f"{name}, {devices} devices"
+    options = {"which": which, "tokens": BATCH * time, "size": time, "devices": devices}
+    if time <= CHECKED:
+        options["error"] = lambda: _error(run, which, time)
+    return jax_case(_group(which, time), label, run, lambda: _inputs(time), **options)
 
 
 @functools.lru_cache(maxsize=2)
@@ -97,53 +70,30 @@ def _reference(which: str, time: int):
     """The recurrent form of the first sequence's first head, in float64."""
     import jax
 
-    from xlstm_jax.ops.mlstm import mlstm
-
     with jax.enable_x64(True):
-        *args, dh = _first(time, np.float64)
-        step = _passes(which, lambda *args: mlstm(*args, implementation="recurrent")[0], args, dh)
-        return np.asarray(_one(step(*args)))
+        return np.asarray(first_of(one_pass(which, _form("recurrent"))(*_first(time, np.float64))))
 
 
 def _first(time: int, dtype):
     return [array[:1, :, :1].astype(dtype) for array in _inputs(time)]
 
 
-def _one(result):
-    """The outputs, or the gradient of the first argument."""
-    return result[0] if isinstance(result, tuple) else result
-
-
-def _error(form, which: str, time: int) -> float:
-    *args, dh = _first(time, np.float32)
-    wanted = _reference(which, time)
-    got = np.asarray(_one(_passes(which, form, args, dh)(*args)), np.float64)
-    return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
+def _error(run, which: str, time: int) -> float:
+    return relative_error(first_of(one_pass(which, run)(*_first(time, np.float32))), _reference(which, time))
 
 
 def _attention(which: str, time: int) -> Case:
     """Causal softmax attention of as many heads, 128 features each in queries, keys and values alike."""
     import jax
-    import jax.numpy as jnp
 
     def attention(q, k, v):
         return jax.nn.dot_product_attention(q, k, v, is_causal=True)
 
-    @functools.cache
-    def ready():
-        rng = np.random.default_rng(0)
-        q, k, v, dh = (jnp.asarray(rng.standard_normal((BATCH, time, HEADS, VALUES), np.float32)) for _ in range(4))
-        return _passes(which, attention, (q, k, v), dh), (q, k, v)
+    def inputs():
+        return np.random.default_rng(0).standard_normal((4, BATCH, time, HEADS, VALUES), np.float32)
 
-    def run():
-        step, args = ready()
-        return jax.block_until_ready(step(*args))
-
-    def facts():
-        step, args = ready()
-        return Facts(compiled_facts(step, *args))
-
-    return Case(_group(which, time), "softmax attention", run, BATCH * time, time, facts)
+    options = {"which": which, "tokens": BATCH * time, "size": time}
+    return jax_case(_group(which, time), "softmax attention", attention, inputs, **options)
 
 
 def _official(which: str, time: int) -> list[Case]:
@@ -164,7 +114,7 @@ def _official(which: str, time: int) -> list[Case]:
         return [torch.tensor(np.ascontiguousarray(np.swapaxes(array, 1, 2))) for array in _inputs(time)]
 
     def run():
-        *args, dh = ready()
+        dh, *args = ready()
         if which == PASSES[0]:
             with torch.no_grad():
                 return kernel(*args, chunk_size=min(64, time))
@@ -173,4 +123,4 @@ def _official(which: str, time: int) -> list[Case]:
         (kernel(*args, chunk_size=min(64, time)) * dh).sum().backward()
         return args[0].grad
 
-    return [Case(_group(which, time), "official PyTorch", run, BATCH * time, time, lambda: Facts(math.nan))]
+    return [Case(_group(which, time), "official PyTorch", run, BATCH * time, time)]

@@ -8,11 +8,10 @@ import os
 
 import numpy as np
 
-from experiments.suites.base import SUITES
+from experiments.suites.base import PASSES, SUITES
 from experiments.timing import Case
 
 CELLS = ("lstm", "gru", "rnn")
-BOTH = ("forward", "forward + backward")
 
 
 @SUITES.register("recurrent")
@@ -28,7 +27,7 @@ def recurrent(tiny: bool) -> list[Case]:
         cases += _torch("lstm", x, dy, bfloat16=True) + _ours("lstm bfloat16", "lstm", "xlstm_jax", x, dy, "bfloat16")
         for implementation in ("scan", "associative"):
             cases += _ours("mingru", "mingru", implementation, x, dy, implementation=implementation)
-    return [case for which in BOTH for case in cases if case.group.endswith(f" {which}")]
+    return [case for which in PASSES for case in cases if case.group.endswith(f" {which}")]
 
 
 def _jax_cases(group: str, name: str, run, weights, x, dy) -> list[Case]:
@@ -45,7 +44,7 @@ def _jax_cases(group: str, name: str, run, weights, x, dy) -> list[Case]:
     tokens = x.shape[0] * x.shape[1]
     return [
         Case(f"{group} {which}", name, lambda pass_=pass_: jax.block_until_ready(pass_(weights, x)), tokens)
-        for which, pass_ in zip(BOTH, (forward, backward), strict=True)
+        for which, pass_ in zip(PASSES, (forward, backward), strict=True)
     ]
 
 
@@ -95,4 +94,4 @@ def _torch(cell: str, x, dy, *, bfloat16: bool = False) -> list[Case]:
     group = f"{cell} bfloat16" if bfloat16 else cell
     tokens = x.shape[0] * x.shape[1]
     name = f"PyTorch {torch.__version__}"
-    return [Case(f"{group} {which}", name, run, tokens) for which, run in zip(BOTH, (forward, backward), strict=True)]
+    return [Case(f"{group} {which}", name, run, tokens) for which, run in zip(PASSES, (forward, backward), strict=True)]

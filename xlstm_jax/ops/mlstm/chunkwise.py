@@ -78,7 +78,7 @@ def _forward(inputs, state, run, length):
         after, h_BLHV = run(state, _cut(inputs, index, length))
         return (after, _paste(h_BTHV, h_BLHV, index)), state
 
-    start = state, jnp.zeros(v_BTHV.shape, state.C.dtype)
+    start = state, jnp.zeros_like(v_BTHV, state.C.dtype)
     (state, h_BTHV), before = jax.lax.scan(step, start, jnp.arange(v_BTHV.shape[1] // length))
     return (h_BTHV, state), (inputs, before)
 

@@ -1,0 +1,113 @@
+"""The sLSTM over the length of the sequence, beside the official PyTorch code's form for machines without CUDA.
+
+Batch 16, 4 heads of 64 features, float32. Memory is that of the compiled program's temporaries; the error is that of
+the outputs (forward) or of the gradient of x (forward + backward) of one sequence and head, against a float64 scan of
+the cell by plain autodiff, up to 4,096 steps. A form is stopped where it would take half of the machine's memory, and
+where a run takes longer than `--patience`.
+"""
+
+import functools
+
+import numpy as np
+
+from experiments.suites.base import PASSES, SUITES, first_of, jax_case, one_pass, relative_error
+from experiments.timing import Case
+
+SIZES = (256, 1024, 4096, 16384)
+CHECKED = 4096
+BATCH, HEADS, WIDTH = 16, 4, 64
+
+
+@SUITES.register("slstm")
+def slstm(tiny: bool) -> list[Case]:
+    """Groups by pass and length; the official PyTorch code first where it is installed."""
+    from xlstm_jax.ops.slstm import IMPLEMENTATIONS
+
+    cases = []
+    for which in PASSES:
+        for time in (8, 32) if tiny else SIZES:
+            cases += _official(which, time)
+            cases += [_ours(name, which, time) for name in IMPLEMENTATIONS]
+    return cases
+
+
+@functools.lru_cache(maxsize=1)
+def _inputs(time: int):
+    """The weights of y in the loss; x and r."""
+    rng = np.random.default_rng(0)
+    dy = rng.standard_normal((BATCH, time, HEADS, WIDTH), np.float32)
+    x = rng.standard_normal((BATCH, time, 4, HEADS, WIDTH), np.float32)
+    r = rng.standard_normal((4, HEADS, WIDTH, WIDTH), np.float32) / (2 * WIDTH**0.5)
+    return dy, x, r
+
+
+def _ours(name: str, which: str, time: int) -> Case:
+    from xlstm_jax.ops.slstm import slstm
+
+    def run(x, r):
+        return slstm(x, r, implementation=name)[0]
+
+    options = {"which": which, "tokens": BATCH * time, "size": time}
+    if time <= CHECKED:
+        options["error"] = lambda: _error(run, which, time)
+    return jax_case(f"{which}, T {time:,}", name, run, lambda: _inputs(time), **options)
+
+
+def _error(run, which: str, time: int) -> float:
+    """Of one sequence and head."""
+    dy, x, r = _inputs(time)
+    one = dy[:1, :, :1], x[:1, :, :, :1], r[:, :1]
+    return relative_error(first_of(one_pass(which, run)(*one)), _reference(which, time))
+
+
+@functools.lru_cache(maxsize=2)
+def _reference(which: str, time: int):
+    import jax
+    import jax.numpy as jnp
+
+    from xlstm_jax.cells.slstm import empty_state, slstm_step
+
+    def run(x_BTGHD, r_GHDD):
+        def step(state, x_BGHD):
+            pre = x_BGHD + jnp.einsum("bhd,ghde->bghe", state.y, r_GHDD, precision="highest")
+            state = slstm_step(state, *jnp.moveaxis(pre, 1, 0), input_gate="exp", forget_gate="sigmoid")
+            return state, state.y
+
+        start = empty_state((x_BTGHD.shape[0], *x_BTGHD.shape[3:]), x_BTGHD.dtype)
+        return jnp.moveaxis(jax.lax.scan(step, start, jnp.moveaxis(x_BTGHD, 1, 0))[1], 0, 1)
+
+    dy, x, r = (array.astype(np.float64) for array in _inputs(time))
+    with jax.enable_x64(True):
+        return np.asarray(first_of(one_pass(which, run)(dy[:1, :, :1], x[:1, :, :, :1], r[:, :1])))
+
+
+def _official(which: str, time: int) -> list[Case]:
+    """The cell of the package `xlstm` in PyTorch, as it runs without CUDA; its weights are its own."""
+    try:
+        import torch
+        from xlstm.blocks.slstm.cell import sLSTMCell, sLSTMCellConfig
+    except ImportError:
+        return []
+    import os
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    dtypes = {f"dtype{kind}": "float32" for kind in ("", "_b", "_r", "_w", "_g", "_s", "_a")}
+    sizes = {"hidden_size": HEADS * WIDTH, "num_heads": HEADS, "batch_size": BATCH}
+    cell = sLSTMCell(sLSTMCellConfig(backend="vanilla", **sizes, **dtypes))
+
+    @functools.cache
+    def ready():
+        dy, x, _ = _inputs(time)
+        # y is [batch, heads, time, features] there.
+        return torch.tensor(np.swapaxes(dy, 1, 2).copy()), torch.tensor(x.reshape(BATCH, time, -1))
+
+    def run():
+        dy, x = ready()
+        if which == PASSES[0]:
+            with torch.no_grad():
+                return cell(x)
+        x.requires_grad_().grad = None
+        (cell(x)[0] * dy).sum().backward()
+        return x.grad
+
+    return [Case(f"{which}, T {time:,}", "official PyTorch", run, BATCH * time, time)]
