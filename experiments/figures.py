@@ -13,7 +13,7 @@ def draw(rows: Sequence[Row], path: pathlib.Path) -> None:
     from matplotlib.figure import Figure
 
     sized = all(row.size for row in rows)
-    figure = Figure(figsize=(11, 4.2) if sized else (7, 0.42 * len(rows) + 1.2), layout="constrained")
+    figure = Figure(figsize=(12.5, 4.2) if sized else (7, 0.42 * len(rows) + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
     (_lines if sized else _bars)(figure, rows)
     figure.savefig(path, dpi=130)
@@ -33,7 +33,7 @@ def _lines(figure, rows):
             axis.plot([row.size for row in mine], heights, "o-", ms=3.5, color=f"C{index}", label=name)
         axis.set(xscale="log", yscale="log", xlabel="steps T")
         axis.set_xscale("log", base=2)
-        axis.set_title(f"{panel}: " + ("temporary memory, MB" if of_memory else "ms a run"), fontsize=10)
+        axis.set_title(f"{panel}: " + ("temporary memory, MB" if of_memory else "ms a run"), fontsize=9)
         axis.grid(alpha=0.3)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
 

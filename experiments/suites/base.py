@@ -31,36 +31,40 @@ def jax_case(
     group: str,
     name: str,
     run: Callable,
-    inputs: Callable[[], Sequence[np.ndarray]],
+    inputs: Callable[[int], Sequence[np.ndarray]],
     *,
     which: str,
     tokens: int,
-    size: int = 0,
+    size: int,
     error: Callable[[], float] | None = None,
     devices: int = 1,
 ) -> Case:
-    """One pass of `run(*args)` with `inputs() = (dy, *args)`, the first axis of each spread over `devices`.
+    """One pass of `run(*args)` with `inputs(size) = (dy, *args)`, the first axis of each spread over `devices`.
 
     Its facts are the temporary memory of the compiled program, and `error()`.
     """
     import jax
-    from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-    @functools.cache
-    def ready():
-        mesh = Mesh(np.array(jax.devices()[:devices]), ("first",))
-        return one_pass(which, run), jax.device_put(list(inputs()), NamedSharding(mesh, PartitionSpec("first")))
+    step = one_pass(which, run)
 
     def once():
-        step, args = ready()
-        return jax.block_until_ready(step(*args))
+        return jax.block_until_ready(step(*_placed(inputs, size, devices)))
 
     def facts():
-        step, args = ready()
-        memory = compiled_facts(step, *args)
+        memory = compiled_facts(step, *_placed(inputs, size, devices))
         return Facts(memory) if error is None else Facts(memory, error())
 
     return Case(group, name, once, tokens, size, facts)
+
+
+@functools.lru_cache(maxsize=4)
+def _placed(inputs: Callable[[int], Sequence[np.ndarray]], size: int, devices: int):
+    """The same arrays for all cases of a group; let go soon after, since long sequences fill the memory."""
+    import jax
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    mesh = Mesh(np.array(jax.devices()[:devices]), ("first",))
+    return jax.device_put(list(inputs(size)), NamedSharding(mesh, PartitionSpec("first")))
 
 
 def compiled_facts(step, *args) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from experiments.suites.base import PASSES, SUITES, first_of, jax_case, one_pass, relative_error
 from experiments.timing import Case
 
-SIZES = (256, 1024, 4096, 16384, 65536)
+SIZES = (256, 512, 1024, 4096, 16384, 65536)
 CHECKED = 16384
 BATCH, HEADS, KEYS, VALUES = 4, 4, 64, 128
 
@@ -37,7 +37,7 @@ def mlstm(tiny: bool) -> list[Case]:
 
 
 @functools.lru_cache(maxsize=1)
-def _inputs(time: int):
+def inputs(time: int):
     """The weights of h in the loss, and q, k, v, i, f."""
     rng = np.random.default_rng(0)
     shape = (BATCH, time, HEADS)
@@ -62,7 +62,7 @@ def _ours(name: str, which: str, time: int, devices: int = 1) -> Case:
     options = {"which": which, "tokens": BATCH * time, "size": time, "devices": devices}
     if time <= CHECKED:
         options["error"] = lambda: _error(run, which, time)
-    return jax_case(_group(which, time), label, run, lambda: _inputs(time), **options)
+    return jax_case(_group(which, time), label, run, inputs, **options)
 
 
 @functools.lru_cache(maxsize=2)
@@ -75,11 +75,15 @@ def _reference(which: str, time: int):
 
 
 def _first(time: int, dtype):
-    return [array[:1, :, :1].astype(dtype) for array in _inputs(time)]
+    return [array[:1, :, :1].astype(dtype) for array in inputs(time)]
 
 
 def _error(run, which: str, time: int) -> float:
     return relative_error(first_of(one_pass(which, run)(*_first(time, np.float32))), _reference(which, time))
+
+
+def _wide_inputs(time: int):
+    return np.random.default_rng(0).standard_normal((4, BATCH, time, HEADS, VALUES), np.float32)
 
 
 def _attention(which: str, time: int) -> Case:
@@ -89,11 +93,8 @@ def _attention(which: str, time: int) -> Case:
     def attention(q, k, v):
         return jax.nn.dot_product_attention(q, k, v, is_causal=True)
 
-    def inputs():
-        return np.random.default_rng(0).standard_normal((4, BATCH, time, HEADS, VALUES), np.float32)
-
     options = {"which": which, "tokens": BATCH * time, "size": time}
-    return jax_case(_group(which, time), "softmax attention", attention, inputs, **options)
+    return jax_case(_group(which, time), "softmax attention", attention, _wide_inputs, **options)
 
 
 def _official(which: str, time: int) -> list[Case]:
@@ -108,13 +109,8 @@ def _official(which: str, time: int) -> list[Case]:
     torch.set_num_threads(os.cpu_count() or 1)
     kernel = get_mlstm_kernel("chunkwise--native_custbw")
 
-    @functools.cache
-    def ready():
-        # [batch, heads, time, features] there.
-        return [torch.tensor(np.ascontiguousarray(np.swapaxes(array, 1, 2))) for array in _inputs(time)]
-
     def run():
-        dh, *args = ready()
+        dh, *args = _torch_inputs(time)
         if which == PASSES[0]:
             with torch.no_grad():
                 return kernel(*args, chunk_size=min(64, time))
@@ -124,3 +120,11 @@ def _official(which: str, time: int) -> list[Case]:
         return args[0].grad
 
     return [Case(_group(which, time), "official PyTorch", run, BATCH * time, time)]
+
+
+@functools.lru_cache(maxsize=1)
+def _torch_inputs(time: int):
+    """[batch, heads, time, features] there."""
+    import torch
+
+    return [torch.tensor(np.ascontiguousarray(np.swapaxes(array, 1, 2))) for array in inputs(time)]

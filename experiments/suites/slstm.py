@@ -50,7 +50,7 @@ def _ours(name: str, which: str, time: int) -> Case:
     options = {"which": which, "tokens": BATCH * time, "size": time}
     if time <= CHECKED:
         options["error"] = lambda: _error(run, which, time)
-    return jax_case(f"{which}, T {time:,}", name, run, lambda: _inputs(time), **options)
+    return jax_case(f"{which}, T {time:,}", name, run, _inputs, **options)
 
 
 def _error(run, which: str, time: int) -> float:
@@ -95,14 +95,8 @@ def _official(which: str, time: int) -> list[Case]:
     sizes = {"hidden_size": HEADS * WIDTH, "num_heads": HEADS, "batch_size": BATCH}
     cell = sLSTMCell(sLSTMCellConfig(backend="vanilla", **sizes, **dtypes))
 
-    @functools.cache
-    def ready():
-        dy, x, _ = _inputs(time)
-        # y is [batch, heads, time, features] there.
-        return torch.tensor(np.swapaxes(dy, 1, 2).copy()), torch.tensor(x.reshape(BATCH, time, -1))
-
     def run():
-        dy, x = ready()
+        dy, x = _torch_inputs(time)
         if which == PASSES[0]:
             with torch.no_grad():
                 return cell(x)
@@ -111,3 +105,12 @@ def _official(which: str, time: int) -> list[Case]:
         return x.grad
 
     return [Case(f"{which}, T {time:,}", "official PyTorch", run, BATCH * time, time)]
+
+
+@functools.lru_cache(maxsize=1)
+def _torch_inputs(time: int):
+    """y is [batch, heads, time, features] there."""
+    import torch
+
+    dy, x, _ = _inputs(time)
+    return torch.tensor(np.swapaxes(dy, 1, 2).copy()), torch.tensor(x.reshape(BATCH, time, -1))

@@ -1,145 +1,35 @@
 """Retention, gated linear attention and SSD: every implementation of the core against each one's own recurrence."""
 
-import dataclasses
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.oracles import linear_attention as oracles
-from xlstm_jax.errors import UsageError
-from xlstm_jax.ops import linear_attention
-from xlstm_jax.ops.linear_attention import retention, ssd
+from tests.ops.linear_cases import (
+    CASES,
+    LIMITS,
+    NAMES,
+    PARAMETERS,
+    Case,
+    cotangents,
+    error,
+    inputs,
+    oracle,
+    reference,
+    run,
+)
+from xlstm_jax.ops.linear_attention import ssd
 from xlstm_jax.ops.mlstm import IMPLEMENTATIONS
 from xlstm_jax.ops.recurrence import scan
 
-BATCH, HEADS, GROUPS, KEYS, VALUES = 2, 4, 2, 5, 6
-NAMES = {  # of the differentiable arguments, the state last
-    "retention": ("q", "k", "v", "log_decay", "state"),
-    "gated_linear_attention": ("q", "k", "v", "log_f", "state"),
-    "ssd": ("x", "dt", "A", "B", "C", "D", "state"),
-}
-PARAMETERS = ("log_decay", "A", "D", "state")  # without a time axis; float32 beside bfloat16 inputs too
-CHUNKS = {1: 4, 7: 3, 75: 16}  # by T, of which none divides it
-LIMITS = {"float64": (1e-10, 1e-10), "float32": (1e-5, 1e-4), "bfloat16": (5e-3, 1e-2)}  # outputs, gradients
 each_op = pytest.mark.parametrize("op", list(NAMES))
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """Rows of one T and dtype differ in values only, and share a compilation."""
-
-    time: int = 75
-    reset: tuple[tuple[int, int], ...] = ()  # (sequence, step) pairs
-    lengths: tuple[int, ...] | None = None  # None is full
-    state: bool = True  # normal, or zero
-
-    def __repr__(self) -> str:
-        return ",".join(f"{f.name}={getattr(self, f.name)}" for f in dataclasses.fields(self)).replace(" ", "")
-
-
-CASES = [
-    Case(1),
-    Case(1, reset=((0, 0),), lengths=(1, 0)),
-    Case(7, reset=((0, 3), (0, 4), (1, 0), (1, 6)), lengths=(7, 4)),
-    Case(75),
-    Case(75, state=False),
-    Case(75, reset=((0, 0), (0, 20), (0, 21), (1, 33), (1, 74))),
-    Case(75, reset=((0, 15), (0, 16), (1, 35), (1, 60)), lengths=(70, 40)),
-    Case(75, lengths=(75, 0)),
-]
 
 
 @pytest.fixture(autouse=True)
 def rolled(monkeypatch):
     """One copy of a step in the recurrent form's loop: less to compile."""
     monkeypatch.setattr(scan, "UNROLL", 1)
-
-
-def inputs(op: str, case: Case, dtype="float32"):
-    """The differentiable arguments, rounded to the dtype, then resets and lengths; all NumPy."""
-    rng = np.random.default_rng(0)
-    shape, normal = (BATCH, case.time, HEADS), np.random.default_rng(1).standard_normal
-    gates = np.exp(rng.uniform(-6, 1, shape))  # -log f: from a gate all but open to one that closes
-    arrays = {
-        "q": normal((*shape, KEYS)),
-        "k": normal((*shape, KEYS)),
-        "v": normal((*shape, VALUES)),
-        "log_decay": np.log([0.3, 0.9, 0.97, 1.0]),
-        "log_f": -gates,
-        "x": normal((*shape, VALUES)),
-        "dt": gates,
-        "A": -np.array([0.1, 0.5, 1.0, 2.0]),
-        "B": normal((BATCH, case.time, GROUPS, KEYS)),
-        "C": normal((BATCH, case.time, GROUPS, KEYS)),
-        "D": normal(HEADS),
-        "state": case.state * normal((BATCH, HEADS, KEYS, VALUES)),
-    }
-    wide = np.promote_types(jnp.dtype(dtype), np.float32)
-    args = [arrays[name].astype(wide if name in PARAMETERS else jnp.dtype(dtype)) for name in NAMES[op]]
-    reset = np.zeros(shape[:2], bool)
-    for b, t in case.reset:
-        reset[b, t] = True
-    return args, jnp.asarray(reset), jnp.asarray(case.lengths or (case.time,) * BATCH, np.int32)
-
-
-def call(op, args, reset, lengths, **options):
-    *arrays, state = args
-    options = {"state": state, "reset_BT": reset, "lengths_B": lengths, **options}
-    if op == "retention":
-        return retention(*arrays[:3], log_decay_H=arrays[3], **options)
-    return getattr(linear_attention, op)(*arrays, **options)
-
-
-@functools.cache
-def compiled(op, implementation, chunk):
-    @jax.jit
-    def both(args, reset, lengths, weights):
-        options = {"implementation": implementation, "chunk_size": chunk}
-        outputs, pullback = jax.vjp(lambda args: call(op, args, reset, lengths, **options), args)
-        return outputs, pullback(weights)[0]
-
-    return both
-
-
-def cotangents(time, dtype):
-    rng = np.random.default_rng(2)
-    wide = np.promote_types(jnp.dtype(dtype), np.float32)
-    do = rng.standard_normal((BATCH, time, HEADS, VALUES)).astype(jnp.dtype(dtype))
-    return do, rng.standard_normal((BATCH, HEADS, KEYS, VALUES)).astype(wide)
-
-
-def run(op, implementation, args, reset, lengths, weights):
-    """(o, S) and the gradients of <o, do> + <S, dS> by name, as the op gives them."""
-    time = args[0].shape[1]
-    chunk = CHUNKS[time] if implementation in ("chunkwise", "associative") else None
-    args, weights = jax.tree.map(jnp.asarray, (args, weights))
-    outputs, gradients = compiled(op, implementation, chunk)(args, reset, lengths, weights)
-    return outputs, dict(zip(NAMES[op], gradients, strict=True))
-
-
-def oracle(op, args, reset, lengths):
-    wide = [a if np.iscomplexobj(a) else np.asarray(a, np.float64) for a in args]
-    return getattr(oracles, op)(*wide, np.asarray(reset), np.asarray(lengths))
-
-
-@functools.cache
-def reference(op, case, dtype="float32"):
-    """The oracle's outputs, and the recurrent form's gradients in float64, on inputs as rounded to the dtype."""
-    args, reset, lengths = inputs(op, case, dtype)
-    with jax.enable_x64(True):
-        wide = jax.tree.map(lambda a: np.asarray(a, np.float64), (args, cotangents(case.time, dtype)))
-        gradients = run(op, "recurrent", wide[0], reset, lengths, wide[1])[1]
-    return oracle(op, args, reset, lengths), gradients
-
-
-def error(got, wanted) -> float:
-    """||got - wanted|| / ||wanted||; where all is zero, the norm itself."""
-    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
-    return float(np.linalg.norm(got - wanted) / (np.linalg.norm(wanted) or 1))
 
 
 def check(op, implementation, case, dtype):
@@ -262,45 +152,6 @@ def test_nan_in_padding_reaches_nothing(op, implementation):
     assert not any(np.any(g[padding]) for name, g in clean[1].items() if name not in PARAMETERS)
 
 
-def test_decays_of_retention_by_default():
-    """gamma = 1 - 2^(-5 - h), still apart from 1 in float32 where a head's gamma is not."""
-    q, k, v = (np.repeat(a, 7, axis=2) for a in inputs("retention", Case(75))[0][:3])
-    heads = q.shape[2]
-    log_decay, state = oracles.default_log_decay(heads), np.zeros((BATCH, heads, KEYS, VALUES))
-    wanted = oracles.retention(
-        *(a.astype(np.float64) for a in (q, k, v)), log_decay, state, np.zeros((BATCH, 75)), [75, 75]
-    )
-    got = jax.jit(retention)(q, k, v)
-    assert all(error(a, b) < 1e-5 for a, b in zip(got, wanted, strict=True))
-    near = jax.jit(lambda *a: retention(*a, log_decay_H=jnp.zeros(heads)))(q, k, v)
-    assert error(near[0], wanted[0]) > 1e-2
-
-
-@each_op
-@pytest.mark.parametrize("time", [1, 75])
-def test_arguments_left_out(op, time):
-    """No state, resets or lengths: zero, none and full. The implementation is mLSTM's choice, as its scope says."""
-    args, _, lengths = inputs(op, Case(time, state=False))
-    function = jax.jit(lambda args: call(op, [*args[:-1], None], None, None))
-    wanted = oracle(op, args, np.zeros((BATCH, time), bool), lengths)
-    assert all(error(a, b) < 1e-5 for a, b in zip(function(args), wanted, strict=True))
-    chosen = "recurrent" if time == 1 else "chunkwise"
-    assert scopes(op, function.lower(args)) == [chosen]
-
-
-@each_op
-@each_implementation
-def test_a_named_implementation_runs(op, implementation):
-    args, reset, lengths = inputs(op, Case(7))
-    lowered = jax.jit(lambda args: call(op, args, reset, lengths, implementation=implementation)).lower(args)
-    assert scopes(op, lowered) == [implementation]
-
-
-def scopes(op, lowered) -> list[str]:
-    text = lowered.as_text(debug_info=True)
-    return [name for name in IMPLEMENTATIONS if f"{op}_{name}" in text]
-
-
 def test_a_step_of_size_zero_in_ssd():
     """It neither writes nor forgets, and leaves every gradient finite."""
     args, reset, lengths = inputs("ssd", Case(75))
@@ -317,42 +168,3 @@ def test_ssd_without_a_skip():
     got, _ = jax.jit(ssd)(x, dt, A, B, C, state=state)
     wanted, _ = oracle("ssd", [x, dt, A, B, C, 0 * D, state], reset, lengths)
     assert error(got, wanted) < 1e-5
-
-
-@each_op
-def test_x64_mode_changes_nothing_for_float32(op):
-    args, reset, lengths = inputs(op, Case(7))
-    with jax.enable_x64(True):
-        outputs = jax.eval_shape(lambda args: call(op, args, reset, lengths), args)
-        default = jax.eval_shape(retention, *inputs("retention", Case(7))[0][:3])
-    assert {a.dtype for a in (*outputs, *default)} == {np.dtype(np.float32)}
-
-
-@each_op
-def test_usage_errors(op):
-    """One line that says what was given and what is allowed."""
-    args, reset, lengths = inputs(op, Case(7))
-    for index, name in enumerate(NAMES[op]):
-        for misfit in (args[index][..., :1], args[index][0]):
-            spoilt = [*args[:index], misfit, *args[index + 1 :]]
-            with pytest.raises(UsageError, match=rf"^{op} got .*{name} \(.*; wanted .*{name} \[[A-Z,]+\][^\n]*$"):
-                call(op, spoilt, reset, lengths)
-    with pytest.raises(UsageError, match=r"reset \(2, 6\).*wanted.*reset \[B,T\]"):
-        call(op, args, reset[:, :6], lengths)
-    with pytest.raises(UsageError, match=r"lengths \(1,\).*wanted.*lengths \[B\]"):
-        call(op, args, reset, lengths[:1])
-    with pytest.raises(UsageError, match=rf"{op} implementation 'fast' is unknown; known: .*chunkwise"):
-        call(op, args, reset, lengths, implementation="fast")
-    with pytest.raises(UsageError, match=f"{op} chunk_size 0 is not allowed"):
-        call(op, args, reset, lengths, chunk_size=0)
-    with pytest.raises(UsageError, match="at least one step"):
-        empty = [a if name in PARAMETERS else a[:, :0] for name, a in zip(NAMES[op], args, strict=True)]
-        call(op, empty, None, None)
-
-
-def test_groups_that_do_not_divide_the_heads():
-    (x, dt, A, B, C, D, _), _, _ = inputs("ssd", Case(7))
-    for groups in (3, 0):
-        B_3, C_3 = (np.repeat(a[:, :, :1], groups, axis=2) for a in (B, C))
-        with pytest.raises(UsageError, match=f"ssd got {groups} groups for 4 heads"):
-            ssd(x, dt, A, B_3, C_3, D)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.ops.errors import compiled, gauge, measured, run
 from tests.ops.mlstm_cases import Case, cotangents, inputs
 from tests.ops.numeric import error
-from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm
+from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm, mlstm_step
 from xlstm_jax.ops.recurrence import scan
 
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
@@ -169,6 +169,30 @@ def test_split_anywhere(implementation, case, at):
         second = {"state": state, "reset_BT": reset[:, at:], "lengths_B": jnp.maximum(lengths - at, 0)}
         rest = forward([a[:, at:] for a in arrays], second, implementation, 4)
         assert close((jnp.concatenate([h, rest[0]], axis=1), *rest[1:]), wanted)
+
+
+@pytest.mark.parametrize("gate", ["exp", "sigmoid"])
+def test_steps_are_a_sequence(gate, x64):
+    """`mlstm_step` three times in a Python loop: outputs, state and gradients are those of the op."""
+    *arrays, state, _, _ = inputs(Case(time=3, state="normal"))
+    args = jax.tree.map(lambda a: jnp.asarray(a, np.float64), (*arrays, state))
+
+    def looped(q, k, v, i, f, state):
+        log_i, log_f = i if gate == "exp" else jax.nn.log_sigmoid(i), jax.nn.log_sigmoid(f)
+        h = []
+        for t in range(3):
+            step = (a[:, t] for a in (q, k, v, log_i, log_f))
+            state, h_BHV = mlstm_step(state, *step, stabilise=gate == "exp")
+            h.append(h_BHV)
+        return jnp.stack(h, axis=1), state
+
+    def whole(q, k, v, i, f, state):
+        return mlstm(q, k, v, i, f, state=state, input_gate=gate)
+
+    (got, pullback), (wanted, wanted_pullback) = (jax.vjp(run, *args) for run in (looped, whole))
+    weights = cotangents(Case(time=3), "both")
+    weights = jax.tree.map(lambda a: jnp.asarray(a, np.float64), (weights[0], MLSTMState(*weights[1:], got[1].m)))
+    assert close(got, wanted) and close(pullback(weights), wanted_pullback(weights))
 
 
 @pytest.mark.slow

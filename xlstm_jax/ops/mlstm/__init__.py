@@ -1,6 +1,6 @@
-"""The mLSTM over whole sequences: one op, many ways to run it."""
+"""The mLSTM over whole sequences: one op, many ways to run it; and one step of it, for decoding."""
 
-from xlstm_jax.cells.mlstm import MLSTMState
+from xlstm_jax.cells.mlstm import MLSTMState, mlstm_step
 from xlstm_jax.ops.mlstm.api import IMPLEMENTATIONS, mlstm
 
-__all__ = ["IMPLEMENTATIONS", "MLSTMState", "mlstm"]
+__all__ = ["IMPLEMENTATIONS", "MLSTMState", "mlstm", "mlstm_step"]

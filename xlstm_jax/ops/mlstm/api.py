@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from xlstm_jax.cells.gates import Gate, log_gate
 from xlstm_jax.cells.mlstm import MLSTMState, zero_state
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.mlstm.associative import associative
-from xlstm_jax.ops.mlstm.chunkwise import chunkwise, parallel
+from xlstm_jax.ops.mlstm.associative import CHUNK, GROUP, associative
+from xlstm_jax.ops.mlstm.chunkwise import SINGLE_CHUNK, chunkwise, parallel
 from xlstm_jax.ops.mlstm.recurrent import recurrent
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
 
@@ -51,8 +51,8 @@ def mlstm(
         eps: added to the denominator in the stabilised scale, as published checkpoints have it (1e-6 there).
         chunk_size: of "chunkwise" and "associative"; None is chosen from T. Any T works with any chunk size.
         implementation: "recurrent" (the cell scanned: the reference), "parallel" (quadratic in T), "chunkwise" (linear
-            in T), "associative" (all chunks at once, their states by an associative scan), or None: recurrent for a
-            single step, chunkwise else. A named one never falls back.
+            in T), "associative" (several chunks at once, their states by an associative scan), or None: chosen from T
+            by what was fastest (`experiments.bench --suite=mlstm`). A named one never falls back.
 
     Returns:
         h [B, T, H, V] in v's dtype, and the final state, float32 at least.
@@ -116,7 +116,7 @@ def run_core(
 
 @functools.cache
 def _choose(op: str, time: int) -> str:
-    name = "recurrent" if time == 1 else "chunkwise"
+    name = "recurrent" if time == 1 else "associative" if SINGLE_CHUNK < time <= CHUNK * GROUP else "chunkwise"
     logging.getLogger(__name__).info("%s at T = %d: %s", op, time, name)
     return name
 

@@ -48,7 +48,7 @@ def _at_once(state: MLSTMState, inputs, length: int, options: Options):
 
     flat = Chunk.of(jax.tree.map(chunked, inputs), state.C.dtype)
     own, F_NBH, fresh_NBH = jax.tree.map(unchunked, written(flat, options))
-    after_m = _stabilisers(state.m, own.m, F_NBH, fresh_NBH, options.eps) if options.stabilise else own.m
+    after_m = stabilisers(state.m, own.m, F_NBH, fresh_NBH, options.eps) if options.stabilise else own.m
     before_m = _before(state.m, after_m)
     # Minus infinity inside the exponential: outside it, an overflow would reach the gradient.
     decay_NBH = jnp.exp(jnp.where(fresh_NBH, F_NBH + before_m - after_m, -jnp.inf))
@@ -61,7 +61,7 @@ def _at_once(state: MLSTMState, inputs, length: int, options: Options):
     return MLSTMState(C=C[-1], n=n[-1], m=after_m[-1]), jnp.moveaxis(h_NBLHV, 0, 1).reshape(batch, -1, *values)
 
 
-def _stabilisers(m, own_NBH, F_NBH, fresh_NBH, eps):
+def stabilisers(m, own_NBH, F_NBH, fresh_NBH, eps):
     """m after each chunk: max(m + F, own), own alone where a reset stands in between."""
 
     def combine(one, two):

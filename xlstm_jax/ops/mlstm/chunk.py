@@ -45,7 +45,7 @@ class Chunk(NamedTuple):
     def of(cls, inputs, dtype) -> "Chunk":
         """From (q, k, v, log i, log f, reset), [B, L, ...]."""
         q, k, v, log_i, log_f = (jnp.swapaxes(a, 1, 2) for a in inputs[:5])
-        return cls(q, k, v, log_i.astype(dtype), *_decays(log_f.astype(dtype), inputs[5]))
+        return cls(q, k, v, log_i.astype(dtype), *decays(log_f.astype(dtype), inputs[5]))
 
 
 def advance(state: MLSTMState, inputs, options: Options):
@@ -69,7 +69,7 @@ def outputs(state: MLSTMState, chunk: Chunk, options: Options):
     from_state = decay + jnp.where(fresh, state.m[..., None], 0)
     m = jnp.zeros_like(from_state)
     if options.stabilise:
-        D_BHLL = _exponent(coarse, m, fine, log_i - fine, mask)
+        D_BHLL = exponent(coarse, m, fine, log_i - fine, mask)
         m = stabiliser_gradient(jnp.maximum(jnp.max(D_BHLL, axis=-1), from_state), options.eps)
     carried_BHL = jnp.where(fresh, jnp.exp(from_state - m), 0)
 
@@ -90,7 +90,7 @@ def written(chunk: Chunk, options: Options):
     """
     own_m = jnp.zeros(chunk.decay.shape[:2], chunk.decay.dtype)
     if options.stabilise:
-        last = _exponent(chunk.coarse, jnp.zeros_like(chunk.decay), chunk.fine, chunk.log_i - chunk.fine, chunk.mask)
+        last = exponent(chunk.coarse, jnp.zeros_like(chunk.decay), chunk.fine, chunk.log_i - chunk.fine, chunk.mask)
         restarted = jnp.where(chunk.fresh[..., -1], -jnp.inf, chunk.decay[..., -1])
         own_m = stabiliser_gradient(jnp.maximum(jnp.max(last[..., -1, :], axis=-1), restarted), options.eps)
     finite_m = jnp.where(own_m == -jnp.inf, jnp.zeros_like(own_m), own_m)
@@ -103,11 +103,11 @@ def written(chunk: Chunk, options: Options):
 def _last_weights(chunk: Chunk, m: jax.Array) -> jax.Array:
     """e^(D - m) of the last row, [B, H, L, 1]; of m [.., L] the last entry."""
     last = slice(-1, None)
-    exponent = _exponent(chunk.coarse, m[..., last], chunk.fine, chunk.log_i - chunk.fine, chunk.mask, rows=last)
-    return jnp.exp(exponent)[..., 0, :, None]
+    D = exponent(chunk.coarse, m[..., last], chunk.fine, chunk.log_i - chunk.fine, chunk.mask, rows=last)
+    return jnp.exp(D)[..., 0, :, None]
 
 
-def _decays(log_f, reset):
+def decays(log_f, reset):
     """b as a coarse and a fine part [B,H,L], the mask of what a step sees [..,L,L], the decay from the chunk's start or
     the last reset to each step [B,H,L], and `fresh`.
 
@@ -131,7 +131,7 @@ def _decays(log_f, reset):
     return coarse, fine, mask, decay, fresh
 
 
-def _exponent(coarse, m, row, column, mask, rows=slice(None)):
+def exponent(coarse, m, row, column, mask, rows=slice(None)):
     """D_ts - m_t = (coarse_t - coarse_s - m_t) + (row_t + column_s), large terms first; -inf where t does not see s.
 
     For some rows t alone, of which m then is.
@@ -142,7 +142,7 @@ def _exponent(coarse, m, row, column, mask, rows=slice(None)):
 
 def _scores(q, k, row, column, m, coarse, mask):
     """The weights e^(D - m), and S: those times q.k."""
-    weight = jnp.exp(_exponent(coarse, m, row, column, mask))
+    weight = jnp.exp(exponent(coarse, m, row, column, mask))
     return weight, weight * _einsum("bhtk,bhsk->bhts", q, k, preferred_element_type=m.dtype)
 
 

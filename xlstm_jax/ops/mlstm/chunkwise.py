@@ -31,7 +31,7 @@ def chunkwise(q, k, v, log_i, log_f, state, reset, *, chunk_size, **options):
 def piecewise(run, inputs, state: MLSTMState, length: int):
     """h [B,T,H,V] and the final state, by `run`: (state, inputs of `length` steps) -> (state, h), piece after piece."""
     time = inputs[0].shape[1]
-    state, inputs = no_constant(state, *inputs[1:3]), _whole_pieces(inputs, length)
+    state, inputs = no_constant(state, *inputs[1:3]), whole_pieces(inputs, length)
     if time <= length:
         state, h_BTHV = run(state, inputs)
     else:
@@ -50,7 +50,7 @@ def no_constant(state: MLSTMState, k, v) -> MLSTMState:
     return MLSTMState(C=C, n=state.n + zero_BHK, m=state.m)
 
 
-def _whole_pieces(inputs, length):
+def whole_pieces(inputs, length):
     """(q, k, v, log i, log f, reset) [B, T, ...], T padded to whole pieces by steps that write and forget nothing."""
     behind = -inputs[0].shape[1] % length
 
