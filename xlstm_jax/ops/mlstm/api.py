@@ -12,12 +12,19 @@ from xlstm_jax.cells.mlstm import MLSTMState, zero_state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.mlstm.associative import CHUNK, GROUP, associative
 from xlstm_jax.ops.mlstm.chunkwise import SINGLE_CHUNK, chunkwise, parallel
+from xlstm_jax.ops.mlstm.pallas import pallas
 from xlstm_jax.ops.mlstm.recurrent import recurrent
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
 
 # Each takes (q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, normalize, eps) and returns (h, state).
-IMPLEMENTATIONS = {"recurrent": recurrent, "parallel": parallel, "chunkwise": chunkwise, "associative": associative}
-Implementation = Literal["recurrent", "parallel", "chunkwise", "associative"]
+IMPLEMENTATIONS = {
+    "recurrent": recurrent,
+    "parallel": parallel,
+    "chunkwise": chunkwise,
+    "associative": associative,
+    "pallas": pallas,
+}
+Implementation = Literal["recurrent", "parallel", "chunkwise", "associative", "pallas"]
 
 
 def mlstm(
@@ -49,10 +56,12 @@ def mlstm(
         forget_gate: "sigmoid" or "exp".
         normalize: divide by the normaliser; may be off with the sigmoid input gate only.
         eps: added to the denominator in the stabilised scale, as published checkpoints have it (1e-6 there).
-        chunk_size: of "chunkwise" and "associative"; None is chosen from T. Any T works with any chunk size.
+        chunk_size: of "chunkwise", "associative" and "pallas" (there rounded up to a multiple of 16); None is chosen
+            from T. Any T works with any chunk size.
         implementation: "recurrent" (the cell scanned: the reference), "parallel" (quadratic in T), "chunkwise" (linear
-            in T), "associative" (several chunks at once, their states by an associative scan), or None: chosen from T
-            by what was fastest (`experiments.bench --suite=mlstm`). A named one never falls back.
+            in T), "associative" (several chunks at once, their states by an associative scan), "pallas" (chunkwise by
+            GPU kernels, compiled for CUDA and interpreted on CPU), or None: chosen from T by what was fastest on CPU
+            (`experiments.bench --suite=mlstm`). A named one never falls back.
 
     Returns:
         h [B, T, H, V] in v's dtype, and the final state, float32 at least.
@@ -90,7 +99,7 @@ def mlstm(
 def run_core(
     op, q, k, v, log_i, log_f, state, reset, lengths, *, chunk_size, implementation, **options
 ) -> tuple[jax.Array, MLSTMState]:
-    """h [B,T,H,V], not cast yet, and the final state, by the implementation named or chosen, for the op called `op`.
+    """h [B,T,H,V] in the state's dtype and the final state, by the implementation named or chosen for the op `op`.
 
     A padded step has q, k, v zero, writes and forgets nothing, is not reset, and gives zero.
 
@@ -111,7 +120,7 @@ def run_core(
     # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
     with jax.named_scope(f"{op}_{name}"):
         h, state = IMPLEMENTATIONS[name](q, k, v, log_i, log_f, state, reset, chunk_size=chunk_size, **options)
-    return zero_padding(h, lengths), state
+    return zero_padding(h, lengths).astype(state.C.dtype), state
 
 
 @functools.cache

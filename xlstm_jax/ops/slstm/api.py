@@ -7,11 +7,12 @@ import jax
 from xlstm_jax.cells.gates import Gate
 from xlstm_jax.cells.slstm import SLSTMState, empty_state
 from xlstm_jax.errors import UsageError
+from xlstm_jax.ops.slstm.pallas import pallas
 from xlstm_jax.ops.slstm.scan import scan
 from xlstm_jax.shapes import state_dtype, zero_padding
 
-IMPLEMENTATIONS = {"scan": scan}
-Implementation = Literal["scan"]
+IMPLEMENTATIONS = {"scan": scan, "pallas": pallas}
+Implementation = Literal["scan", "pallas"]
 
 
 def slstm(
@@ -34,7 +35,8 @@ def slstm(
         reset_BT: true where the state becomes empty before that step.
         lengths_B: right padding; padded steps leave the state as it is and give zero output.
         input_gate, forget_gate: "exp" or "sigmoid".
-        implementation: "scan", or None, which is the same. A named one never falls back.
+        implementation: "scan", "pallas" (GPU kernels, compiled for CUDA and interpreted on CPU; D up to 128), or None,
+            which is the scan. A named one never falls back.
 
     Returns:
         y [B, T, H, D] in x's dtype, and the final state, float32 at least.

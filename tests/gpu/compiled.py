@@ -1,0 +1,214 @@
+"""Compiles jitted functions for an NVIDIA H200 with no GPU, and reads each kernel's report from CUDA's assembler.
+
+    python -m tests.gpu.compiled          prints a table of every kernel at the sizes of `CASES`; of named ones, as JSON
+
+XLA compiles ahead of time for a described device. It needs `jax-cuda13-plugin` and `jax-cuda13-pjrt` at jax's own
+version, in the environment or in a folder named by XLSTM_JAX_CUDA_PLUGIN, and from a CUDA toolkit ptxas and libdevice.
+It says nothing of values or speed.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+H200 = """
+gpu_device_info {
+  threads_per_block_limit: 1024  threads_per_warp: 32
+  shared_memory_per_block: 49152  shared_memory_per_core: 233472
+  threads_per_core_limit: 2048  core_count: 132  fpus_per_core: 128
+  block_dim_limit_x: 2147483647  block_dim_limit_y: 65535  block_dim_limit_z: 65535
+  memory_bandwidth: 4800000000000  l2_cache_size: 62914560  clock_rate_ghz: 1.98
+  device_memory_size: 150754820096  shared_memory_per_block_optin: 232448
+  cuda_compute_capability { major: 9 }
+  registers_per_core_limit: 65536  registers_per_block_limit: 65536
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 10 }
+runtime_version { major: 13 minor: 0 patch: 0 }
+device_description_str: "NVIDIA H200"
+"""
+# What is looked for in a kernel's text: matrix products of a whole warp group, of one warp, and asynchronous copies.
+INSTRUCTIONS = {"wgmma": r"wgmma\.mma_async", "mma": r"mma\.sync", "cp.async": r"cp\.async\.c[ag]"}
+
+
+def missing() -> str:
+    """Why nothing can be compiled here; empty where it can."""
+    if _toolkit() is None:
+        return "no CUDA toolkit: ptxas and libdevice are needed (CUDA_HOME, or nvcc on PATH)"
+    probe = "import importlib.metadata as m, jax; print(jax.__version__, m.version('jax-cuda13-pjrt'))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, env=environment())
+    versions = done.stdout.split()
+    if done.returncode or len(set(versions)) > 1:
+        return f"jax-cuda13-plugin and jax-cuda13-pjrt are not installed at jax's version ({' '.join(versions)})"
+    return ""
+
+
+def environment() -> dict[str, str]:
+    """The environment variables of a process that compiles: with the folder of jax's CUDA plugin."""
+    paths = [os.environ.get(name, "") for name in ("XLSTM_JAX_CUDA_PLUGIN", "PYTHONPATH")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+def _toolkit() -> pathlib.Path | None:
+    """The CUDA folder that holds bin/ptxas and nvvm/libdevice."""
+    home = os.environ.get("CUDA_HOME")
+    if home is None and (nvcc := shutil.which("nvcc")):
+        dry = subprocess.run([nvcc, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True).stderr
+        found = re.search(r"#\$ TOP=(\S+)", dry)
+        home = os.path.realpath(found[1]) if found else pathlib.Path(nvcc).resolve().parents[1]
+    home = pathlib.Path(home) if home else None
+    return home if home and (home / "bin" / "ptxas").exists() else None
+
+
+def prepare(scratch: pathlib.Path) -> None:
+    """Puts our ptxas before CUDA's; before jax starts a backend."""
+    home = _toolkit()
+    for part in ("bin", "nvvm/libdevice"):
+        (scratch / part).mkdir(parents=True)
+    shutil.copy(pathlib.Path(__file__).parent / "ptxas", scratch / "bin" / "ptxas")
+    (scratch / "nvvm/libdevice/libdevice.10.bc").symlink_to(home / "nvvm/libdevice/libdevice.10.bc")
+    flags = f"--xla_gpu_cuda_data_dir={scratch} --xla_gpu_enable_libnvptxcompiler=false --xla_gpu_autotune_level=0"
+    os.environ |= {
+        "PTXAS": str(home / "bin" / "ptxas"),
+        "PATH": f"{scratch / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip(),
+    }
+
+
+def compile_for(step, shapes, devices: int = 1, spec=None):
+    """`step` compiled for H200s; with `devices`, over a mesh with the one axis "batch", arguments placed by `spec`."""
+    import jax
+    from jax.experimental import topologies
+    from jax.sharding import AbstractDevice, AbstractMesh, Mesh, NamedSharding, PartitionSpec, use_abstract_mesh
+
+    topology = topologies.get_topology_desc(platform="cuda", target_config=H200, topology=f"1x1x{devices}")
+    sharding = NamedSharding(Mesh(topology.devices, ("batch",)), spec or PartitionSpec())
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), shapes)
+    # From jax 0.11 on, a Pallas kernel asks which device it is for.
+    device = AbstractDevice("NVIDIA H200", 132, "cuda") if jax.version.__version_info__ >= (0, 11) else None
+    mesh = (
+        contextlib.nullcontext() if device is None else use_abstract_mesh(AbstractMesh((), (), abstract_device=device))
+    )
+    with mesh:
+        lowered = jax.jit(step).trace(*shapes).lower(lowering_platforms=("cuda",))
+        return lowered.compile(compiler_options={"xla_dump_to": os.environ["PTXAS_REPORTS"]})
+
+
+def kernels(step, shapes, prefix: str | tuple[str, ...]) -> list[dict]:
+    """A row for each kernel whose name begins with `prefix`: registers, spills, shared memory, instructions."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PTXAS_REPORTS"] = folder
+        try:
+            compile_for(step, shapes)
+        finally:
+            del os.environ["PTXAS_REPORTS"]
+        folder = pathlib.Path(folder)
+        shared = {}
+        for dump in folder.glob("*thunk_sequence.txt"):
+            for found in re.finditer(r"(\S+) grid: \[.*?shared_memory: (\d+)", dump.read_text()):
+                shared[found[1]] = int(found[2])
+        rows = [row for log in sorted(folder.glob("*.log")) for row in _report(log, shared)]
+    return [row for row in rows if row["kernel"].startswith(prefix)]
+
+
+def _report(log: pathlib.Path, shared: dict[str, int]):
+    source = log.with_suffix(".ptx")
+    program = source.read_text(errors="replace") if source.exists() else ""  # some calls assemble nothing
+    for found in re.finditer(
+        r"Compiling entry function '(\S+)'.*?(?=ptxas info\s+: Compiling|\Z)", log.read_text(), re.S
+    ):
+        text, name = found[0], found[1]
+        body = program.split(f".entry {name}", 1)[-1]
+
+        def number(pattern, text=text):
+            return int((re.search(pattern, text) or (0, 0))[1])
+
+        yield {
+            "kernel": name,
+            "registers": number(r"Used (\d+) registers"),
+            "spills": number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads"),
+            # What is asked for at the launch, where XLA says so; else what the program itself holds.
+            "shared": shared.get(name) or number(r"(\d+) bytes smem"),
+            **{kind: len(re.findall(pattern, body)) for kind, pattern in INSTRUCTIONS.items()},
+        }
+
+
+def mlstm_step(batch, time, heads, keys, values, dtype, reset=False):
+    """(Forward and backward pass, shapes) of the kernels; the gates too, which stand in XLA."""
+    import jax
+    import jax.numpy as jnp
+
+    from xlstm_jax.ops.mlstm import mlstm
+
+    def shape(*size, dtype=dtype):
+        return jax.ShapeDtypeStruct((batch, time, *size), dtype)
+
+    def step(dh, q, k, v, i, f, reset=None):
+        h, pullback = jax.vjp(lambda *a: mlstm(*a, reset_BT=reset, implementation="pallas")[0], q, k, v, i, f)
+        return h, pullback(dh)
+
+    q, v, gate = shape(heads, keys), shape(heads, values), shape(heads)
+    return step, (v, q, q, v, gate, gate, *([shape(dtype=jnp.bool_)] if reset else []))
+
+
+def slstm_step(batch, time, heads, width, dtype, reset=False):
+    """(Forward and backward pass, shapes) of the kernels."""
+    import jax
+    import jax.numpy as jnp
+
+    from xlstm_jax.ops.slstm import slstm
+
+    def step(dy, x, r, reset=None):
+        y, pullback = jax.vjp(lambda *a: slstm(*a, reset_BT=reset, implementation="pallas")[0], x, r)
+        return y, pullback(dy)
+
+    sizes = (batch, time, heads, width), (batch, time, 4, heads, width), (4, heads, width, width)
+    shapes = [jax.ShapeDtypeStruct(size, dtype) for size in sizes]
+    return step, (*shapes, *([jax.ShapeDtypeStruct((batch, time), jnp.bool_)] if reset else []))
+
+
+# Production sizes: for the mLSTM 65,536 tokens of 4,096 features of v.
+CASES = {
+    "K 256, V 512": (mlstm_step, 8, 8192, 8, 256, 512, "bfloat16"),
+    "K 128, V 256": (mlstm_step, 8, 8192, 16, 128, 256, "bfloat16"),
+    "K 128, V 256, resets": (mlstm_step, 8, 8192, 16, 128, 256, "bfloat16", True),
+    "K 512, V 512": (mlstm_step, 8, 8192, 8, 512, 512, "bfloat16"),
+    "K 32, V 32": (mlstm_step, 8, 8192, 16, 32, 32, "bfloat16"),
+    "K 64, V 128, float32": (mlstm_step, 4, 1024, 4, 64, 128, "float32"),
+    "K 256, V 512, float32": (mlstm_step, 4, 1024, 4, 256, 512, "float32"),
+    "D 32": (slstm_step, 16, 1024, 24, 32, "bfloat16"),
+    "D 64": (slstm_step, 16, 1024, 12, 64, "bfloat16"),
+    "D 128": (slstm_step, 16, 1024, 6, 128, "bfloat16"),
+    "D 64, resets": (slstm_step, 16, 1024, 12, 64, "bfloat16", True),
+    "D 64, float32": (slstm_step, 16, 1024, 12, 64, "float32"),
+}
+
+
+def main() -> None:
+    if why := missing():
+        sys.exit(why)
+    table = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        prepare(pathlib.Path(scratch) / "cuda")
+        for name in sys.argv[1:] or CASES:
+            make, *case = CASES[name]
+            table[name] = kernels(*make(*case), ("mlstm_", "slstm_"))
+    if sys.argv[1:]:
+        print(json.dumps(table))
+        return
+    print("| case | kernel | registers | spilled bytes | shared bytes | wgmma | mma | cp.async |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, rows in table.items():
+        for row in sorted(rows, key=lambda row: row["kernel"]):
+            print(f"| {name} | {' | '.join(map(str, row.values()))} |")
+
+
+if __name__ == "__main__":
+    main()

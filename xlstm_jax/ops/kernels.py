@@ -1,0 +1,64 @@
+"""What Pallas kernels share: their launch, compiled for CUDA or interpreted on CPU, and products of tiles."""
+
+import functools
+import warnings
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+
+# The smallest tile that a GPU's matrix instructions take.
+LEAST = 16
+
+
+class Launch(Protocol):
+    """How a kernel runs: warps a program, stages of its loads, and whether float32 products are exact or tf32."""
+
+    warps: int
+    stages: int
+    exact: bool
+
+
+def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_shape, how: Launch, *args):
+    """The kernel's outputs. The same program is compiled on CUDA and interpreted on CPU; elsewhere jax refuses it."""
+    from jax.experimental.pallas import triton
+
+    def run(interpret: bool, *args):
+        return pl.pallas_call(
+            kernel,
+            name=name,
+            grid=grid,
+            in_specs=in_specs,
+            out_specs=out_specs,
+            out_shape=out_shape,
+            interpret=interpret,
+            compiler_params=triton.CompilerParams(num_warps=how.warps, num_stages=how.stages),
+        )(*args)
+
+    with warnings.catch_warnings():
+        # From jax 0.11 on Pallas announces another back-end for GPUs; requirements.txt ends before this one goes.
+        warnings.filterwarnings("ignore", message=".*[Tt]riton.*", category=DeprecationWarning)
+        return jax.lax.platform_dependent(*args, cpu=functools.partial(run, True), cuda=functools.partial(run, False))
+
+
+def product(a: jax.Array, b: jax.Array, how: Launch, *, trans_a: bool = False, trans_b: bool = False) -> jax.Array:
+    """a b of tiles of one dtype, in float32; float64 stays what it is (interpreted, in tests)."""
+    from jax.experimental.pallas import triton
+
+    if a.dtype == jnp.float64:
+        return jnp.dot(a.T if trans_a else a, b.T if trans_b else b)
+    precision = jax.lax.Precision.HIGHEST if how.exact and a.dtype == jnp.float32 else None
+    return triton.dot(a, b, trans_a=trans_a, trans_b=trans_b, precision=precision)
+
+
+def padded(a: jax.Array, axis: int, size: int) -> jax.Array:
+    """Zeros behind the last entry of an axis, up to a multiple of `size`."""
+    width = [(0, 0)] * a.ndim
+    width[axis] = 0, -a.shape[axis] % size
+    return jnp.pad(a, width) if width[axis][1] else a
+
+
+def power_of_two(size: int) -> int:
+    """The smallest power of two not below `size`, nor below what matrix instructions take."""
+    return max(LEAST, 1 << (size - 1).bit_length())

@@ -1,0 +1,6 @@
+"""The mLSTM by Pallas kernels: compiled on CUDA, interpreted on CPU."""
+
+from xlstm_jax.ops.mlstm.pallas.api import pallas
+from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
+
+__all__ = ["Tiles", "pallas"]

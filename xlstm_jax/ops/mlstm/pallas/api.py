@@ -1,0 +1,76 @@
+"""The chunkwise form by kernels: gates in XLA, everything that is a product in kernels, with an exact gradient."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from xlstm_jax.cells.mlstm import MLSTMState
+from xlstm_jax.ops.kernels import padded
+from xlstm_jax.ops.mlstm.chunk import Options
+from xlstm_jax.ops.mlstm.chunkwise import whole_pieces
+from xlstm_jax.ops.mlstm.pallas import backward, forward
+from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors, gates
+from xlstm_jax.ops.mlstm.pallas.tiles import Tiles, choose
+
+
+def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | None = None, **options):
+    """h [B,T,H,V] and the final state. T is padded to whole chunks, K and V to whole tiles; `tiles` overrides what is
+    chosen from the shapes, and `chunk_size` is rounded up to a multiple of 16."""
+    time, keys, values = q.shape[1], q.shape[-1], v.shape[-1]
+    tiles = tiles or choose(time, keys, values, jnp.result_type(q, k, v), chunk_size)
+    options = Options(**options)
+    q, k, v, log_i, log_f, reset = whole_pieces((q, k, v, log_i, log_f, reset), tiles.chunk)
+    dtype = state.C.dtype
+    exponents, factors, m = gates(log_i.astype(dtype), log_f.astype(dtype), state.m, reset, tiles.chunk, options)
+    dtype = jnp.result_type(q, k, v)
+    q, k, v = (padded(a.astype(dtype), -1, size) for a, size in ((q, tiles.keys), (k, tiles.keys), (v, tiles.values)))
+    C, n = padded(padded(state.C, -1, tiles.values), -2, tiles.keys), padded(state.n, -1, tiles.keys)
+    h, C, n = _core(tiles, options, keys**-0.5, q, k, v, exponents, factors, C, n)
+    return h[:, :time, :, :values], MLSTMState(C=C[..., :keys, :values], n=n[..., :keys], m=m)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _core(tiles: Tiles, options: Options, scale: float, q, k, v, exponents: Exponents, factors: Factors, C, n):
+    """h [B,T,H,V] and the final C, n. The backward pass computes the states between chunks again."""
+    return _forward(tiles, options, scale, q, k, v, exponents, factors, C, n)[0]
+
+
+def _forward(tiles, options, scale, q, k, v, exponents, factors, C, n):
+    C_before, n_before, *end = forward.chunk_states(k, v, factors, C, n, tiles)
+    h, nq = forward.outputs(q, k, v, exponents, factors.before, C_before, n_before, tiles, options, scale)
+    return (h, *end), (q, k, v, exponents, factors, C, n, h, nq)
+
+
+def _backward(tiles, options, scale, residuals, cotangents):
+    q, k, v, exponents, factors, C, n, h, nq = residuals
+    dh, dC, dn = cotangents
+    of, dm = _through_normaliser(options, scale, dh, h, nq, exponents.m)
+    C_before, n_before, *_ = forward.chunk_states(k, v, factors, C, n, tiles)
+    after = backward.state_gradients(q, of, factors, C_before, n_before, dC, dn, tiles)
+    dC_after, dn_after, dC, dn, dchunk = after
+    dq, drow, dbefore = backward.q_gradient(q, k, v, exponents, factors.before, of, C_before, n_before, tiles)
+    dk, dcolumn, dlast = backward.k_gradient(q, k, v, exponents, factors.last, of, dC_after, dn_after, tiles)
+    dv = backward.v_gradient(q, k, v, exponents, factors.last, of, dC_after, tiles)
+    dexponents = Exponents(drow, dcolumn, dm - drow, coarse=None, segment=None)
+    return dq, dk, dv, dexponents, Factors(dbefore, dlast, dchunk), dC, dn
+
+
+_core.defvjp(_forward, _backward)
+
+
+def _through_normaliser(options, scale, dh_BTHV, h_BTHV, nq_BHT, m_BHT):
+    """Cotangents of the unnormalised sums, and of m as far as it bounds the denominator."""
+    if not options.normalize:
+        return backward.Cotangents(dh_BTHV, jnp.full_like(nq_BHT, scale), jnp.zeros_like(nq_BHT)), jnp.zeros_like(m_BHT)
+    tiny = jnp.finfo(nq_BHT.dtype).tiny
+    bound = jnp.exp(-m_BHT)
+    by_nq = jnp.abs(nq_BHT) > jnp.maximum(bound, tiny)
+    denominator = jnp.where(by_nq, jnp.abs(nq_BHT), jnp.maximum(bound, tiny)) + options.eps
+    # Clamped as in `cells.mlstm.normalise`: there, 1 / denominator overflows once summed over features.
+    inverse = 1 / jnp.maximum(denominator, 2.0**16 * tiny)
+    dot = jnp.einsum("bthv,bthv->bht", dh_BTHV, h_BTHV, preferred_element_type=nq_BHT.dtype, precision="highest")
+    ddenominator = -dot * inverse
+    dnq = jnp.where(by_nq, scale * jnp.sign(nq_BHT) * ddenominator, 0)
+    dm = jnp.where(by_nq | (bound <= tiny), 0, -bound * ddenominator)
+    return backward.Cotangents(dh_BTHV, scale * inverse, dnq), dm

@@ -1,0 +1,127 @@
+"""The forward kernels: the state before each chunk, and a chunk's outputs from it."""
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+
+from xlstm_jax.ops.kernels import launch, product
+from xlstm_jax.ops.mlstm.chunk import Options
+from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors
+from xlstm_jax.ops.mlstm.pallas.shared import add, blocks, decay, products, slices, tiles_up_to
+from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
+
+
+def chunk_states(k_BTHK, v_BTHV, factors: Factors, C_BHKV, n_BHK, tiles: Tiles):
+    """The states before each chunk, C [B,H,N,K,V] in k's dtype and n [B,H,N,K], and those after the last.
+
+    C' = chunk C + sum_s last_s k_s v_s^T, and n likewise. A program holds a tile of C and goes through the chunks.
+    """
+    batch, time, heads, keys = k_BTHK.shape
+    values, chunks, bk, bv = v_BTHV.shape[-1], time // tiles.chunk, tiles.keys, tiles.values
+    wide, per_chunk = C_BHKV.dtype, tiles.chunk // tiles.turn
+
+    def kernel(k, v, last, chunk, C_start, n_start, C_before, n_before, C_end, n_end):
+        def over_chunks(index, state):
+            C, n = state
+            C_before[index], n_before[index] = C.astype(C_before.dtype), n
+
+            def over_steps(tile, state):
+                C, n = state
+                s = pl.ds((index * per_chunk + tile) * tiles.turn, tiles.turn)
+                weighted = k[s, :].astype(wide) * last[s][:, None]
+                C += product(weighted.astype(k.dtype), v[s, :], tiles, trans_a=True)
+                return C, n + jnp.sum(weighted, axis=0)
+
+            factor = chunk[index]
+            return jax.lax.fori_loop(0, per_chunk, over_steps, (factor * C, factor * n))
+
+        C_end[...], n_end[...] = jax.lax.fori_loop(0, chunks, over_chunks, (C_start[...], n_start[...]))
+
+    at = blocks(heads)
+    ends = [at("bhij", None, None, bk, bv), at("bhi", None, None, bk)]
+    return launch(
+        kernel,
+        "mlstm_states",
+        (batch * heads, keys // bk, values // bv),
+        [
+            at("b0hi", None, time, None, bk),
+            at("b0hj", None, time, None, bv),
+            at("bh0", None, None, time),
+            at("bh0", None, None, chunks),
+            *ends,
+        ],
+        [at("bh0ij", None, None, chunks, bk, bv), at("bh0i", None, None, chunks, bk), *ends],
+        [
+            jax.ShapeDtypeStruct((batch, heads, chunks, keys, values), k_BTHK.dtype),
+            jax.ShapeDtypeStruct((batch, heads, chunks, keys), wide),
+            jax.ShapeDtypeStruct(C_BHKV.shape, wide),
+            jax.ShapeDtypeStruct(n_BHK.shape, wide),
+        ],
+        tiles,
+        *(k_BTHK, v_BTHV, factors.last, factors.chunk, C_BHKV, n_BHK),
+    )
+
+
+def outputs(
+    q_BTHK,
+    k_BTHK,
+    v_BTHV,
+    exponents: Exponents,
+    before_BHT,
+    C_BHNKV,
+    n_BHNK,
+    tiles: Tiles,
+    options: Options,
+    scale: float,
+):
+    """h [B,T,H,V] in v's dtype, and n.q [B,H,T]; q is scaled by `scale`.
+
+    A program has a tile of a chunk's steps and of V: it goes through the steps up to its own, then takes its share of
+    the state before the chunk.
+    """
+    batch, time, heads, keys = q_BTHK.shape
+    values, length = v_BTHV.shape[-1], tiles.chunk
+    chunks, bv, wide, of_K = time // length, tiles.values, n_BHNK.dtype, slices(keys, tiles.keys)
+
+    def kernel(q, k, v, exponents, before, C, n, h, nq):
+        t = pl.ds(pl.program_id(1) * tiles.held, tiles.held)
+        q_t = [q[t, K] for K in of_K]
+
+        def over_steps(tile, carry):
+            s = pl.ds(tile * tiles.turn, tiles.turn)
+            scores = products(q_t, [k[s, K] for K in of_K], tiles, trans_b=True) * decay(exponents, t, s)
+            return add(carry, (product(scores.astype(v.dtype), v[s, :], tiles), jnp.sum(scores, axis=1)))
+
+        g, start = before[t], [jnp.zeros((tiles.held, bv), wide), jnp.zeros((tiles.held,), wide)]
+        seen = tiles_up_to(t.start + tiles.held, tiles.turn)
+        numerator, sums = jax.lax.fori_loop(jnp.int32(0), seen, over_steps, start)
+        # The state's part last: it may be the largest, and each sum is rounded.
+        numerator += g[:, None] * products(q_t, [C[K, :] for K in of_K], tiles)
+        sums += g * sum(jnp.sum(q_K.astype(wide) * n[K][None, :], axis=1) for q_K, K in zip(q_t, of_K, strict=True))
+        numerator, sums = scale * numerator, scale * sums
+        if options.normalize:
+            bound = jnp.maximum(jnp.exp(-exponents.m[t]), jnp.finfo(wide).tiny)
+            numerator = numerator / (jnp.maximum(jnp.abs(sums), bound) + options.eps)[:, None]
+        h[...], nq[...] = numerator.astype(h.dtype), sums
+
+    at = blocks(heads, chunks, length // tiles.held)
+    step, rows = at("bhn", None, None, length), at("bhr", None, None, tiles.held)
+    segment = None if exponents.segment is None else at("bn", None, length)
+    return launch(
+        kernel,
+        "mlstm_outputs",
+        (batch * heads * chunks, length // tiles.held, values // bv),
+        [
+            at("bnh0", None, length, None, keys),
+            at("bnh0", None, length, None, keys),
+            at("bnhj", None, length, None, bv),
+            Exponents(step, step, step, step, segment),
+            step,
+            at("bhn0j", None, None, None, keys, bv),
+            at("bhn0", None, None, None, keys),
+        ],
+        [at("brhj", None, tiles.held, None, bv), rows],
+        [jax.ShapeDtypeStruct(v_BTHV.shape, v_BTHV.dtype), jax.ShapeDtypeStruct((batch, heads, time), wide)],
+        tiles,
+        *(q_BTHK, k_BTHK, v_BTHV, exponents, before_BHT, C_BHNKV, n_BHNK),
+    )

@@ -1,0 +1,75 @@
+"""What the mLSTM's kernels share: where a program's blocks lie, products over slices, and the decays of a tile."""
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+
+from xlstm_jax.ops.kernels import product
+from xlstm_jax.ops.mlstm.pallas.gates import Exponents
+from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
+
+
+def blocks(heads: int, chunks: int = 1, tiles_per_chunk: int = 1):
+    """Makes `at(axes, *shape)`, a BlockSpec for programs (p, i, j), where p runs over batch, heads and chunks.
+
+    `axes` has a letter for each axis of the array, which says where along it the program's block lies: b, h, n are p's
+    parts, i and j the program's own, r is tile i of chunk n, and 0 the beginning. A `shape` of None drops the axis.
+    """
+
+    def at(axes: str, *shape: int | None) -> pl.BlockSpec:
+        def place(p, i, j):
+            head, n = p // chunks, p % chunks
+            where = {
+                "b": head // heads,
+                "h": head % heads,
+                "n": n,
+                "i": i,
+                "j": j,
+                "r": n * tiles_per_chunk + i,
+                "0": 0,
+            }
+            return tuple(where[letter] for letter in axes)
+
+        return pl.BlockSpec(shape, place)
+
+    return at
+
+
+def products(ones: list, others: list, tiles: Tiles, *, trans_b: bool = False) -> jax.Array:
+    """The sum of the products of two lists' entries: a product over features that are cut in slices."""
+    return sum(product(a, b, tiles, trans_b=trans_b) for a, b in zip(ones, others, strict=True))
+
+
+def decay(of: Exponents, t, s, transposed: bool = False) -> jax.Array:
+    """e^(D_ts - m_t) for tiles of steps t and s (slices of one chunk); 0 where t does not see s. [t, s], or [s, t]."""
+
+    def along_t(a):
+        return a[t][None, :] if transposed else a[t][:, None]
+
+    def along_s(a):
+        return a[s][:, None] if transposed else a[s][None, :]
+
+    large = along_t(of.coarse) - along_s(of.coarse) - along_t(of.m)
+    weight = jnp.exp(large + (along_t(of.row) + along_s(of.column)))
+    shape = (s.size, t.size) if transposed else (t.size, s.size)
+    step_t = t.start + jax.lax.broadcasted_iota(jnp.int32, shape, int(transposed))
+    step_s = s.start + jax.lax.broadcasted_iota(jnp.int32, shape, int(not transposed))
+    seen = step_t >= step_s
+    if of.segment is not None:
+        seen &= along_t(of.segment) == along_s(of.segment)
+    return jnp.where(seen, weight, jnp.zeros_like(weight))
+
+
+def tiles_up_to(step: jax.Array, size: int) -> jax.Array:
+    """How many tiles of `size` steps hold the steps before number `step`; int32 in x64 mode too."""
+    return jax.lax.div(step + (size - 1), jnp.int32(size))
+
+
+def slices(features: int, size: int):
+    """`features` cut in slices of `size`, which divides them."""
+    return [pl.ds(start, size) for start in range(0, features, size)]
+
+
+def add(ones, others):
+    """Two lists, entry by entry."""
+    return [one + other for one, other in zip(ones, others, strict=True)]

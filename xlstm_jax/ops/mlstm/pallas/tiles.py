@@ -1,0 +1,73 @@
+"""How a sequence is cut for the kernels: chunks, and tiles inside a chunk."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from xlstm_jax.errors import UsageError
+from xlstm_jax.ops.kernels import LEAST, power_of_two
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+    """Sizes of the kernels' work.
+
+    Args:
+        chunk: steps between two states.
+        held, turn: steps that a program holds, and that it takes a turn of its loop.
+        keys, values: features of q and k, and of v, that one product takes.
+        warps, stages: what a program runs on, and how deep its loads are pipelined.
+        exact: float32 products are not rounded to tf32; bfloat16 takes no notice.
+
+    Raises:
+        UsageError: a tile that is no power of two from 16 on, or does not divide the chunk.
+    """
+
+    chunk: int = 256
+    held: int = 64
+    turn: int = 64
+    keys: int = 128
+    values: int = 128
+    warps: int = 8
+    stages: int = 2
+    exact: bool = True
+
+    def __post_init__(self):
+        for name in ("held", "turn", "keys", "values"):
+            size = getattr(self, name)
+            if size < LEAST or size & (size - 1):
+                raise UsageError(f"Tiles({name}={size}) is not allowed; it is a power of two, at least {LEAST}")
+        for name in ("held", "turn"):
+            if self.chunk % getattr(self, name):
+                raise UsageError(
+                    f"Tiles(chunk={self.chunk}, {name}={getattr(self, name)}): {name} must divide the chunk"
+                )
+
+
+def choose(time: int, keys: int, values: int, dtype, chunk_size: int | None = None) -> Tiles:
+    """Tiles for T steps of K and V features; a `chunk_size` is rounded up to a multiple of 16.
+
+    They fit an H200's registers and shared memory, which `tests/gpu` holds; their speed was not measured on a GPU.
+    """
+    narrow = jnp.dtype(dtype).itemsize == 2
+    chunk = min(chunk_size or (256 if narrow else 128), time)
+    chunk = -(-chunk // LEAST) * LEAST
+    inner = chunk & -chunk  # the largest power of two that divides the chunk
+    if not narrow:
+        # Exact products of float32 run on the plain units, and hold their tiles in registers.
+        return Tiles(
+            chunk=chunk,
+            held=min(inner, 32),
+            turn=LEAST,
+            keys=min(power_of_two(keys), 32),
+            values=min(power_of_two(values), 64),
+            stages=1,
+        )
+    # The gradient kernels keep all of V for the steps they hold and for those of a turn.
+    return Tiles(
+        chunk=chunk,
+        held=min(inner, 64),
+        turn=min(inner, 32 if values > 256 else 64),
+        keys=min(power_of_two(keys), 128),
+        values=min(power_of_two(values), 64 if keys > 256 else 128),
+    )
