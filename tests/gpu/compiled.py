@@ -140,7 +140,7 @@ def _report(log: pathlib.Path, shared: dict[str, int]):
         }
 
 
-def mlstm_step(batch, time, heads, keys, values, dtype, reset=False):
+def mlstm_gradient(batch, time, heads, keys, values, dtype, reset=False):
     """(Forward and backward pass, shapes) of the kernels; the gates too, which stand in XLA."""
     import jax
     import jax.numpy as jnp
@@ -158,7 +158,7 @@ def mlstm_step(batch, time, heads, keys, values, dtype, reset=False):
     return step, (v, q, q, v, gate, gate, *([shape(dtype=jnp.bool_)] if reset else []))
 
 
-def slstm_step(batch, time, heads, width, dtype, reset=False):
+def slstm_gradient(batch, time, heads, width, dtype, reset=False):
     """(Forward and backward pass, shapes) of the kernels."""
     import jax
     import jax.numpy as jnp
@@ -174,20 +174,36 @@ def slstm_step(batch, time, heads, width, dtype, reset=False):
     return step, (*shapes, *([jax.ShapeDtypeStruct((batch, time), jnp.bool_)] if reset else []))
 
 
+def mlstm_decode(batch, heads, keys, values, dtype):
+    """(One step, shapes), the state read once and written once."""
+    import jax
+    import jax.numpy as jnp
+
+    from xlstm_jax.ops.mlstm import MLSTMState, mlstm
+
+    def step(q, k, v, i, f, state):
+        return mlstm(q, k, v, i, f, state=state, implementation="pallas")
+
+    q, v, gate = (jax.ShapeDtypeStruct((batch, 1, heads, *size), dtype) for size in ((keys,), (values,), ()))
+    parts = (jax.ShapeDtypeStruct((batch, heads, *size), jnp.float32) for size in ((keys, values), (keys,), ()))
+    return step, (q, q, v, gate, gate, MLSTMState(*parts))
+
+
 # Production sizes: for the mLSTM 65,536 tokens of 4,096 features of v.
 CASES = {
-    "K 256, V 512": (mlstm_step, 8, 8192, 8, 256, 512, "bfloat16"),
-    "K 128, V 256": (mlstm_step, 8, 8192, 16, 128, 256, "bfloat16"),
-    "K 128, V 256, resets": (mlstm_step, 8, 8192, 16, 128, 256, "bfloat16", True),
-    "K 512, V 512": (mlstm_step, 8, 8192, 8, 512, 512, "bfloat16"),
-    "K 32, V 32": (mlstm_step, 8, 8192, 16, 32, 32, "bfloat16"),
-    "K 64, V 128, float32": (mlstm_step, 4, 1024, 4, 64, 128, "float32"),
-    "K 256, V 512, float32": (mlstm_step, 4, 1024, 4, 256, 512, "float32"),
-    "D 32": (slstm_step, 16, 1024, 24, 32, "bfloat16"),
-    "D 64": (slstm_step, 16, 1024, 12, 64, "bfloat16"),
-    "D 128": (slstm_step, 16, 1024, 6, 128, "bfloat16"),
-    "D 64, resets": (slstm_step, 16, 1024, 12, 64, "bfloat16", True),
-    "D 64, float32": (slstm_step, 16, 1024, 12, 64, "float32"),
+    "K 256, V 512": (mlstm_gradient, 8, 8192, 8, 256, 512, "bfloat16"),
+    "K 128, V 256": (mlstm_gradient, 8, 8192, 16, 128, 256, "bfloat16"),
+    "K 128, V 256, resets": (mlstm_gradient, 8, 8192, 16, 128, 256, "bfloat16", True),
+    "K 512, V 512": (mlstm_gradient, 8, 8192, 8, 512, 512, "bfloat16"),
+    "K 32, V 32": (mlstm_gradient, 8, 8192, 16, 32, 32, "bfloat16"),
+    "K 64, V 128, float32": (mlstm_gradient, 4, 1024, 4, 64, 128, "float32"),
+    "K 256, V 512, float32": (mlstm_gradient, 4, 1024, 4, 256, 512, "float32"),
+    "one step, K 256, V 512": (mlstm_decode, 64, 8, 256, 512, "bfloat16"),
+    "D 32": (slstm_gradient, 16, 1024, 24, 32, "bfloat16"),
+    "D 64": (slstm_gradient, 16, 1024, 12, 64, "bfloat16"),
+    "D 128": (slstm_gradient, 16, 1024, 6, 128, "bfloat16"),
+    "D 64, resets": (slstm_gradient, 16, 1024, 12, 64, "bfloat16", True),
+    "D 64, float32": (slstm_gradient, 16, 1024, 12, 64, "float32"),
 }
 
 

@@ -17,7 +17,11 @@ pytestmark = [
 ]
 # The mLSTM's states between chunks are computed again by the backward pass.
 MLSTM = ["states", "outputs", "states", "state_gradients", "q_gradient", "k_gradient", "v_gradient"]
-EXPECTED = {"mlstm": [f"mlstm_{name}" for name in MLSTM], "slstm": ["slstm_forward", "slstm_backward"]}
+EXPECTED = {
+    "mlstm_gradient": [f"mlstm_{name}" for name in MLSTM],
+    "mlstm_decode": ["mlstm_step"],
+    "slstm_gradient": ["slstm_forward", "slstm_backward"],
+}
 SHARED = 227 * 1024  # bytes that a program may have on an H200
 
 
@@ -30,10 +34,10 @@ def test_kernels(case):
     assert done.returncode == 0, done.stderr[-3000:]
     rows = json.loads(done.stdout.splitlines()[-1])[case]
     names = [row["kernel"].partition("__")[0] for row in rows]
-    assert sorted(names) == sorted(EXPECTED[names[0].partition("_")[0]])
+    assert sorted(names) == sorted(EXPECTED[CASES[case][0].__name__])
     for row in rows:
         assert row["spills"] == 0, row
-        assert 0 < row["shared"] <= SHARED, row
+        assert row["shared"] <= SHARED, row
         assert row["registers"] > 0
-        if "bfloat16" in CASES[case]:
+        if "bfloat16" in CASES[case] and row["kernel"] != "mlstm_step":  # that has no product of matrices
             assert row["wgmma"] or row["mma"], row

@@ -1,6 +1,7 @@
 """What Pallas kernels share: their launch, compiled for CUDA or interpreted on CPU, and products of tiles."""
 
 import functools
+import importlib.util
 import warnings
 from typing import Protocol
 
@@ -18,6 +19,12 @@ class Launch(Protocol):
     warps: int
     stages: int
     exact: bool
+
+
+@functools.cache
+def cuda_is_possible() -> bool:
+    """Whether jax has a CUDA plugin here; without one no program is made for CUDA, and none need hold its kernels."""
+    return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
 
 
 def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_shape, how: Launch, *args):

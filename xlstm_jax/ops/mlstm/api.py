@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from xlstm_jax.cells.gates import Gate, log_gate
 from xlstm_jax.cells.mlstm import MLSTMState, zero_state
 from xlstm_jax.errors import UsageError
+from xlstm_jax.ops.kernels import cuda_is_possible
+from xlstm_jax.ops.mlstm import pallas as kernels
 from xlstm_jax.ops.mlstm.associative import CHUNK, GROUP, associative
 from xlstm_jax.ops.mlstm.chunkwise import SINGLE_CHUNK, chunkwise, parallel
 from xlstm_jax.ops.mlstm.pallas import pallas
@@ -60,8 +62,9 @@ def mlstm(
             from T. Any T works with any chunk size.
         implementation: "recurrent" (the cell scanned: the reference), "parallel" (quadratic in T), "chunkwise" (linear
             in T), "associative" (several chunks at once, their states by an associative scan), "pallas" (chunkwise by
-            GPU kernels, compiled for CUDA and interpreted on CPU), or None: chosen from T by what was fastest on CPU
-            (`experiments.bench --suite=mlstm`). A named one never falls back.
+            GPU kernels, compiled for CUDA and interpreted on CPU; K and V up to 512), or None: "pallas" on CUDA where
+            it fits, else chosen from T by what was fastest on CPU (`experiments.bench --suite=mlstm`). A named one
+            never falls back.
 
     Returns:
         h [B, T, H, V] in v's dtype, and the final state, float32 at least.
@@ -117,16 +120,25 @@ def run_core(
         reset = None if reset is None else reset & ~padding
         log_i = jnp.where(padding[..., None], -jnp.inf, log_i)
         log_f = jnp.where(padding[..., None], jnp.zeros_like(log_f), log_f)
-    # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
-    with jax.named_scope(f"{op}_{name}"):
-        h, state = IMPLEMENTATIONS[name](q, k, v, log_i, log_f, state, reset, chunk_size=chunk_size, **options)
-    return zero_padding(h, lengths).astype(state.C.dtype), state
+
+    def run(name, *args):
+        # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
+        with jax.named_scope(f"{op}_{name}"):
+            h, state = IMPLEMENTATIONS[name](*args, chunk_size=chunk_size, **options)
+        return h.astype(state.C.dtype), state
+
+    args, chosen = (q, k, v, log_i, log_f, state, reset), functools.partial(run, name)
+    if implementation is None and cuda_is_possible() and kernels.fits(*args[:3]):
+        h, state = jax.lax.platform_dependent(*args, cuda=functools.partial(run, "pallas"), default=chosen)
+    else:
+        h, state = chosen(*args)
+    return zero_padding(h, lengths), state
 
 
 @functools.cache
 def _choose(op: str, time: int) -> str:
     name = "recurrent" if time == 1 else "associative" if SINGLE_CHUNK < time <= CHUNK * GROUP else "chunkwise"
-    logging.getLogger(__name__).info("%s at T = %d: %s", op, time, name)
+    logging.getLogger(__name__).info("%s at T = %d: %s; on CUDA pallas", op, time, name)
     return name
 
 

@@ -1,5 +1,6 @@
 """The sLSTM op: arguments checked, an implementation chosen."""
 
+import functools
 from typing import Literal
 
 import jax
@@ -7,7 +8,8 @@ import jax
 from xlstm_jax.cells.gates import Gate
 from xlstm_jax.cells.slstm import SLSTMState, empty_state
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.slstm.pallas import pallas
+from xlstm_jax.ops.kernels import cuda_is_possible
+from xlstm_jax.ops.slstm.pallas import fits, pallas
 from xlstm_jax.ops.slstm.scan import scan
 from xlstm_jax.shapes import state_dtype, zero_padding
 
@@ -35,8 +37,8 @@ def slstm(
         reset_BT: true where the state becomes empty before that step.
         lengths_B: right padding; padded steps leave the state as it is and give zero output.
         input_gate, forget_gate: "exp" or "sigmoid".
-        implementation: "scan", "pallas" (GPU kernels, compiled for CUDA and interpreted on CPU; D up to 128), or None,
-            which is the scan. A named one never falls back.
+        implementation: "scan", "pallas" (GPU kernels, compiled for CUDA and interpreted on CPU; D up to 128), or None:
+            the kernels on CUDA where they fit, else the scan. A named one never falls back.
 
     Returns:
         y [B, T, H, D] in x's dtype, and the final state, float32 at least.
@@ -56,8 +58,13 @@ def slstm(
         batch, heads, width = x_BTGHD.shape[0], *x_BTGHD.shape[3:]
         state = empty_state((batch, heads, width), state_dtype(x_BTGHD))
     x_BTGHD = zero_padding(x_BTGHD, lengths_B)
-    with jax.named_scope(f"slstm_{name}"):
-        y_BTHD, state = IMPLEMENTATIONS[name](
-            x_BTGHD, r_GHDD, state, reset_BT, lengths_B, input_gate=input_gate, forget_gate=forget_gate
-        )
-    return y_BTHD.astype(x_BTGHD.dtype), state
+
+    def run(name, *args):
+        with jax.named_scope(f"slstm_{name}"):
+            y_BTHD, state = IMPLEMENTATIONS[name](*args, input_gate=input_gate, forget_gate=forget_gate)
+        return y_BTHD.astype(x_BTGHD.dtype), state
+
+    args, chosen = (x_BTGHD, r_GHDD, state, reset_BT, lengths_B), functools.partial(run, name)
+    if implementation is None and cuda_is_possible() and fits(x_BTGHD) and x_BTGHD.dtype.itemsize <= 4:
+        return jax.lax.platform_dependent(*args, cuda=functools.partial(run, "pallas"), default=chosen)
+    return chosen(*args)

@@ -22,6 +22,11 @@ from xlstm_jax.shapes import padding_mask
 MOST = 128 * 1024
 
 
+def fits(x) -> bool:
+    """Whether there are kernels for such heads: up to 128 features in bfloat16, 64 in float32."""
+    return 4 * power_of_two(x.shape[-1]) ** 2 * min(x.dtype.itemsize, 4) <= MOST
+
+
 @dataclasses.dataclass(frozen=True)
 class How:
     """How the kernels run; `ops.kernels.Launch`."""
@@ -39,7 +44,7 @@ def pallas(x, r, state, reset, lengths, *, input_gate, forget_gate, how: How | N
     """
     batch, time, _, _, width = x.shape
     wide = power_of_two(width)
-    if 4 * wide**2 * min(x.dtype.itemsize, 4) > MOST:
+    if not fits(x):
         raise UsageError(
             f"slstm implementation 'pallas' got heads of {width} features in {x.dtype}; "
             "it takes at most 128 in bfloat16 and 64 in float32; use implementation='scan'"

@@ -6,20 +6,37 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.mlstm import MLSTMState
+from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import padded
 from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.chunkwise import whole_pieces
-from xlstm_jax.ops.mlstm.pallas import backward, forward
+from xlstm_jax.ops.mlstm.pallas import backward, decode, forward
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors, gates
 from xlstm_jax.ops.mlstm.pallas.tiles import Tiles, choose
+from xlstm_jax.ops.recurrence import select
+
+# Features a head of q and k, and of v: more do not fit on the chip.
+MOST = 512
+
+
+def fits(q, k, v) -> bool:
+    """Whether there are kernels for such heads and dtypes."""
+    return max(q.shape[-1], v.shape[-1]) <= MOST and jnp.result_type(q, k, v).itemsize <= 4
 
 
 def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | None = None, **options):
     """h [B,T,H,V] and the final state. T is padded to whole chunks, K and V to whole tiles; `tiles` overrides what is
-    chosen from the shapes, and `chunk_size` is rounded up to a multiple of 16."""
+    chosen from the shapes, and `chunk_size` is rounded up to a multiple of 16. One step has its own kernel."""
     time, keys, values = q.shape[1], q.shape[-1], v.shape[-1]
-    tiles = tiles or choose(time, keys, values, jnp.result_type(q, k, v), chunk_size)
+    if max(keys, values) > MOST:
+        raise UsageError(f"mlstm implementation 'pallas' got K {keys}, V {values}; it takes heads of at most {MOST}")
     options = Options(**options)
+    if time == 1 and tiles is None:
+        if reset is not None:
+            state = select(reset[:, 0], jax.tree.map(jnp.zeros_like, state), state)
+        h, state = decode.step(options, *(a[:, 0] for a in (q, k, v, log_i, log_f)), state)
+        return h[:, None], state
+    tiles = tiles or choose(time, keys, values, jnp.result_type(q, k, v), chunk_size)
     q, k, v, log_i, log_f, reset = whole_pieces((q, k, v, log_i, log_f, reset), tiles.chunk)
     dtype = state.C.dtype
     exponents, factors, m = gates(log_i.astype(dtype), log_f.astype(dtype), state.m, reset, tiles.chunk, options)

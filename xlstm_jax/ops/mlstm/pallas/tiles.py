@@ -38,10 +38,9 @@ class Tiles:
             if size < LEAST or size & (size - 1):
                 raise UsageError(f"Tiles({name}={size}) is not allowed; it is a power of two, at least {LEAST}")
         for name in ("held", "turn"):
-            if self.chunk % getattr(self, name):
-                raise UsageError(
-                    f"Tiles(chunk={self.chunk}, {name}={getattr(self, name)}): {name} must divide the chunk"
-                )
+            size = getattr(self, name)
+            if self.chunk % size:
+                raise UsageError(f"Tiles(chunk={self.chunk}, {name}={size}) is not allowed; {name} divides the chunk")
 
 
 def choose(time: int, keys: int, values: int, dtype, chunk_size: int | None = None) -> Tiles:

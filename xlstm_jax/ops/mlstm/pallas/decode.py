@@ -1,0 +1,86 @@
+"""One step by one kernel: decoding is bound by memory, so the state is read once and written once."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+
+from xlstm_jax.cells.mlstm import MLSTMState, mlstm_step, stabiliser_gradient
+from xlstm_jax.ops.kernels import launch, padded, power_of_two
+from xlstm_jax.ops.mlstm.chunk import Options
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+    """How the kernel runs (`ops.kernels.Launch`); a program has `values` columns of C, all of K of them."""
+
+    values: int = 32
+    warps: int = 4
+    stages: int = 1
+    exact: bool = True
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def step(options: Options, q, k, v, log_i, log_f, state: MLSTMState):
+    """`cells.mlstm.mlstm_step` by a kernel: h [B,H,V] and the state. Its gradient is that of `mlstm_step`."""
+    keys, values, how = q.shape[-1], v.shape[-1], How()
+    wide, scale = state.C.dtype, keys**-0.5
+    log_i, log_f = log_i.astype(wide), log_f.astype(wide)
+    m = jnp.maximum(log_f + state.m, log_i) if options.stabilise else jnp.zeros_like(state.m)
+    bound = jnp.maximum(jnp.exp(-m), jnp.finfo(wide).tiny)
+    gates = jnp.stack([jnp.exp(log_f + state.m - m), jnp.exp(log_i - m), bound], axis=-1)
+
+    def kernel(q, k, v, gates, C, n, h, C_after, n_after):
+        f, i, bound = gates[0], gates[1], gates[2]
+        q_K, k_K = scale * q[...].astype(wide), i * k[...].astype(wide)
+        n_K = f * n[...] + k_K
+        C_KV = f * C[...] + k_K[:, None] * v[...].astype(wide)[None, :]
+        out = jnp.sum(q_K[:, None] * C_KV, axis=0)
+        if options.normalize:
+            out = out / (jnp.maximum(jnp.abs(jnp.sum(q_K * n_K)), bound) + options.eps)
+        h[...], C_after[...], n_after[...] = out.astype(h.dtype), C_KV, n_K
+
+    K, V = power_of_two(keys), min(power_of_two(values), how.values)
+    q, k, n = (padded(a, -1, K) for a in (q, k, state.n))
+    v, C = padded(v, -1, V), padded(padded(state.C, -1, V), -2, K)
+    batch, heads, _ = q.shape
+
+    def at(*shape: int, tiled: bool = False):
+        def place(b, h, j):
+            return b, h, *(0,) * (len(shape) - tiled), *((j,) if tiled else ())
+
+        return pl.BlockSpec((None, None, *shape), place)
+
+    of_C, of_n, of_v = at(K, V, tiled=True), at(K), at(V, tiled=True)
+    h, C, n = launch(
+        kernel,
+        "mlstm_step",
+        (batch, heads, v.shape[-1] // V),
+        [of_n, of_n, of_v, at(3), of_C, of_n],
+        [of_v, of_C, of_n],
+        [
+            jax.ShapeDtypeStruct(v.shape, v.dtype),
+            jax.ShapeDtypeStruct(C.shape, wide),
+            jax.ShapeDtypeStruct(n.shape, wide),
+        ],
+        how,
+        *(q, k, v, gates, C, n),
+    )
+    return h[..., :values], MLSTMState(C=C[..., :keys, :values], n=n[..., :keys], m=stabiliser_gradient(m, options.eps))
+
+
+def _forward(options, *args):
+    return step(options, *args), args
+
+
+def _backward(options, args, cotangents):
+    def plain(q, k, v, log_i, log_f, state):
+        state, h = mlstm_step(state, q, k, v, log_i, log_f, **options._asdict())
+        return h.astype(v.dtype), state
+
+    return jax.vjp(plain, *args)[1](cotangents)
+
+
+step.defvjp(_forward, _backward)
