@@ -58,13 +58,16 @@ def main() -> None:
     cells = [_cells(row, _has_memory(rows), _has_errors(rows)) for row in rows]
     crossings = list(_crossings(rows))
     (out / f"{_SUITE.value}.md").write_text(_markdown(header, cells, crossings), encoding="utf-8")
-    draw(rows, out / f"{_SUITE.value}.png")
+    written = ".csv, .md"
+    if not all(row.stopped for row in rows):
+        draw(rows, out / f"{_SUITE.value}.png")
+        written += ", .png"
     table = Table(*header, title=_machine())
     for row in cells:
         table.add_row(*row)
     Console(width=None if os.isatty(1) else 140).print(table)
     print(*crossings, sep="\n", end="\n" if crossings else "")
-    print(f"written to {out}/{_SUITE.value}.csv, .md, .png")
+    print(f"written to {out}/{_SUITE.value}{written}")
 
 
 def _has_memory(rows) -> bool:

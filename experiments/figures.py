@@ -8,14 +8,14 @@ from experiments.timing import Row, series
 
 
 def draw(rows: Sequence[Row], path: pathlib.Path) -> None:
-    """Lines over the size where cases have one, bars else."""
+    """Lines over the size of the cases that have one; bars where none has."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    sized = all(row.size for row in rows)
+    sized = [row for row in rows if row.size]
     figure = Figure(figsize=(12.5, 4.2) if sized else (7, 0.42 * len(rows) + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
-    (_lines if sized else _bars)(figure, rows)
+    (_lines if sized else _bars)(figure, sized or rows)
     figure.savefig(path, dpi=130)
 
 

@@ -68,10 +68,13 @@ def _placed(inputs: Callable[[int], Sequence[np.ndarray]], size: int, devices: i
 
 
 def compiled_facts(step, *args) -> float:
-    """MB of a jitted function's temporaries; `Stopped` where all it needs would take half of the machine's memory."""
+    """MB of a jitted function's temporaries; `Stopped` where all it needs would take half of the device's memory."""
+    import jax
+
     memory = step.lower(*args).compile().memory_analysis()
     needed = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
-    if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
+    there = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    if needed > (there or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) / 2:
         raise Stopped(f"needs {needed / 1e9:,.0f} GB")
     return memory.temp_size_in_bytes / 1e6
 
