@@ -49,7 +49,7 @@ def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | No
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _core(tiles: Tiles, options: Options, scale: float, q, k, v, exponents: Exponents, factors: Factors, C, n):
-    """h [B,T,H,V] and the final C, n. The backward pass computes the states between chunks again."""
+    """h [B,T,H,V], float32, and the final C, n. The backward pass computes the states between chunks again."""
     return _forward(tiles, options, scale, q, k, v, exponents, factors, C, n)[0]
 
 
@@ -63,6 +63,7 @@ def _backward(tiles, options, scale, residuals, cotangents):
     q, k, v, exponents, factors, C, n, h, nq = residuals
     dh, dC, dn = cotangents
     of, dm = _through_normaliser(options, scale, dh, h, nq, exponents.m)
+    of = of._replace(dh=dh.astype(v.dtype))
     C_before, n_before, *_ = forward.chunk_states(k, v, factors, C, n, tiles)
     after = backward.state_gradients(q, of, factors, C_before, n_before, dC, dn, tiles)
     dC_after, dn_after, dC, dn, dchunk = after
@@ -86,7 +87,8 @@ def _through_normaliser(options, scale, dh_BTHV, h_BTHV, nq_BHT, m_BHT):
     denominator = jnp.where(by_nq, jnp.abs(nq_BHT), jnp.maximum(bound, tiny)) + options.eps
     # Clamped as in `cells.mlstm.normalise`: there, 1 / denominator overflows once summed over features.
     inverse = 1 / jnp.maximum(denominator, 2.0**16 * tiny)
-    dot = jnp.einsum("bthv,bthv->bht", dh_BTHV, h_BTHV, preferred_element_type=nq_BHT.dtype, precision="highest")
+    # Of h as it was before it was rounded: what is left of a gradient beside this product may be small.
+    dot = jnp.einsum("bthv,bthv->bht", dh_BTHV, h_BTHV, precision="highest")
     ddenominator = -dot * inverse
     dnq = jnp.where(by_nq, scale * jnp.sign(nq_BHT) * ddenominator, 0)
     dm = jnp.where(by_nq | (bound <= tiny), 0, -bound * ddenominator)

@@ -74,7 +74,7 @@ def outputs(
     options: Options,
     scale: float,
 ):
-    """h [B,T,H,V] in v's dtype, and n.q [B,H,T]; q is scaled by `scale`.
+    """h [B,T,H,V] and n.q [B,H,T], float32; q is scaled by `scale`.
 
     A program has a tile of a chunk's steps and of V: it goes through the steps up to its own, then takes its share of
     the state before the chunk.
@@ -102,7 +102,7 @@ def outputs(
         if options.normalize:
             bound = jnp.maximum(jnp.exp(-exponents.m[t]), jnp.finfo(wide).tiny)
             numerator = numerator / (jnp.maximum(jnp.abs(sums), bound) + options.eps)[:, None]
-        h[...], nq[...] = numerator.astype(h.dtype), sums
+        h[...], nq[...] = numerator, sums
 
     at = blocks(heads, chunks, length // tiles.held)
     step, rows = at("bhn", None, None, length), at("bhr", None, None, tiles.held)
@@ -121,7 +121,7 @@ def outputs(
             at("bhn0", None, None, None, keys),
         ],
         [at("brhj", None, tiles.held, None, bv), rows],
-        [jax.ShapeDtypeStruct(v_BTHV.shape, v_BTHV.dtype), jax.ShapeDtypeStruct((batch, heads, time), wide)],
+        [jax.ShapeDtypeStruct(v_BTHV.shape, wide), jax.ShapeDtypeStruct((batch, heads, time), wide)],
         tiles,
         *(q_BTHK, k_BTHK, v_BTHV, exponents, before_BHT, C_BHNKV, n_BHNK),
     )
