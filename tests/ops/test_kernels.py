@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.gpu.compiled import described
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.mlstm import api as mlstm_api
 from xlstm_jax.ops.mlstm import mlstm
@@ -41,12 +42,12 @@ def recurrent_arrays(width=8):
     ids=["mlstm", "slstm"],
 )
 def test_chosen_by_platform_when_lowered(step, args, op, on_cpu, monkeypatch):
-    """The same traced function is made of kernels for CUDA, and of none for CPU."""
+    """The same function is made of kernels for CUDA, and of none for CPU."""
     for api in (mlstm_api, slstm_api):
         monkeypatch.setattr(api, "cuda_is_possible", lambda: True)
-    traced = jax.jit(step).trace(*args)
     for platform, wanted in (("cuda", "pallas"), ("cpu", on_cpu)):
-        text = traced.lower(lowering_platforms=(platform,)).as_text(debug_info=True)
+        with described():
+            text = jax.jit(step).trace(*args).lower(lowering_platforms=(platform,)).as_text(debug_info=True)
         names = {**mlstm_api.IMPLEMENTATIONS, **slstm_api.IMPLEMENTATIONS}
         assert [name for name in names if f"{op}_{name}" in text] == [wanted]
 
