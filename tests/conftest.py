@@ -12,6 +12,8 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 import jax
 import pytest
 
+from xlstm_jax.ops.recurrence import scan
+
 CACHE = pathlib.Path(tempfile.gettempdir()) / f"xlstm_jax_test_cache_{getattr(os, 'getuid', int)()}"
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -22,7 +24,6 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 # optax's Adam raises its decay rate, a Python float, to an integer step count, which strict promotion refuses. So
 # tests that update parameters run under the standard rules; what they call is held to the strict ones elsewhere.
 STANDARD_PROMOTION = ("train", "tasks", "configs", "experiments")
-
 
 MOST_MAPS = 20_000
 TESTS_RUN = itertools.count(1)
@@ -49,6 +50,14 @@ def few_programs():
     maps = pathlib.Path("/proc/self/maps")
     if next(TESTS_RUN) % 20 == 0 and maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def rolled():
+    """One copy of a step in the compiled loops of a module: less to compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "UNROLL", 1)
+        yield
 
 
 @pytest.fixture

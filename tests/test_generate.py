@@ -10,15 +10,10 @@ from xlstm_jax import generate as module
 from xlstm_jax.data.tokenizers import ByteTokenizer, CharTokenizer
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate import generate, pick, restrict, sample_text
-from xlstm_jax.ops.recurrence import scan
+
+pytestmark = pytest.mark.usefixtures("rolled")
 
 PROMPT = np.array([[3, 1, 4], [1, 5, 9]], np.int32)
-
-
-@pytest.fixture(autouse=True)
-def rolled(monkeypatch):
-    """One copy of a step in the compiled loop: less to compile."""
-    monkeypatch.setattr(scan, "UNROLL", 1)
 
 
 @pytest.fixture(scope="module")

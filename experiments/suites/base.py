@@ -79,12 +79,20 @@ def compiled_facts(step, *args) -> float:
     return memory.temp_size_in_bytes / 1e6
 
 
-def relative_error(got, wanted) -> float:
-    """||got - wanted|| / ||wanted||, in float64."""
-    got, wanted = (np.asarray(array, np.float64) for array in (got, wanted))
+def compared(which: str, run: Callable, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """What errors are taken of: the outputs of one pass, or the gradient of its first argument, in float64."""
+    result = one_pass(which, run)(*arrays)
+    return np.asarray(result[0] if isinstance(result, tuple) else result, np.float64)
+
+
+def in_float64(which: str, run: Callable, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """`compared`, computed in float64 throughout."""
+    import jax
+
+    with jax.enable_x64(True):
+        return compared(which, run, [array.astype(np.float64) for array in arrays])
+
+
+def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:
+    """||got - wanted|| / ||wanted||."""
     return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
-
-
-def first_of(result):
-    """The outputs, or the gradient of the first argument."""
-    return result[0] if isinstance(result, tuple) else result

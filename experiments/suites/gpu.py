@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from experiments.suites.base import PASSES, SUITES, first_of, jax_case, one_pass, relative_error
+from experiments.suites.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
 from experiments.timing import Case, Facts, Stopped
 
 TIMES = (512, 2048, 8192, 32768, 65536)
@@ -63,13 +63,8 @@ def _of_time(shape, dtype, time):
 
 
 def _error(run, which, heads, time, dtype) -> float:
-    import jax
-
     arrays = [array[:, :, :1] for array in _inputs(*heads, 1, min(time, CHECKED), dtype)]
-    with jax.enable_x64(True):
-        wide = [array.astype(np.float64) for array in arrays]
-        wanted = np.asarray(first_of(one_pass(which, _form("recurrent"))(*wide)))
-    return relative_error(first_of(one_pass(which, run)(*arrays)), wanted)
+    return relative_error(compared(which, run, arrays), in_float64(which, _form("recurrent"), arrays))
 
 
 def _mlstm(tiny: bool) -> list[Case]:

@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from experiments.suites.base import PASSES, SUITES, first_of, jax_case, one_pass, relative_error
+from experiments.suites.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
 from experiments.timing import Case
 
 SIZES = (256, 512, 1024, 4096, 16384, 65536)
@@ -70,18 +70,15 @@ def _ours(name: str, which: str, time: int, devices: int = 1) -> Case:
 @functools.lru_cache(maxsize=2)
 def _reference(which: str, time: int):
     """The recurrent form of the first sequence's first head, in float64."""
-    import jax
-
-    with jax.enable_x64(True):
-        return np.asarray(first_of(one_pass(which, _form("recurrent"))(*_first(time, np.float64))))
+    return in_float64(which, _form("recurrent"), _first(time))
 
 
-def _first(time: int, dtype):
-    return [array[:1, :, :1].astype(dtype) for array in inputs(time)]
+def _first(time: int):
+    return [array[:1, :, :1] for array in inputs(time)]
 
 
 def _error(run, which: str, time: int) -> float:
-    return relative_error(first_of(one_pass(which, run)(*_first(time, np.float32))), _reference(which, time))
+    return relative_error(compared(which, run, _first(time)), _reference(which, time))
 
 
 def _wide_inputs(time: int):

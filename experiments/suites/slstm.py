@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from experiments.suites.base import PASSES, SUITES, first_of, jax_case, one_pass, relative_error
+from experiments.suites.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
 from experiments.timing import Case
 
 SIZES = (256, 1024, 4096, 16384)
@@ -54,10 +54,13 @@ def _ours(name: str, which: str, time: int) -> Case:
 
 
 def _error(run, which: str, time: int) -> float:
-    """Of one sequence and head."""
+    return relative_error(compared(which, run, _first(time)), _reference(which, time))
+
+
+def _first(time: int):
+    """One sequence and head."""
     dy, x, r = _inputs(time)
-    one = dy[:1, :, :1], x[:1, :, :, :1], r[:, :1]
-    return relative_error(first_of(one_pass(which, run)(*one)), _reference(which, time))
+    return dy[:1, :, :1], x[:1, :, :, :1], r[:, :1]
 
 
 @functools.lru_cache(maxsize=2)
@@ -76,9 +79,7 @@ def _reference(which: str, time: int):
         start = empty_state((x_BTGHD.shape[0], *x_BTGHD.shape[3:]), x_BTGHD.dtype)
         return jnp.moveaxis(jax.lax.scan(step, start, jnp.moveaxis(x_BTGHD, 1, 0))[1], 0, 1)
 
-    dy, x, r = (array.astype(np.float64) for array in _inputs(time))
-    with jax.enable_x64(True):
-        return np.asarray(first_of(one_pass(which, run)(dy[:1, :, :1], x[:1, :, :, :1], r[:, :1])))
+    return in_float64(which, run, _first(time))
 
 
 def _official(which: str, time: int) -> list[Case]:

@@ -2,10 +2,7 @@
 
 import pytest
 
-from xlstm_jax.ops.recurrence import scan
-
 
 @pytest.fixture(autouse=True)
-def rolled(monkeypatch):
-    """One copy of a step in the compiled loop: less to compile. `tests/ops` runs it unrolled."""
-    monkeypatch.setattr(scan, "UNROLL", 1)
+def every_test(rolled):
+    """`tests/ops` runs the loop unrolled."""

@@ -96,17 +96,12 @@ def compile_for(step, shapes, devices: int = 1, spec=None):
     """`step` compiled for H200s; with `devices`, over a mesh with the one axis "batch", arguments placed by `spec`."""
     import jax
     from jax.experimental import topologies
-    from jax.sharding import AbstractDevice, AbstractMesh, Mesh, NamedSharding, PartitionSpec, use_abstract_mesh
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
     topology = topologies.get_topology_desc(platform="cuda", target_config=H200, topology=f"1x1x{devices}")
     sharding = NamedSharding(Mesh(topology.devices, ("batch",)), spec or PartitionSpec())
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), shapes)
-    # From jax 0.11 on, a Pallas kernel asks which device it is for.
-    device = AbstractDevice("NVIDIA H200", 132, "cuda") if jax.version.__version_info__ >= (0, 11) else None
-    mesh = (
-        contextlib.nullcontext() if device is None else use_abstract_mesh(AbstractMesh((), (), abstract_device=device))
-    )
-    with mesh:
+    with described():
         lowered = jax.jit(step).trace(*shapes).lower(lowering_platforms=("cuda",))
         return lowered.compile(compiler_options={"xla_dump_to": os.environ["PTXAS_REPORTS"]})
 

@@ -1,12 +1,17 @@
 """What the tests of every op share: the limits on errors, finite differences, and a pairwise selection of rows."""
 
+import functools
 import itertools
 import random
 
+import hypothesis
 import jax
 import numpy as np
+import pytest
 
 LIMITS = {"float32": (1e-5, 1e-4), "bfloat16": (5e-3, 1e-2)}  # outputs, gradients
+# Each example compiles anew where a shape is drawn, so examples are few, and the same in every run.
+few = functools.partial(hypothesis.settings, derandomize=True, deadline=None, database=None)
 
 
 def to_float64(tree):
@@ -36,6 +41,16 @@ def directional_derivatives(loss, args, gradients, step):
 
         difference = (8 * (along(1) - along(-1)) - (along(2) - along(-2))) / (12 * step)
         yield float(np.vdot(gradient, direction)), float(difference)
+
+
+def assert_gradients(run, args, weights, *, step, tolerance):
+    """`run(args)` gives outputs and gradients, by name, of the loss <outputs, weights>: held to finite differences."""
+
+    def loss(args):
+        return sum(np.vdot(a, b) for a, b in zip(run(args)[0].values(), weights, strict=True))
+
+    for got, wanted in directional_derivatives(loss, args, run(args)[1].values(), step):
+        assert got == pytest.approx(wanted, rel=tolerance, abs=tolerance)
 
 
 def pairs(row: dict) -> set:

@@ -20,16 +20,11 @@ from tests.ops.linear_cases import (
 )
 from xlstm_jax.ops.linear_attention import ssd
 from xlstm_jax.ops.mlstm import IMPLEMENTATIONS
-from xlstm_jax.ops.recurrence import scan
+
+pytestmark = pytest.mark.usefixtures("rolled")
 
 each_op = pytest.mark.parametrize("op", list(NAMES))
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
-
-
-@pytest.fixture(autouse=True)
-def rolled(monkeypatch):
-    """One copy of a step in the recurrent form's loop: less to compile."""
-    monkeypatch.setattr(scan, "UNROLL", 1)
 
 
 def check(op, implementation, case, dtype):

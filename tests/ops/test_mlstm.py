@@ -10,22 +10,17 @@ import pytest
 
 from tests.ops.errors import compiled, gauge, measured, run
 from tests.ops.mlstm_cases import CASES, SLOW_CASES, STATIC, VALUES, Case, cotangents, inputs
-from tests.ops.numeric import directional_derivatives, error
+from tests.ops.numeric import assert_gradients, error
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm
-from xlstm_jax.ops.recurrence import scan
+
+pytestmark = pytest.mark.usefixtures("rolled")
 
 # Rows with gates of every kind, resets, lengths, a state and a norm, each among them.
 FINITE_DIFFERENCES = [
     case for case in CASES if case.dtype == "float32" and case.time < 128 and not case.strong and not case.zero
 ]
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
-
-
-@pytest.fixture(autouse=True)
-def rolled(monkeypatch):
-    """One copy of a step in the recurrent form's loop: less to compile; `test_recurrence` runs it unrolled."""
-    monkeypatch.setattr(scan, "UNROLL", 1)
 
 
 @each_implementation
@@ -54,13 +49,10 @@ def test_reference_gradients_equal_finite_differences(case, x64):
     *arrays, reset, lengths = inputs(case)
     arrays, weights = jax.tree.map(lambda a: jnp.asarray(a, np.float64), (arrays, cotangents(case, "both")))
 
-    def loss(arrays):
-        outputs, _ = run(case, "recurrent", "both", (*arrays, reset, lengths), weights)
-        return sum(np.vdot(a, b) for a, b in zip(outputs.values(), weights, strict=True))
+    def both(arrays):
+        return run(case, "recurrent", "both", (*arrays, reset, lengths), weights)
 
-    _, gradients = run(case, "recurrent", "both", (*arrays, reset, lengths), weights)
-    for got, wanted in directional_derivatives(loss, arrays, gradients.values(), step=1e-7):
-        assert got == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+    assert_gradients(both, arrays, weights, step=1e-7, tolerance=1e-5)
 
 
 @each_implementation

@@ -11,22 +11,13 @@ from hypothesis import strategies as st
 
 from tests.ops.errors import compiled, gauge, measured, run
 from tests.ops.mlstm_cases import Case, cotangents, inputs
-from tests.ops.numeric import error
+from tests.ops.numeric import error, few
 from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm, mlstm_step
-from xlstm_jax.ops.recurrence import scan
+
+pytestmark = pytest.mark.usefixtures("rolled")
 
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
 CASE = Case(time=23, chunk=5, reset="random", lengths="ragged", state="normal")
-# Each example compiles anew where a shape is drawn, so examples are few, and the same in every run.
-few = functools.partial(hypothesis.settings, derandomize=True, deadline=None, database=None)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def rolled():
-    """One copy of a step in the recurrent form's loop: less to compile."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "UNROLL", 1)
-        yield
 
 
 @each_implementation

@@ -14,8 +14,9 @@ from tests.cells.examples import BATCH, examples
 from tests.cells.test_contract import assert_close, normal_like
 from xlstm_jax.cells.base import LinearCell, SplitCell
 from xlstm_jax.ops.recurrence import recurrence
-from xlstm_jax.ops.recurrence import scan as scan_module
 from xlstm_jax.ops.recurrence.chunked import chunk_length
+
+pytestmark = pytest.mark.usefixtures("rolled")
 
 T = 11  # leaves a remainder behind the chunks
 RESET = np.zeros((BATCH, T), bool)
@@ -41,12 +42,6 @@ COVERED = [
 def covered(request):
     """A cell's name and an implementation; tests of one pair run side by side, and share what is compiled."""
     return request.param
-
-
-@pytest.fixture(autouse=True)
-def rolled(monkeypatch):
-    """One copy of a step in the compiled loop: less to compile."""
-    monkeypatch.setattr(scan_module, "UNROLL", 1)
 
 
 @functools.cache

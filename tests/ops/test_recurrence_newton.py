@@ -12,18 +12,13 @@ from tests.cells.test_contract import assert_close, normal_like
 from xlstm_jax.cells import CELLS, CellParams
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence import NewtonOptions, newton_recurrence, recurrence
-from xlstm_jax.ops.recurrence import scan as scan_module
+
+pytestmark = pytest.mark.usefixtures("rolled")
 
 EXAMPLES = {example.name: example for example in examples()}
 NAMES = ["rnn", "gru", "gru-reset=before", "lstm", "lstm_peephole", "lstm_ln", "mgu", "lstm_projected"]
 TOLERANCE = 1e-9
 LOGGER = "xlstm_jax.ops.recurrence.newton"
-
-
-@pytest.fixture(autouse=True)
-def rolled(monkeypatch):
-    """One copy of a step in the compiled loop: less to compile."""
-    monkeypatch.setattr(scan_module, "UNROLL", 1)
 
 
 @functools.cache

@@ -11,7 +11,8 @@ from tests.cells.examples import BATCH, examples
 from tests.cells.test_contract import assert_close, dot, normal_like
 from xlstm_jax.cells import CellParams
 from xlstm_jax.ops.recurrence import Noise, recurrence
-from xlstm_jax.ops.recurrence import scan as scan_module
+
+pytestmark = pytest.mark.usefixtures("rolled")
 
 T = 7
 RESET = np.zeros((BATCH, T), bool)
@@ -22,12 +23,6 @@ RATE = 0.4
 KINDS = ["variational", "recurrent", "zoneout"]
 THINNING = KINDS[:2]
 EXAMPLES = {example.name: example for example in examples()}
-
-
-@pytest.fixture(autouse=True)
-def rolled(monkeypatch):
-    """One copy of a step in the compiled loop: less to compile."""
-    monkeypatch.setattr(scan_module, "UNROLL", 1)
 
 
 @functools.cache

@@ -11,19 +11,14 @@ from tests.cells.examples import BATCH, examples
 from tests.cells.test_contract import assert_close, normal_like
 from xlstm_jax.cells import CELLS
 from xlstm_jax.ops.recurrence import Noise, recurrence
-from xlstm_jax.ops.recurrence import scan as scan_module
+
+pytestmark = pytest.mark.usefixtures("rolled")
 
 T = 10
 RESET = np.zeros((BATCH, T), bool)
 RESET[0, [3, 4, 8]] = RESET[1, [0, 7]] = True  # where a segment starts and inside one; one in the padding
 LENGTHS = np.array([T, 6])
 EXAMPLES = {example.name: example for example in examples()}
-
-
-@pytest.fixture(autouse=True)
-def rolled(monkeypatch):
-    """One copy of a step in the compiled loop: less to compile, and nothing kept for the others."""
-    monkeypatch.setattr(scan_module, "UNROLL", 1)
 
 
 @functools.cache

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.ops.numeric import LIMITS, directional_derivatives, error, to_float64
+from tests.ops.numeric import LIMITS, assert_gradients, error, to_float64
 from tests.oracles.slstm import slstm as oracle
-from xlstm_jax.ops.recurrence import scan
 from xlstm_jax.ops.slstm import IMPLEMENTATIONS, SLSTMState, slstm
+
+pytestmark = pytest.mark.usefixtures("rolled")
 
 BATCH, HEADS, WIDTH = 2, 2, 4
 OUTPUTS, GRADIENTS = ("y", "c", "n", "last y"), ("x", "r", "state c", "state n", "state m", "state y")
@@ -149,12 +150,6 @@ def reference(case: Case, which: str):
     return wanted, gradients
 
 
-@pytest.fixture(autouse=True)
-def rolled(monkeypatch):
-    """One copy of a step in the scan's loop: less to compile; `test_recurrence` runs it unrolled."""
-    monkeypatch.setattr(scan, "UNROLL", 1)
-
-
 @each_implementation
 @pytest.mark.parametrize("case", CASES, ids=repr)
 def test_outputs_and_gradients(case, implementation):
@@ -179,13 +174,10 @@ def test_reference_gradients_equal_finite_differences(case, x64):
     *arrays, reset, lengths = inputs(case)
     arrays, weights = jax.tree.map(lambda a: jnp.asarray(a, np.float64), (arrays, cotangents(case, "both")))
 
-    def loss(arrays):
-        outputs, _ = run(case, "scan", "both", (*arrays, reset, lengths), weights)
-        return sum(np.vdot(a, b) for a, b in zip(outputs.values(), weights, strict=True))
+    def both(arrays):
+        return run(case, "scan", "both", (*arrays, reset, lengths), weights)
 
-    _, gradients = run(case, "scan", "both", (*arrays, reset, lengths), weights)
-    for got, wanted in directional_derivatives(loss, arrays, gradients.values(), step=1e-6):
-        assert got == pytest.approx(wanted, rel=1e-6, abs=1e-6)
+    assert_gradients(both, arrays, weights, step=1e-6, tolerance=1e-6)
 
 
 @each_implementation

@@ -9,23 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tests.ops.numeric import error
+from tests.ops.numeric import error, few
 from tests.ops.test_slstm import RESETS, Case, compiled, cotangents, expected, inputs, run
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.recurrence import scan
 from xlstm_jax.ops.slstm import IMPLEMENTATIONS, SLSTMState, slstm
+
+pytestmark = pytest.mark.usefixtures("rolled")
 
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
 CASE = Case(reset=RESETS, lengths=(12, 7))
-few = functools.partial(hypothesis.settings, derandomize=True, deadline=None, database=None)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def rolled():
-    """One copy of a step in the scan's loop: less to compile."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "UNROLL", 1)
-        yield
 
 
 @each_implementation

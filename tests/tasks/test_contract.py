@@ -9,17 +9,14 @@ import numpy as np
 import pytest
 
 from tests.tasks.examples import tiny_config, write_text
-from xlstm_jax.ops.recurrence import scan
 from xlstm_jax.tasks import TASKS
 from xlstm_jax.train.run import Run
 
 
 @pytest.fixture(params=TASKS.names(), scope="module")
-def run(request, tmp_path_factory):
+def run(request, tmp_path_factory, rolled):
     text = write_text(tmp_path_factory.mktemp("text") / "text.txt")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "UNROLL", 1)  # less to compile
-        yield Run(tiny_config(request.param, text).to_dict())
+    return Run(tiny_config(request.param, text).to_dict())
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,12 @@ import pytest
 
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.recurrence import scan
 from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.loop import Interrupted, train
 from xlstm_jax.train.metrics import read_metrics
 from xlstm_jax.train.run import Run
 
-
-@pytest.fixture(autouse=True)
-def rolled(monkeypatch):
-    """One copy of a step in the compiled loop: less to compile."""
-    monkeypatch.setattr(scan, "UNROLL", 1)
+pytestmark = pytest.mark.usefixtures("rolled")
 
 
 @pytest.fixture

@@ -33,11 +33,16 @@ def _divide(x: jax.Array, y: jax.Array) -> jax.Array:
 
 @_divide.defjvp
 def _divide_jvp(primals, tangents):
-    # The stock rule forms x * y^-2, which overflows where y is the guard's smallest normal number. There even 1 / y
-    # overflows as soon as it is summed over features, so that derivatives stop growing a little above the guard.
+    # The stock rule forms x * y^-2, which overflows where y is the guard's smallest normal number.
     (x, y), (dx, dy) = primals, tangents
     ratio = _divide(x, y)
-    return ratio, (dx - ratio * dy) / jnp.maximum(y, 2.0**16 * jnp.finfo(y.dtype).tiny)
+    return ratio, (dx - ratio * dy) / clamped(y)
+
+
+def clamped(denominator: jax.Array) -> jax.Array:
+    """A denominator as derivatives divide by it: they stop growing a little above `normalise`'s guard, where 1 /
+    denominator overflows as soon as it is summed over features."""
+    return jnp.maximum(denominator, 2.0**16 * jnp.finfo(denominator.dtype).tiny)
 
 
 def normalise(numerator: jax.Array, nq: jax.Array, m: jax.Array, eps: float) -> jax.Array:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, Cell, CellParams, gate_weights, recurrent_dot
-from xlstm_jax.cells.lstm import LSTMCarry, LSTMConfig
+from xlstm_jax.cells.lstm import LSTM, LSTMCarry, LSTMConfig
 from xlstm_jax.errors import UsageError
 
 
@@ -34,10 +34,7 @@ class TreeCell(Cell):
     kind: ClassVar[str] = "tree"
     Config = LSTMConfig
 
-    @staticmethod
-    def init_carry(config: LSTMConfig, batch_shape: tuple[int, ...]) -> LSTMCarry:
-        zeros = jnp.zeros((*batch_shape, config.features), jnp.float32)
-        return LSTMCarry(c=zeros, h=zeros)
+    init_carry = LSTM.init_carry
 
 
 def _start(weights: dict[str, jax.Array], config: LSTMConfig) -> dict[str, jax.Array]:

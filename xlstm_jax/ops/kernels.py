@@ -1,24 +1,29 @@
 """What Pallas kernels share: their launch, compiled for CUDA or interpreted on CPU, and products of tiles."""
 
+import dataclasses
 import functools
 import importlib.util
 import warnings
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
+# From jax 0.11 on Pallas announces another back-end for GPUs, at each lowering; requirements.txt ends before this one
+# goes. Pytest's own filters stand before this one: pyproject.toml says the same.
+warnings.filterwarnings("ignore", message="The Pallas Triton backend is deprecated", category=DeprecationWarning)
+
 # The smallest tile that a GPU's matrix instructions take.
 LEAST = 16
 
 
-class Launch(Protocol):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Launch:
     """How a kernel runs: warps a program, stages of its loads, and whether float32 products are exact or tf32."""
 
-    warps: int
-    stages: int
-    exact: bool
+    warps: int = 4
+    stages: int = 1
+    exact: bool = True
 
 
 @functools.cache
@@ -43,9 +48,6 @@ def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_sh
             compiler_params=triton.CompilerParams(num_warps=how.warps, num_stages=how.stages),
         )(*args)
 
-    # From jax 0.11 on Pallas announces another back-end for GPUs, at each lowering, which comes after this call;
-    # requirements.txt ends before this one goes.
-    warnings.filterwarnings("ignore", message="The Pallas Triton backend is deprecated", category=DeprecationWarning)
     return jax.lax.platform_dependent(*args, cpu=functools.partial(run, True), cuda=functools.partial(run, False))
 
 

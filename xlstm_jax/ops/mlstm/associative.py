@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.mlstm import MLSTMState, stabiliser_gradient
-from xlstm_jax.ops.mlstm.chunk import Chunk, Options, outputs, written
+from xlstm_jax.ops.mlstm.chunk import Chunk, Options, chunked, outputs, written
 from xlstm_jax.ops.mlstm.chunkwise import piecewise
 from xlstm_jax.ops.recurrence.associative import linear_scan
 
@@ -38,24 +38,20 @@ def _at_once(state: MLSTMState, inputs, length: int, options: Options):
     """The state after some chunks of `length` steps, and their h [B,T,H,V]."""
     batch, values = inputs[0].shape[0], inputs[2].shape[2:]
 
-    def chunked(a):
-        """[B, N L, ...] -> [N B, L, ...]"""
-        return jnp.moveaxis(a.reshape(batch, -1, length, *a.shape[2:]), 1, 0).reshape(-1, length, *a.shape[2:])
-
     def unchunked(a):
         """[N B, ...] -> [N, B, ...]"""
         return a.reshape(-1, batch, *a.shape[1:])
 
-    flat = Chunk.of(jax.tree.map(chunked, inputs), state.C.dtype)
+    flat = Chunk.of(jax.tree.map(lambda a: chunked(a, length), inputs), state.C.dtype)
     own, F_NBH, fresh_NBH = jax.tree.map(unchunked, written(flat, options))
     after_m = stabilisers(state.m, own.m, F_NBH, fresh_NBH, options.eps) if options.stabilise else own.m
-    before_m = _before(state.m, after_m)
+    before_m = states_before(state.m, after_m)
     # Minus infinity inside the exponential: outside it, an overflow would reach the gradient.
     decay_NBH = jnp.exp(jnp.where(fresh_NBH, F_NBH + before_m - after_m, -jnp.inf))
     scale_NBH = jnp.exp(own.m - after_m)
     n = linear_scan(decay_NBH, scale_NBH[..., None] * own.n, state.n)
     C = linear_scan(decay_NBH, scale_NBH[..., None, None] * own.C, state.C)
-    before = MLSTMState(C=_before(state.C, C), n=_before(state.n, n), m=before_m)
+    before = MLSTMState(C=states_before(state.C, C), n=states_before(state.n, n), m=before_m)
     before = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), before)
     h_NBLHV = unchunked(outputs(before, flat, options)[0])
     return MLSTMState(C=C[-1], n=n[-1], m=after_m[-1]), jnp.moveaxis(h_NBLHV, 0, 1).reshape(batch, -1, *values)
@@ -72,6 +68,6 @@ def stabilisers(m, own_NBH, F_NBH, fresh_NBH, eps):
     return stabiliser_gradient(jnp.where(fresh, jnp.maximum(m[None] + F, own), own), eps)
 
 
-def _before(first, states_NB):
+def states_before(first, states_NB):
     """The state before each chunk."""
     return jnp.concatenate([first[None], states_NB[:-1]])

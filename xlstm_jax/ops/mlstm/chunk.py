@@ -48,6 +48,12 @@ class Chunk(NamedTuple):
         return cls(q, k, v, log_i.astype(dtype), *decays(log_f.astype(dtype), inputs[5]))
 
 
+def chunked(a: jax.Array, length: int) -> jax.Array:
+    """[B, N L, ...] -> [N B, L, ...]: every chunk of `length` steps a sequence of its own."""
+    batch = a.shape[0]
+    return jnp.moveaxis(a.reshape(batch, -1, length, *a.shape[2:]), 1, 0).reshape(-1, length, *a.shape[2:])
+
+
 def advance(state: MLSTMState, inputs, options: Options):
     """The state after a chunk of (q, k, v, log i, log f, reset), [B, L, ...], and its h [B, L, H, V]."""
     chunk = Chunk.of(inputs, state.C.dtype)

@@ -5,7 +5,6 @@ product a step, dy_{t-1} = sum_g dpre_g r_g^T, and gives dpre, which is dx; pre-
 each, made in XLA.
 """
 
-import dataclasses
 import functools
 
 import jax
@@ -14,7 +13,7 @@ from jax.experimental import pallas as pl
 
 from xlstm_jax.cells.slstm import SLSTMState, empty_state, slstm_step
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.kernels import LEAST, launch, padded, power_of_two, product
+from xlstm_jax.ops.kernels import LEAST, Launch, launch, padded, power_of_two, product
 from xlstm_jax.ops.recurrence import select
 from xlstm_jax.shapes import padding_mask
 
@@ -27,16 +26,7 @@ def fits(x) -> bool:
     return 4 * power_of_two(x.shape[-1]) ** 2 * min(x.dtype.itemsize, 4) <= MOST
 
 
-@dataclasses.dataclass(frozen=True)
-class How:
-    """How the kernels run; `ops.kernels.Launch`."""
-
-    warps: int = 4
-    stages: int = 1
-    exact: bool = True
-
-
-def pallas(x, r, state, reset, lengths, *, input_gate, forget_gate, how: How | None = None):
+def pallas(x, r, state, reset, lengths, *, input_gate, forget_gate, how: Launch | None = None):
     """y [B,T,H,D] and the final state. B is padded to a multiple of 16, D to a power of two from 16 on.
 
     Raises:
@@ -49,7 +39,7 @@ def pallas(x, r, state, reset, lengths, *, input_gate, forget_gate, how: How | N
             f"slstm implementation 'pallas' got heads of {width} features in {x.dtype}; "
             "it takes at most 128 in bfloat16 and 64 in float32; use implementation='scan'"
         )
-    how = how or How(warps=8 if wide == 128 else 4)
+    how = how or Launch(warps=8 if wide == 128 else 4)
     padding = None if lengths is None else padding_mask(lengths, time)
     masks = tuple(None if mask is None else padded(mask.astype(jnp.int32), 0, LEAST) for mask in (reset, padding))
     x = padded(padded(x, 0, LEAST), -1, wide)

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.mlstm import MLSTMState
+from xlstm_jax.cells.mlstm import MLSTMState, clamped
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import padded
 from xlstm_jax.ops.mlstm.chunk import Options
@@ -85,8 +85,7 @@ def _through_normaliser(options, scale, dh_BTHV, h_BTHV, nq_BHT, m_BHT):
     bound = jnp.exp(-m_BHT)
     by_nq = jnp.abs(nq_BHT) > jnp.maximum(bound, tiny)
     denominator = jnp.where(by_nq, jnp.abs(nq_BHT), jnp.maximum(bound, tiny)) + options.eps
-    # Clamped as in `cells.mlstm.normalise`: there, 1 / denominator overflows once summed over features.
-    inverse = 1 / jnp.maximum(denominator, 2.0**16 * tiny)
+    inverse = 1 / clamped(denominator)
     # Of h as it was before it was rounded: what is left of a gradient beside this product may be small.
     dot = jnp.einsum("bthv,bthv->bht", dh_BTHV, h_BTHV, precision="highest")
     ddenominator = -dot * inverse

@@ -19,7 +19,7 @@ from jax.experimental import pallas as pl
 
 from xlstm_jax.ops.kernels import launch, product
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors
-from xlstm_jax.ops.mlstm.pallas.shared import add, blocks, decay, products, slices, tiles_up_to
+from xlstm_jax.ops.mlstm.pallas.shared import blocks, decay, products, slices, tiles_up_to
 from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
 
 
@@ -97,6 +97,7 @@ class _Chunks:
 
     def __init__(self, q_BTHK, v_BTHV, exponents: Exponents, tiles: Tiles):
         batch, time, heads, keys = q_BTHK.shape
+        self.tiles = tiles
         self.values, length, chunks = v_BTHV.shape[-1], tiles.chunk, time // tiles.chunk
         self.held, self.of_V = length // tiles.held, slices(self.values, tiles.values)
         self.programs, self.parts = batch * heads * chunks, keys // tiles.keys
@@ -116,6 +117,21 @@ class _Chunks:
             at("bhnj", None, None, None, tiles.keys),
         )
 
+    def gradient(self, kernel, name: str, *args):
+        """dq or dk [B,T,H,K] in its own dtype, and two sums [B,H,T], by programs that each have a tile of K."""
+        q_BTHK, wide = args[0], args[-1].dtype
+        d_BTHK, *sums = launch(
+            kernel,
+            name,
+            (self.programs, self.held, self.parts),
+            [self.part, self.part, self.all_values, self.exponents, self.step, self.cotangents, self.C, self.n],
+            [self.part_held, self.steps_held, self.steps_held],
+            [jax.ShapeDtypeStruct(q_BTHK.shape, q_BTHK.dtype), *[jax.ShapeDtypeStruct(self.of_parts, wide)] * 2],
+            self.tiles,
+            *args,
+        )
+        return d_BTHK, *(jnp.sum(part, axis=0) for part in sums)
+
 
 def q_gradient(q_BTHK, k_BTHK, v_BTHV, exponents, before_BHT, of: Cotangents, C_BHNKV, n_BHNK, tiles: Tiles):
     """dq [B,T,H,K] in q's dtype, drow and dg [B,H,T]; a program has a tile of a chunk's steps t and of K."""
@@ -132,27 +148,20 @@ def q_gradient(q_BTHK, k_BTHK, v_BTHV, exponents, before_BHT, of: Cotangents, C_
             k_s = k[s, :]
             dscores = products(dh_t, [v[s, V] for V in of_V], tiles, trans_b=True)
             dqk = (inv * dscores + dnq) * decay(exponents, t, s)
-            sums = jnp.sum(dqk * product(q_t, k_s, tiles, trans_b=True), axis=1)
-            return add(carry, [sums, product(dqk.astype(k.dtype), k_s, tiles)])
+            drow_t, dq_t = carry
+            drow_t += jnp.sum(dqk * product(q_t, k_s, tiles, trans_b=True), axis=1)
+            return drow_t, dq_t + product(dqk.astype(k.dtype), k_s, tiles)
 
         inter = inv * products(dh_t, [C[:, V] for V in of_V], tiles, trans_b=True) + dnq * n[...][None, :]
         dg[...] = jnp.sum(q_t.astype(wide) * inter, axis=1)
         seen = tiles_up_to(t.start + tiles.held, tiles.turn)
-        start = [jnp.zeros_like(g), g[:, None] * inter]
+        start = jnp.zeros_like(g), g[:, None] * inter
         drow[...], dq_t = jax.lax.fori_loop(jnp.int32(0), seen, over_steps, start)
         dq[...] = dq_t.astype(dq.dtype)
 
-    dq, drow, dg = launch(
-        kernel,
-        "mlstm_q_gradient",
-        (chunk.programs, chunk.held, chunk.parts),
-        [chunk.part, chunk.part, chunk.all_values, chunk.exponents, chunk.step, chunk.cotangents, chunk.C, chunk.n],
-        [chunk.part_held, chunk.steps_held, chunk.steps_held],
-        [jax.ShapeDtypeStruct(q_BTHK.shape, q_BTHK.dtype), *[jax.ShapeDtypeStruct(chunk.of_parts, wide)] * 2],
-        tiles,
-        *(q_BTHK, k_BTHK, v_BTHV, exponents, before_BHT, of, C_BHNKV, n_BHNK),
+    return chunk.gradient(
+        kernel, "mlstm_q_gradient", q_BTHK, k_BTHK, v_BTHV, exponents, before_BHT, of, C_BHNKV, n_BHNK
     )
-    return dq, jnp.sum(drow, axis=0), jnp.sum(dg, axis=0)
 
 
 def k_gradient(q_BTHK, k_BTHK, v_BTHV, exponents, last_BHT, of: Cotangents, dC_BHNKV, dn_BHNK, tiles: Tiles):
@@ -169,27 +178,20 @@ def k_gradient(q_BTHK, k_BTHK, v_BTHV, exponents, last_BHT, of: Cotangents, dC_B
             q_t = q[t, :]
             dscores = products(v_s, [of.dh[t, V] for V in of_V], tiles, trans_b=True)
             dqk = (of.inv[t][None, :] * dscores + of.dnq[t][None, :]) * decay(exponents, t, s, transposed=True)
-            sums = jnp.sum(dqk * product(k_s, q_t, tiles, trans_b=True), axis=1)
-            return add(carry, [sums, product(dqk.astype(q.dtype), q_t, tiles)])
+            dcolumn_s, dk_s = carry
+            dcolumn_s += jnp.sum(dqk * product(k_s, q_t, tiles, trans_b=True), axis=1)
+            return dcolumn_s, dk_s + product(dqk.astype(q.dtype), q_t, tiles)
 
         inter = products(v_s, [dC[:, V] for V in of_V], tiles, trans_b=True) + dn[...][None, :]
         dlast[...] = jnp.sum(k_s.astype(wide) * inter, axis=1)
         first, end = jax.lax.div(s.start, jnp.int32(tiles.turn)), jnp.int32(tiles.chunk // tiles.turn)
-        start = [jnp.zeros_like(weight), weight[:, None] * inter]
+        start = jnp.zeros_like(weight), weight[:, None] * inter
         dcolumn[...], dk_s = jax.lax.fori_loop(first, end, over_steps, start)
         dk[...] = dk_s.astype(dk.dtype)
 
-    dk, dcolumn, dlast = launch(
-        kernel,
-        "mlstm_k_gradient",
-        (chunk.programs, chunk.held, chunk.parts),
-        [chunk.part, chunk.part, chunk.all_values, chunk.exponents, chunk.step, chunk.cotangents, chunk.C, chunk.n],
-        [chunk.part_held, chunk.steps_held, chunk.steps_held],
-        [jax.ShapeDtypeStruct(k_BTHK.shape, k_BTHK.dtype), *[jax.ShapeDtypeStruct(chunk.of_parts, wide)] * 2],
-        tiles,
-        *(q_BTHK, k_BTHK, v_BTHV, exponents, last_BHT, of, dC_BHNKV, dn_BHNK),
+    return chunk.gradient(
+        kernel, "mlstm_k_gradient", q_BTHK, k_BTHK, v_BTHV, exponents, last_BHT, of, dC_BHNKV, dn_BHNK
     )
-    return dk, jnp.sum(dcolumn, axis=0), jnp.sum(dlast, axis=0)
 
 
 def v_gradient(q_BTHK, k_BTHK, v_BTHV, exponents, last_BHT, of: Cotangents, dC_BHNKV, tiles: Tiles):

@@ -1,6 +1,5 @@
 """One step by one kernel: decoding is bound by memory, so the state is read once and written once."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,24 +7,17 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
 from xlstm_jax.cells.mlstm import MLSTMState, mlstm_step, stabiliser_gradient
-from xlstm_jax.ops.kernels import launch, padded, power_of_two
+from xlstm_jax.ops.kernels import Launch, launch, padded, power_of_two
 from xlstm_jax.ops.mlstm.chunk import Options
 
-
-@dataclasses.dataclass(frozen=True)
-class How:
-    """How the kernel runs (`ops.kernels.Launch`); a program has `values` columns of C, all of K of them."""
-
-    values: int = 32
-    warps: int = 4
-    stages: int = 1
-    exact: bool = True
+# Columns of C that a program has, all of K of them.
+COLUMNS = 32
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def step(options: Options, q, k, v, log_i, log_f, state: MLSTMState):
     """`cells.mlstm.mlstm_step` by a kernel: h [B,H,V] and the state. Its gradient is that of `mlstm_step`."""
-    keys, values, how = q.shape[-1], v.shape[-1], How()
+    keys, values = q.shape[-1], v.shape[-1]
     wide, scale = state.C.dtype, keys**-0.5
     log_i, log_f = log_i.astype(wide), log_f.astype(wide)
     m = jnp.maximum(log_f + state.m, log_i) if options.stabilise else jnp.zeros_like(state.m)
@@ -42,7 +34,7 @@ def step(options: Options, q, k, v, log_i, log_f, state: MLSTMState):
             out = out / (jnp.maximum(jnp.abs(jnp.sum(q_K * n_K)), bound) + options.eps)
         h[...], C_after[...], n_after[...] = out.astype(h.dtype), C_KV, n_K
 
-    K, V = power_of_two(keys), min(power_of_two(values), how.values)
+    K, V = power_of_two(keys), min(power_of_two(values), COLUMNS)
     q, k, n = (padded(a, -1, K) for a in (q, k, state.n))
     v, C = padded(v, -1, V), padded(padded(state.C, -1, V), -2, K)
     batch, heads, _ = q.shape
@@ -65,7 +57,7 @@ def step(options: Options, q, k, v, log_i, log_f, state: MLSTMState):
             jax.ShapeDtypeStruct(C.shape, wide),
             jax.ShapeDtypeStruct(n.shape, wide),
         ],
-        how,
+        Launch(),
         *(q, k, v, gates, C, n),
     )
     return h[..., :values], MLSTMState(C=C[..., :keys, :values], n=n[..., :keys], m=stabiliser_gradient(m, options.eps))

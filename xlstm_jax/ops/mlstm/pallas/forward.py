@@ -7,7 +7,7 @@ from jax.experimental import pallas as pl
 from xlstm_jax.ops.kernels import launch, product
 from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors
-from xlstm_jax.ops.mlstm.pallas.shared import add, blocks, decay, products, slices, tiles_up_to
+from xlstm_jax.ops.mlstm.pallas.shared import blocks, decay, products, slices, tiles_up_to
 from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
 
 
@@ -90,9 +90,11 @@ def outputs(
         def over_steps(tile, carry):
             s = pl.ds(tile * tiles.turn, tiles.turn)
             scores = products(q_t, [k[s, K] for K in of_K], tiles, trans_b=True) * decay(exponents, t, s)
-            return add(carry, (product(scores.astype(v.dtype), v[s, :], tiles), jnp.sum(scores, axis=1)))
+            numerator, sums = carry
+            numerator += product(scores.astype(v.dtype), v[s, :], tiles)
+            return numerator, sums + jnp.sum(scores, axis=1)
 
-        g, start = before[t], [jnp.zeros((tiles.held, bv), wide), jnp.zeros((tiles.held,), wide)]
+        g, start = before[t], (jnp.zeros((tiles.held, bv), wide), jnp.zeros((tiles.held,), wide))
         seen = tiles_up_to(t.start + tiles.held, tiles.turn)
         numerator, sums = jax.lax.fori_loop(jnp.int32(0), seen, over_steps, start)
         # The state's part last: it may be the largest, and each sum is rounded.

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.mlstm import stabiliser_gradient
-from xlstm_jax.ops.mlstm.associative import stabilisers
-from xlstm_jax.ops.mlstm.chunk import Options, decays, exponent
+from xlstm_jax.ops.mlstm.associative import stabilisers, states_before
+from xlstm_jax.ops.mlstm.chunk import Options, chunked, decays, exponent
 
 
 class Exponents(NamedTuple):
@@ -36,18 +36,12 @@ def gates(log_i_BTH, log_f_BTH, m_BH, reset_BT, length: int, options: Options):
     batch, time, heads = log_i_BTH.shape
     chunks = time // length
 
-    def chunked(a_BT):
-        """[B, N L, ...] -> [N B, L, ...]"""
-        return jnp.moveaxis(a_BT.reshape(batch, chunks, length, *a_BT.shape[2:]), 1, 0).reshape(
-            -1, length, *a_BT.shape[2:]
-        )
-
     def whole(a_MHL):
         """[N B, H, L] -> [B, H, N L]"""
         return jnp.transpose(a_MHL.reshape(chunks, batch, heads, length), (1, 2, 0, 3)).reshape(batch, heads, time)
 
-    log_i, log_f = (jnp.swapaxes(chunked(a), 1, 2) for a in (log_i_BTH, log_f_BTH))
-    reset = None if reset_BT is None else chunked(reset_BT)
+    log_i, log_f = (jnp.swapaxes(chunked(a, length), 1, 2) for a in (log_i_BTH, log_f_BTH))
+    reset = None if reset_BT is None else chunked(reset_BT, length)
     coarse, row, mask, decay, fresh = decays(log_f, reset)
     column, last = log_i - row, slice(-1, None)
     fresh = jnp.broadcast_to(fresh, decay.shape)
@@ -59,7 +53,7 @@ def gates(log_i_BTH, log_f_BTH, m_BH, reset_BT, length: int, options: Options):
         restarted = jnp.where(fresh, -jnp.inf, decay)
         ends = (a[..., -1].reshape(chunks, batch, heads) for a in (jnp.maximum(own, restarted), decay, fresh))
         after_m = stabilisers(m_BH, *ends, options.eps)
-    before_m = jnp.concatenate([m_BH[None], after_m[:-1]]).reshape(-1, heads, 1)
+    before_m = states_before(m_BH, after_m).reshape(-1, heads, 1)
     from_state = decay + jnp.where(fresh, before_m, 0)
     m = stabiliser_gradient(jnp.maximum(own, from_state), options.eps) if options.stabilise else jnp.zeros_like(decay)
     after = after_m.reshape(-1, heads, 1)

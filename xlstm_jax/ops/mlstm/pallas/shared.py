@@ -68,8 +68,3 @@ def tiles_up_to(step: jax.Array, size: int) -> jax.Array:
 def slices(features: int, size: int):
     """`features` cut in slices of `size`, which divides them."""
     return [pl.ds(start, size) for start in range(0, features, size)]
-
-
-def add(ones, others):
-    """Two lists, entry by entry."""
-    return [one + other for one, other in zip(ones, others, strict=True)]

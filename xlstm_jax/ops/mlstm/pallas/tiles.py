@@ -5,19 +5,18 @@ import dataclasses
 import jax.numpy as jnp
 
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.kernels import LEAST, power_of_two
+from xlstm_jax.ops.kernels import LEAST, Launch, power_of_two
 
 
-@dataclasses.dataclass(frozen=True)
-class Tiles:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tiles(Launch):
     """Sizes of the kernels' work.
 
     Args:
         chunk: steps between two states.
         held, turn: steps that a program holds, and that it takes a turn of its loop.
         keys, values: features of q and k, and of v, that one product takes.
-        warps, stages: what a program runs on, and how deep its loads are pipelined.
-        exact: float32 products are not rounded to tf32; bfloat16 takes no notice.
+        warps, stages, exact: see `ops.kernels.Launch`.
 
     Raises:
         UsageError: a tile that is no power of two from 16 on, or does not divide the chunk.
@@ -30,7 +29,6 @@ class Tiles:
     values: int = 128
     warps: int = 8
     stages: int = 2
-    exact: bool = True
 
     def __post_init__(self):
         for name in ("held", "turn", "keys", "values"):
