@@ -1,4 +1,4 @@
-"""Our kernels on a GPU, beside XLA's chunkwise form, and cuDNN's attention and LSTM.
+"""Our kernels on a GPU, beside XLA's chunkwise form, cuDNN's attention and LSTM, and the official Triton kernels.
 
 65,536 tokens of 4,096 features of v in bfloat16, ordinary gates, as 16 heads (K 128, V 256) and as 8 (K 256, V 512);
 the error is that of the outputs (forward) or of the gradient of q (forward + backward) of one head over the first 512
@@ -11,6 +11,7 @@ import functools
 import numpy as np
 
 from experiments.suites.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
+from experiments.suites.official import official
 from experiments.timing import Case, Facts, Stopped
 
 TIMES = (512, 2048, 8192, 32768, 65536)
@@ -44,10 +45,10 @@ def _inputs(heads: int, keys: int, values: int, batch: int, time: int, dtype: st
     return [array.astype(dtype) for array in (dh, q, k, v, i, f + 3)]
 
 
-def _form(implementation: str, **options):
+def _form(implementation):
     from xlstm_jax.ops.mlstm import mlstm
 
-    return lambda *args: mlstm(*args, implementation=implementation, **options)[0]
+    return lambda *args: mlstm(*args, implementation=implementation)[0]
 
 
 def _case(group: str, name: str, run, which: str, shape, dtype: str, error: bool = True) -> Case:
@@ -82,6 +83,9 @@ def _mlstm(tiny: bool) -> list[Case]:
             for time in (16, 32) if tiny else TIMES:
                 shape = (*heads, (64 if tiny else TOKENS) // time, time)
                 cases.append(_case(group, "cuDNN attention", attention, which, shape, "bfloat16", error=False))
+                of_time = functools.partial(_of_time, shape, "bfloat16")
+                name, tokens = cases[-1].group, shape[-2] * time
+                cases += official(name, which, of_time, tokens, time, kernel="chunkwise--triton")
                 cases += [_case(group, name, _form(name), which, shape, "bfloat16") for name in ("chunkwise", "pallas")]
     return cases
 
@@ -134,22 +138,14 @@ def _decode(tiny: bool) -> list[Case]:
 
 
 def _tiles(tiny: bool) -> list[Case]:
-    import jax
-
-    from xlstm_jax.cells.mlstm import zero_state
-    from xlstm_jax.ops.mlstm.pallas import Tiles, pallas
+    from xlstm_jax.ops.mlstm.pallas import Tiles
 
     shape = (2, 8, 16, 1, 32) if tiny else (16, 128, 256, 8, 8192)
-
-    def run(tiles, q, k, v, i, f):
-        state = zero_state((q.shape[0],), q.shape[2], q.shape[3], v.shape[3])
-        options = {"chunk_size": None, "stabilise": True, "normalize": True, "eps": 0.0, "tiles": tiles}
-        return pallas(q, k, v, i, jax.nn.log_sigmoid(f.astype(state.m.dtype)), state, None, **options)[0]
 
     small = {"chunk": 16, "held": 16, "turn": 16, "keys": 16, "values": 16}
     cases = []
     for changed in ({},) if tiny else TILES:
         name = ", ".join(f"{key} {value}" for key, value in changed.items()) or "default"
         tiles = Tiles(**(small if tiny else changed))
-        cases.append(_case("tiles", name, functools.partial(run, tiles), PASSES[1], shape, "bfloat16", error=False))
+        cases.append(_case("tiles", name, _form(tiles), PASSES[1], shape, "bfloat16", error=False))
     return cases

@@ -11,6 +11,7 @@ import functools
 import numpy as np
 
 from experiments.suites.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
+from experiments.suites.official import official
 from experiments.timing import Case
 
 SIZES = (256, 512, 1024, 4096, 16384, 65536)
@@ -30,7 +31,8 @@ def mlstm(tiny: bool) -> list[Case]:
     cases = []
     for which in PASSES:
         for time in (8, 32) if tiny else SIZES:
-            cases += _official(which, time)
+            options = {"kernel": "chunkwise--native_custbw", "chunk_size": min(64, time)}
+            cases += official(_group(which, time), which, inputs, BATCH * time, time, **options)
             cases += [_ours(name, which, time) for name in ("chunkwise", *sorted({*names} - {"chunkwise"}))]
             if 1 < jax.device_count() <= BATCH:
                 cases.append(_ours("chunkwise", which, time, devices=jax.device_count()))
@@ -94,36 +96,3 @@ def _attention(which: str, time: int) -> Case:
 
     options = {"which": which, "tokens": BATCH * time, "size": time}
     return jax_case(_group(which, time), "softmax attention", attention, _wide_inputs, **options)
-
-
-def _official(which: str, time: int) -> list[Case]:
-    """The chunkwise form of `mlstm_kernels` in PyTorch, with its own backward pass."""
-    try:
-        import torch
-        from mlstm_kernels.torch import get_mlstm_kernel
-    except ImportError:
-        return []
-    import os
-
-    torch.set_num_threads(os.cpu_count() or 1)
-    kernel = get_mlstm_kernel("chunkwise--native_custbw")
-
-    def run():
-        dh, *args = _torch_inputs(time)
-        if which == PASSES[0]:
-            with torch.no_grad():
-                return kernel(*args, chunk_size=min(64, time))
-        for array in args:
-            array.requires_grad_().grad = None
-        (kernel(*args, chunk_size=min(64, time)) * dh).sum().backward()
-        return args[0].grad
-
-    return [Case(_group(which, time), "official PyTorch", run, BATCH * time, time)]
-
-
-@functools.lru_cache(maxsize=1)
-def _torch_inputs(time: int):
-    """[batch, heads, time, features] there."""
-    import torch
-
-    return [torch.tensor(np.ascontiguousarray(np.swapaxes(array, 1, 2))) for array in inputs(time)]

@@ -35,6 +35,8 @@ device_description_str: "NVIDIA H200"
 """
 # What is looked for in a kernel's text: matrix products of a whole warp group, of one warp, and asynchronous copies.
 INSTRUCTIONS = {"wgmma": r"wgmma\.mma_async", "mma": r"mma\.sync", "cp.async": r"cp\.async\.c[ag]"}
+COLLECTIVES = r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+OURS = ("mlstm_", "slstm_")
 
 
 def missing() -> str:
@@ -92,26 +94,31 @@ def described():
     return use_abstract_mesh(AbstractMesh((), (), abstract_device=AbstractDevice("NVIDIA H200", 132, "cuda")))
 
 
-def compile_for(step, shapes, devices: int = 1, spec=None):
-    """`step` compiled for H200s; with `devices`, over a mesh with the one axis "batch", arguments placed by `spec`."""
+def compile_for(step, shapes, devices: int = 1):
+    """`step` compiled for H200s: over a mesh with the one axis "batch", arguments whose first axis is a batch by it."""
     import jax
     from jax.experimental import topologies
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
     topology = topologies.get_topology_desc(platform="cuda", target_config=H200, topology=f"1x1x{devices}")
-    sharding = NamedSharding(Mesh(topology.devices, ("batch",)), spec or PartitionSpec())
-    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), shapes)
+    mesh = Mesh(topology.devices, ("batch",))
+
+    def placed(a):
+        spec = PartitionSpec() if a.shape[0] % devices else PartitionSpec("batch")
+        return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=NamedSharding(mesh, spec))
+
+    shapes = jax.tree.map(placed, shapes)
     with described():
         lowered = jax.jit(step).trace(*shapes).lower(lowering_platforms=("cuda",))
         return lowered.compile(compiler_options={"xla_dump_to": os.environ["PTXAS_REPORTS"]})
 
 
-def kernels(step, shapes, prefix: str | tuple[str, ...]) -> list[dict]:
-    """A row for each kernel whose name begins with `prefix`: registers, spills, shared memory, instructions."""
+def kernels(step, shapes, devices: int = 1) -> tuple[list[dict], list[str]]:
+    """A row for each of our kernels: registers, spills, shared memory, instructions; and the program's collectives."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PTXAS_REPORTS"] = folder
         try:
-            compile_for(step, shapes)
+            program = compile_for(step, shapes, devices).as_text()
         finally:
             del os.environ["PTXAS_REPORTS"]
         folder = pathlib.Path(folder)
@@ -120,7 +127,7 @@ def kernels(step, shapes, prefix: str | tuple[str, ...]) -> list[dict]:
             for found in re.finditer(r"(\S+) grid: \[.*?shared_memory: (\d+)", dump.read_text()):
                 shared[found[1]] = int(found[2])
         rows = [row for log in sorted(folder.glob("*.log")) for row in _report(log, shared)]
-    return [row for row in rows if row["kernel"].startswith(prefix)]
+    return [row for row in rows if row["kernel"].startswith(OURS)], sorted({*re.findall(COLLECTIVES, program)})
 
 
 def _report(log: pathlib.Path, shared: dict[str, int]):
@@ -142,21 +149,35 @@ def _report(log: pathlib.Path, shared: dict[str, int]):
             # What is asked for at the launch, where XLA says so; else what the program itself holds.
             "shared": shared.get(name) or number(r"(\d+) bytes smem"),
             **{kind: len(re.findall(pattern, body)) for kind, pattern in INSTRUCTIONS.items()},
+            "loaded a turn": _loaded(body),
         }
 
 
-def mlstm_gradient(batch, time, heads, keys, values, dtype, reset=False):
+def _loaded(body: str) -> int:
+    """Bytes that a program reads from the GPU's memory in a turn of its loops, not asynchronously."""
+    labels = map(re.escape, re.findall(r"^(\$L\w+):", body, re.M))
+    loops = (re.search(rf"^{label}:.*?bra\s+{label};", body, re.S | re.M) for label in labels)
+    inside = "".join(loop[0] for loop in loops if loop)
+    loads = re.findall(r"ld\.global\S*?(?:\.v(\d))?\.[bfsu](\d+)", inside)
+    threads = int(re.search(r"\.reqntid (\d+)", body)[1])
+    return threads * sum(int(count or 1) * int(bits) // 8 for count, bits in loads)
+
+
+def mlstm_gradient(batch, time, heads, keys, values, dtype, reset=False, exact=True):
     """(Forward and backward pass, shapes) of the kernels; the gates too, which stand in XLA."""
     import jax
     import jax.numpy as jnp
 
     from xlstm_jax.ops.mlstm import mlstm
+    from xlstm_jax.ops.mlstm.pallas import choose
+
+    how = "pallas" if exact else choose(time, keys, values, dtype, exact=False)
 
     def shape(*size, dtype=dtype):
         return jax.ShapeDtypeStruct((batch, time, *size), dtype)
 
     def step(dh, q, k, v, i, f, reset=None):
-        h, pullback = jax.vjp(lambda *a: mlstm(*a, reset_BT=reset, implementation="pallas")[0], q, k, v, i, f)
+        h, pullback = jax.vjp(lambda *a: mlstm(*a, reset_BT=reset, implementation=how)[0], q, k, v, i, f)
         return h, pullback(dh)
 
     q, v, gate = shape(heads, keys), shape(heads, values), shape(heads)
@@ -194,7 +215,7 @@ def mlstm_decode(batch, heads, keys, values, dtype):
     return step, (q, q, v, gate, gate, MLSTMState(*parts))
 
 
-# Production sizes: for the mLSTM 65,536 tokens of 4,096 features of v.
+# Production sizes: for the mLSTM 65,536 tokens of 4,096 features of v; "8 devices" has as many on each.
 CASES = {
     "K 256, V 512": (mlstm_gradient, 8, 8192, 8, 256, 512, "bfloat16"),
     "K 128, V 256": (mlstm_gradient, 8, 8192, 16, 128, 256, "bfloat16"),
@@ -203,12 +224,16 @@ CASES = {
     "K 32, V 32": (mlstm_gradient, 8, 8192, 16, 32, 32, "bfloat16"),
     "K 64, V 128, float32": (mlstm_gradient, 4, 1024, 4, 64, 128, "float32"),
     "K 256, V 512, float32": (mlstm_gradient, 4, 1024, 4, 256, 512, "float32"),
+    "K 128, V 256, tf32": (mlstm_gradient, 4, 1024, 4, 128, 256, "float32", False, False),
     "one step, K 256, V 512": (mlstm_decode, 64, 8, 256, 512, "bfloat16"),
     "D 32": (slstm_gradient, 16, 1024, 24, 32, "bfloat16"),
     "D 64": (slstm_gradient, 16, 1024, 12, 64, "bfloat16"),
     "D 128": (slstm_gradient, 16, 1024, 6, 128, "bfloat16"),
     "D 64, resets": (slstm_gradient, 16, 1024, 12, 64, "bfloat16", True),
     "D 64, float32": (slstm_gradient, 16, 1024, 12, 64, "float32"),
+    "8 devices, K 256, V 512": (mlstm_gradient, 64, 8192, 8, 256, 512, "bfloat16"),
+    "8 devices, one step, K 256, V 512": (mlstm_decode, 512, 8, 256, 512, "bfloat16"),
+    "8 devices, D 64": (slstm_gradient, 128, 1024, 12, 64, "bfloat16"),
 }
 
 
@@ -220,13 +245,13 @@ def main() -> None:
         prepare(pathlib.Path(scratch) / "cuda")
         for name in sys.argv[1:] or CASES:
             make, *case = CASES[name]
-            table[name] = kernels(*make(*case), ("mlstm_", "slstm_"))
+            table[name] = kernels(*make(*case), devices=8 if name.startswith("8 devices") else 1)
     if sys.argv[1:]:
         print(json.dumps(table))
         return
-    print("| case | kernel | registers | spilled bytes | shared bytes | wgmma | mma | cp.async |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name, rows in table.items():
+    print("| case | kernel | registers | spilled bytes | shared bytes | wgmma | mma | cp.async | bytes loaded a turn |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, (rows, _) in table.items():
         for row in sorted(rows, key=lambda row: row["kernel"]):
             print(f"| {name} | {' | '.join(map(str, row.values()))} |")
 

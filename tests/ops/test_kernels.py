@@ -1,23 +1,28 @@
 """Kernels beside the ops' own tables: where they are chosen, what they refuse, and the transformations they stand."""
 
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from tests.gpu.compiled import described
+from tests.gpu.compiled import COLLECTIVES, described
 from xlstm_jax.errors import UsageError
+from xlstm_jax.ops import kernels
 from xlstm_jax.ops.mlstm import api as mlstm_api
 from xlstm_jax.ops.mlstm import mlstm
-from xlstm_jax.ops.mlstm.pallas import Tiles, pallas
+from xlstm_jax.ops.mlstm.pallas import Tiles
 from xlstm_jax.ops.slstm import api as slstm_api
 from xlstm_jax.ops.slstm import slstm
 
 
-def arrays(time=33, keys=8, values=16, heads=2):
+def arrays(time=33, keys=8, values=16, heads=2, batch=2):
     rng = np.random.default_rng(0)
     sizes = (heads, keys), (heads, keys), (heads, values), (heads,), (heads,)
-    return [jnp.asarray(rng.standard_normal((2, time, *size)), np.float32) for size in sizes]
+    return [jnp.asarray(rng.standard_normal((batch, time, *size)), np.float32) for size in sizes]
 
 
 def mlstm_gradient(*args, implementation=None):
@@ -30,9 +35,9 @@ def slstm_gradient(x, r, implementation=None):
     return pullback(jnp.cos(y))
 
 
-def recurrent_arrays(width=8):
+def recurrent_arrays(width=8, batch=2):
     rng = np.random.default_rng(0)
-    sizes = (2, 9, 4, 2, width), (4, 2, width, width)
+    sizes = (batch, 9, 4, 2, width), (4, 2, width, width)
     return [jnp.asarray(rng.standard_normal(size), np.float32) for size in sizes]
 
 
@@ -43,8 +48,7 @@ def recurrent_arrays(width=8):
 )
 def test_chosen_by_platform_when_lowered(step, args, op, on_cpu, monkeypatch):
     """The same function is made of kernels for CUDA, and of none for CPU."""
-    for api in (mlstm_api, slstm_api):
-        monkeypatch.setattr(api, "cuda_is_possible", lambda: True)
+    monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
     for platform, wanted in (("cuda", "pallas"), ("cpu", on_cpu)):
         with described():
             text = jax.jit(step).trace(*args).lower(lowering_platforms=(platform,)).as_text(debug_info=True)
@@ -53,7 +57,7 @@ def test_chosen_by_platform_when_lowered(step, args, op, on_cpu, monkeypatch):
 
 
 def test_wide_heads_take_no_kernel_unless_it_is_named(monkeypatch):
-    monkeypatch.setattr(slstm_api, "cuda_is_possible", lambda: True)
+    monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
     x, r = recurrent_arrays(width=136)
     text = jax.jit(slstm).trace(x, r).lower(lowering_platforms=("cuda",)).as_text(debug_info=True)
     assert "slstm_scan" in text and "slstm_pallas" not in text
@@ -71,15 +75,12 @@ def test_tiles_that_do_not_fit(misfit):
 
 def test_tiles_given():
     """Other sizes of every kind give the same, T and features padded to them."""
-    *qkv, i, f = arrays(time=70, keys=24, values=40)
-    log_f = jax.nn.log_sigmoid(f)
-    start = mlstm_api.zero_state((2,), 2, 24, 40)
-    options = {"chunk_size": None, "stabilise": True, "normalize": True, "eps": 0.0}
+    args = arrays(time=70, keys=24, values=40)
 
-    def run(tiles):
-        return jax.jit(lambda *a: pallas(*a, None, tiles=tiles, **options))(*qkv, i, log_f, start)
+    def run(implementation):
+        return jax.jit(lambda *a: mlstm(*a, implementation=implementation))(*args)
 
-    wanted = run(None)
+    wanted = run("pallas")
     for tiles in (Tiles(chunk=32, held=16, turn=32, keys=16, values=16), Tiles(chunk=64, held=32, turn=16)):
         for got, own in zip(jax.tree.leaves(run(tiles)), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(got, own, rtol=2e-4, atol=2e-5)
@@ -105,3 +106,58 @@ def test_rematerialised_scan_and_donated_arguments(op):
     got = jax.jit(jax.grad(lambda args: loss(args, "pallas")), donate_argnums=0)(args)
     for a, b in zip(got, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+MESHES = [  # sizes by axis, the kind of axes, and how batch and heads lie on them
+    ({"data": 4, "tensor": 2}, AxisType.Auto, ("data", "tensor")),
+    ({"data": 2, "fsdp": 2, "context": 2}, AxisType.Auto, (("data", "fsdp"), None)),
+    ({"x": 4, "y": 2}, AxisType.Explicit, ("x", "y")),
+]
+
+
+@pytest.mark.parametrize("op", ["mlstm", "slstm"])
+@pytest.mark.parametrize(("sizes", "kind", "axes"), MESHES)
+def test_over_a_mesh(op, sizes, kind, axes):
+    """Values and gradients are those of one device, and nothing is gathered; the gradient of r is summed."""
+    mesh = jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=(kind,) * len(sizes))
+    batch, heads = axes
+    if op == "mlstm":
+        step, args = mlstm_gradient, arrays(time=17, batch=4)
+        specs = [PartitionSpec(batch, None, heads)] * len(args)
+    else:
+        step, args = slstm_gradient, recurrent_arrays(batch=4)
+        specs = [PartitionSpec(batch, None, None, heads), PartitionSpec(None, heads)]
+    step = jax.jit(functools.partial(step, implementation="pallas"))
+    wanted = step(*args)
+    args = [jax.device_put(a, NamedSharding(mesh, spec)) for a, spec in zip(args, specs, strict=True)]
+    with jax.set_mesh(mesh):
+        program = step.lower(*args).compile()
+        for got, own in zip(step(*args), wanted, strict=True):
+            np.testing.assert_allclose(got, own, rtol=1e-4, atol=1e-5)
+    assert {*re.findall(COLLECTIVES, program.as_text())} == ({"all-reduce"} if op == "slstm" else set())
+
+
+@pytest.mark.parametrize("step, args", [(mlstm_gradient, arrays()), (slstm_gradient, recurrent_arrays())])
+def test_no_kernels_elsewhere(step, args):
+    """One line when it is lowered; not before, since then nobody knows what for."""
+    traced = jax.jit(functools.partial(step, implementation="pallas")).trace(*args)
+    with pytest.raises(UsageError, match=r"kernel '[ms]lstm_\w+' is compiled for CUDA .* there is none for tpu$"):
+        traced.lower(lowering_platforms=("tpu",))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("_capability", lambda: 7.5, "needs a GPU of compute capability 8.0 or more .* has 7.5"),
+        ("TRITON", "jax.nowhere", "needs a jax"),
+    ],
+)
+def test_no_kernels_on_this_machine(name, value, why, monkeypatch):
+    """A named request says why; by default others run."""
+    monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
+    monkeypatch.setattr(kernels, name, value)
+    for op, args in ((mlstm, arrays()), (slstm, recurrent_arrays())):
+        with pytest.raises(UsageError, match=f"implementation 'pallas' {why}"):
+            op(*args, implementation="pallas")
+        text = jax.jit(op).trace(*args).lower(lowering_platforms=("cuda",)).as_text(debug_info=True)
+        assert "_pallas" not in text

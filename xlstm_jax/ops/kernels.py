@@ -8,11 +8,18 @@ import warnings
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
+
+from xlstm_jax.errors import UsageError
 
 # From jax 0.11 on Pallas announces another back-end for GPUs, at each lowering; requirements.txt ends before this one
 # goes. Pytest's own filters stand before this one: pyproject.toml says the same.
 warnings.filterwarnings("ignore", message="The Pallas Triton backend is deprecated", category=DeprecationWarning)
 
+TRITON = "jax.experimental.pallas.triton"
+# The oldest compute capability that Pallas compiles for by Triton.
+AMPERE = 8.0
 # The smallest tile that a GPU's matrix instructions take.
 LEAST = 16
 
@@ -32,8 +39,35 @@ def cuda_is_possible() -> bool:
     return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
 
 
+def missing() -> str:
+    """Why no kernel runs on this machine, whatever its shapes; empty where they do."""
+    if importlib.util.find_spec(TRITON) is None:
+        return f"needs a jax whose Pallas compiles by Triton (requirements.txt); this is jax {jax.__version__}"
+    if (found := _capability()) and found < AMPERE:
+        return f"needs a GPU of compute capability {AMPERE} or more (Ampere); this one has {found}"
+    return ""
+
+
+@functools.cache
+def _capability() -> float | None:
+    """The compute capability of this machine's GPUs; None where there are none."""
+    try:
+        return float(jax.local_devices(backend="cuda")[0].compute_capability)
+    except RuntimeError:
+        return None
+
+
+def where_cuda(kernel, other, *args):
+    """`kernel(*args)` in programs for CUDA, `other(*args)` in all others: chosen when they are lowered."""
+    return jax.lax.platform_dependent(*args, cuda=kernel, default=other) if cuda_is_possible() else other(*args)
+
+
 def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_shape, how: Launch, *args):
-    """The kernel's outputs. The same program is compiled on CUDA and interpreted on CPU; elsewhere jax refuses it."""
+    """The kernel's outputs. The same program is compiled on CUDA and interpreted on CPU.
+
+    Raises:
+        UsageError: it is lowered for something else.
+    """
     from jax.experimental.pallas import triton
 
     def run(interpret: bool, *args):
@@ -48,7 +82,27 @@ def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_sh
             compiler_params=triton.CompilerParams(num_warps=how.warps, num_stages=how.stages),
         )(*args)
 
-    return jax.lax.platform_dependent(*args, cpu=functools.partial(run, True), cuda=functools.partial(run, False))
+    def refuse(*args):
+        del args
+        nothing = _elsewhere.bind(kernel=name)
+        outputs = tuple(out_shape) if isinstance(out_shape, list) else out_shape  # as `pallas_call` gives them
+        return jax.tree.map(lambda like: jnp.full(like.shape, nothing.astype(like.dtype)), outputs)
+
+    cpu, cuda = functools.partial(run, True), functools.partial(run, False)
+    return jax.lax.platform_dependent(*args, cpu=cpu, cuda=cuda, default=refuse)
+
+
+# Stands for a kernel where there is none, and cannot be lowered: only then is it known what a program is for.
+_elsewhere = Primitive("kernel_elsewhere")
+_elsewhere.def_abstract_eval(lambda *, kernel: jax.core.ShapedArray((), jnp.float32))
+
+
+def _refuse(context, *, kernel):
+    platforms = ", ".join(context.module_context.platforms)
+    raise UsageError(f"kernel {kernel!r} is compiled for CUDA and interpreted on CPU; there is none for {platforms}")
+
+
+mlir.register_lowering(_elsewhere, _refuse)
 
 
 def product(a: jax.Array, b: jax.Array, how: Launch, *, trans_a: bool = False, trans_b: bool = False) -> jax.Array:

@@ -10,11 +10,10 @@ import jax.numpy as jnp
 from xlstm_jax.cells.gates import Gate, log_gate
 from xlstm_jax.cells.mlstm import MLSTMState, zero_state
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.kernels import cuda_is_possible
-from xlstm_jax.ops.mlstm import pallas as kernels
+from xlstm_jax.ops.kernels import where_cuda
 from xlstm_jax.ops.mlstm.associative import CHUNK, GROUP, associative
 from xlstm_jax.ops.mlstm.chunkwise import SINGLE_CHUNK, chunkwise, parallel
-from xlstm_jax.ops.mlstm.pallas import pallas
+from xlstm_jax.ops.mlstm.pallas import Tiles, pallas, unsupported
 from xlstm_jax.ops.mlstm.recurrent import recurrent
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
 
@@ -26,7 +25,7 @@ IMPLEMENTATIONS = {
     "associative": associative,
     "pallas": pallas,
 }
-Implementation = Literal["recurrent", "parallel", "chunkwise", "associative", "pallas"]
+Implementation = Literal["recurrent", "parallel", "chunkwise", "associative", "pallas"] | Tiles
 
 
 def mlstm(
@@ -62,9 +61,10 @@ def mlstm(
             from T. Any T works with any chunk size.
         implementation: "recurrent" (the cell scanned: the reference), "parallel" (quadratic in T), "chunkwise" (linear
             in T), "associative" (several chunks at once, their states by an associative scan), "pallas" (chunkwise by
-            GPU kernels, compiled for CUDA and interpreted on CPU; K and V up to 512), or None: "pallas" on CUDA where
-            it fits, else chosen from T by what was fastest on CPU (`experiments.bench --suite=mlstm`). A named one
-            never falls back.
+            GPU kernels, compiled for CUDA and interpreted on CPU; K and V up to 512; under a mesh each device has its
+            part of the batch and heads, by `xlstm_jax.sharding`), `Tiles(...)` (the kernels with these tiles, which may
+            allow tf32), or None: "pallas" on CUDA where it fits, else chosen from T by what was fastest on CPU
+            (`experiments.bench --suite=mlstm`). A named one never falls back.
 
     Returns:
         h [B, T, H, V] in v's dtype, and the final state, float32 at least.
@@ -111,9 +111,12 @@ def run_core(
     """
     if chunk_size is not None and chunk_size < 1:
         raise UsageError(f"{op} chunk_size {chunk_size} is not allowed; it is at least 1")
-    name = implementation if implementation is not None else _choose(op, q.shape[1])
+    if isinstance(implementation, Tiles):
+        name, options["tiles"] = "pallas", implementation
+    else:
+        name = implementation if implementation is not None else _choose(op, q.shape[1])
     if name not in IMPLEMENTATIONS:
-        raise UsageError(f"{op} implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}")
+        raise UsageError(f"{op} implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}, or Tiles(...)")
     q, k, v = (zero_padding(a, lengths) for a in (q, k, v))
     if lengths is not None:
         padding = padding_mask(lengths, q.shape[1])
@@ -128,8 +131,8 @@ def run_core(
         return h.astype(state.C.dtype), state
 
     args, chosen = (q, k, v, log_i, log_f, state, reset), functools.partial(run, name)
-    if implementation is None and cuda_is_possible() and kernels.fits(*args[:3]):
-        h, state = jax.lax.platform_dependent(*args, cuda=functools.partial(run, "pallas"), default=chosen)
+    if implementation is None and state.C.dtype == jnp.float32 and not unsupported(q, k, v):
+        h, state = where_cuda(functools.partial(run, "pallas"), chosen, *args)
     else:
         h, state = chosen(*args)
     return zero_padding(h, lengths), state

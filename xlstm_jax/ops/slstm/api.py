@@ -4,17 +4,18 @@ import functools
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 
 from xlstm_jax.cells.gates import Gate
 from xlstm_jax.cells.slstm import SLSTMState, empty_state
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.kernels import cuda_is_possible
-from xlstm_jax.ops.slstm.pallas import fits, pallas
+from xlstm_jax.ops.kernels import Launch, where_cuda
+from xlstm_jax.ops.slstm.pallas import pallas, unsupported
 from xlstm_jax.ops.slstm.scan import scan
 from xlstm_jax.shapes import state_dtype, zero_padding
 
 IMPLEMENTATIONS = {"scan": scan, "pallas": pallas}
-Implementation = Literal["scan", "pallas"]
+Implementation = Literal["scan", "pallas"] | Launch
 
 
 def slstm(
@@ -37,8 +38,10 @@ def slstm(
         reset_BT: true where the state becomes empty before that step.
         lengths_B: right padding; padded steps leave the state as it is and give zero output.
         input_gate, forget_gate: "exp" or "sigmoid".
-        implementation: "scan", "pallas" (GPU kernels, compiled for CUDA and interpreted on CPU; D up to 128), or None:
-            the kernels on CUDA where they fit, else the scan. A named one never falls back.
+        implementation: "scan", "pallas" (GPU kernels, compiled for CUDA and interpreted on CPU; D up to 128; under a
+            mesh each device has its part of the batch and heads, by `xlstm_jax.sharding`), `Launch(...)` (the kernels
+            so launched, which may allow tf32), or None: the kernels on CUDA where they fit, else the scan. A named one
+            never falls back.
 
     Returns:
         y [B, T, H, D] in x's dtype, and the final state, float32 at least.
@@ -51,9 +54,13 @@ def slstm(
         raise UsageError(f"slstm got x {x_BTGHD.shape}, r {r_GHDD.shape}; wanted x [B,T,4,H,D], r [4,H,D,D]")
     if x_BTGHD.shape[1] < 1:
         raise UsageError(f"slstm got x {x_BTGHD.shape}; a sequence has at least one step")
-    name = "scan" if implementation is None else implementation
+    options = {"input_gate": input_gate, "forget_gate": forget_gate}
+    if isinstance(implementation, Launch):
+        name, options["how"] = "pallas", implementation
+    else:
+        name = "scan" if implementation is None else implementation
     if name not in IMPLEMENTATIONS:
-        raise UsageError(f"slstm implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}")
+        raise UsageError(f"slstm implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}, or Launch()")
     if state is None:
         batch, heads, width = x_BTGHD.shape[0], *x_BTGHD.shape[3:]
         state = empty_state((batch, heads, width), state_dtype(x_BTGHD))
@@ -61,10 +68,10 @@ def slstm(
 
     def run(name, *args):
         with jax.named_scope(f"slstm_{name}"):
-            y_BTHD, state = IMPLEMENTATIONS[name](*args, input_gate=input_gate, forget_gate=forget_gate)
+            y_BTHD, state = IMPLEMENTATIONS[name](*args, **options)
         return y_BTHD.astype(x_BTGHD.dtype), state
 
     args, chosen = (x_BTGHD, r_GHDD, state, reset_BT, lengths_B), functools.partial(run, name)
-    if implementation is None and cuda_is_possible() and fits(x_BTGHD) and x_BTGHD.dtype.itemsize <= 4:
-        return jax.lax.platform_dependent(*args, cuda=functools.partial(run, "pallas"), default=chosen)
+    if implementation is None and state.c.dtype == jnp.float32 and not unsupported(x_BTGHD):
+        return where_cuda(functools.partial(run, "pallas"), chosen, *args)
     return chosen(*args)

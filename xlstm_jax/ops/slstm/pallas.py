@@ -10,42 +10,55 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
+from jax.sharding import PartitionSpec as P
 
 from xlstm_jax.cells.slstm import SLSTMState, empty_state, slstm_step
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.kernels import LEAST, Launch, launch, padded, power_of_two, product
+from xlstm_jax.ops.kernels import LEAST, Launch, launch, missing, padded, power_of_two, product
 from xlstm_jax.ops.recurrence import select
 from xlstm_jax.shapes import padding_mask
+from xlstm_jax.sharding import on_each_device
 
 # Bytes of a head's four recurrent matrices: more does not fit on the chip beside what a program computes.
 MOST = 128 * 1024
 
 
-def fits(x) -> bool:
-    """Whether there are kernels for such heads: up to 128 features in bfloat16, 64 in float32."""
-    return 4 * power_of_two(x.shape[-1]) ** 2 * min(x.dtype.itemsize, 4) <= MOST
+def unsupported(x) -> str:
+    """Why there are no kernels for such heads; empty where there are. float64, interpreted alone, counts as 32."""
+    if 4 * power_of_two(x.shape[-1]) ** 2 * min(x.dtype.itemsize, 4) <= MOST:
+        return missing()
+    return (
+        f"got heads of {x.shape[-1]} features in {x.dtype}; it takes at most 128 in bfloat16 and 64 in float32; use "
+        "implementation='scan'"
+    )
 
 
 def pallas(x, r, state, reset, lengths, *, input_gate, forget_gate, how: Launch | None = None):
-    """y [B,T,H,D] and the final state. B is padded to a multiple of 16, D to a power of two from 16 on.
+    """y [B,T,H,D] and the final state; under a mesh each device has its part of the batch and heads.
+
+    B is padded to a multiple of 16, D to a power of two from 16 on.
 
     Raises:
         UsageError: heads wider than 128 features in bfloat16, or than 64 in float32.
     """
+    if why := unsupported(x):
+        raise UsageError(f"slstm implementation 'pallas' {why}")
+    run = functools.partial(_local, gates=(input_gate, forget_gate), how=how)
+    state_spec = SLSTMState(*[P("batch", "heads")] * 4)
+    specs = (P("batch", None, None, "heads"), P(None, "heads"), state_spec, P("batch"), P("batch"))
+    return on_each_device(run, (x, r, state, reset, lengths), specs, (P("batch", None, "heads"), state_spec))
+
+
+def _local(x, r, state, reset, lengths, *, gates, how):
     batch, time, _, _, width = x.shape
     wide = power_of_two(width)
-    if not fits(x):
-        raise UsageError(
-            f"slstm implementation 'pallas' got heads of {width} features in {x.dtype}; "
-            "it takes at most 128 in bfloat16 and 64 in float32; use implementation='scan'"
-        )
     how = how or Launch(warps=8 if wide == 128 else 4)
     padding = None if lengths is None else padding_mask(lengths, time)
     masks = tuple(None if mask is None else padded(mask.astype(jnp.int32), 0, LEAST) for mask in (reset, padding))
     x = padded(padded(x, 0, LEAST), -1, wide)
     r = padded(padded(r.astype(x.dtype), -1, wide), -2, wide)
     state = jax.tree.map(lambda a: padded(padded(a, 0, LEAST), -1, wide), state)
-    y, state = _core(how, (input_gate, forget_gate), x, r, state, masks)
+    y, state = _core(how, gates, x, r, state, masks)
     return y[:batch, ..., :width], jax.tree.map(lambda a: a[:batch, ..., :width], state)
 
 

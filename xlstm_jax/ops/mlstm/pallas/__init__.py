@@ -1,6 +1,6 @@
 """The mLSTM by Pallas kernels: compiled on CUDA, interpreted on CPU."""
 
-from xlstm_jax.ops.mlstm.pallas.api import fits, pallas
-from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
+from xlstm_jax.ops.mlstm.pallas.api import pallas, unsupported
+from xlstm_jax.ops.mlstm.pallas.tiles import Tiles, choose
 
-__all__ = ["Tiles", "fits", "pallas"]
+__all__ = ["Tiles", "choose", "pallas", "unsupported"]

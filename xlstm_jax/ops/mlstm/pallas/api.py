@@ -4,33 +4,45 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 from xlstm_jax.cells.mlstm import MLSTMState, clamped
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.kernels import padded
+from xlstm_jax.ops.kernels import missing, padded
 from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.chunkwise import whole_pieces
 from xlstm_jax.ops.mlstm.pallas import backward, decode, forward
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors, gates
 from xlstm_jax.ops.mlstm.pallas.tiles import Tiles, choose
 from xlstm_jax.ops.recurrence import select
+from xlstm_jax.sharding import on_each_device
 
 # Features a head of q and k, and of v: more do not fit on the chip.
 MOST = 512
 
 
-def fits(q, k, v) -> bool:
-    """Whether there are kernels for such heads and dtypes."""
-    return max(q.shape[-1], v.shape[-1]) <= MOST and jnp.result_type(q, k, v).itemsize <= 4
+def unsupported(q, k, v) -> str:
+    """Why there are no kernels for such heads; empty where there are."""
+    keys, values = q.shape[-1], v.shape[-1]
+    return f"got K {keys}, V {values}; it takes heads of at most {MOST}" if max(keys, values) > MOST else missing()
 
 
 def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | None = None, **options):
-    """h [B,T,H,V] and the final state. T is padded to whole chunks, K and V to whole tiles; `tiles` overrides what is
-    chosen from the shapes, and `chunk_size` is rounded up to a multiple of 16. One step has its own kernel."""
+    """h [B,T,H,V] and the final state; under a mesh each device has its part of the batch and heads.
+
+    T is padded to whole chunks, K and V to whole tiles; `tiles` overrides what is chosen from the shapes, and
+    `chunk_size` is rounded up to a multiple of 16. One step has its own kernel.
+    """
+    if why := unsupported(q, k, v):
+        raise UsageError(f"mlstm implementation 'pallas' {why}")
+    run = functools.partial(_local, chunk_size=chunk_size, tiles=tiles, options=Options(**options))
+    sequence, state_spec = P("batch", None, "heads"), MLSTMState(*[P("batch", "heads")] * 3)
+    specs = (*[sequence] * 5, state_spec, P("batch"))
+    return on_each_device(run, (q, k, v, log_i, log_f, state, reset), specs, (sequence, state_spec))
+
+
+def _local(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
     time, keys, values = q.shape[1], q.shape[-1], v.shape[-1]
-    if max(keys, values) > MOST:
-        raise UsageError(f"mlstm implementation 'pallas' got K {keys}, V {values}; it takes heads of at most {MOST}")
-    options = Options(**options)
     if time == 1 and tiles is None:
         if reset is not None:
             state = select(reset[:, 0], jax.tree.map(jnp.zeros_like, state), state)

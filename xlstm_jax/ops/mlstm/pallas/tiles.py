@@ -41,7 +41,7 @@ class Tiles(Launch):
                 raise UsageError(f"Tiles(chunk={self.chunk}, {name}={size}) is not allowed; {name} divides the chunk")
 
 
-def choose(time: int, keys: int, values: int, dtype, chunk_size: int | None = None) -> Tiles:
+def choose(time: int, keys: int, values: int, dtype, chunk_size: int | None = None, exact: bool = True) -> Tiles:
     """Tiles for T steps of K and V features; a `chunk_size` is rounded up to a multiple of 16.
 
     They fit an H200's registers and shared memory, which `tests/gpu` holds; their speed was not measured on a GPU.
@@ -50,6 +50,10 @@ def choose(time: int, keys: int, values: int, dtype, chunk_size: int | None = No
     chunk = min(chunk_size or (256 if narrow else 128), time)
     chunk = -(-chunk // LEAST) * LEAST
     inner = chunk & -chunk  # the largest power of two that divides the chunk
+    if not narrow and not exact:
+        # No registers are spilled up to V 256; tf32's tiles are twice as large as bfloat16's.
+        sizes = {"keys": min(power_of_two(keys), 32), "values": min(power_of_two(values), 64)}
+        return Tiles(chunk=chunk, held=min(inner, 64), turn=min(inner, 32), **sizes, exact=False)
     if not narrow:
         # Exact products of float32 run on the plain units, and hold their tiles in registers.
         return Tiles(
