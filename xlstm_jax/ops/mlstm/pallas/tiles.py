@@ -53,7 +53,7 @@ def choose(time: int, keys: int, values: int, dtype, chunk_size: int | None = No
     if not narrow and not exact:
         # No registers are spilled up to V 256; tf32's tiles are twice as large as bfloat16's.
         sizes = {"keys": min(power_of_two(keys), 32), "values": min(power_of_two(values), 64)}
-        return Tiles(chunk=chunk, held=min(inner, 64), turn=min(inner, 32), **sizes, exact=False)
+        return Tiles(chunk=chunk, held=min(inner, 64), turn=LEAST, **sizes, exact=False)
     if not narrow:
         # Exact products of float32 run on the plain units, and hold their tiles in registers.
         return Tiles(
