@@ -22,10 +22,14 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.features = 128  # width of the embedding and of every block
-    config.model.pattern = "ms"  # a letter a block: m mLSTM, s sLSTM, r plain recurrent layer of recurrent.cell
+    config.model.pattern = "ms"  # a letter a block (README, Models), or xLSTM[a:b]: a mLSTM blocks to b sLSTM blocks
+    config.model.num_blocks = 0  # of a pattern xLSTM[a:b], a multiple of a + b; 0: a + b
     config.model.dropout = 0.0  # on the embedding and on what each block adds
     config.model.embedding_std = 0.0  # standard deviation of the embedding at the start; 0: sqrt(2 / (5 features))
-    config.model.final_norm = True  # layer norm before the head
+    config.model.final_norm = True  # a norm before the head
+    config.model.norm = "layer"  # layer | rms: the final norm
+    config.model.norm_eps = 1e-5  # of the final norm
+    config.model.logit_softcap = 0.0  # logits lie in +- this; 0: anywhere
     config.model.tie_embedding = False  # the head's matrix is the embedding's
     config.model.dtype = "float32"  # of the products, float32 | bfloat16; parameters and states are float32
 
@@ -49,6 +53,18 @@ def get_config() -> ConfigDict:
 
     config.model.recurrent = ConfigDict()  # the plain recurrent layer
     config.model.recurrent.cell = "lstm"  # rnn | lstm | gru | slstm | mlstm: a name in xlstm_jax.cells.CELLS
+
+    config.model.xlstm = ConfigDict()  # the block of xLSTM 7B
+    config.model.xlstm.num_heads = 4
+    config.model.xlstm.qk_factor = 0.5  # width of all heads' queries, and of their keys, over model width
+    config.model.xlstm.v_factor = 1.0  # of their values
+    config.model.xlstm.ffn_factor = 2.667  # feed-forward width over model width, rounded up to ...
+    config.model.xlstm.ffn_multiple = 64  # ... a multiple of this
+    config.model.xlstm.gate_softcap = 15.0  # pre-activations of i and f lie in +- this
+    config.model.xlstm.norm_eps = 1e-6  # of its RMS norms and head norm
+    config.model.xlstm.eps = 1e-6  # added to the mLSTM's denominator
+    config.model.xlstm.chunk_size = 0  # of the chunkwise form; 0: chosen from the length
+    config.model.xlstm.implementation = ""  # as of the mLSTM block
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adamw"  # adamw | adam | rmsprop | sgd

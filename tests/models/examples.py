@@ -10,15 +10,16 @@ import numpy as np
 from flax import nnx
 
 from xlstm_jax.models import LanguageModel, ModelConfig, build_model
-from xlstm_jax.models.config import MLSTMBlockConfig, SLSTMBlockConfig
+from xlstm_jax.models.config import MLSTMBlockConfig, SLSTMBlockConfig, XLSTMBlockConfig
 
 VOCABULARY, FEATURES = 11, 16
 # Different numbers of heads, so that one taken for the other shows.
 MLSTM, SLSTM = MLSTMBlockConfig(num_heads=2), SLSTMBlockConfig(num_heads=4)
+SECTIONS = {"mlstm": MLSTM, "slstm": SLSTM, "xlstm": XLSTMBlockConfig(num_heads=2, ffn_multiple=8)}
 
 
 def small(pattern: str, **changes: Any) -> ModelConfig:
-    config = ModelConfig(vocab_size=VOCABULARY, features=FEATURES, pattern=pattern, mlstm=MLSTM, slstm=SLSTM)
+    config = ModelConfig(vocab_size=VOCABULARY, features=FEATURES, pattern=pattern, **SECTIONS)
     return dataclasses.replace(config, **changes)
 
 

@@ -79,7 +79,31 @@ def slstm_block(p, x, heads, **gates):
     return x + (gelu(a) * b) @ p["ffn"]["down"]["kernel"]
 
 
-BLOCKS = {"m": mlstm_block, "s": slstm_block}
+def rms_normalised(x, scale, eps=1e-6):
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + eps) * scale
+
+
+def swiglu(p, x):
+    return (silu(x @ p["gate"]["kernel"]) * (x @ p["up"]["kernel"])) @ p["down"]["kernel"]
+
+
+def xlstm_block(p, x, heads):
+    """The block of xLSTM 7B (Beck et al. 2025, arXiv 2503.13427): matrix memory, then SwiGLU."""
+    batch, time, _ = x.shape
+    u = rms_normalised(x, p["norm"]["scale"])
+    q, k, v = ((u @ p[name]["kernel"]).reshape(batch, time, heads, -1) for name in "qkv")
+    i, f = (15 * np.tanh((u @ p[name]["kernel"] + p[name]["bias"]) / 15) for name in "if")
+    keys, values = q.shape[-1], v.shape[-1]
+    state = (np.zeros((batch, heads, keys, values)), np.zeros((batch, heads, keys)), np.zeros((batch, heads)))
+    h, _ = mlstm(q, k, v, i, f, state, *zero_start(batch, time), eps=1e-6)
+    centred = h - h.mean(-1, keepdims=True)
+    h = (centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)).reshape(batch, time, -1)
+    o = 1 / (1 + np.exp(-u @ p["o"]["kernel"]))
+    x = x + (o * h * p["head_norm"]["scale"]) @ p["out"]["kernel"]
+    return x + swiglu(p["ffn"], rms_normalised(x, p["ffn_norm"]["scale"]))
+
+
+BLOCKS = {"m": mlstm_block, "s": slstm_block, "x": xlstm_block}
 
 
 def logits(params, tokens, pattern, heads):

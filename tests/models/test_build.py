@@ -9,7 +9,7 @@ import pytest
 from tests.models.examples import MLSTM, VOCABULARY, error, example, small
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import build_model
-from xlstm_jax.models.config import RecurrentBlockConfig
+from xlstm_jax.models.config import RecurrentBlockConfig, XLSTMBlockConfig
 
 TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
 
@@ -17,8 +17,11 @@ TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pattern": "mxs"}, "unknown block 'x'; known: m, r, s"),
+        ({"pattern": "m?s"}, "unknown block '.'; known: m, r, s"),
         ({"pattern": ""}, "model.pattern is empty"),
+        ({"pattern": "ms", "num_blocks": 4}, "num_blocks 4 does not fit model.pattern 'ms', which has 2 blocks"),
+        ({"pattern": "xLSTM[7:1]", "num_blocks": 12}, "num_blocks 12 is not a multiple of the 8 blocks of xLSTM"),
+        ({"pattern": "x", "features": 20, "xlstm": XLSTMBlockConfig(num_heads=3)}, "does not fit xlstm.num_heads 3"),
         ({"features": 18, "pattern": "s"}, "model.features 18 does not fit slstm.num_heads 4"),
         ({"mlstm": dataclasses.replace(MLSTM, num_heads=5)}, "does not fit mlstm.num_heads 5"),
         ({"mlstm": dataclasses.replace(MLSTM, qkv_block_size=5)}, "block_size 5"),
@@ -53,6 +56,23 @@ def test_recurrent_block_is_the_cell_of_the_config():
     assert made.params["blocks"][0]["layer"]["layers"][0]["w_h"].shape == (16, 3 * 16)
     wanted = jax.jit(by_hand)(made.params, TOKENS)
     assert error(made.unroll(made.params, TOKENS)[0], wanted) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("pattern", "num_blocks", "letters"),
+    [("xLSTM[7:1]", 0, "mmmmmmms"), ("xLSTM[1:0]", 3, "mmm"), ("xLSTM[1:1]", 4, "msms"), ("mxs", 3, "mxs")],
+)
+def test_notation_of_ratios(pattern, num_blocks, letters):
+    assert small(pattern, num_blocks=num_blocks).letters == letters
+
+
+def test_softcap():
+    """Logits stay within the cap, and are what they were where it is far away."""
+    made, capped = (example(small("r", logit_softcap=cap)) for cap in (0.0, 2.0))
+    logits, _ = made.unroll(made.params, TOKENS)
+    got, _ = capped.unroll(made.params, TOKENS)
+    assert np.abs(logits).max() > 2
+    assert error(got, 2 * np.tanh(np.asarray(logits) / 2)) <= 1e-6
 
 
 def test_tied_embedding_is_a_head_of_its_transpose():

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from tests.models import oracle
-from tests.models.examples import FEATURES, MLSTM, SLSTM, VOCABULARY, error, example, small
+from tests.models.examples import FEATURES, MLSTM, SECTIONS, SLSTM, VOCABULARY, error, example, small
 
 BATCH, TIME = 2, 9
-HEADS = {"m": MLSTM.num_heads, "s": SLSTM.num_heads}
+HEADS = {"m": MLSTM.num_heads, "s": SLSTM.num_heads, "x": 2}
 OTHER_GATES = {"input_gate": "sigmoid", "forget_gate": "exp"}
-BLOCKS = {"m": ("mlstm", MLSTM), "s": ("slstm", SLSTM)}
+BLOCKS = {"m": "mlstm", "s": "slstm", "x": "xlstm"}
+CASES = [(letter, {}) for letter in BLOCKS]
+CASES += [(letter, changes) for letter in "ms" for changes in ({"conv_width": 0}, OTHER_GATES)]
 TOKENS = np.random.default_rng(3).integers(0, VOCABULARY, (BATCH, TIME), np.int32)
 
 
@@ -21,12 +23,11 @@ def float64(params):
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
 
 
-@pytest.mark.parametrize("changes", [{}, {"conv_width": 0}, OTHER_GATES], ids=["default", "no-convolution", "gates"])
-@pytest.mark.parametrize("letter", ["m", "s"])
+@pytest.mark.parametrize(("letter", "changes"), CASES)
 def test_block(letter, changes):
     """What a block adds to its input, so that the input itself does not hide an error."""
-    name, block = BLOCKS[letter]
-    made = example(small(letter, **{name: dataclasses.replace(block, **changes)}))
+    name = BLOCKS[letter]
+    made = example(small(letter, **{name: dataclasses.replace(SECTIONS[name], **changes)}))
     x = np.random.default_rng(1).standard_normal((BATCH, TIME, FEATURES)).astype(np.float32)
 
     def run(params, x):
@@ -40,7 +41,7 @@ def test_block(letter, changes):
     assert error(added, wanted) <= 1e-5
 
 
-@pytest.mark.parametrize("letter", ["m", "s"])
+@pytest.mark.parametrize("letter", BLOCKS)
 def test_every_parameter_counts(letter):
     """The oracle reads all parameters of the block, so that none of them goes untested."""
     params = float64(example(small(letter)).params["blocks"][0])
@@ -52,7 +53,7 @@ def test_every_parameter_counts(letter):
         assert error(oracle.BLOCKS[letter](changed, x, HEADS[letter]), before) > 1e-5
 
 
-@pytest.mark.parametrize("pattern", ["ms", "mmsm"])
+@pytest.mark.parametrize("pattern", ["ms", "mmsm", "xs"])
 def test_model(pattern):
     made = example(small(pattern))
     got, _ = made.unroll(made.params, TOKENS)

@@ -15,7 +15,8 @@ class Block(Protocol):
     """A layer of the stack, registered under the letter that stands for it in `ModelConfig.pattern`.
 
     `__init__(config, index, rngs)` makes block number `index`. Calling it maps x [B, T, D] to [B, T, D] and passes its
-    carry on; `reset` and `lengths` as in `ops.mlstm`; dropout is active where `key` is given.
+    carry on, where None is `init_carry`; `reset` and `lengths` as in `ops.mlstm`; dropout is active where `key` is
+    given.
     """
 
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs): ...

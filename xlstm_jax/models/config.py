@@ -1,6 +1,7 @@
 """What a model is made of, as frozen dataclasses."""
 
 import dataclasses
+import re
 from typing import Literal
 
 from xlstm_jax.errors import UsageError
@@ -34,20 +35,64 @@ class RecurrentBlockConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class XLSTMBlockConfig:
+    """The block of xLSTM 7B."""
+
+    num_heads: int = 4
+    qk_factor: float = 0.5  # width of all heads' queries, and of their keys, over model width
+    v_factor: float = 1.0  # of their values
+    ffn_factor: float = 2.667  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
+    ffn_multiple: int = 64
+    gate_softcap: float = 15.0  # pre-activations of i and f lie in +- this
+    norm_eps: float = 1e-6
+    eps: float = 1e-6  # added to the mLSTM's denominator
+    chunk_size: int = 0  # of the chunkwise form; 0: chosen from the length
+    implementation: str = ""  # a name in ops.mlstm.IMPLEMENTATIONS; "": chosen from the length
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """A language model: embedding, one block a letter of `pattern`, norm, head."""
 
     vocab_size: int = 256
     features: int = 128  # width of the embedding and of every block
-    pattern: str = "ms"  # m: mLSTM block, s: sLSTM block, r: plain recurrent layer of recurrent.cell
+    pattern: str = "ms"  # a letter a block (BLOCKS), or "xLSTM[a:b]" of num_blocks: a mLSTM, b sLSTM, a mLSTM, ...
+    num_blocks: int = 0  # of a pattern xLSTM[a:b], a multiple of a + b; 0: a + b
     dropout: float = 0.0  # on the embedding and on what each block adds
     embedding_std: float = 0.0  # standard deviation of the embedding at the start; 0: sqrt(2 / (5 features))
-    final_norm: bool = True  # layer norm before the head
+    final_norm: bool = True  # a norm before the head
+    norm: Literal["layer", "rms"] = "layer"  # of the final norm
+    norm_eps: float = 1e-5  # of the final norm
+    logit_softcap: float = 0.0  # logits lie in +- this; 0: anywhere
     tie_embedding: bool = False  # the head's matrix is the embedding's
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the products; parameters and states are float32
     mlstm: MLSTMBlockConfig = MLSTMBlockConfig()
     slstm: SLSTMBlockConfig = SLSTMBlockConfig()
     recurrent: RecurrentBlockConfig = RecurrentBlockConfig()
+    xlstm: XLSTMBlockConfig = XLSTMBlockConfig()
+
+    @property
+    def letters(self) -> str:
+        """The pattern, a letter a block.
+
+        Raises:
+            UsageError: an xLSTM[a:b] whose blocks do not make up `num_blocks`, or `num_blocks` with another pattern.
+        """
+        ratio = re.fullmatch(r"xLSTM\[(\d+):(\d+)\]", self.pattern)
+        if ratio is None:
+            if self.num_blocks not in (0, len(self.pattern)):
+                raise UsageError(
+                    f"model.num_blocks {self.num_blocks} does not fit model.pattern {self.pattern!r}, which has "
+                    f"{len(self.pattern)} blocks; it is for patterns such as 'xLSTM[7:1]'"
+                )
+            return self.pattern
+        group = "m" * int(ratio[1]) + "s" * int(ratio[2])
+        repeats, rest = divmod(self.num_blocks or len(group), len(group) or 1)
+        if rest:
+            raise UsageError(
+                f"model.num_blocks {self.num_blocks} is not a multiple of the {len(group)} blocks of {self.pattern}"
+            )
+        return repeats * group
 
     def __post_init__(self):
         if not 0 <= self.dropout < 1:

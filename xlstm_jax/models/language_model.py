@@ -9,7 +9,7 @@ from flax import nnx
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.nn import layer_norm, linear, small_init
+from xlstm_jax.nn import NORMS, linear, small_init, softcap
 from xlstm_jax.shapes import state_dtype
 
 
@@ -29,9 +29,10 @@ class LanguageModel(nnx.Module):
             config.vocab_size, config.features, embedding_init=embedding_init, dtype=dtype, rngs=rngs
         )
         self.blocks = nnx.List(
-            BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.pattern)
+            BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.letters)
         )
-        self.norm = layer_norm(config.features, dtype=dtype, rngs=rngs) if config.final_norm else None
+        norm = NORMS[config.norm] if config.final_norm else None
+        self.norm = norm and norm(config.features, eps=config.norm_eps, dtype=dtype, rngs=rngs)
         untied = not config.tie_embedding
         self.head = linear(config.features, config.vocab_size, init, dtype=dtype, rngs=rngs) if untied else None
         self.dropout = nnx.Dropout(config.dropout)
@@ -63,7 +64,7 @@ class LanguageModel(nnx.Module):
             key: random key for dropout; None: no dropout.
         """
         if carry is None:
-            carry = self.init_carry(tokens_BT.shape[0])
+            carry = (None,) * len(self.blocks)
         keys = [None] * (len(self.blocks) + 1) if key is None else jax.random.split(key, len(self.blocks) + 1)
         x = self.dropout(self.embedding(tokens_BT), deterministic=key is None, rngs=keys[-1])
         carries = []
@@ -73,7 +74,7 @@ class LanguageModel(nnx.Module):
         if self.norm is not None:
             x = self.norm(x)
         logits = self.head(x) if self.head is not None else self.embedding.attend(x)
-        return logits.astype(state_dtype(logits)), tuple(carries)
+        return softcap(logits.astype(state_dtype(logits)), self.config.logit_softcap), tuple(carries)
 
 
 def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> LanguageModel:
@@ -84,11 +85,12 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> Languag
     """
     if not config.pattern:
         raise UsageError("model.pattern is empty; give one letter a block, such as 'ms'")
-    for letter in config.pattern:
+    for letter in config.letters:
         BLOCKS.get(letter)
-    for block, letter, width in (("mlstm", "m", config.mlstm.proj_factor), ("slstm", "s", 1.0)):
+    widths = ("mlstm", "m", config.mlstm.proj_factor), ("slstm", "s", 1.0), ("xlstm", "x", config.xlstm.qk_factor)
+    for block, letter, width in widths:
         heads = getattr(config, block).num_heads
-        if letter in config.pattern and round(width * config.features) % heads:
+        if letter in config.letters and round(width * config.features) % heads:
             raise UsageError(
                 f"model.features {config.features} does not fit {block}.num_heads {heads}: "
                 f"the inner width {round(width * config.features)} is not a multiple of it"

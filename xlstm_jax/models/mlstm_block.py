@@ -15,7 +15,7 @@ from xlstm_jax.ops.mlstm import mlstm
 
 class MLSTMCarry(NamedTuple):
     conv: jax.Array | None  # [B, W-1, inner]
-    state: MLSTMState
+    state: MLSTMState | None
 
 
 @BLOCKS.register("m")
@@ -48,7 +48,7 @@ class MLSTMBlock(nnx.Module):
         self.gates.bias[...] = jnp.concatenate(gate_bias_init(rngs.params(), block.num_heads))
         self.head_norm = HeadNorm(block.num_heads, inner // block.num_heads, dtype=dtype, rngs=rngs)
         self.skip = nnx.Param(jnp.ones((inner,), jnp.float32))
-        self.down = linear(inner, features, wang_init(features, len(config.pattern)), dtype=dtype, rngs=rngs)
+        self.down = linear(inner, features, wang_init(features, len(config.letters)), dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
     def init_carry(self, batch: int) -> MLSTMCarry:
@@ -56,7 +56,8 @@ class MLSTMBlock(nnx.Module):
         conv = self.conv.init_carry(batch) if self.conv is not None else None
         return MLSTMCarry(conv=conv, state=zero_state((batch,), heads, inner // heads, inner // heads))
 
-    def __call__(self, x_BTD, carry: MLSTMCarry, *, reset=None, lengths=None, key=None):
+    def __call__(self, x_BTD, carry: MLSTMCarry | None, *, reset=None, lengths=None, key=None):
+        carry = carry or MLSTMCarry(None, None)
         a, z = jnp.split(self.up(self.norm(x_BTD)), 2, axis=-1)
         s, conv = a, None
         if self.conv is not None:

@@ -10,25 +10,14 @@ from flax import nnx
 from xlstm_jax.cells.slstm import SLSTMState, empty_state, forget_bias_init
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, linear, small_init, wang_init
+from xlstm_jax.models.feed_forward import GatedGELU
+from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, small_init, wang_init
 from xlstm_jax.ops.slstm import slstm
 
 
 class SLSTMCarry(NamedTuple):
     conv: jax.Array | None  # [B, W-1, D]
-    state: SLSTMState
-
-
-class GatedFeedForward(nnx.Module):
-    """W_down(GELU(a) * b), [a, b] = W_up x."""
-
-    def __init__(self, features: int, inner: int, num_blocks: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.up = linear(features, 2 * inner, small_init(features), dtype=dtype, rngs=rngs)
-        self.down = linear(inner, features, wang_init(features, num_blocks), dtype=dtype, rngs=rngs)
-
-    def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        a, b = jnp.split(self.up(x_BTD), 2, axis=-1)
-        return self.down(jax.nn.gelu(a, approximate=False) * b)
+    state: SLSTMState | None
 
 
 @BLOCKS.register("s")
@@ -42,7 +31,7 @@ class SLSTMBlock(nnx.Module):
 
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
         block, features, dtype = config.slstm, config.features, jnp.dtype(config.dtype)
-        heads, num_blocks = block.num_heads, len(config.pattern)
+        heads, num_blocks = block.num_heads, len(config.letters)
         width = features // heads
         self.config = block
         self.norm = layer_norm(features, dtype=dtype, rngs=rngs)
@@ -56,7 +45,7 @@ class SLSTMBlock(nnx.Module):
         self.head_norm = HeadNorm(heads, width, dtype=dtype, rngs=rngs)
         self.ffn_norm = layer_norm(features, dtype=dtype, rngs=rngs)
         inner = 64 * math.ceil(block.ffn_factor * features / 64)
-        self.ffn = GatedFeedForward(features, inner, num_blocks, dtype=dtype, rngs=rngs)
+        self.ffn = GatedGELU(features, inner, wang_init(features, num_blocks), dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
     def init_carry(self, batch: int) -> SLSTMCarry:
@@ -64,7 +53,8 @@ class SLSTMBlock(nnx.Module):
         conv = self.conv.init_carry(batch) if self.conv is not None else None
         return SLSTMCarry(conv=conv, state=empty_state((batch, heads, width)))
 
-    def __call__(self, x_BTD, carry: SLSTMCarry, *, reset=None, lengths=None, key=None):
+    def __call__(self, x_BTD, carry: SLSTMCarry | None, *, reset=None, lengths=None, key=None):
+        carry = carry or SLSTMCarry(None, None)
         u = self.norm(x_BTD)
         s, conv = u, None
         if self.conv is not None:

@@ -3,11 +3,12 @@
 from xlstm_jax.nn.attention import BahdanauAttention, LuongAttention
 from xlstm_jax.nn.conv import CausalConv
 from xlstm_jax.nn.linear import Headwise, linear, small_init, wang_init
-from xlstm_jax.nn.norm import HeadNorm, layer_norm
+from xlstm_jax.nn.norm import NORMS, HeadNorm, layer_norm, rms_norm, softcap
 from xlstm_jax.nn.recurrent import Directions, Recurrent
 from xlstm_jax.nn.tree import Tree
 
 __all__ = [
+    "NORMS",
     "BahdanauAttention",
     "CausalConv",
     "Directions",
@@ -18,6 +19,8 @@ __all__ = [
     "Tree",
     "layer_norm",
     "linear",
+    "rms_norm",
     "small_init",
+    "softcap",
     "wang_init",
 ]

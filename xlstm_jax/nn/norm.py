@@ -7,16 +7,29 @@ from flax import nnx
 from xlstm_jax.shapes import state_dtype
 
 
-def layer_norm(features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """Layer norm with a weight and no bias, eps 1e-5; statistics in float32."""
-    return nnx.LayerNorm(features, epsilon=1e-5, use_bias=False, dtype=dtype, rngs=rngs)
+def layer_norm(features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Layer norm with a weight and no bias; statistics in float32."""
+    return nnx.LayerNorm(features, epsilon=eps, use_bias=False, dtype=dtype, rngs=rngs)
+
+
+def rms_norm(features: int, *, eps: float = 1e-6, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.RMSNorm:
+    """x / sqrt(mean(x^2) + eps) with a weight (Zhang & Sennrich 2019); statistics in float32."""
+    return nnx.RMSNorm(features, epsilon=eps, dtype=dtype, rngs=rngs)
+
+
+NORMS = {"layer": layer_norm, "rms": rms_norm}
+
+
+def softcap(x: jax.Array, cap: float) -> jax.Array:
+    """cap tanh(x / cap), x itself where it is small, and never beyond +- cap; a cap of 0 leaves x as it is."""
+    return cap * jnp.tanh(x / cap) if cap else x
 
 
 class HeadNorm(nnx.Module):
-    """Layer norm of each head's features on their own, eps 1e-5, one weight a feature: [..., H, V] -> [..., H * V]."""
+    """Layer norm of each head's features on their own, one weight a feature: [..., H, V] -> [..., H * V]."""
 
-    def __init__(self, heads: int, head_features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.norm = nnx.LayerNorm(head_features, epsilon=1e-5, use_bias=False, use_scale=False, rngs=rngs)
+    def __init__(self, heads: int, head_features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.norm = nnx.LayerNorm(head_features, epsilon=eps, use_bias=False, use_scale=False, rngs=rngs)
         self.scale = nnx.Param(jnp.ones((heads * head_features,), jnp.float32))
         self.dtype = dtype
 

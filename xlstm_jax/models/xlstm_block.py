@@ -1,0 +1,79 @@
+"""The block of xLSTM 7B: a matrix memory between plain projections, then a gated feed-forward layer."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from xlstm_jax.cells.mlstm import MLSTMState, zero_state
+from xlstm_jax.models.blocks import BLOCKS
+from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.models.feed_forward import SwiGLU
+from xlstm_jax.nn import HeadNorm, linear, rms_norm, small_init, softcap, wang_init
+from xlstm_jax.ops.mlstm import mlstm
+
+
+@BLOCKS.register("x")
+class XLSTMBlock(nnx.Module):
+    """Two residual branches: x += W_out(sigmoid(o) * headnorm(mLSTM(q, k, v, i, f))), then x += SwiGLU(rmsnorm(x)),
+
+        q, k, v, o = W rmsnorm(x)          i, f = softcap(W rmsnorm(x) + b, 15)     one value a head
+
+    with eps in the mLSTM's denominator. No convolution and no sLSTM, so that all of it is parallel over time.
+    Beck et al. 2025 (arXiv 2503.13427), section 3. The gates' kernels and o's start at zero, i's bias at -10, f's bias
+    from 3 to 6 over heads.
+    """
+
+    def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
+        del index
+        block, features, dtype = config.xlstm, config.features, jnp.dtype(config.dtype)
+        heads, keys, values = block.num_heads, round(block.qk_factor * features), round(block.v_factor * features)
+        init, zeros = small_init(features), nnx.initializers.zeros
+        last = wang_init(features, len(config.letters))
+        self.config, self.sizes = block, (heads, keys // heads, values // heads)
+        self.norm = rms_norm(features, eps=block.norm_eps, dtype=dtype, rngs=rngs)
+        self.q = linear(features, keys, init, dtype=dtype, rngs=rngs)
+        self.k = linear(features, keys, init, dtype=dtype, rngs=rngs)
+        self.v = linear(features, values, init, dtype=dtype, rngs=rngs)
+        self.o = linear(features, values, zeros, dtype=dtype, rngs=rngs)
+        self.i = linear(features, heads, zeros, bias=True, dtype=jnp.float32, rngs=rngs)
+        self.f = linear(features, heads, zeros, bias=True, dtype=jnp.float32, rngs=rngs)
+        self.i.bias[...] = jnp.full((heads,), -10.0)
+        self.f.bias[...] = jnp.linspace(3.0, 6.0, heads)
+        self.head_norm = HeadNorm(heads, values // heads, eps=block.norm_eps, dtype=dtype, rngs=rngs)
+        self.out = linear(values, features, last, dtype=dtype, rngs=rngs)
+        self.ffn_norm = rms_norm(features, eps=block.norm_eps, dtype=dtype, rngs=rngs)
+        inner = block.ffn_multiple * math.ceil(block.ffn_factor * features / block.ffn_multiple)
+        self.ffn = SwiGLU(features, inner, last, dtype=dtype, rngs=rngs)
+        self.dropout = nnx.Dropout(config.dropout)
+
+    def init_carry(self, batch: int) -> MLSTMState:
+        return zero_state((batch,), *self.sizes)
+
+    def __call__(self, x_BTD, carry: MLSTMState | None, *, reset=None, lengths=None, key=None):
+        u = self.norm(x_BTD)
+        heads, keys, values = self.sizes
+        q_BTHK, k_BTHK, v_BTHV = (
+            map_(u).reshape(*u.shape[:2], heads, size)
+            for map_, size in ((self.q, keys), (self.k, keys), (self.v, values))
+        )
+        i_BTH, f_BTH = (softcap(gate(u.astype(jnp.float32)), self.config.gate_softcap) for gate in (self.i, self.f))
+        h_BTHV, state = mlstm(
+            q_BTHK,
+            k_BTHK,
+            v_BTHV,
+            i_BTH,
+            f_BTH,
+            state=carry,
+            reset_BT=reset,
+            lengths_B=lengths,
+            eps=self.config.eps,
+            chunk_size=self.config.chunk_size or None,
+            implementation=self.config.implementation or None,
+        )
+        y = self.out(jax.nn.sigmoid(self.o(u)) * self.head_norm(h_BTHV))
+        keys = (None, None) if key is None else jax.random.split(key)
+        x_BTD = x_BTD + self.dropout(y, deterministic=key is None, rngs=keys[0])
+        y = self.ffn(self.ffn_norm(x_BTD))
+        return x_BTD + self.dropout(y, deterministic=key is None, rngs=keys[1]), state
