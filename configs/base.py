@@ -66,6 +66,45 @@ def get_config() -> ConfigDict:
     config.model.xlstm.chunk_size = 0  # of the chunkwise form; 0: chosen from the length
     config.model.xlstm.implementation = ""  # as of the mLSTM block
 
+    config.model.transformer = ConfigDict()  # Llama's block
+    config.model.transformer.num_heads = 4
+    config.model.transformer.num_kv_heads = 0  # heads of keys and values; 0: num_heads
+    config.model.transformer.context = 2048  # steps that a step sees, itself among them
+    config.model.transformer.rotary_base = 10_000.0  # of the rotary positions' angles
+    config.model.transformer.ffn_factor = 8 / 3  # feed-forward width over model width, rounded up to ...
+    config.model.transformer.ffn_multiple = 64  # ... a multiple of this
+    config.model.transformer.norm_eps = 1e-5  # of its RMS norms
+
+    config.model.mamba2 = ConfigDict()  # Mamba-2's block
+    config.model.mamba2.expansion = 2.0  # inner width over model width
+    config.model.mamba2.head_features = 64  # of the inner width, a head
+    config.model.mamba2.state_features = 128  # N
+    config.model.mamba2.num_groups = 1  # of heads that share B and C
+    config.model.mamba2.conv_width = 4  # taps of the causal convolution
+    config.model.mamba2.norm_eps = 1e-5  # of its RMS norms
+    config.model.mamba2.chunk_size = 0  # of the chunkwise form; 0: chosen from the length
+    config.model.mamba2.implementation = ""  # as of the mLSTM block
+
+    config.model.minimal = ConfigDict()  # the block of minLSTM and minGRU
+    config.model.minimal.cell = "minlstm"  # minlstm | mingru
+    config.model.minimal.expansion = 2.0  # width of the recurrence over model width
+    config.model.minimal.conv_width = 4  # taps of the causal convolution
+    config.model.minimal.ffn_factor = 8 / 3  # feed-forward width over model width, rounded up to ...
+    config.model.minimal.ffn_multiple = 64  # ... a multiple of this
+
+    config.model.griffin = ConfigDict()  # Griffin's recurrent block (RG-LRU)
+    config.model.griffin.num_heads = 4  # blocks of the gates' block-diagonal maps
+    config.model.griffin.expansion = 4 / 3  # width of the recurrence over model width
+    config.model.griffin.conv_width = 4  # taps of the causal convolution
+    config.model.griffin.ffn_factor = 3.0  # feed-forward width over model width, rounded up to ...
+    config.model.griffin.ffn_multiple = 64  # ... a multiple of this
+
+    config.model.rwkv6 = ConfigDict()  # RWKV-6's block
+    config.model.rwkv6.head_features = 64  # features a head
+    config.model.rwkv6.mix_rank = 32  # of the maps that weigh a step's input against the last one's
+    config.model.rwkv6.decay_rank = 64  # of the map that makes the decay
+    config.model.rwkv6.ffn_factor = 3.5  # feed-forward width over model width
+
     config.optimizer = ConfigDict()
     config.optimizer.name = "adamw"  # adamw | adam | rmsprop | sgd
     config.optimizer.learning_rate = 1e-3  # at its highest

@@ -2,8 +2,9 @@
 
     python -m experiments.train --config=configs/char_lm.py:lstm --workdir=/tmp/lstm
 
-Variants: rnn, lstm, gru (two layers of the cell), slstm, mlstm (blocks of that kind alone), xlstm (both kinds), and
-`tiny` (seconds on a CPU, for tests). The first 90% of the text is for training, the rest for validation.
+Variants: rnn, lstm, gru (two layers of the cell), slstm, mlstm (blocks of that kind alone), xlstm (both kinds),
+xlstm_7b, transformer, mamba2, minlstm, mingru, griffin, rwkv6 (about a million parameters each, under one recipe: that
+of xlstm), and `tiny` (seconds on a CPU, for tests). The first 90% of the text is for training, the rest for validation.
 """
 
 from configs import base
@@ -31,6 +32,34 @@ def mlstm(config, _):
 def xlstm(config, _):
     config.model.pattern = "msm"
     config.model.features = 224
+    recipe(config)
+
+
+# Pattern and width of about a million parameters.
+SIZES = {
+    "xlstm_7b": ("xxx", 160),
+    "transformer": ("ttt", 160),
+    "mamba2": ("dddd", 188),
+    "minlstm": ("nnn", 140),
+    "mingru": ("nnn", 148),
+    "griffin": ("ggg", 148),
+    "rwkv6": ("www", 140),
+}
+
+
+def baseline(config, name):
+    config.model.pattern, config.model.features = SIZES[name]
+    config.model.norm = "layer" if name == "rwkv6" else "rms"
+    config.model.xlstm.num_heads = 4
+    config.model.transformer.context = 256
+    config.model.mamba2.head_features = 47
+    config.model.mamba2.state_features = 64
+    config.model.minimal.cell = "mingru" if name == "mingru" else "minlstm"
+    config.model.rwkv6.head_features = 35
+    recipe(config)
+
+
+def recipe(config):
     config.model.dropout = 0.15
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule = "cosine"
@@ -58,6 +87,7 @@ VARIANTS = {
     "slstm": slstm,
     "mlstm": mlstm,
     "xlstm": xlstm,
+    **dict.fromkeys(SIZES, baseline),
     "tiny": tiny,
 }
 

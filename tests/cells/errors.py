@@ -40,6 +40,7 @@ ORACLES = {
     "mgu": lambda config: minimal.mgu,
     "mingru": lambda config: functools.partial(minimal.mingru, activation=config.activation),
     "minlstm": lambda config: functools.partial(minimal.minlstm, activation=config.activation),
+    "rglru": lambda config: minimal.rglru,
     "convlstm": lambda config: convlstm.convlstm,
     "slstm": _heads(slstm.slstm_cell),
     "mlstm": _heads(mlstm.mlstm_cell),

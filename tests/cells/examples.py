@@ -12,6 +12,7 @@ from xlstm_jax.cells import CELLS, Cell, CellParams
 
 # A config's fields by name; fields that are not here keep their defaults.
 SMALL = {"in_features": 3, "features": 4, "num_heads": 2, "spatial_shape": (3, 2), "arity": 3}
+OWN = {"rglru": {"in_features": 4}}  # as many features as inputs
 BATCH = 2
 
 
@@ -68,7 +69,8 @@ def examples(kind: str = "sequence") -> list[Example]:
         cell = CELLS.get(name)
         if cell.kind != kind or cell in [example.cell for example in found.values()]:
             continue
-        small = {field.name: SMALL[field.name] for field in dataclasses.fields(cell.Config) if field.name in SMALL}
+        known = SMALL | OWN.get(name, {})
+        small = {field.name: known[field.name] for field in dataclasses.fields(cell.Config) if field.name in known}
         found[name] = Example(name, cell, cell.Config(**small))
         for field, hint in typing.get_type_hints(cell.Config).items():
             for option in _options(field, hint):

@@ -40,6 +40,7 @@ SIZES = [
     ("minlstm", {}, 3 * (H * X + H)),
     ("minlstm", {"bias": False}, 3 * H * X),
     ("mingru", {}, 2 * (H * X + H)),
+    ("rglru", {"in_features": H, "num_heads": HEADS}, 2 * (H * H // HEADS + H) + H),
     ("convlstm", {"spatial_shape": (4, 2), "kernel_size": K}, CONVLSTM),
     ("convlstm", {"spatial_shape": (4, 2), "kernel_size": K, "peepholes": True}, CONVLSTM + 3 * MAP * H),
     ("convlstm", {"spatial_shape": (4, 2), "kernel_size": K, "bias": False}, CONVLSTM - BIASES),
@@ -64,7 +65,8 @@ def label(case) -> str:
 def test_number_of_weights(case):
     name, options, size = case
     cell = CELLS.get(name)
-    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), cell.Config(X, H, **options)))
+    config = cell.Config(**{"in_features": X, "features": H, **options})
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), config))
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == size
 
 

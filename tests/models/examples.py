@@ -10,12 +10,30 @@ import numpy as np
 from flax import nnx
 
 from xlstm_jax.models import LanguageModel, ModelConfig, build_model
-from xlstm_jax.models.config import MLSTMBlockConfig, SLSTMBlockConfig, XLSTMBlockConfig
+from xlstm_jax.models.config import (
+    GriffinBlockConfig,
+    Mamba2BlockConfig,
+    MinimalBlockConfig,
+    MLSTMBlockConfig,
+    RWKV6BlockConfig,
+    SLSTMBlockConfig,
+    TransformerBlockConfig,
+    XLSTMBlockConfig,
+)
 
 VOCABULARY, FEATURES = 11, 16
 # Different numbers of heads, so that one taken for the other shows.
 MLSTM, SLSTM = MLSTMBlockConfig(num_heads=2), SLSTMBlockConfig(num_heads=4)
-SECTIONS = {"mlstm": MLSTM, "slstm": SLSTM, "xlstm": XLSTMBlockConfig(num_heads=2, ffn_multiple=8)}
+SECTIONS = {
+    "mlstm": MLSTM,
+    "slstm": SLSTM,
+    "xlstm": XLSTMBlockConfig(num_heads=2, ffn_multiple=8),
+    "transformer": TransformerBlockConfig(num_heads=4, num_kv_heads=2, context=8, ffn_multiple=8),
+    "mamba2": Mamba2BlockConfig(head_features=8, state_features=4, num_groups=2),
+    "minimal": MinimalBlockConfig(ffn_multiple=8),
+    "griffin": GriffinBlockConfig(num_heads=2, expansion=1.5, ffn_multiple=8),
+    "rwkv6": RWKV6BlockConfig(head_features=8, mix_rank=3, decay_rank=4),
+}
 
 
 def small(pattern: str, **changes: Any) -> ModelConfig:

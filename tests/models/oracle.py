@@ -1,4 +1,4 @@
-"""The two blocks of the xLSTM paper (Beck et al. 2024, arXiv 2405.04517, figures 10 and 11) in float64 NumPy."""
+"""The blocks of the xLSTM papers (Beck et al. 2024, arXiv 2405.04517, figures 10 and 11; 2025) in float64 NumPy."""
 
 import math
 
@@ -101,14 +101,3 @@ def xlstm_block(p, x, heads):
     o = 1 / (1 + np.exp(-u @ p["o"]["kernel"]))
     x = x + (o * h * p["head_norm"]["scale"]) @ p["out"]["kernel"]
     return x + swiglu(p["ffn"], rms_normalised(x, p["ffn_norm"]["scale"]))
-
-
-BLOCKS = {"m": mlstm_block, "s": slstm_block, "x": xlstm_block}
-
-
-def logits(params, tokens, pattern, heads):
-    """Embedding, blocks, final norm, head; `heads` by letter."""
-    x = params["embedding"]["embedding"][tokens]
-    for index, letter in enumerate(pattern):
-        x = BLOCKS[letter](params["blocks"][index], x, heads[letter])
-    return normalised(x, params["norm"]["scale"]) @ params["head"]["kernel"]

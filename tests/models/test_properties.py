@@ -120,7 +120,7 @@ def test_order_of_batch(pattern):
 
 @every_letter
 def test_bfloat16(pattern):
-    """Products in bfloat16; logits, and all states but the convolution's inputs, in float32."""
+    """Products in bfloat16; logits, and all states but those that are inputs themselves, in float32."""
     made = example(small(pattern, dtype="bfloat16"))
     # Flax's own norms mix bfloat16 with float32, which strict promotion refuses.
     with jax.numpy_dtype_promotion("standard"):
@@ -129,8 +129,9 @@ def test_bfloat16(pattern):
     assert logits.dtype == jnp.float32
     assert 1e-5 < error(logits, wanted) < 5e-2
     for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
-        conv = ".conv" in jax.tree_util.keystr(path)
-        assert leaf.dtype == (jnp.bfloat16 if conv else jnp.float32), jax.tree_util.keystr(path)
+        names = {getattr(key, "name", None) for key in path}
+        wanted = jnp.bfloat16 if names & {"conv", "k", "v"} else jnp.int32 if "count" in names else jnp.float32
+        assert leaf.dtype == wanted, jax.tree_util.keystr(path)
 
 
 @every_pattern

@@ -69,7 +69,7 @@ REFUSED = [
     ("gru", {"implementation": "parallel"}, "'scan', 'chunked', 'associative', 'newton', 'cudnn'"),
     ("mlstm", {"implementation": "chunked"}, "MLSTM; use 'scan'"),
     ("mingru", {"implementation": "chunked"}, "MinGRU; use 'scan'"),
-    ("gru", {"implementation": "associative"}, r"minlstm, mingru\), got GRU"),
+    ("gru", {"implementation": "associative"}, r"minlstm, mingru, rglru\), got GRU"),
     ("gru", {"implementation": "chunked", "noise": Noise("zoneout", 0.5)}, "no zoneout; use 'scan'"),
     ("mingru", {"implementation": "associative", "remat_every": 2}, "'associative' takes neither"),
     ("gru", {"implementation": "newton", "noise": Noise("recurrent", 0.5)}, "'newton' takes neither"),

@@ -1,4 +1,4 @@
-"""The minimal gated unit, the minGRU and the minLSTM; arguments and results are as in `classic`, the carry is (h,)."""
+"""The minimal gated unit, minGRU, minLSTM and RG-LRU; arguments and results are as in `classic`, the carry is (h,)."""
 
 import numpy as np
 
@@ -49,6 +49,23 @@ def minlstm(w, x, carry, reset, lengths, activation="identity"):
         f, i, n = np.split(x_t @ w["w_x"] + b, 3)
         f, i = sigmoid(f), sigmoid(i)
         h = f / (f + i) * h + i / (f + i) * candidate_of(n, activation)
+        return [h], h
+
+    return over_time(step, x, carry, reset, lengths)
+
+
+def rglru(w, x, carry, reset, lengths):
+    """De et al. 2024 (arXiv 2402.19427), equations 1 to 4: a = sigmoid(lambda), a_t = a^(8 r_t)."""
+
+    def mapped(x_t, name):
+        parts = np.split(x_t, len(w[f"w_{name}"]))
+        return np.concatenate([part @ block for part, block in zip(parts, w[f"w_{name}"], strict=True)])
+
+    def step(state, x_t):
+        (h,) = state
+        r, i = (sigmoid(mapped(x_t, name) + w[f"b_{name}"]) for name in "ri")
+        a = sigmoid(w["lambda"]) ** (8 * r)
+        h = a * h + np.sqrt(1 - a**2) * (i * x_t)
         return [h], h
 
     return over_time(step, x, carry, reset, lengths)

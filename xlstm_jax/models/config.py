@@ -51,6 +51,55 @@ class XLSTMBlockConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TransformerBlockConfig:
+    num_heads: int = 4
+    num_kv_heads: int = 0  # heads of keys and values, each for as many query heads; 0: num_heads
+    context: int = 2048  # steps that a step sees, itself among them
+    rotary_base: float = 10_000.0
+    ffn_factor: float = 8 / 3  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
+    ffn_multiple: int = 64
+    norm_eps: float = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Mamba2BlockConfig:
+    expansion: float = 2.0  # inner width over model width
+    head_features: int = 64  # of the inner width, a head
+    state_features: int = 128
+    num_groups: int = 1  # of heads that share B and C
+    conv_width: int = 4  # taps of the causal convolution
+    norm_eps: float = 1e-5
+    chunk_size: int = 0  # of the chunkwise form; 0: chosen from the length
+    implementation: str = ""  # a name in ops.mlstm.IMPLEMENTATIONS; "": chosen from the length
+
+
+@dataclasses.dataclass(frozen=True)
+class MinimalBlockConfig:
+    cell: Literal["minlstm", "mingru"] = "minlstm"
+    expansion: float = 2.0  # width of the recurrence over model width
+    conv_width: int = 4  # taps of the causal convolution
+    ffn_factor: float = 8 / 3  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
+    ffn_multiple: int = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class GriffinBlockConfig:
+    num_heads: int = 4  # blocks of the gates' block-diagonal maps
+    expansion: float = 4 / 3  # width of the recurrence over model width
+    conv_width: int = 4  # taps of the causal convolution
+    ffn_factor: float = 3.0  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
+    ffn_multiple: int = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class RWKV6BlockConfig:
+    head_features: int = 64
+    mix_rank: int = 32  # of the maps that weigh a step's input against the last one's
+    decay_rank: int = 64  # of the map that makes the decay
+    ffn_factor: float = 3.5  # feed-forward width over model width
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """A language model: embedding, one block a letter of `pattern`, norm, head."""
 
@@ -70,6 +119,11 @@ class ModelConfig:
     slstm: SLSTMBlockConfig = SLSTMBlockConfig()
     recurrent: RecurrentBlockConfig = RecurrentBlockConfig()
     xlstm: XLSTMBlockConfig = XLSTMBlockConfig()
+    transformer: TransformerBlockConfig = TransformerBlockConfig()
+    mamba2: Mamba2BlockConfig = Mamba2BlockConfig()
+    minimal: MinimalBlockConfig = MinimalBlockConfig()
+    griffin: GriffinBlockConfig = GriffinBlockConfig()
+    rwkv6: RWKV6BlockConfig = RWKV6BlockConfig()
 
     @property
     def letters(self) -> str:

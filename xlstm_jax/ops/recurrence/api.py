@@ -154,7 +154,8 @@ def chosen(cell: type[Cell], noise: Noise | None, remat_every: int | None, imple
         )
     if implementation == "associative" and not issubclass(cell, LinearCell):
         raise UsageError(
-            f"implementation 'associative' covers cells linear in their carry (minlstm, mingru), got {cell.__name__}"
+            "implementation 'associative' covers cells linear in their carry (minlstm, mingru, rglru), "
+            f"got {cell.__name__}"
         )
     if implementation == "chunked" and zoneout:
         raise UsageError("implementation 'chunked' has no zoneout; use 'scan'")

@@ -1,0 +1,43 @@
+"""Published sizes, counted from shapes alone: not even the 7B's parameters are made."""
+
+import jax
+import pytest
+from flax import nnx
+
+from configs import xlstm
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models import build_model
+from xlstm_jax.models.named import NAMED, named
+
+# Millions of parameters: published to the digits given; "paper" ones by the papers' names, to a tenth.
+PUBLISHED = {"xlstm_165m": 164.1, "xlstm_1.3b": 1420, "xlstm_2.7b": 2780, "xlstm_7b": 6865}
+NOMINAL = {"120m": 120, "165m": 165, "1.3b": 1300, "7b": 7000}
+
+
+def millions(name: str) -> float:
+    state = nnx.split(nnx.eval_shape(lambda: build_model(named(name))))[1]
+    return sum(leaf.size for leaf in jax.tree.leaves(state)) / 1e6
+
+
+@pytest.mark.parametrize("name", NAMED.names())
+def test_parameters(name):
+    if name in PUBLISHED:
+        assert millions(name) == pytest.approx(PUBLISHED[name], rel=1e-3)
+    else:
+        assert millions(name) == pytest.approx(NOMINAL[name.rpartition("_")[2]], rel=0.1)
+
+
+def test_ratio_of_blocks():
+    assert named("paper_7_1_1.3b").letters == "mmmmmmms" * 6
+
+
+def test_unknown_name():
+    with pytest.raises(UsageError, match=r"unknown model name 'xlstm_8b'; known: .*xlstm_7b"):
+        named("xlstm_8b")
+
+
+def test_config_file():
+    """The config is the model's, but for the vocabulary, which is the data's."""
+    config = xlstm.get_config("xlstm_7b")
+    assert (config.model.features, config.model.xlstm.num_heads, config.model.pattern) == (4096, 8, "x" * 32)
+    assert "vocab_size" not in config.model and config.model.logit_softcap == 30

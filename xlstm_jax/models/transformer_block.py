@@ -1,0 +1,74 @@
+"""A Transformer's block as Llama has it: the baseline that keeps every step of a window."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models.blocks import BLOCKS
+from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.models.feed_forward import SwiGLU
+from xlstm_jax.nn import linear, rms_norm
+from xlstm_jax.ops.attention import KVCache, attention, empty_cache
+
+
+@BLOCKS.register("t")
+class TransformerBlock(nnx.Module):
+    """Two residual branches: x += W_o attention(q, k, v), q, k, v = W rmsnorm(x), then x += SwiGLU(rmsnorm(x)).
+
+    Rotary positions, grouped queries, a sliding window of `context` steps, so that a sequence can be read in pieces
+    and text of any length generated in constant memory. Touvron et al. 2023 (arXiv 2302.13971, 2307.09288).
+    Kernels start normal with standard deviation 0.02, those that end a branch divided by sqrt(2 NB).
+    """
+
+    def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
+        del index
+        block, features, dtype = config.transformer, config.features, jnp.dtype(config.dtype)
+        heads, groups = block.num_heads, block.num_kv_heads or block.num_heads
+        width = features // heads
+        if features % heads or width % 2 or heads % groups:
+            raise UsageError(
+                f"model.features {features} does not fit transformer.num_heads {heads}, num_kv_heads {groups}: heads "
+                "have an even number of features, and each group of keys serves as many heads"
+            )
+        self.config, self.sizes = block, (heads, groups, width)
+        first = nnx.initializers.normal(0.02)
+        last = nnx.initializers.normal(0.02 / math.sqrt(2 * len(config.letters)))
+        self.norm = rms_norm(features, eps=block.norm_eps, dtype=dtype, rngs=rngs)
+        self.q = linear(features, features, first, dtype=dtype, rngs=rngs)
+        self.k = linear(features, groups * width, first, dtype=dtype, rngs=rngs)
+        self.v = linear(features, groups * width, first, dtype=dtype, rngs=rngs)
+        self.out = linear(features, features, last, dtype=dtype, rngs=rngs)
+        self.ffn_norm = rms_norm(features, eps=block.norm_eps, dtype=dtype, rngs=rngs)
+        inner = block.ffn_multiple * math.ceil(block.ffn_factor * features / block.ffn_multiple)
+        self.ffn = SwiGLU(features, inner, last, dtype=dtype, rngs=rngs)
+        self.dropout = nnx.Dropout(config.dropout)
+        self.dtype = dtype
+
+    def init_carry(self, batch: int) -> KVCache:
+        _, groups, width = self.sizes
+        return empty_cache(batch, self.config.context, groups, width, width, self.dtype)
+
+    def __call__(self, x_BTD, carry: KVCache | None, *, reset=None, lengths=None, key=None):
+        u, (heads, groups, width) = self.norm(x_BTD), self.sizes
+        q_BTHK, k_BTGK, v_BTGK = (
+            map_(u).reshape(*u.shape[:2], count, width)
+            for map_, count in ((self.q, heads), (self.k, groups), (self.v, groups))
+        )
+        y_BTHK, carry = attention(
+            q_BTHK,
+            k_BTGK,
+            v_BTGK,
+            window=self.config.context,
+            base=self.config.rotary_base,
+            cache=carry,
+            reset_BT=reset,
+            lengths_B=lengths,
+        )
+        keys = (None, None) if key is None else jax.random.split(key)
+        y = self.out(y_BTHK.reshape(u.shape))
+        x_BTD = x_BTD + self.dropout(y, deterministic=key is None, rngs=keys[0])
+        y = self.ffn(self.ffn_norm(x_BTD))
+        return x_BTD + self.dropout(y, deterministic=key is None, rngs=keys[1]), carry

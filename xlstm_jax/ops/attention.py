@@ -1,0 +1,118 @@
+"""Causal softmax attention in a sliding window, with rotary positions and a cache, under the rules of all ops here."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xlstm_jax.shapes import padding_mask, zero_padding
+
+
+class KVCache(NamedTuple):
+    """The keys and values of the last steps, the newest last, zero where there were none since the last reset."""
+
+    k: jax.Array  # [B, W-1, G, K], not rotated
+    v: jax.Array  # [B, W-1, G, V]
+    count: jax.Array  # [B] int32: how many of them there are
+
+
+def empty_cache(batch: int, window: int, groups: int, keys: int, values: int, dtype) -> KVCache:
+    """Before the first step, for attention over `window` steps, the present one among them."""
+    k, v = (jnp.zeros((batch, window - 1, groups, size), dtype) for size in (keys, values))
+    return KVCache(k, v, jnp.zeros((batch,), jnp.int32))
+
+
+def rotary(x_BTHK: jax.Array, position_T: jax.Array, base: float = 10_000.0) -> jax.Array:
+    """Feature pairs (j, j + K/2) turned by the angle position / base^(2j/K), so that q.k sees only the distance.
+
+    Su et al. 2021 (arXiv 2104.09864), equation 34; computed in float32 at least.
+    """
+    half = x_BTHK.shape[-1] // 2
+    wide = jnp.promote_types(x_BTHK.dtype, jnp.float32)
+    angle_TK = position_T.astype(wide)[:, None] * base ** (-jnp.arange(half, dtype=wide) / half)[None, :]
+    cos, sin = (f(angle_TK)[None, :, None, :] for f in (jnp.cos, jnp.sin))
+    one, two = jnp.split(x_BTHK.astype(wide), 2, axis=-1)
+    return jnp.concatenate([one * cos - two * sin, two * cos + one * sin], axis=-1).astype(x_BTHK.dtype)
+
+
+def attention(
+    q_BTHK: jax.Array,
+    k_BTGK: jax.Array,
+    v_BTGV: jax.Array,
+    *,
+    window: int,
+    base: float = 10_000.0,
+    cache: KVCache | None = None,
+    reset_BT: jax.Array | None = None,
+    lengths_B: jax.Array | None = None,
+) -> tuple[jax.Array, KVCache]:
+    """y_t = sum_s softmax_s(q_t.k_s / sqrt(K)) v_s over the last `window` steps s <= t, q and k rotated.
+
+    H is a multiple of G, whose keys and values serve H/G query heads each (grouped queries, Ainslie et al. 2023).
+
+    Args:
+        q_BTHK, k_BTGK, v_BTGV: queries, keys, values of one dtype.
+        window: steps that a step sees, itself among them; memory for what came before is of this size.
+        base: of the rotary angles.
+        cache: from the call before; None is empty.
+        reset_BT: true where nothing from before is seen from that step on.
+        lengths_B: right padding: padded steps enter no cache and give zero.
+
+    Returns:
+        y [B, T, H, V] in v's dtype, and the cache to go on with.
+    """
+    batch, time, _, keys = q_BTHK.shape
+    kept = window - 1
+    k, v = (zero_padding(a, lengths_B) for a in (k_BTGK, v_BTGV))
+    before = empty_cache(batch, window, k.shape[2], keys, v.shape[3], k.dtype) if cache is None else cache
+    if reset_BT is not None and lengths_B is not None:
+        reset_BT = reset_BT & ~padding_mask(lengths_B, time)
+    all_k, all_v = (jnp.concatenate([old, new], axis=1) for old, new in ((before.k, k), (before.v, v)))
+    after = _after(before, all_k, all_v, reset_BT, lengths_B, time)
+    plain = cache is None and reset_BT is None
+    if plain:
+        # Nothing but the triangle: the fast paths of `dot_product_attention` know it.
+        position_T = jnp.arange(time, dtype=jnp.int32)
+        local = (kept, 0) if time > window else None
+        y = jax.nn.dot_product_attention(
+            rotary(q_BTHK, position_T, base), rotary(k, position_T, base), v, is_causal=True, local_window_size=local
+        )
+    else:
+        position_S = jnp.arange(kept + time, dtype=jnp.int32)
+        q, all_k = rotary(q_BTHK, position_S[kept:], base), rotary(all_k, position_S, base)
+        mask_BTS = _seen(before.count, reset_BT, batch, time, window)
+        y = jax.nn.dot_product_attention(q, all_k, all_v, mask=mask_BTS[:, None])
+    return zero_padding(y, lengths_B), after
+
+
+def _seen(count_B, reset_BT, batch: int, time: int, window: int) -> jax.Array:
+    """[B, T, W-1+T] true where step t sees cached step s, or step s - (W-1) of the present ones."""
+    kept = window - 1
+    t, s = jnp.arange(time)[:, None], jnp.arange(kept + time)[None, :]
+    distance_TS = kept + t - s
+    near = (distance_TS >= 0) & (distance_TS < window)
+    segment_BT = jnp.zeros((batch, time), jnp.int32) if reset_BT is None else jnp.cumsum(reset_BT, 1, dtype=jnp.int32)
+    # Cached steps stand before every reset here: segment 0; those that are not there, in none.
+    there_BS = jnp.arange(kept)[None, :] >= kept - count_B[:, None]
+    segment_BS = jnp.concatenate([jnp.where(there_BS, 0, -1), segment_BT], axis=1)
+    return near[None] & (segment_BT[:, :, None] == segment_BS[:, None, :])
+
+
+def _after(before: KVCache, all_k, all_v, reset_BT, lengths_B, time: int) -> KVCache:
+    """The last W - 1 steps that end at each sequence's length, those from before its last reset as zeros."""
+    batch, kept = all_k.shape[0], before.k.shape[1]
+    lengths_B = jnp.full((batch,), time, jnp.int32) if lengths_B is None else lengths_B.astype(jnp.int32)
+    count_B = before.count + lengths_B
+    if reset_BT is not None:
+        # Steps since the last reset, that of the reset among them.
+        since_B = time - jnp.argmax(reset_BT[:, ::-1], axis=1).astype(jnp.int32) - 1
+        count_B = jnp.where(jnp.any(reset_BT, axis=1), lengths_B - since_B, count_B)
+    count_B = jnp.minimum(count_B, kept)
+    index_BW = lengths_B[:, None] + jnp.arange(kept, dtype=jnp.int32)[None, :]
+    there_BW = jnp.arange(kept)[None, :] >= kept - count_B[:, None]
+
+    def last(a):
+        taken = jnp.take_along_axis(a, index_BW[:, :, None, None], axis=1)
+        return jnp.where(there_BW[:, :, None, None], taken, jnp.zeros_like(taken))
+
+    return KVCache(last(all_k), last(all_v), count_B)
