@@ -49,7 +49,7 @@ class TransformerBlock(nnx.Module):
 
     def init_carry(self, batch: int) -> KVCache:
         _, groups, width = self.sizes
-        return empty_cache(batch, self.config.context, groups, width, width, self.dtype)
+        return empty_cache(batch, self.config.context, groups, width, self.dtype)
 
     def __call__(self, x_BTD, carry: KVCache | None, *, reset=None, lengths=None, key=None):
         u, (heads, groups, width) = self.norm(x_BTD), self.sizes

@@ -12,14 +12,14 @@ class KVCache(NamedTuple):
     """The keys and values of the last steps, the newest last, zero where there were none since the last reset."""
 
     k: jax.Array  # [B, W-1, G, K], not rotated
-    v: jax.Array  # [B, W-1, G, V]
+    v: jax.Array  # [B, W-1, G, K]
     count: jax.Array  # [B] int32: how many of them there are
 
 
-def empty_cache(batch: int, window: int, groups: int, keys: int, values: int, dtype) -> KVCache:
+def empty_cache(batch: int, window: int, groups: int, keys: int, dtype) -> KVCache:
     """Before the first step, for attention over `window` steps, the present one among them."""
-    k, v = (jnp.zeros((batch, window - 1, groups, size), dtype) for size in (keys, values))
-    return KVCache(k, v, jnp.zeros((batch,), jnp.int32))
+    zeros = jnp.zeros((batch, window - 1, groups, keys), dtype)
+    return KVCache(zeros, zeros, jnp.zeros((batch,), jnp.int32))
 
 
 def rotary(x_BTHK: jax.Array, position_T: jax.Array, base: float = 10_000.0) -> jax.Array:
@@ -38,7 +38,7 @@ def rotary(x_BTHK: jax.Array, position_T: jax.Array, base: float = 10_000.0) -> 
 def attention(
     q_BTHK: jax.Array,
     k_BTGK: jax.Array,
-    v_BTGV: jax.Array,
+    v_BTGK: jax.Array,
     *,
     window: int,
     base: float = 10_000.0,
@@ -51,7 +51,7 @@ def attention(
     H is a multiple of G, whose keys and values serve H/G query heads each (grouped queries, Ainslie et al. 2023).
 
     Args:
-        q_BTHK, k_BTGK, v_BTGV: queries, keys, values of one dtype.
+        q_BTHK, k_BTGK, v_BTGK: queries, keys, values of one dtype, all with K features a head.
         window: steps that a step sees, itself among them; memory for what came before is of this size.
         base: of the rotary angles.
         cache: from the call before; None is empty.
@@ -59,12 +59,12 @@ def attention(
         lengths_B: right padding: padded steps enter no cache and give zero.
 
     Returns:
-        y [B, T, H, V] in v's dtype, and the cache to go on with.
+        y [B, T, H, K] in v's dtype, and the cache to go on with.
     """
     batch, time, _, keys = q_BTHK.shape
     kept = window - 1
-    k, v = (zero_padding(a, lengths_B) for a in (k_BTGK, v_BTGV))
-    before = empty_cache(batch, window, k.shape[2], keys, v.shape[3], k.dtype) if cache is None else cache
+    k, v = (zero_padding(a, lengths_B) for a in (k_BTGK, v_BTGK))
+    before = empty_cache(batch, window, k.shape[2], keys, k.dtype) if cache is None else cache
     if reset_BT is not None and lengths_B is not None:
         reset_BT = reset_BT & ~padding_mask(lengths_B, time)
     all_k, all_v = (jnp.concatenate([old, new], axis=1) for old, new in ((before.k, k), (before.v, v)))
