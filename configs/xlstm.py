@@ -1,4 +1,4 @@
-"""Published models by name (xlstm_jax/models/named.py), with the training of xLSTM 7B.
+"""Published models by name (xlstm_jax/models/published.py), with the training of xLSTM 7B.
 
     python -m experiments.train --config=configs/xlstm.py:xlstm_165m --workdir=/tmp/165m --config.data.path=text.txt
 
@@ -9,7 +9,7 @@ arXiv 2503.13427); the decay here is a cosine to a tenth. The vocabulary is the 
 import dataclasses
 
 from configs import base
-from xlstm_jax.models.named import named
+from xlstm_jax.models.published import named
 
 
 def get_config(variant: str = "xlstm_165m"):

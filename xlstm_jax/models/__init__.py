@@ -2,6 +2,8 @@
 
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.models.encoder import Encoder
 from xlstm_jax.models.language_model import LanguageModel, build_model
+from xlstm_jax.models.published import named
 
-__all__ = ["BLOCKS", "LanguageModel", "ModelConfig", "build_model"]
+__all__ = ["BLOCKS", "Encoder", "LanguageModel", "ModelConfig", "build_model", "named"]

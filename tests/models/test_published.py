@@ -7,7 +7,7 @@ from flax import nnx
 from configs import xlstm
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import build_model
-from xlstm_jax.models.named import NAMED, named
+from xlstm_jax.models.published import NAMED, named
 
 # Millions of parameters: published to the digits given; "paper" ones by the papers' names, to a tenth.
 PUBLISHED = {"xlstm_165m": 164.1, "xlstm_1.3b": 1420, "xlstm_2.7b": 2780, "xlstm_7b": 6865}

@@ -1,0 +1,63 @@
+"""Encoders: every step sees all steps, padding none, and turning a sequence turns what blocks read."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.models.examples import FEATURES, error, random_params, small
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models.encoder import Encoder, turn
+
+X = jnp.asarray(np.random.default_rng(0).standard_normal((2, 9, FEATURES)), np.float32)
+each_direction = pytest.mark.parametrize("directions", ["alternate", "both"])
+
+
+def made(pattern, directions):
+    graphdef, state = nnx.split(
+        nnx.eval_shape(lambda: Encoder(small(pattern), directions=directions, rngs=nnx.Rngs(0)))
+    )
+    params = random_params(nnx.to_pure_dict(state))
+    return jax.jit(lambda x, lengths=None, key=None: nnx.merge(graphdef, params)(x, lengths, key=key))
+
+
+@each_direction
+@pytest.mark.parametrize("pattern", ["ms", "xd"])
+def test_every_step_sees_every_step(pattern, directions):
+    run = made(pattern, directions)
+    wanted = np.asarray(run(X))
+    for at in (0, 8):
+        changed = np.asarray(run(X.at[:, at].multiply(-1.0)))
+        assert np.abs(changed - wanted).max(axis=(0, 2)).min() > 1e-4
+
+
+@each_direction
+def test_padding_changes_nothing(directions):
+    run, lengths = made("ms", directions), jnp.array([9, 5])
+    padded = np.asarray(run(X.at[1, 5:].set(jnp.nan), lengths))
+    assert error(padded[1, :5], np.asarray(run(X[1:, :5]))[0]) < 1e-5
+    assert error(padded[0], np.asarray(run(X))[0]) < 1e-5
+
+
+def test_turn():
+    x = jnp.arange(8.0).reshape(2, 4, 1)
+    np.testing.assert_array_equal(turn(x, None)[..., 0], [[3, 2, 1, 0], [7, 6, 5, 4]])
+    np.testing.assert_array_equal(turn(x, np.array([3, 0]))[..., 0], [[2, 1, 0, 3], [4, 5, 6, 7]])
+
+
+def test_both_is_the_sum_of_two_readings():
+    """A layer adds what its two blocks add."""
+    graphdef, state = nnx.split(
+        nnx.eval_shape(lambda: Encoder(small("m", final_norm=False), directions="both", rngs=nnx.Rngs(0)))
+    )
+    model = nnx.merge(graphdef, random_params(nnx.to_pure_dict(state)))
+    forward, backward = model.blocks[0](X, None)[0], model.backward_blocks[0](jnp.flip(X, 1), None)[0]
+    assert error(model(X), forward + jnp.flip(backward, 1) - X) < 1e-5
+
+
+def test_usage_errors():
+    with pytest.raises(UsageError, match="directions 'left' is unknown; allowed: alternate, both"):
+        Encoder(small("ms"), directions="left", rngs=nnx.Rngs(0))
+    with pytest.raises(UsageError, match="'alternate' needs two blocks at least"):
+        Encoder(small("m"), rngs=nnx.Rngs(0))
