@@ -2,8 +2,9 @@
 
     python -m experiments.train --config=configs/char_lm.py:lstm --workdir=/tmp/lstm
 
-Variants: rnn, lstm, gru (two layers of the cell), slstm, mlstm (blocks of that kind alone), xlstm (both kinds), and
-`tiny` (seconds on a CPU, for tests). The first 90% of the text is for training, the rest for validation.
+Variants: rnn, lstm, gru (two layers of the cell), slstm, mlstm (blocks of that kind alone), xlstm (both kinds), bpe
+(the blocks of xlstm on byte pairs, 1024 tokens), and `tiny` (seconds on a CPU, for tests). The first 90% of the text is
+for training, the rest for validation.
 """
 
 from configs import base
@@ -40,6 +41,12 @@ def xlstm(config, _):
     config.train.steps = 1404
 
 
+def bpe(config, _):
+    xlstm(config, _)
+    config.data.tokenizer = "bpe"
+    config.data.vocab_size = 1024
+
+
 def tiny(config, _):
     config.model.pattern = "ms"
     config.model.features = 32
@@ -58,6 +65,7 @@ VARIANTS = {
     "slstm": slstm,
     "mlstm": mlstm,
     "xlstm": xlstm,
+    "bpe": bpe,
     "tiny": tiny,
 }
 

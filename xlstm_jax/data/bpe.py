@@ -1,4 +1,4 @@
-"""Byte-pair encoding over bytes (Sennrich et al. 2016; over bytes: Radford et al. 2019), by Hugging Face `tokenizers`."""
+"""Byte-pair encoding (Sennrich et al. 2016) over bytes (Radford et al. 2019), by Hugging Face's `tokenizers`."""
 
 import json
 import os
@@ -80,7 +80,7 @@ class BPETokenizer:
             saved = isinstance(data, dict) and data.get("kind") == cls.kind
             return cls.from_json(data if saved else {"tokenizer": data})
         except OSError as error:
-            raise UsageError(f"cannot read tokenizer {str(path)!r}: {one_line(error)}; give a tokenizer.json") from error
+            raise UsageError(f"cannot read tokenizer {str(path)!r}: {one_line(error)}; give another path") from error
         except ValueError as error:  # not UTF-8, not JSON, or a UsageError about its content
             raise UsageError(
                 f"{str(path)!r} is no tokenizer.json of a byte-level BPE ({one_line(error, 300)}); give another one, "
