@@ -15,7 +15,7 @@ from xlstm_jax.data.tokenizers import load_tokenizer, save_tokenizer
 from xlstm_jax.errors import UsageError
 
 TRAINING = "the cat sat on the mat, and the other cat sat on it. naïve café 🙂🙂 don't\n\n  the end\n" * 3
-BPE = BPETokenizer.from_text(TRAINING, vocab_size=300)
+BPE = BPETokenizer.from_text(TRAINING, vocab_size=290)
 TEXT = "Grüße 👩‍👩‍👧 e\u0301 the cat <|endoftext|> \r\n\0 \ufffd 𝄞\n"
 
 
@@ -30,13 +30,13 @@ def byte_level(vocabulary=None, *, prefix=False, end="</s>") -> Tokenizer:
 
 
 def test_sizes():
-    assert BPE.vocab_size == 300 and BPE.end_token == 0
+    assert BPE.vocab_size == 290 and BPE.end_token == 0
     assert len(BPE.encode(TRAINING)) < len(TRAINING.encode()) / 2
     assert BPETokenizer.from_text("ab" * 9).vocab_size < 4096  # no more pairs to join
 
 
 def test_training_is_deterministic():
-    assert BPETokenizer.from_text(TRAINING, vocab_size=300).to_json() == BPE.to_json()
+    assert BPETokenizer.from_text(TRAINING, vocab_size=290).to_json() == BPE.to_json()
 
 
 @given(st.text())
@@ -126,7 +126,7 @@ def test_files_that_do_not_serve(tmp_path, make, words):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(UsageError, match="cannot read tokenizer .*give another path"):
+    with pytest.raises(UsageError, match=r"cannot read tokenizer .*give another path"):
         BPETokenizer.from_file(tmp_path / "none.json")
 
 

@@ -63,7 +63,7 @@ def test_damage_is_noticed(folder, capsys, name, harm):
 
 def test_a_failed_encoding_leaves_nothing(folder):
     with pytest.raises(UsageError, match="outside the vocabulary"):
-        encode(tokenizer=CharTokenizer("abcd\n"))
+        encode(tokenizer=CharTokenizer("\nabcd"))
     assert list(folder.iterdir()) == []
 
 

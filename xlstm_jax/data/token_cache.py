@@ -139,7 +139,7 @@ def _load(folder: Path) -> Tokens | None:
         for name, array in zip(("tokens", "documents"), arrays, strict=True):
             if hashlib.sha256(array.data).hexdigest() != sums[name]:
                 return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
     # Plain arrays over the mapped memory: a memmap's subclass would stay with every slice.
     return Tokens(*(array.view(np.ndarray) for array in arrays))

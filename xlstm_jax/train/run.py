@@ -150,6 +150,8 @@ class Run:
         config, kind = self.task.config, self.task.tokenizer.kind
         unit = "token" if kind == "bpe" else kind
         how = f"windows of {config.sequence_length}, each from an empty state"
+        if config.sampling == "packed":
+            how = f"documents, each from an empty state, in rows of {config.sequence_length}"
         if carry:
             how = f"state carried over windows of {config.sequence_length} in {config.batch_size} streams"
         sources = [name.removesuffix("/loss") for name in result if name.endswith("/loss")]
