@@ -13,10 +13,8 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.source = "stdlib"  # text: stdlib (source of Python's standard library) | tinyshakespeare
-    config.data.path = (
-        ""  # a text file, a .jsonl file ("text" in each line) or a folder of .txt files; wins over source
-    )
-    config.data.mixture = ""  # "tinyshakespeare:0.7,my/folder:0.3": sources or paths with weights; wins over path
+    config.data.path = ""  # a text file, a .jsonl file ("text" in each line) or a folder of .txt files; before source
+    config.data.mixture = ""  # "tinyshakespeare:0.7,my/folder:0.3": sources or paths with weights; before path
     config.data.document_separator = ""  # between documents of one text (a line each: $'\n'); "": it is one document
     config.data.tokenizer = "byte"  # byte | char | bpe
     config.data.vocab_size = 4096  # tokens of a bpe, which is trained on the text; at least 257

@@ -1,6 +1,7 @@
 """A document's loss is the same alone and packed among others, for every block."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -56,10 +57,9 @@ def losses(pattern, packed, alone):
 
 
 @pytest.mark.parametrize("pattern", [*BLOCKS.names(), "".join(BLOCKS.names())])
-def test_loss_alone_and_packed(pattern, packed, alone, record_property):
+def test_loss_alone_and_packed(pattern, packed, alone):
     together, apart = losses(pattern, packed, alone)
     worst = np.max(np.abs(together / apart - 1))
-    record_property("worst", worst)
     assert worst <= LIMIT
 
 
@@ -85,7 +85,7 @@ def test_gradient_of_one_document_in_a_row_of_others(pattern, packed):
     @jax.jit
     def loss(params):
         logits_BTA, _ = made.model(params).unroll(tokens_BT, None, reset=batch.reset_BT[row][None])
-        return (logits_BTA[0, :, 0] * mask_T).sum()
+        return jnp.where(mask_T, logits_BTA[0, :, 0], 0).sum()
 
     gradient = np.asarray(jax.grad(loss)(made.params)["embedding"]["embedding"])
     assert gradient[VOCABULARY - 1].any() and not gradient[: VOCABULARY - 1].any()
