@@ -13,10 +13,16 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.source = "stdlib"  # text: stdlib (source of Python's standard library) | tinyshakespeare
-    config.data.path = ""  # a UTF-8 text file; wins over source
-    config.data.tokenizer = "byte"  # byte | char
+    config.data.path = ""  # a text file, a .jsonl file ("text" in each line) or a folder of .txt files; before source
+    config.data.mixture = ""  # "tinyshakespeare:0.7,my/folder:0.3": sources or paths with weights; before path
+    config.data.document_separator = ""  # between documents of one text (a line each: $'\n'); "": it is one document
+    config.data.tokenizer = "byte"  # byte | char | bpe
+    config.data.vocab_size = 4096  # tokens of a bpe, which is trained on the text; at least 257
+    config.data.tokenizer_path = ""  # a tokenizer.json (Hugging Face's, byte-level BPE) for bpe; "": one is trained
     config.data.train_fraction = 0.9  # the rest, at the end of the text, is for validation
-    config.data.sampling = "windows"  # windows: random, each from an empty state | stream: contiguous, state passed on
+    # windows: random, each from an empty state | stream: contiguous, state passed on | packed: whole documents, several
+    # in a row, each from an empty state
+    config.data.sampling = "windows"  # windows | stream | packed
     config.data.sequence_length = 100  # tokens a row of a batch
     config.data.batch_size = 64  # rows a batch, over all devices
 

@@ -4,7 +4,8 @@
 
 Variants: rnn, lstm, gru (two layers of the cell), slstm, mlstm (blocks of that kind alone), xlstm (both kinds),
 xlstm_7b, transformer, mamba2, minlstm, mingru, griffin, rwkv6 (about a million parameters each, under one recipe: that
-of xlstm), and `tiny` (seconds on a CPU, for tests). The first 90% of the text is for training, the rest for validation.
+of xlstm), bpe (the blocks of xlstm on byte pairs, 1024 tokens), and `tiny` (seconds on a CPU, for tests). The first 90%
+of the text is for training, the rest for validation.
 """
 
 from configs import base
@@ -69,6 +70,12 @@ def recipe(config):
     config.train.steps = 1404
 
 
+def bpe(config, _):
+    xlstm(config, _)
+    config.data.tokenizer = "bpe"
+    config.data.vocab_size = 1024
+
+
 def tiny(config, _):
     config.model.pattern = "ms"
     config.model.features = 32
@@ -88,6 +95,7 @@ VARIANTS = {
     "mlstm": mlstm,
     "xlstm": xlstm,
     **dict.fromkeys(SIZES, baseline),
+    "bpe": bpe,
     "tiny": tiny,
 }
 

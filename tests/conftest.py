@@ -16,6 +16,9 @@ from xlstm_jax.ops.recurrence import scan
 
 CACHE = pathlib.Path(tempfile.gettempdir()) / f"xlstm_jax_test_cache_{getattr(os, 'getuid', int)()}"
 
+# Tokens of tests' texts stay out of the user's own cache.
+os.environ["XLSTM_JAX_CACHE"] = f"{CACHE}_data"
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(CACHE))

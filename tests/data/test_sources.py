@@ -5,7 +5,7 @@ import os
 import pytest
 
 from xlstm_jax.data import sources
-from xlstm_jax.data.sources import read_text
+from xlstm_jax.data.sources import Source, read_text
 from xlstm_jax.errors import UsageError
 
 
@@ -60,3 +60,44 @@ def test_not_utf8_names_the_byte(tmp_path):
     (tmp_path / "latin.txt").write_bytes("grün\nblau".encode("latin-1"))
     message = one_line_error("stdlib", tmp_path / "latin.txt")
     assert "byte 0xfc at byte offset 2" in message and "must be UTF-8" in message
+
+
+def test_a_text_as_documents(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("one\n\ntwo\nthree\n", encoding="utf-8")
+    assert list(Source("", str(path)).documents()) == ["one\n\ntwo\nthree\n"]
+    assert list(Source("", str(path), "\n\n").documents()) == ["one", "two\nthree\n"]
+    assert list(Source("", str(path), "\n").documents()) == ["one", "two", "three"]
+
+
+def test_a_folder_has_a_document_a_file(tmp_path):
+    (tmp_path / "b").mkdir()
+    for name, text in {"z.txt": "1", "b/a.txt": "2", "empty.txt": "", "c.md": "3"}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert list(Source("", str(tmp_path)).documents()) == ["2", "1"]
+
+
+def test_json_lines(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "é\\n", "id": 3}\n\n{"text": ""}\n{"text": "b"}', encoding="utf-8")
+    assert list(Source("", str(path)).documents()) == ["é\n", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'{"text": "a"}\n{"text"', r"a\.jsonl' line 2 is no JSON object with a string"),
+        ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
+        ("a.jsonl", b'{"text": 3}\n', "line 1 is no JSON object"),
+        ("a.jsonl", b'{"text": "\xff"}\n', "line 1 is no JSON object"),
+        ("a.jsonl", b"\n", "holds no text"),
+        ("a.txt", b"\n\n", "holds no text"),
+        ("none.jsonl", None, "no file"),
+    ],
+)
+def test_documents_that_cannot_be_read(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=message) as caught:
+        list(Source("", str(tmp_path / name), "\n").documents())
+    assert "\n" not in str(caught.value)

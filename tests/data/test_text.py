@@ -6,21 +6,27 @@ import json
 import numpy as np
 import pytest
 
-from xlstm_jax.data.text import split_tokens, train_dataset, validation_dataset
+from xlstm_jax.data.text import dataset, train_batches, validation_batches
 from xlstm_jax.errors import UsageError
 
 SAMPLINGS = ("windows", "stream")
 
 
 def training(count=100, *, sampling="windows", sequence_length=6, batch_size=4, seed=0, **process):
-    return train_dataset(
-        np.arange(count),
-        sampling=sampling,
-        sequence_length=sequence_length,
-        batch_size=batch_size,
-        seed=seed,
-        **process,
+    return dataset(
+        train_batches(
+            np.arange(count),
+            sampling=sampling,
+            sequence_length=sequence_length,
+            batch_size=batch_size,
+            seed=seed,
+            **process,
+        )
     )
+
+
+def validating(tokens, **settings):
+    return dataset(validation_batches(tokens, **settings))
 
 
 def take(iterable, count):
@@ -77,8 +83,7 @@ class TestTraining:
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
     def test_any_integer_dtype(self, sampling, dtype):
         tokens = np.full(50, np.iinfo(dtype).max if dtype != np.int64 else 7, dtype)
-        dataset = train_dataset(tokens, sampling=sampling, sequence_length=5, batch_size=2, seed=0)
-        (batch,) = take(dataset, 1)
+        batch = train_batches(tokens, sampling=sampling, sequence_length=5, batch_size=2, seed=0)[0]
         assert batch.tokens_BT.dtype == np.int32 and (batch.targets_BT == tokens[0]).all()
 
     def test_shortest_text(self, sampling):
@@ -128,7 +133,7 @@ def test_stream_needs_a_sequence_for_each_row():
 def test_validation_covers_every_target_once(count, sequence_length, batch_size, carry):
     # Tokens start at 1000 so that padding cannot pass for one.
     tokens = 1000 + np.arange(count)
-    batches = list(validation_dataset(tokens, sequence_length=sequence_length, batch_size=batch_size, carry=carry))
+    batches = list(validating(tokens, sequence_length=sequence_length, batch_size=batch_size, carry=carry))
     for batch in batches:
         assert all(array.shape == (batch_size, sequence_length) for array in batch)
         assert batch.mask_BT.any()
@@ -140,7 +145,7 @@ def test_validation_covers_every_target_once(count, sequence_length, batch_size,
 
 @pytest.mark.parametrize("count", [5, 33, 100])
 def test_validation_with_carry_reads_on_and_resets_once(count):
-    batches = list(validation_dataset(np.arange(count), sequence_length=5, batch_size=4, carry=True))
+    batches = list(validating(np.arange(count), sequence_length=5, batch_size=4, carry=True))
     tokens, mask, reset = (
         np.concatenate([getattr(batch, name) for batch in batches], axis=1)
         for name in ("tokens_BT", "mask_BT", "reset_BT")
@@ -153,7 +158,7 @@ def test_validation_with_carry_reads_on_and_resets_once(count):
 
 
 def test_validation_without_carry_reads_windows_in_order():
-    batches = list(validation_dataset(np.arange(33), sequence_length=5, batch_size=4, carry=False))
+    batches = list(validating(np.arange(33), sequence_length=5, batch_size=4, carry=False))
     starts = np.concatenate([batch.tokens_BT[:, 0] for batch in batches])
     np.testing.assert_array_equal(starts, [0, 5, 10, 15, 20, 25, 30, 0])
     assert not batches[-1].mask_BT[-1].any()
@@ -164,30 +169,15 @@ def test_validation_without_carry_reads_windows_in_order():
 @pytest.mark.parametrize("carry", [False, True])
 def test_validation_processes_share_one_global_batch(carry):
     settings = {"sequence_length": 5, "batch_size": 4, "carry": carry}
-    whole = list(validation_dataset(np.arange(33), **settings))
+    whole = list(validating(np.arange(33), **settings))
     for i in range(2):
-        part = list(validation_dataset(np.arange(33), **settings, process_index=i, process_count=2))
+        part = list(validating(np.arange(33), **settings, process_index=i, process_count=2))
         assert_equal(part, [type(batch)(*(array[i::2] for array in batch)) for batch in whole])
 
 
 def test_validation_needs_two_tokens():
     with pytest.raises(UsageError, match="at least 2 tokens, and there are 1;"):
-        validation_dataset(np.arange(1), sequence_length=5, batch_size=4, carry=False)
-
-
-@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.9, 0.99])
-def test_split_covers_every_token_once(fraction):
-    tokens = np.arange(1000)
-    train, validation = split_tokens(tokens, fraction)
-    assert len(train) == round(1000 * fraction)
-    np.testing.assert_array_equal(np.concatenate([train, validation[1:]]), tokens)
-    assert validation[0] == train[-1]
-
-
-@pytest.mark.parametrize("fraction", [-0.1, 0.0, 0.0001, 1.0, 1.5, float("nan")])
-def test_split_refuses_empty_parts(fraction):
-    with pytest.raises(UsageError, match="of 1000 tokens"):
-        split_tokens(np.arange(1000), fraction)
+        validation_batches(np.arange(1), sequence_length=5, batch_size=4, carry=False)
 
 
 @pytest.mark.parametrize(

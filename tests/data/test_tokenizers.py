@@ -24,7 +24,7 @@ class TestEveryTokenizer:
         tokenizer = TOKENIZERS.get(kind).from_text(TEXT)
         tokens_T = tokenizer.encode(TEXT)
         assert tokens_T.ndim == 1 and tokens_T.max() < tokenizer.vocab_size
-        assert tokens_T.dtype == np.uint8
+        assert tokens_T.dtype == np.min_scalar_type(tokenizer.vocab_size - 1)
         assert tokenizer.decode(tokens_T) == TEXT
         assert tokenizer.decode(tokens_T.astype(np.int32)) == TEXT
 
@@ -49,10 +49,23 @@ class TestEveryTokenizer:
         assert np.array_equal(loaded.encode(TEXT), tokenizer.encode(TEXT))
         assert list(tmp_path.iterdir()) == [path]
 
-    @pytest.mark.parametrize("token", [-1, 256])
-    def test_decode_refuses_tokens_outside(self, kind, token):
+    def test_several_texts(self, kind):
+        """The documents of a source: none alone has all characters."""
+        tokenizer = TOKENIZERS.get(kind).from_text(*TEXT)
+        assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT
+
+    def test_the_end_token_has_no_bytes(self, kind):
+        tokenizer = TOKENIZERS.get(kind).from_text(TEXT)
+        assert (tokenizer.bytes_per_token == 0).nonzero()[0].tolist() == [
+            token for token in (tokenizer.end_token,) if token is not None
+        ]
+
+    @pytest.mark.parametrize("least", [True, False])
+    def test_decode_refuses_tokens_outside(self, kind, least):
+        tokenizer = TOKENIZERS.get(kind).from_text(TEXT)
+        token = -1 if least else tokenizer.vocab_size
         with pytest.raises(ValueError, match=str(token)):
-            TOKENIZERS.get(kind).from_text(TEXT).decode(np.array([0, token]))
+            tokenizer.decode(np.array([0, token]))
 
 
 def test_bytes_are_utf8():
@@ -113,6 +126,9 @@ def test_empty_text_has_no_vocabulary():
         b'{"kind": "char", "characters": "ba"}',
         b'{"kind": "char", "characters": "aab"}',
         b'{"kind": "word"}',
+        b'{"kind": "bpe"}',
+        b'{"kind": "bpe", "tokenizer": {}}',
+        b'{"kind": "bpe", "tokenizer": {"model": {"type": "BPE"}}}',
     ],
 )
 def test_damaged_file(tmp_path, content):

@@ -27,7 +27,21 @@ TRAIN = {
     "no text file": (["--config.data.path={tmp}/none.txt"], ["no file '{tmp}/none.txt'"]),
     "empty text": (["--config.data.path={tmp}/empty.txt"], ["empty.txt' is empty"]),
     "text not UTF-8": (["--config.data.path={tmp}/latin1.txt"], ["latin1.txt' is not UTF-8", "offset 3"]),
-    "text is a folder": (["--config.data.path={tmp}"], ["'{tmp}' is a folder"]),
+    "folder with a file not UTF-8": (["--config.data.path={tmp}"], ["latin1.txt' is not UTF-8", "offset 3"]),
+    "folder without text": (["--config.data.path={tmp}/hollow"], ["'{tmp}/hollow' holds no .txt files with text"]),
+    "JSON lines": (["--config.data.path={tmp}/bad.jsonl"], ["bad.jsonl' line 2 is no JSON object with a string"]),
+    "tokenizer file": (
+        ["--config.data.tokenizer=bpe", "--config.data.tokenizer_path={tmp}/text.txt"],
+        ["'{tmp}/text.txt' is no tokenizer.json of a byte-level BPE"],
+    ),
+    "tokenizer file for characters": (["--config.data.tokenizer_path=a.json"], ["is for data.tokenizer 'bpe'"]),
+    "vocabulary": (["--config.data.tokenizer=bpe", "--config.data.vocab_size=99"], ["vocab_size 99", "at least 257"]),
+    "mixture without weights": (["--config.data.mixture=stdlib"], ["'stdlib' is not allowed; write NAME:WEIGHT"]),
+    "mixture of what is not there": (["--config.data.mixture=stdlib:1,{tmp}/no:1"], ["no file '{tmp}/no'"]),
+    "mixture as a stream": (
+        ["--config.data.mixture=stdlib:1", "--config.data.sampling=stream"],
+        ["data.sampling 'stream' is for one source"],
+    ),
     "text too short": (["--config.data.path={tmp}/short.txt"], ["sequence_length=32 needs at least 33"]),
     "prompt": (["--config.sample.prompt=%"], ["characters outside the vocabulary: '%'"]),
     "warm-up": (["--config.optimizer.warmup_steps=30"], ["optimizer.warmup_steps 30 is more than train.steps 20"]),
@@ -64,6 +78,8 @@ def folder(tmp_path):
     write_text(tmp_path / "text.txt")
     (tmp_path / "empty.txt").write_bytes(b"")
     (tmp_path / "latin1.txt").write_bytes("caf\xe9 au lait".encode("latin-1") * 100)
+    (tmp_path / "hollow").mkdir()
+    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"words": "b"}\n', encoding="utf-8")
     (tmp_path / "short.txt").write_text("thirty-two characters? Not quite", encoding="utf-8")
     return tmp_path
 

@@ -49,6 +49,36 @@ def test_train_evaluate_generate(programs, text, tmp_path):
     assert sample("--seed=1", "--temperature=0") == sample("--seed=2", "--temperature=0")
 
 
+def test_packed_mixture_of_byte_pairs(programs, text, tmp_path):
+    """Stopped and taken up again; the tokens come from the cache, and each source has its own figures."""
+    (tmp_path / "lines").mkdir()
+    for number, line in enumerate(text.read_text().split("\n")[::2]):
+        (tmp_path / "lines" / f"{number:03}.txt").write_text(line)
+    workdir = tmp_path / "run"
+    arguments = (
+        "--config=configs/char_lm.py:tiny",
+        f"--config.data.mixture={text}:0.7,{tmp_path / 'lines'}:0.3",
+        "--config.data.document_separator=\n",
+        "--config.data.tokenizer=bpe",
+        "--config.data.vocab_size=280",
+        "--config.data.sampling=packed",
+        "--config.model.pattern=r",
+        f"--workdir={workdir}",
+    )
+    programs.output("train", *arguments, "--config.train.steps=12")
+    cached = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "tokens").rglob("*.npy")}
+    assert len(cached) == 4
+    assert "going on from step 12" in programs.output("train", *arguments, "--config.train.steps=20")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "tokens").rglob("*.npy")} == cached
+    shown = programs.output("evaluate", f"--workdir={workdir}", "--checkpoint=20")
+    assert "nats per token" in shown and "\n  text.txt: loss" in shown and "\n  lines: loss" in shown
+    result = json.loads((workdir / "evaluation-validation.json").read_text())
+    nats = sum(result[f"{name}/loss"] * result[f"{name}/tokens"] for name in ("text.txt", "lines"))
+    assert result["loss"] == pytest.approx(nats / result["tokens"])
+    assert losses(workdir, "validation/lines/loss")[20] == pytest.approx(result["lines/loss"], rel=1e-6)
+    assert programs.output("generate", f"--workdir={workdir}", "--prompt=the ", "--length=5").startswith("the ")
+
+
 @pytest.mark.skipif("XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="XLSTM_JAX_DATA_MIRROR is not set")
 def test_tiny_shakespeare(programs, tmp_path):
     """The variant as it stands in configs/char_lm.py, on the real text."""

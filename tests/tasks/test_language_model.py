@@ -1,5 +1,6 @@
 """Losses and metrics of language modelling, against sums by hand over a model that is a table."""
 
+import itertools
 import math
 
 import jax
@@ -121,6 +122,67 @@ def test_resets_go_with_a_carry(make):
     assert task.passes_carry and not make(sampling="windows").passes_carry
 
 
+@pytest.mark.parametrize("tokenizer", ["char", "bpe"])
+def test_packed_documents(make, tokenizer):
+    """Resets always go to the model, targets never cross a border, and either evaluation covers all documents."""
+    documents = [word * (1 + n % 5) for n, word in enumerate(["ab", "é€", "b", "𝄞a", "aba€"] * 6)]
+    task = make(
+        "\n".join(documents), tokenizer=tokenizer, sampling="packed", document_separator="\n", train_fraction=0.8
+    )
+    model, batch = Bigram(task.tokenizer.vocab_size), next(iter(task.train_dataset(0)))
+    task.loss(model, batch, None, None)
+    task.score(model, batch, None)
+    assert all(reset is batch.reset_BT for _, reset, _ in model.calls) and not task.passes_carry
+    end = [] if task.tokenizer.end_token is None else [task.tokenizer.end_token]
+    last = [[*task.tokenizer.encode(document), *end] for document in documents]
+    count = sum(map(len, last))
+    tokens = np.concatenate([task.splits["train"], task.splits["validation"]])
+    assert tokens.tolist() == [token for document in last for token in document] and len(tokens) == count
+    held, seen = 0, len(task.splits["validation"])
+    while seen > 0:
+        held, seen = held + 1, seen - len(last[-1 - held])
+    assert seen == 0 and 2 <= held <= 5  # the cut lies between two documents
+    pairs = [pair for document in last[-held:] for pair in itertools.pairwise(document)]
+    nats = model.nats(*np.array(pairs).T)
+    for carry in (False, True):
+        got = summed(task, model, "validation", carry)
+        assert got["tokens"] == len(pairs) and got["loss"] == pytest.approx(nats.mean(), rel=1e-6)
+
+
+def test_metrics_of_each_source(make, tmp_path):
+    """Those of a mixture are what each source gives alone, and together each token counts the same."""
+    make()  # text.txt
+    (tmp_path / "folder").mkdir()
+    for number in range(9):
+        (tmp_path / "folder" / f"{number}.txt").write_text("ba€ab" * (number + 3), encoding="utf-8")
+    paths = [str(tmp_path / "text.txt"), str(tmp_path / "folder")]
+    shape = {"sequence_length": 7, "batch_size": 4}
+    mixed = LanguageModeling(DataConfig(mixture=f"{paths[0]}:3,{paths[1]}:1", **shape))
+    model = Bigram(256)
+    for carry in (False, True):
+        whole = summed(mixed, model, "validation", carry)
+        apart = {}
+        for path in paths:
+            name = path.rpartition("/")[2]
+            apart[name] = summed(LanguageModeling(DataConfig(path=path, **shape)), model, "validation", carry)
+            for metric, value in apart[name].items():
+                assert whole[f"{name}/{metric}"] == pytest.approx(value, rel=1e-6)
+        tokens = sum(own["tokens"] for own in apart.values())
+        nats = sum(own["loss"] * own["tokens"] for own in apart.values())
+        assert (whole["tokens"], whole["loss"]) == (tokens, pytest.approx(nats / tokens, rel=1e-6))
+        assert len(whole) == 3 * 5
+    assert len(mixed.splits["train"]) == sum(len(splits["train"].tokens_N) for splits in mixed._splits_S)
+    np.testing.assert_array_equal(mixed.splits["validation"][:5], mixed._splits_S[0]["validation"].tokens_N[:5])
+
+
+def test_bits_per_byte_are_over_the_same_text(make):
+    """Whatever the tokenizer: all bytes behind the cut, which lies where it lay."""
+    for tokenizer in ("byte", "char", "bpe"):
+        task = make(tokenizer=tokenizer, vocab_size=260)
+        sizes = task.tokenizer.bytes_per_token[task.splits["validation"][1:]]
+        assert sizes.sum() == len(TEXT[int(0.9 * len(TEXT)) :].encode())
+
+
 def test_huge_loss_has_a_perplexity(make):
     assert make().summarise({"nats": 1e6, "tokens": 1.0, "bytes": 1.0, "right": 0.0})["perplexity"] > 1e300
 
@@ -139,7 +201,12 @@ def test_fingerprint_follows_the_text(make):
         ({"train_fraction": 0.0}, r"data\.train_fraction 0\.0 is not allowed"),
         ({"text": "short", "sequence_length": 20}, r"sequence_length=20 needs at least 21 training tokens"),
         ({"sampling": "stream", "batch_size": 100}, r"stream sampling of 100 rows"),
-        ({"tokenizer": "words"}, r"unknown tokenizer 'words'; known: byte, char"),
+        ({"tokenizer": "words"}, r"unknown tokenizer 'words'; known: bpe, byte, char"),
+        ({"tokenizer": "bpe", "vocab_size": 99}, r"data\.vocab_size 99 is not allowed; it is at least 257"),
+        ({"tokenizer_path": "a.json"}, r"data\.tokenizer_path is for data\.tokenizer 'bpe', and that is 'byte'"),
+        ({"text": "a", "sampling": "packed"}, r"train_fraction=0\.9 of the 1 characters of text\.txt leaves no part"),
+        ({"text": "a b c", "document_separator": " ", "sampling": "packed"}, r"no document has 2 tokens"),
+        ({"mixture": "stdlib:1", "sampling": "stream"}, r"data\.sampling 'stream' is for one source"),
     ],
 )
 def test_data_that_cannot_work(make, options, message):

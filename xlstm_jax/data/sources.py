@@ -1,8 +1,11 @@
-"""Texts to train on: a named source, or the user's own file."""
+"""Texts to train on: a named source, or the user's own files, as documents."""
 
+import dataclasses
+import json
+import math
 import os
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from xlstm_jax.data.download import fetch
@@ -24,6 +27,79 @@ def read_text(source: str, path: str = "") -> str:
         UsageError: the source is unknown, or the file is missing, a folder, unreadable, empty or not UTF-8.
     """
     return _read_file(Path(os.path.expanduser(path))) if path else SOURCES.get(source)()
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Documents of a named source or of a path.
+
+    A file is one document, or several with `separator` between them; a `.jsonl` file has a document a line, under
+    "text"; a folder has one in each `.txt` file at any depth, in order of path. Empty documents are left out.
+    """
+
+    source: str  # a name in SOURCES
+    path: str = ""  # wins over the name
+    separator: str = ""  # between the documents of one text; "": the whole is one
+    weight: float = 1.0  # in a mixture
+
+    @property
+    def name(self) -> str:
+        """The source's name, or the last part of the path."""
+        return os.path.basename(os.path.normpath(self.path)) if self.path else self.source
+
+    def documents(self) -> Iterator[str]:
+        """The documents one by one; raises `UsageError` as `read_text` does, or where there is none."""
+        path = Path(os.path.expanduser(self.path))
+        found = False
+        for document in self._read(path):
+            if document:
+                found = True
+                yield document
+        if not found:
+            wanted = ".txt files with text" if self.path and path.is_dir() else "text"
+            raise UsageError(f"{self.path or self.source!r} holds no {wanted}; give a file or a folder that does")
+
+    def _read(self, path: Path) -> Iterator[str]:
+        if self.path and path.is_dir():
+            for file in sorted(path.rglob("*.txt")):
+                if file.is_file() and file.stat().st_size:
+                    yield _read_file(file)
+        elif self.path and path.suffix == ".jsonl":
+            yield from _json_lines(path)
+        else:
+            text = read_text(self.source, self.path)
+            yield from text.split(self.separator) if self.separator else [text]
+
+
+def parse_mixture(mixture: str, separator: str = "") -> tuple[Source, ...]:
+    """Sources of "tinyshakespeare:0.7,my/folder:0.3", their weights summing to 1; what is no name is a path.
+
+    Raises:
+        UsageError: a part without a weight over 0, or a source given twice.
+    """
+    sources = []
+    for part in mixture.split(","):
+        name, _, weight = part.strip().rpartition(":")
+        try:
+            value = float(weight)
+        except ValueError:
+            value = math.nan
+        if not name or not 0 < value < math.inf:
+            raise UsageError(
+                f"data.mixture {mixture!r}: {part.strip()!r} is not allowed; write NAME:WEIGHT with a weight over 0, "
+                "as in 'tinyshakespeare:0.7,stdlib:0.3'; a path may stand for a name"
+            )
+        known = name in SOURCES.names()
+        sources.append(Source(name if known else "", "" if known else name, separator, value))
+    total = sum(source.weight for source in sources)
+    names = [source.name for source in sources]
+    if len(set(names)) < len(names):
+        raise UsageError(f"data.mixture {mixture!r} names {_repeated(names)!r} twice; each source needs its own name")
+    return tuple(dataclasses.replace(source, weight=source.weight / total) for source in sources)
+
+
+def _repeated(names: list[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)
 
 
 @SOURCES.register("tinyshakespeare")
@@ -59,6 +135,29 @@ def stdlib() -> str:
             "take another text with --config.data.path=FILE"
         )
     return "".join(parts)
+
+
+def _json_lines(path: Path) -> Iterator[str]:
+    name = repr(str(path))
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    text = json.loads(line)["text"]
+                    if not isinstance(text, str):
+                        raise TypeError
+                except (ValueError, TypeError, KeyError) as error:
+                    raise UsageError(
+                        f'{name} line {number} is no JSON object with a string "text": {line.strip()[:60]!r}; '
+                        "each line needs one"
+                    ) from error
+                yield text
+    except FileNotFoundError as error:
+        raise UsageError(f"no file {name}; give the path of a JSON-lines file") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {one_line(error)}; give the path of a JSON-lines file") from error
 
 
 def _read_file(path: Path) -> str:

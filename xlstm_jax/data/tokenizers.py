@@ -1,4 +1,4 @@
-"""Text to integers and back: bytes, or the characters of the training text."""
+"""Text to integers and back: bytes, or the characters of the text; `bpe` has the third kind."""
 
 import json
 import os
@@ -10,15 +10,19 @@ import numpy as np
 from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.registry import Registry
 
+VOCAB_SIZE = 4096  # where no number of tokens is asked for
+
 
 class Tokenizer(Protocol):
     """What a tokenizer offers; `kind` is its registered name and stands in its JSON form."""
 
     kind: str
+    closed: bool  # whether a character it was not made from has no token: then it is made from all text there is
+    end_token: int | None  # stands after each document; it has no bytes
 
     @classmethod
-    def from_text(cls, text: str) -> Self:
-        """The tokenizer for a training text."""
+    def from_text(cls, *texts: str, vocab_size: int = VOCAB_SIZE) -> Self:
+        """The tokenizer for the documents of a training text; `vocab_size` is for kinds that can choose."""
 
     @classmethod
     def from_json(cls, data: dict) -> Self:
@@ -41,7 +45,7 @@ class Tokenizer(Protocol):
         """The text of [T] tokens."""
 
 
-TOKENIZERS: Registry[type[Tokenizer]] = Registry("tokenizer")
+TOKENIZERS: Registry[type[Tokenizer]] = Registry("tokenizer", package="xlstm_jax.data")
 
 
 @TOKENIZERS.register("byte")
@@ -50,9 +54,11 @@ class ByteTokenizer:
 
     kind = "byte"
     vocab_size = 256
+    closed = False
+    end_token = None
 
     @classmethod
-    def from_text(cls, text: str) -> Self:
+    def from_text(cls, *texts: str, vocab_size: int = VOCAB_SIZE) -> Self:
         return cls()
 
     @classmethod
@@ -75,7 +81,7 @@ class ByteTokenizer:
 
     def decode(self, tokens: np.ndarray) -> str:
         """The text of the bytes; bytes that are not UTF-8 become U+FFFD."""
-        return _checked(tokens, self.vocab_size).astype(np.uint8).tobytes().decode("utf-8", "replace")
+        return checked(tokens, self.vocab_size).astype(np.uint8).tobytes().decode("utf-8", "replace")
 
 
 @TOKENIZERS.register("char")
@@ -83,6 +89,8 @@ class CharTokenizer:
     """One token a character: the characters of the training text in order of code point."""
 
     kind = "char"
+    closed = True
+    end_token = None
 
     def __init__(self, characters: str):
         self.characters = characters
@@ -92,10 +100,10 @@ class CharTokenizer:
         self._table[self._codes_A] = np.arange(len(characters))
 
     @classmethod
-    def from_text(cls, text: str) -> Self:
-        if not text:
+    def from_text(cls, *texts: str, vocab_size: int = VOCAB_SIZE) -> Self:
+        if not any(texts):
             raise UsageError("an empty text has no characters to make a vocabulary of; give a text")
-        return cls("".join(sorted(set(text))))
+        return cls("".join(sorted(set().union(*texts))))
 
     @classmethod
     def from_json(cls, data: dict) -> Self:
@@ -130,7 +138,7 @@ class CharTokenizer:
         return tokens_T.astype(np.min_scalar_type(self.vocab_size - 1))
 
     def decode(self, tokens: np.ndarray) -> str:
-        codes_T = self._codes_A[_checked(tokens, self.vocab_size)]
+        codes_T = self._codes_A[checked(tokens, self.vocab_size)]
         return codes_T.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 
@@ -170,7 +178,8 @@ def _codes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
-def _checked(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
+def checked(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
+    """`tokens` as an array; raises `ValueError` where one lies outside the vocabulary."""
     tokens = np.asarray(tokens)
     if tokens.size == 0:
         return tokens.astype(np.uint8)

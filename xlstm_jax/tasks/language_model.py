@@ -13,9 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xlstm_jax.data.sources import read_text
-from xlstm_jax.data.text import Batch, split_tokens, train_dataset, validation_dataset
-from xlstm_jax.data.tokenizers import TOKENIZERS
+from xlstm_jax.data.bpe import BPETokenizer
+from xlstm_jax.data.corpus import Corpus, Joined, Split
+from xlstm_jax.data.mixture import MixedTrainBatches, MixedValidationBatches, spawned, window_rows
+from xlstm_jax.data.packing import Packing, packed_train_batches, packed_validation_batches
+from xlstm_jax.data.sources import Source, parse_mixture
+from xlstm_jax.data.text import Batch, TokenBatches, dataset, train_batches, validation_batches
+from xlstm_jax.data.tokenizers import TOKENIZERS, VOCAB_SIZE
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
 
@@ -23,20 +27,28 @@ from xlstm_jax.tasks.base import TASKS
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     source: str = "stdlib"  # a name in SOURCES
-    path: str = ""  # a UTF-8 text file; wins over the source
+    path: str = ""  # a UTF-8 text file, a .jsonl file or a folder of .txt files; wins over the source
+    mixture: str = ""  # sources or paths with weights; wins over both
+    document_separator: str = ""  # between the documents of one text; "": the whole is one
     tokenizer: str = "byte"  # a name in TOKENIZERS
+    vocab_size: int = VOCAB_SIZE  # of a bpe that is trained
+    tokenizer_path: str = ""  # a tokenizer.json for bpe; "": one is trained
     train_fraction: float = 0.9  # the rest, at the end of the text, is for validation
-    sampling: Literal["windows", "stream"] = "windows"
+    sampling: Literal["windows", "stream", "packed"] = "windows"
     sequence_length: int = 100  # tokens a row of a batch
     batch_size: int = 64  # rows a batch
 
 
 @TASKS.register("language_model")
 class LanguageModeling:
-    """Next-token prediction on one text; loss in nats a token, beside it bits a byte.
+    """Next-token prediction on texts; loss in nats a token, beside it bits a byte.
 
     With `sampling` "windows" each row is a random window and starts from an empty carry; with "stream" each row reads
-    on where it stopped, and the carry passes from batch to batch (backpropagation through time cut at batch ends).
+    on where it stopped, and the carry passes from batch to batch (backpropagation through time cut at batch ends); with
+    "packed" a row holds several documents, each of which starts from an empty carry.
+
+    Of a mixture, each training row is drawn from a source with that source's weight; each has its own validation part,
+    and metrics are over all of them (each token counts the same) and of each, as `SOURCE/loss`.
     """
 
     Config = DataConfig
@@ -47,26 +59,47 @@ class LanguageModeling:
                 raise UsageError(f"data.{name} {getattr(config, name)} is not allowed; it is at least 1")
         if not 0 < config.train_fraction < 1:
             raise UsageError(f"data.train_fraction {config.train_fraction} is not allowed; it lies between 0 and 1")
+        if config.mixture and config.sampling == "stream":
+            raise UsageError("data.sampling 'stream' is for one source; with data.mixture use 'windows' or 'packed'")
+        if config.tokenizer_path and config.tokenizer != "bpe":
+            raise UsageError(f"data.tokenizer_path is for data.tokenizer 'bpe', and that is {config.tokenizer!r}")
         self.config = config
+        self._packed = config.sampling == "packed"
+        separator = config.document_separator
+        one = (Source(config.source, config.path, separator),)
+        self.sources = parse_mixture(config.mixture, separator) if config.mixture else one
         self.tokenizer = tokenizer
         if tokenizer is None:
-            self.tokenizer = TOKENIZERS.get(config.tokenizer).from_text(self._text)
+            self.tokenizer = self._new_tokenizer()
             # A text too short shows here, before anything is built.
             self.train_dataset(seed=0)
             self.evaluation_dataset("validation", carry=False)
 
-    @functools.cached_property
-    def _text(self) -> str:
-        return read_text(self.config.source, self.config.path)
+    def _new_tokenizer(self) -> Any:
+        config = self.config
+        if config.tokenizer_path:
+            return BPETokenizer.from_file(config.tokenizer_path)
+        kind = TOKENIZERS.get(config.tokenizer)
+        texts = (text for corpus in self._corpora for text in corpus.texts(train_only=not kind.closed))
+        return kind.from_text(*texts, vocab_size=config.vocab_size)
 
     @functools.cached_property
-    def splits(self) -> dict[str, np.ndarray]:
-        """Tokens by split, read when first asked for: sampling from a saved run needs no data."""
-        train, validation = split_tokens(self.tokenizer.encode(self._text), self.config.train_fraction)
-        return {"train": train, "validation": validation}
+    def _corpora(self) -> list[Corpus]:
+        return [Corpus(source, self.config.train_fraction, packed=self._packed) for source in self.sources]
+
+    @functools.cached_property
+    def _splits_S(self) -> list[dict[str, Split]]:
+        """Each source's splits, read when first asked for: sampling from a saved run needs no data."""
+        return [corpus.splits(self.tokenizer) for corpus in self._corpora]
+
+    @functools.cached_property
+    def splits(self) -> dict[str, Any]:
+        """Tokens by split, those of several sources one after another."""
+        tokens = {name: [splits[name].tokens_N for splits in self._splits_S] for name in ("train", "validation")}
+        return {name: parts[0] if len(parts) == 1 else Joined(parts) for name, parts in tokens.items()}
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(" ".join(corpus.fingerprint for corpus in self._corpora).encode()).hexdigest()
 
     def model_fields(self) -> dict[str, Any]:
         return {"vocab_size": self.tokenizer.vocab_size}
@@ -76,49 +109,85 @@ class LanguageModeling:
         """Whether training hands the carry from batch to batch."""
         return self.config.sampling == "stream"
 
+    @property
+    def _shape(self) -> dict[str, int]:
+        return {"sequence_length": self.config.sequence_length, "batch_size": self.config.batch_size}
+
     def train_dataset(self, seed: int) -> grain.IterDataset:
-        return train_dataset(
-            self.splits["train"],
-            sampling=self.config.sampling,
-            sequence_length=self.config.sequence_length,
-            batch_size=self.config.batch_size,
-            seed=seed,
-        )
+        trains = [splits["train"] for splits in self._splits_S]
+        if len(trains) > 1:
+            rows_S = [self._rows(train, spawned(seed, number)) for number, train in enumerate(trains)]
+            weight_S = np.array([source.weight for source in self.sources])
+            tokens_S = [train.tokens_N for train in trains]
+            return dataset(MixedTrainBatches(tokens_S, rows_S, weight_S, seed=seed, **self._shape))
+        if self._packed:
+            return dataset(packed_train_batches(*trains[0], seed=seed, **self._shape))
+        sampling = self.config.sampling
+        return dataset(train_batches(trains[0].tokens_N, sampling=sampling, seed=seed, **self._shape))
+
+    def _rows(self, train: Split, seed: int) -> Any:
+        """One source's rows in a mixture."""
+        length = self.config.sequence_length
+        if self._packed:
+            packing = Packing(train.start_D, len(train.tokens_N), length, seed)
+            return lambda index, rank_B: packing.shuffled(rank_B)
+        return window_rows(len(train.tokens_N), length, seed)
 
     def evaluation_dataset(self, split: str, *, carry: bool) -> grain.IterDataset:
         if split not in self.splits:
             raise UsageError(f"split {split!r} is unknown; allowed: {', '.join(self.splits)}")
-        config = self.config
-        return validation_dataset(
-            self.splits[split], sequence_length=config.sequence_length, batch_size=config.batch_size, carry=carry
-        )
+        batches_S = [self._evaluation_batches(splits[split], carry) for splits in self._splits_S]
+        return dataset(batches_S[0] if len(batches_S) == 1 else MixedValidationBatches(batches_S))
+
+    def _evaluation_batches(self, split: Split, carry: bool) -> TokenBatches:
+        if self._packed and not carry:
+            return packed_validation_batches(*split, **self._shape)
+        start_D = split.start_D if self._packed else None
+        return validation_batches(split.tokens_N, carry=carry, start_D=start_D, **self._shape)
+
+    def _reset(self, batch: Batch, carry: Any) -> Any:
+        """Packed documents always start where the batch says; other rows start empty anyway where there is no carry."""
+        return batch.reset_BT if self._packed or carry is not None else None
 
     def loss(self, model: Any, batch: Batch, carry: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        reset = None if carry is None else batch.reset_BT
-        logits_BTA, carry = model.unroll(batch.tokens_BT, carry, reset=reset, key=key)
+        logits_BTA, carry = model.unroll(batch.tokens_BT, carry, reset=self._reset(batch, carry), key=key)
         nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.targets_BT)
         count = jnp.maximum(jnp.sum(batch.mask_BT, dtype=nats_BT.dtype), 1)
         return jnp.sum(jnp.where(batch.mask_BT, nats_BT, 0)) / count, carry
 
     def score(self, model: Any, batch: Batch, carry: Any) -> tuple[dict[str, jax.Array], Any]:
-        logits_BTA, carry = model.unroll(batch.tokens_BT, carry, reset=None if carry is None else batch.reset_BT)
+        logits_BTA, carry = model.unroll(batch.tokens_BT, carry, reset=self._reset(batch, carry))
         nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.targets_BT)
         right_BT = jnp.argmax(logits_BTA, axis=-1) == batch.targets_BT
         bytes_A = jnp.asarray(np.asarray(self.tokenizer.bytes_per_token, np.float32))
-        sums = {
-            "nats": jnp.sum(jnp.where(batch.mask_BT, nats_BT, 0)),
-            "right": jnp.sum(right_BT & batch.mask_BT, dtype=jnp.float32),
-            "tokens": jnp.sum(batch.mask_BT, dtype=jnp.float32),
-            "bytes": jnp.sum(jnp.where(batch.mask_BT, bytes_A[batch.targets_BT], 0)),
+        sums_B = {
+            "nats": jnp.sum(jnp.where(batch.mask_BT, nats_BT, 0), axis=1),
+            "right": jnp.sum(right_BT & batch.mask_BT, axis=1, dtype=jnp.float32),
+            "tokens": jnp.sum(batch.mask_BT, axis=1, dtype=jnp.float32),
+            "bytes": jnp.sum(jnp.where(batch.mask_BT, bytes_A[batch.targets_BT], 0), axis=1),
         }
+        sums = {name: jnp.sum(values_B) for name, values_B in sums_B.items()}
+        for number, source in enumerate(self.sources if len(self.sources) > 1 else ()):
+            rows_B = batch.source_B == number
+            for name, values_B in sums_B.items():
+                sums[f"{source.name}/{name}"] = jnp.sum(jnp.where(rows_B, values_B, 0))
         return sums, carry
 
     def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
-        loss = sums["nats"] / sums["tokens"]
-        return {
-            "loss": loss,
-            "bits_per_byte": sums["nats"] / (math.log(2) * sums["bytes"]),
-            "perplexity": math.exp(min(loss, 700.0)),  # e^700 is near the largest float
-            "accuracy": sums["right"] / sums["tokens"],
-            "tokens": sums["tokens"],
-        }
+        metrics = _metrics(sums)
+        for source in self.sources if len(self.sources) > 1 else ():
+            own = {name: sums[f"{source.name}/{name}"] for name in ("nats", "right", "tokens", "bytes")}
+            metrics |= {f"{source.name}/{name}": value for name, value in _metrics(own).items()}
+        return metrics
+
+
+def _metrics(sums: Mapping[str, float]) -> dict[str, float]:
+    loss = sums["nats"] / sums["tokens"]
+    return {
+        "loss": loss,
+        # Documents of one character have end tokens alone as targets, which have no bytes.
+        "bits_per_byte": sums["nats"] / (math.log(2) * sums["bytes"]) if sums["bytes"] else math.inf,
+        "perplexity": math.exp(min(loss, 700.0)),  # e^700 is near the largest float
+        "accuracy": sums["right"] / sums["tokens"],
+        "tokens": sums["tokens"],
+    }

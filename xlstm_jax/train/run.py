@@ -90,7 +90,11 @@ class Run:
     @property
     def sample_prompt(self) -> str:
         """What the sample at the end goes on from."""
-        return self.sample.prompt or self.task.tokenizer.decode(self.task.splits["validation"][:PROMPT_TOKENS])
+        if self.sample.prompt:
+            return self.sample.prompt
+        tokens = self.task.splits["validation"][:PROMPT_TOKENS]
+        # Special tokens have no bytes, and no text to go on from.
+        return self.task.tokenizer.decode(tokens[self.task.tokenizer.bytes_per_token[tokens] > 0])
 
     def model(self, params: Any) -> LanguageModel:
         """The model that holds `params`."""
@@ -142,14 +146,22 @@ class Run:
         return jax.jit(lambda params, batch, carry: self.task.score(self.model(params), batch, carry))
 
     def describe(self, result: dict[str, float], split: str, *, carry: bool) -> str:
-        """A line for people: what was measured and how, and the result."""
-        config, unit = self.task.config, self.task.tokenizer.kind
+        """For people: what was measured and how, and the result; of a mixture, a line more for each source."""
+        config, kind = self.task.config, self.task.tokenizer.kind
+        unit = "token" if kind == "bpe" else kind
         how = f"windows of {config.sequence_length}, each from an empty state"
+        if config.sampling == "packed":
+            how = f"documents, each from an empty state, in rows of {config.sequence_length}"
         if carry:
             how = f"state carried over windows of {config.sequence_length} in {config.batch_size} streams"
+        sources = [name.removesuffix("/loss") for name in result if name.endswith("/loss")]
         return (
             f"{split} loss {result['loss']:.4f} nats per {unit}, {result['bits_per_byte']:.4f} bits per byte, "
             f"accuracy {result['accuracy']:.3f} ({result['tokens']:,.0f} targets, {how})"
+        ) + "".join(
+            f"\n  {name}: loss {result[f'{name}/loss']:.4f}, perplexity {result[f'{name}/perplexity']:.2f}, "
+            f"{result[f'{name}/bits_per_byte']:.4f} bits per byte ({result[f'{name}/tokens']:,.0f} targets)"
+            for name in sources
         )
 
 

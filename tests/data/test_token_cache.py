@@ -1,0 +1,106 @@
+"""Tokens on disk: written once, mapped afterwards, made anew where they are damaged."""
+
+import os
+import pathlib
+
+import numpy as np
+import pytest
+
+from xlstm_jax.data import token_cache
+from xlstm_jax.data.bpe import BPETokenizer
+from xlstm_jax.data.token_cache import tokenised
+from xlstm_jax.data.tokenizers import TOKENIZERS, ByteTokenizer, CharTokenizer
+from xlstm_jax.errors import UsageError
+
+END = np.array([7])
+DOCUMENTS = [("ab\ncd", END), ("é", END[:0]), ("wxyz", END)]
+WANTED, STARTS = b"ab\ncd\x07" + "é".encode() + b"wxyz\x07", [0, 6, 8]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XLSTM_JAX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tokens"
+
+
+def encode(documents=DOCUMENTS, tokenizer=None):
+    return tokenised(documents, "key", tokenizer or ByteTokenizer(), 10, "test")
+
+
+def assert_right(tokens):
+    assert tokens.tokens_N.dtype == np.uint8 and bytes(tokens.tokens_N) == WANTED
+    assert tokens.start_D.dtype == np.int64 and tokens.start_D.tolist() == STARTS
+
+
+def test_encoded_once_and_mapped(folder):
+    assert_right(encode())
+    again = encode(iter(()))
+    assert_right(again)
+    assert type(again.tokens_N) is np.ndarray and isinstance(again.tokens_N.base, np.memmap)
+    assert not again.tokens_N.flags.writeable
+    assert [path.name for path in folder.iterdir()] == ["key"]
+    np.testing.assert_array_equal(np.load(folder / "key" / "tokens.npy", mmap_mode="r"), again.tokens_N)
+
+
+@pytest.mark.parametrize("name", ["tokens.npy", "documents.npy", "sums.json"])
+@pytest.mark.parametrize("harm", ["cut", "empty", "changed", "missing"])
+def test_damage_is_noticed(folder, capsys, name, harm):
+    encode()
+    path = folder / "key" / name
+    data = path.read_bytes()
+    if harm == "missing":
+        path.unlink()
+    else:
+        changed = data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]
+        path.write_bytes({"cut": data[:-2], "empty": b"", "changed": changed}[harm])
+    if (name, harm) == ("sums.json", "cut"):
+        path.write_bytes(data[:-20])  # the last two bytes are a bracket and a line break
+    assert_right(encode())
+    assert "are damaged; encoding them again" in capsys.readouterr().err
+    assert path.read_bytes() == data
+    assert_right(encode(iter(())))
+
+
+def test_a_failed_encoding_leaves_nothing(folder):
+    with pytest.raises(UsageError, match="outside the vocabulary"):
+        encode(tokenizer=CharTokenizer("\nabcd"))
+    assert list(folder.iterdir()) == []
+
+
+def test_no_folder_to_write_to(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XLSTM_JAX_CACHE", str(tmp_path / "file"))
+    assert_right(encode())
+    assert "cannot keep tokens of test" in (shown := capsys.readouterr().err) and "they stay in memory" in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS.names())
+def test_long_documents_are_encoded_in_parts(folder, monkeypatch, kind):
+    """Cut where the tokens are the same: those of the whole at once."""
+    text = "the cat\n\n sat \non\nthe mat.\n\tIt\nsat there \n\n\n and\nran\n" * 4
+    tokenizer = TOKENIZERS.get(kind).from_text(text, vocab_size=290)
+    parts = []
+    monkeypatch.setattr(token_cache, "PART_CHARACTERS", 9)
+    monkeypatch.setattr(type(tokenizer), "encode", spy(type(tokenizer).encode, parts))
+    tokens = encode([(text, END[:0])], tokenizer)
+    assert "".join(parts) == text and len(parts) > 8 and tokens.start_D.tolist() == [0]
+    np.testing.assert_array_equal(tokens.tokens_N, tokenizer.encode(text))
+
+
+def spy(encode, parts):
+    def spied(self, text):
+        parts.append(text)
+        return encode(self, text)
+
+    return spied
+
+
+@pytest.mark.skipif("XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="XLSTM_JAX_DATA_MIRROR is not set")
+def test_parts_of_tiny_shakespeare(folder, monkeypatch):
+    path = pathlib.Path(os.environ["XLSTM_JAX_DATA_MIRROR"]) / "tinyshakespeare" / "input.txt"
+    text = path.read_text(encoding="utf-8")
+    tokenizer = BPETokenizer.from_text(text[:200_000], vocab_size=600)
+    monkeypatch.setattr(token_cache, "PART_CHARACTERS", 5000)
+    tokens = encode([(text, END[:0])], tokenizer)
+    np.testing.assert_array_equal(tokens.tokens_N, tokenizer.encode(text))

@@ -1,0 +1,134 @@
+"""A source cut into a part to train on and one to validate on, and its tokens."""
+
+import functools
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xlstm_jax.data.sources import Source
+from xlstm_jax.data.token_cache import Tokens, tokenised
+from xlstm_jax.errors import UsageError
+
+
+class Split(NamedTuple):
+    tokens_N: np.ndarray
+    start_D: np.ndarray  # starts of documents, the first 0
+
+
+class Joined(Sequence):
+    """Arrays one after another, of which only what is asked for is copied."""
+
+    def __init__(self, parts: Sequence[np.ndarray]):
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __getitem__(self, index: slice) -> np.ndarray:
+        start, stop, step = index.indices(len(self))
+        chosen = itertools.islice(itertools.chain(*self._parts), start, stop, step)
+        return np.fromiter(chosen, np.result_type(*self._parts))
+
+
+class Corpus:
+    """The documents of a source, its first ones for training and its last ones for validation.
+
+    The cut lies between the documents where the share of characters before it is nearest to `train_fraction`; a source
+    of one document is cut inside it. It does not depend on the tokenizer: losses in bits a byte are over the same text.
+    """
+
+    def __init__(self, source: Source, train_fraction: float, *, packed: bool):
+        self.source = source
+        self._train_fraction, self._packed = train_fraction, packed
+
+    @functools.cached_property
+    def _survey(self) -> tuple[str, np.ndarray]:
+        """SHA-256 of the documents, and their lengths in characters."""
+        digest, lengths = hashlib.sha256(), []
+        for document in self.source.documents():
+            data = document.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "little") + data)
+            lengths.append(len(document))
+        return digest.hexdigest(), np.array(lengths)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._survey[0]
+
+    @functools.cached_property
+    def _cut(self) -> tuple[int, int]:
+        """(documents, characters of the next one) in the part for training."""
+        length_D = self._survey[1]
+        wanted = self._train_fraction * length_D.sum()
+        if len(length_D) > 1:
+            before_D = np.cumsum(length_D)[:-1]
+            return int(np.argmin(np.abs(before_D - wanted))) + 1, 0
+        if not 0 < int(wanted) < length_D[0]:
+            raise UsageError(
+                f"train_fraction={self._train_fraction} of the {length_D[0]} characters of {self.source.name} leaves "
+                "no part to train on or none to validate on; give a fraction between 0 and 1, and a longer text"
+            )
+        return 0, int(wanted)
+
+    def _parts(self) -> Iterator[str]:
+        """The documents, one that the cut divides as two."""
+        documents, characters = self._cut
+        for number, document in enumerate(self.source.documents()):
+            if number == documents and characters:
+                yield from (document[:characters], document[characters:])
+            else:
+                yield document
+
+    @property
+    def _train_parts(self) -> int:
+        documents, characters = self._cut
+        return documents + bool(characters)
+
+    def texts(self, *, train_only: bool) -> Iterator[str]:
+        """All there is to encode, what is for validation left out where `train_only`."""
+        yield from itertools.islice(self._parts(), self._train_parts if train_only else None)
+        if self.source.separator and not self._packed:
+            yield self.source.separator
+
+    def _tailed(self, tokenizer: Any) -> Iterator[tuple[str, np.ndarray]]:
+        """Each part with the tokens behind it: none where the cut divides a document."""
+        none, documents = np.array([], np.int64), len(self._survey[1])
+        cut = self._cut[0] if self._cut[1] else None
+        for number, part in enumerate(self._parts()):
+            tail = none
+            if tokenizer.end_token is not None:
+                tail = np.array([tokenizer.end_token])
+            elif self.source.separator and not self._packed and number < documents - 1:
+                tail = tokenizer.encode(self.source.separator)
+            yield part, none if number == cut else tail
+
+    def splits(self, tokenizer: Any) -> dict[str, Split]:
+        """Tokens by split.
+
+        Behind each document stands the tokenizer's end token. Where it has none, nothing does if documents are packed;
+        else the separator stands between them, as it did in the text.
+
+        Validation begins one token before the cut, unless packed documents are cut apart: that token is the first
+        input only, so that predicting all others covers the last part exactly once.
+        """
+        sha256, length_D = self._survey
+        parts = [sha256, *self._cut, self._packed, self.source.separator, tokenizer.to_json()]
+        key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+        tokens = tokenised(self._tailed(tokenizer), key, tokenizer, int(length_D.sum()), self.source.name)
+        return _divide(tokens, self._train_parts, apart=self._packed and not self._cut[1])
+
+
+def _divide(tokens: Tokens, train_documents: int, *, apart: bool) -> dict[str, Split]:
+    cut = int(tokens.start_D[train_documents])
+    first = cut if apart else cut - 1
+    # With one token of what is before, validation's first document begins there.
+    start_D = np.maximum(tokens.start_D[train_documents:] - first, 0)
+    start_D[0] = 0
+    return {
+        "train": Split(tokens.tokens_N[:cut], tokens.start_D[:train_documents]),
+        "validation": Split(tokens.tokens_N[first:], start_D),
+    }

@@ -1,0 +1,160 @@
+"""Tokens on disk: a source is encoded once, and later runs map the file."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from xlstm_jax.data.download import cache_dir
+from xlstm_jax.errors import one_line
+
+PART_CHARACTERS = 1_000_000  # of a long document, encoded at once
+QUIET_SECONDS = 10.0  # between lines where the output is no terminal
+# Single line breaks between words: no token of a byte-level BPE crosses one, so a text may be cut behind it.
+CUT = re.compile(r"(?<=\S)\n(?=\S)")
+
+
+class Tokens(NamedTuple):
+    """Documents one after another."""
+
+    tokens_N: np.ndarray  # the smallest unsigned dtype that holds the vocabulary
+    start_D: np.ndarray  # int64, where each document begins
+
+
+def tokenised(documents: Iterable[tuple[str, np.ndarray]], key: str, tokenizer: Any, size: int, name: str) -> Tokens:
+    """The tokens of documents, mapped from a file in the cache folder.
+
+    The file is made where it is missing or does not have the checksum noted with it; it appears whole or not at all.
+    Where the cache folder cannot be written to, the tokens are kept in memory instead, and a line says so.
+
+    Args:
+        documents: each with the tokens that stand behind it; read only where the file has to be made.
+        key: names the file; another one for other documents or another tokenizer.
+        size: characters in all documents, for the progress bar.
+        name: of the source, for messages.
+
+    Raises:
+        UsageError: the tokenizer cannot encode a document.
+    """
+    console = Console(stderr=True)
+    folder = cache_dir() / "tokens" / key
+    found = _load(folder)
+    if found is not None:
+        return found
+    if folder.exists():
+        console.print(f"tokens of {name} in {folder} are damaged; encoding them again", highlight=False, soft_wrap=True)
+    temporary = folder.with_name(f".{key}.{os.getpid()}.tmp")
+    encoded = _with_progress(_encoded(documents, tokenizer), size, name, console)
+    try:
+        temporary.mkdir(parents=True, exist_ok=True)
+        _write(temporary, encoded, np.min_scalar_type(tokenizer.vocab_size - 1))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+    except OSError as error:
+        found = _load(folder)  # another process may have been quicker
+        if found is not None:
+            return found
+        console.print(
+            f"cannot keep tokens of {name} in {folder.parent} ({one_line(error)}); they stay in memory "
+            "(XLSTM_JAX_CACHE names another folder)",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return _in_memory(_encoded(documents, tokenizer))
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return _load(folder)
+
+
+class Part(NamedTuple):
+    """A piece of a document, encoded."""
+
+    tokens: np.ndarray
+    first: bool  # whether a document begins here
+    characters: int
+
+
+def _encoded(documents: Iterable[tuple[str, np.ndarray]], tokenizer: Any) -> Iterator[Part]:
+    for document, tail in documents:
+        start, end = 0, 0
+        while end < len(document):
+            cut = CUT.search(document, start + PART_CHARACTERS)
+            end = cut.end() if cut else len(document)
+            tokens = tokenizer.encode(document[start:end])
+            if end == len(document):
+                tokens = np.concatenate([tokens, tail.astype(tokens.dtype)])
+            yield Part(tokens, start == 0, end - start)
+            start = end
+
+
+def _in_memory(parts: Iterator[Part]) -> Tokens:
+    tokens, start_D, count = [], [], 0
+    for part in parts:
+        if part.first:
+            start_D.append(count)
+        tokens.append(part.tokens)
+        count += len(part.tokens)
+    return Tokens(np.concatenate(tokens), np.array(start_D, np.int64))
+
+
+def _write(folder: Path, parts: Iterator[Part], dtype: np.dtype) -> None:
+    """`tokens.npy`, `documents.npy`, and `sums.json` with their checksums."""
+    start_D, count, digest = [], 0, hashlib.sha256()
+    with open(folder / "tokens.npy", "wb") as file:
+        _header(file, 0, dtype)
+        for part in parts:
+            if part.first:
+                start_D.append(count)
+            data = part.tokens.astype(dtype, copy=False).tobytes()
+            file.write(data)
+            digest.update(data)
+            count += len(part.tokens)
+        file.seek(0)
+        _header(file, count, dtype)  # as long as the first one: numpy leaves room for the length to grow
+    documents = np.array(start_D, np.int64)
+    np.save(folder / "documents.npy", documents)
+    sums = {"tokens": digest.hexdigest(), "documents": hashlib.sha256(documents.tobytes()).hexdigest()}
+    (folder / "sums.json").write_text(json.dumps(sums) + "\n", encoding="utf-8")
+
+
+def _header(file: Any, count: int, dtype: np.dtype) -> None:
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(file, description)
+
+
+def _load(folder: Path) -> Tokens | None:
+    """The tokens, mapped; None where they are missing or damaged."""
+    try:
+        sums = json.loads((folder / "sums.json").read_text(encoding="utf-8"))
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("tokens", "documents")]
+        for name, array in zip(("tokens", "documents"), arrays, strict=True):
+            if hashlib.sha256(array.data).hexdigest() != sums[name]:
+                return None
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return None
+    # Plain arrays over the mapped memory: a memmap's subclass would stay with every slice.
+    return Tokens(*(array.view(np.ndarray) for array in arrays))
+
+
+def _with_progress(parts: Iterator[Part], size: int, name: str, console: Console) -> Iterator[Part]:
+    """`parts`, with a bar on a terminal and a line now and then elsewhere."""
+    columns = TextColumn("encoding {task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    done, last_line = 0, time.monotonic()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=size)
+        for part in parts:
+            yield part
+            done += part.characters
+            bar.update(task, completed=done)
+            if not console.is_terminal and time.monotonic() - last_line > QUIET_SECONDS:
+                last_line = time.monotonic()
+                console.print(f"encoding {name}: {done / size:.0%}", highlight=False, soft_wrap=True)
