@@ -1,0 +1,5 @@
+"""Checkpoints in the format of NX-AI/xLSTM-7b: folders of safetensors with Hugging Face's `model_type` "xlstm"."""
+
+from xlstm_jax.models.huggingface.checkpoint import load, save
+
+__all__ = ["load", "save"]
