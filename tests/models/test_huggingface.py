@@ -35,8 +35,8 @@ def same(one, other) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def saved(folder, config=CONFIG, **options) -> pathlib.Path:
-    huggingface.save(example(config).model(), folder, **options)
+def saved(folder, model_config=CONFIG, **options) -> pathlib.Path:
+    huggingface.save(example(model_config).model(), folder, **options)
     return folder
 
 
@@ -67,17 +67,18 @@ def test_there_and_back(tmp_path, weight_mode, max_shard_size):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_smaller_files(tmp_path, dtype):
-    """Parameters as the file has them, or in float32: both are the rounded ones."""
+    """Matrices as the file has them, or all in float32: both are the rounded ones."""
     folder = saved(tmp_path / "folder", dtype=dtype)
     assert {str(array.dtype) for array in load_file(folder / "model.safetensors").values()} == {dtype}
     assert json.loads((folder / "config.json").read_text())["dtype"] == dtype
     wide, narrow = huggingface.load(folder), huggingface.load(folder, param_dtype="file", dtype="bfloat16")
     assert {str(array.dtype) for array in params(wide).values()} == {"float32"}
-    assert {str(array.dtype) for array in params(narrow).values()} == {dtype}
     for name, array in params(example(CONFIG).model()).items():
-        assert np.array_equal(params(wide)[name], array.astype(dtype).astype(np.float32))
-        assert np.array_equal(params(narrow)[name], array.astype(dtype))
-    assert error(narrow(TOKENS), wide(TOKENS)) < 0.02
+        for back in (params(wide)[name], params(narrow)[name]):
+            assert np.array_equal(back.astype(np.float32), array.astype(dtype).astype(np.float32))
+        assert params(narrow)[name].dtype == (dtype if array.ndim == 2 else "float32")
+    with jax.numpy_dtype_promotion("standard"):  # Flax's norms mix dtypes inside
+        assert error(narrow(TOKENS), wide(TOKENS)) < 5e-2
     saved_again = tmp_path / "again"
     huggingface.save(narrow, saved_again)
     assert (saved_again / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
@@ -233,7 +234,7 @@ BAD = {
     ),
     "tensor of another rank": (
         lambda f: change_weights(f, **{NAME + "out_proj__weight": np.ones(8, np.float32)}),
-        ["misshapen: ", "backbone.blocks.0.mlstm_layer.out_proj.weight [8] for [16, 16]"],
+        ["misshapen: ", "backbone.blocks.0.mlstm_layer.out_proj.weight [8] for [16, 24]"],
     ),
     "integers": (
         lambda f: change_weights(f, lm_head__weight=np.ones((11, 16), np.int8)),
@@ -267,7 +268,7 @@ SHARDED = {
 @pytest.mark.parametrize("case", [*BAD, *SHARDED])
 def test_one_line_for_a_bad_folder(tmp_path, case):
     harm, words = {**BAD, **SHARDED}[case]
-    folder = saved(tmp_path / "folder", max_shard_size=10**9 if case in BAD else 12_000)
+    folder = saved(tmp_path / "folder", max_shard_size=10**9 if case in BAD else 9_000)
     harm(folder)
     with pytest.raises(UsageError) as caught:
         huggingface.load(folder)
@@ -321,11 +322,11 @@ def test_a_taken_folder_stays_as_it_is(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "mine"]
 
 
-def test_gates_of_parameters_in_bfloat16_are_computed_in_float32(tmp_path):
+def test_gates_with_kernels_in_bfloat16_are_computed_in_float32(tmp_path):
     """Soft caps and gates see the rounded weights, and no further rounding."""
     folder = saved(tmp_path / "folder", dtype="bfloat16")
     block = huggingface.load(folder, param_dtype="file").blocks[0]
     x = np.random.default_rng(1).standard_normal((2, FEATURES)).astype(np.float32)
-    kernel, bias = (np.asarray(block.f.kernel[...]), np.asarray(block.f.bias[...]))
+    kernel, bias = np.asarray(block.f.kernel[...]), np.asarray(block.f.bias[...])
     assert kernel.dtype == ml_dtypes.bfloat16
     assert error(block.f(jnp.asarray(x)), x.astype(np.float64) @ kernel.astype(np.float64) + bias) <= 1e-6

@@ -35,4 +35,4 @@ class HeadNorm(nnx.Module):
 
     def __call__(self, h: jax.Array) -> jax.Array:
         flat = self.norm(h.astype(state_dtype(h))).reshape(*h.shape[:-2], -1)
-        return (flat * jnp.broadcast_to(self.scale[...].astype(flat.dtype), flat.shape)).astype(self.dtype)
+        return (flat * jnp.broadcast_to(self.scale[...], flat.shape)).astype(self.dtype)

@@ -37,7 +37,7 @@ def load(folder: str | Path, *, dtype: Compute = "float32", param_dtype: Paramet
         folder: config.json with model.safetensors, or with several files and their index; weights fused or not, in
             float32, bfloat16 or float16.
         dtype: of the products; gates, states and logits are float32.
-        param_dtype: "float32", or "file": as the file has them.
+        param_dtype: "float32", or "file": matrices as the file has them (vectors, which are few, in float32).
 
     Raises:
         UsageError: the folder is no such checkpoint, or lacks something; the line names it.
@@ -59,7 +59,7 @@ def load(folder: str | Path, *, dtype: Compute = "float32", param_dtype: Paramet
         row = 0
         for path in tensors[name]:
             rows = layout.file_shape(layout.at(params, path), path)[0]
-            wanted = tensor.dtype if param_dtype == "file" else jnp.float32
+            wanted = tensor.dtype if param_dtype == "file" and tensor.ndim == 2 else jnp.float32
             layout.at(params, path[:-1])[path[-1]] = _parameter(tensor[row : row + rows], path, wanted)
             row += rows
     return nnx.merge(graphdef, params)
@@ -84,7 +84,7 @@ def save(
     Args:
         folder: a new one, or an empty one.
         weight_mode: "fused" stacks what reads the same input into one tensor.
-        dtype: of the files; "as_is": of the parameters.
+        dtype: of the files; "as_is": of the embedding.
         max_shard_size: bytes a file.
         config: further keys of config.json, such as the ids of special tokens; the model's own win.
         beside: files that go along, such as a tokenizer's.
