@@ -14,11 +14,11 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from tests.models.examples import FEATURES, VOCABULARY, error, example
+from tests.models.golden.make_huggingface import FOLDER as GOLDEN
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import ModelConfig, huggingface
 from xlstm_jax.models.config import XLSTMBlockConfig
 
-GOLDEN = pathlib.Path(__file__).parent / "golden" / "huggingface"
 TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
 # K 4, V 12, F 24: no two widths the same.
 BLOCK = XLSTMBlockConfig(num_heads=2, qk_factor=0.5, v_factor=1.5, ffn_factor=1.2, ffn_multiple=8, norm_eps=1e-6)
