@@ -1,7 +1,8 @@
 """Write a Hugging Face folder: python -m experiments.convert --from_workdir=/tmp/run --to_huggingface=/tmp/folder
 
 Of a trained run whose blocks are all "x", or of another such folder (`--from_huggingface=FOLDER`), with its weights
-fused or not, in another dtype, or in files of another size.
+fused or not, in another dtype, or in files of another size. A folder's tokenizer goes along; a run's is none of
+Hugging Face's, and does not.
 """
 
 from pathlib import Path

@@ -1,17 +1,20 @@
 """Reading a prompt and greedy decoding with one checkpoint, here and by `transformers` in PyTorch, float32.
 
 A model like xLSTM 7B, but small: 4 blocks of 256 features, 4 heads with K = V = 64 (transformers' own path takes no
-other), 5,192 words, random weights. It is written as a Hugging Face folder and read back by both, so
-that both run the same weights; `error` is that of our logits beside theirs, where they are compared.
+other), 5,192 words, random weights. It is written as a Hugging Face folder and read back by both, so that both run the
+same weights; `error` is that of our logits beside theirs.
 
 Prefill reads 256 tokens and keeps the state and all logits: `unroll`, compiled, beside a call of the model. Decoding
-adds 64 tokens to a prompt of 64: `xlstm_jax.generate`, one compiled loop, beside the model's own `generate`, eager.
-Where the official package `xlstm` is installed, transformers runs its kernels: here those in plain PyTorch.
+reads a prompt of 64 and adds 32 tokens, which are counted: `xlstm_jax.generate`, one compiled loop, beside the model's
+own `generate`, eager. Where the official package `xlstm` is installed, transformers runs its kernels: here those in
+plain PyTorch. PyTorch runs with one thread, which ratios are to, and with one a core: on a busy machine its threads
+wait for each other.
 """
 
 import functools
 import os
 import tempfile
+from collections.abc import Callable
 
 import numpy as np
 
@@ -26,7 +29,7 @@ CHUNK = 64  # of transformers' path, which takes whole chunks alone
 @SUITES.register("inference")
 def inference(tiny: bool) -> list[Case]:
     """A group for each phase and batch; transformers first where it is installed."""
-    blocks, prefill, length = (1, CHUNK, 2) if tiny else (4, 4 * CHUNK, CHUNK)
+    blocks, prefill, length = (1, CHUNK, 2) if tiny else (4, 4 * CHUNK, CHUNK // 2)
     ours, theirs = _models(blocks)
     cases = []
     for batch in BATCHES:
@@ -54,13 +57,12 @@ def _models(blocks: int):
 
 def _theirs(folder: str):
     try:
-        import torch
+        import torch  # noqa: F401 (transformers alone has no models)
         from transformers import xLSTMForCausalLM
         from transformers.utils import logging
     except ImportError:
         return None
     logging.disable_progress_bar()
-    torch.set_num_threads(os.cpu_count() or 1)
     return xLSTMForCausalLM.from_pretrained(folder).eval()
 
 
@@ -94,9 +96,7 @@ def _our_decoding(group: str, model, prompt: np.ndarray, length: int) -> Case:
 
 
 def _their_prefill(group: str, model, tokens: np.ndarray) -> list[Case]:
-    if model is None:
-        return []
-    return [Case(group, "transformers", lambda: _read(model, tokens), tokens.size)]
+    return _their_cases(group, model, lambda: _read(model, tokens), tokens.size)
 
 
 def _read(model, tokens: np.ndarray):
@@ -107,14 +107,27 @@ def _read(model, tokens: np.ndarray):
 
 
 def _their_decoding(group: str, model, prompt: np.ndarray, length: int) -> list[Case]:
+    def run():
+        import torch
+
+        tokens = torch.tensor(prompt, dtype=torch.long)
+        with torch.no_grad():
+            return model.generate(tokens, max_new_tokens=length, min_new_tokens=length, do_sample=False)
+
+    return _their_cases(group, model, run, len(prompt) * length)
+
+
+def _their_cases(group: str, model, run: Callable[[], object], tokens: int) -> list[Case]:
+    """With one thread, and with as many as there are cores."""
     if model is None:
         return []
     import torch
 
-    tokens = torch.tensor(prompt, dtype=torch.long)
+    def case(threads: int) -> Case:
+        def once():
+            torch.set_num_threads(threads)
+            return run()
 
-    def run():
-        with torch.no_grad():
-            return model.generate(tokens, max_new_tokens=length, min_new_tokens=length, do_sample=False)
+        return Case(group, f"transformers, {threads} thread{'s' if threads > 1 else ''}", once, tokens)
 
-    return [Case(group, "transformers", run, len(prompt) * length)]
+    return [case(threads) for threads in sorted({1, os.cpu_count() or 1})]

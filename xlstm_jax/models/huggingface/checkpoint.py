@@ -84,7 +84,7 @@ def save(
     Args:
         folder: a new one, or an empty one.
         weight_mode: "fused" stacks what reads the same input into one tensor.
-        dtype: of the files; "as_is": of the embedding.
+        dtype: of the files; "as_is": each tensor's own.
         max_shard_size: bytes a file.
         config: further keys of config.json, such as the ids of special tokens; the model's own win.
         beside: files that go along, such as a tokenizer's.
@@ -103,17 +103,17 @@ def save(
     tensors = layout.tensors(model.config, fused=fused)
     if model.config.tie_embedding:
         tensors[layout.HEAD] = tensors[layout.EMBEDDING]
-    written = jnp.dtype(params["embedding"]["embedding"].dtype if dtype == "as_is" else dtype)
-    sizes = {name: layout.size(params, paths) * written.itemsize for name, paths in tensors.items()}
+    dtypes = {name: _dtype(params, paths, dtype) for name, paths in tensors.items()}
+    sizes = {name: layout.size(params, paths) * dtypes[name].itemsize for name, paths in tensors.items()}
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} is there already and not empty; give a new folder")
         temporary.mkdir(parents=True)
-        files.write(temporary, sizes, lambda name: _stacked(params, tensors[name], written), limit=max_shard_size)
+        files.write(temporary, sizes, lambda name: _stacked(params, tensors[name], dtypes[name]), limit=max_shard_size)
         for path in beside:
             shutil.copyfile(path, temporary / Path(path).name)
-        text = json.dumps(values | {"dtype": str(written)}, indent=2, sort_keys=True)
+        text = json.dumps(values | {"dtype": str(dtypes[layout.EMBEDDING])}, indent=2, sort_keys=True)
         (temporary / "config.json").write_text(text + "\n", encoding="utf-8")
         if folder.exists():
             folder.rmdir()
@@ -145,6 +145,12 @@ def _parameter(tensor: np.ndarray, path: layout.Path, dtype: jnp.dtype) -> jax.A
 @functools.partial(jax.jit, static_argnums=1)
 def _transposed(tensor: jax.Array, dtype: jnp.dtype) -> jax.Array:
     return tensor.T.astype(dtype)
+
+
+def _dtype(params: Mapping, paths: tuple[layout.Path, ...], dtype: Written) -> np.dtype:
+    if dtype != "as_is":
+        return jnp.dtype(dtype)
+    return np.result_type(*(layout.at(params, path).dtype for path in paths))
 
 
 def _stacked(params: Mapping, paths: tuple[layout.Path, ...], dtype: jnp.dtype) -> np.ndarray:

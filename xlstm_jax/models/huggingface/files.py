@@ -68,7 +68,11 @@ def write(folder: Path, sizes: Mapping[str, int], array, *, limit: int) -> None:
     for number, names in enumerate(shards, start=1):
         file = SINGLE if count == 1 else f"model-{number:05d}-of-{count:05d}.safetensors"
         where |= dict.fromkeys(names, file)
-        save_file({name: array(name) for name in names}, folder / file, metadata={"format": "pt"})
+        path = folder / file
+        path.touch()
+        mode = path.stat().st_mode
+        save_file({name: array(name) for name in names}, path, metadata={"format": "pt"})
+        path.chmod(mode)  # as any new file's; safetensors' own are for their owner alone
     if count > 1:
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": where}
         (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
