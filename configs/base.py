@@ -66,6 +66,7 @@ def get_config() -> ConfigDict:
     config.model.xlstm.v_factor = 1.0  # of their values
     config.model.xlstm.ffn_factor = 2.667  # feed-forward width over model width, rounded up to ...
     config.model.xlstm.ffn_multiple = 64  # ... a multiple of this
+    config.model.xlstm.ffn_features = 0  # feed-forward width itself; 0: from ffn_factor
     config.model.xlstm.gate_softcap = 15.0  # pre-activations of i and f lie in +- this
     config.model.xlstm.norm_eps = 1e-6  # of its RMS norms and head norm
     config.model.xlstm.eps = 1e-6  # added to the mLSTM's denominator

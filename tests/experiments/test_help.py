@@ -15,7 +15,7 @@ PROGRAMS = sorted(
 
 
 def test_the_programs_are_found():
-    assert {"train", "evaluate", "generate"} <= set(PROGRAMS)
+    assert {"train", "evaluate", "generate", "convert"} <= set(PROGRAMS)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -1,6 +1,7 @@
 """What a model is made of, as frozen dataclasses."""
 
 import dataclasses
+import math
 import re
 from typing import Literal
 
@@ -43,11 +44,16 @@ class XLSTMBlockConfig:
     v_factor: float = 1.0  # of their values
     ffn_factor: float = 2.667  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
     ffn_multiple: int = 64
+    ffn_features: int = 0  # feed-forward width itself; 0: from ffn_factor
     gate_softcap: float = 15.0  # pre-activations of i and f lie in +- this
     norm_eps: float = 1e-6
     eps: float = 1e-6  # added to the mLSTM's denominator
     chunk_size: int = 0  # of the chunkwise form; 0: chosen from the length
     implementation: str = ""  # a name in ops.mlstm.IMPLEMENTATIONS; "": chosen from the length
+
+    def ffn_width(self, features: int) -> int:
+        """F of a model of that width."""
+        return self.ffn_features or self.ffn_multiple * math.ceil(self.ffn_factor * features / self.ffn_multiple)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """The block of xLSTM 7B: a matrix memory between plain projections, then a gated feed-forward layer."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -44,8 +42,7 @@ class XLSTMBlock(nnx.Module):
         self.head_norm = HeadNorm(heads, values // heads, eps=block.norm_eps, dtype=dtype, rngs=rngs)
         self.out = linear(values, features, last, dtype=dtype, rngs=rngs)
         self.ffn_norm = rms_norm(features, eps=block.norm_eps, dtype=dtype, rngs=rngs)
-        inner = block.ffn_multiple * math.ceil(block.ffn_factor * features / block.ffn_multiple)
-        self.ffn = SwiGLU(features, inner, last, dtype=dtype, rngs=rngs)
+        self.ffn = SwiGLU(features, block.ffn_width(features), last, dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
     def init_carry(self, batch: int) -> MLSTMState:

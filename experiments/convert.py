@@ -1,0 +1,65 @@
+"""Write a Hugging Face folder: python -m experiments.convert --from_workdir=/tmp/run --to_huggingface=/tmp/folder
+
+Of a trained run whose blocks are all "x", or of another such folder (`--from_huggingface=FOLDER`), with its weights
+fused or not, in another dtype, or in files of another size. A folder's tokenizer goes along; a run's is none of
+Hugging Face's, and does not.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from experiments import cli
+
+_FROM_WORKDIR = flags.DEFINE_string("from_workdir", None, "folder of a run; its blocks are all 'x', its norm is 'rms'")
+_FROM_HUGGINGFACE = flags.DEFINE_string("from_huggingface", None, "folder such as NX-AI/xLSTM-7b's, instead of a run")
+_TO_HUGGINGFACE = flags.DEFINE_string("to_huggingface", None, "new folder: config.json and safetensors")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "of the run: best (lowest validation loss), latest, or a step")
+_WEIGHT_MODE = flags.DEFINE_string("weight_mode", "single", "single, or fused: what reads one input in one tensor")
+_DTYPE = flags.DEFINE_string("dtype", "as_is", "of the files: as_is, float32, bfloat16 or float16")
+_MAX_SHARD_MB = flags.DEFINE_integer("max_shard_mb", 5000, "MB a file; larger models are several files", lower_bound=1)
+
+# What stands beside the weights of a folder and holds for the new one too.
+BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
+
+
+def main() -> None:
+    from xlstm_jax.errors import UsageError
+
+    if (_FROM_WORKDIR.value is None) == (_FROM_HUGGINGFACE.value is None):
+        raise UsageError("give one of --from_workdir and --from_huggingface; --help shows the options")
+    cli.start_jax()
+    from xlstm_jax.models import huggingface
+
+    model, options = _of_run() if _FROM_WORKDIR.value else _of_folder()
+    huggingface.save(
+        model,
+        _TO_HUGGINGFACE.value,
+        weight_mode=_WEIGHT_MODE.value,
+        dtype=_DTYPE.value,
+        max_shard_size=_MAX_SHARD_MB.value * 10**6,
+        **options,
+    )
+    print(f"written to {_TO_HUGGINGFACE.value}")
+
+
+def _of_run():
+    from xlstm_jax.train import saved
+
+    run, params, step = saved.load(_FROM_WORKDIR.value, _CHECKPOINT.value)
+    print(f"step {step} ({_CHECKPOINT.value}) of {_FROM_WORKDIR.value}")
+    return run.model(params), {}
+
+
+def _of_folder():
+    from xlstm_jax.models import huggingface
+
+    folder = Path(_FROM_HUGGINGFACE.value)
+    model = huggingface.load(folder, param_dtype="file")
+    beside = [folder / name for name in BESIDE if (folder / name).is_file()]
+    return model, {"config": huggingface.read_config(folder), "beside": beside}
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["to_huggingface"])
+    cli.run(main)

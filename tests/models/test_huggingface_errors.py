@@ -1,0 +1,158 @@
+"""All that can be wrong with a folder, and what cannot be written: one line each."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.models.huggingface_folders import CONFIG, change_config, change_weights, saved
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models import huggingface
+
+
+def cut(path: pathlib.Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def renamed(folder, name: str) -> None:
+    index = folder / "model.safetensors.index.json"
+    values = json.loads(index.read_text())
+    values["weight_map"]["lm_head.weight"] = name
+    index.write_text(json.dumps(values))
+
+
+def pickled(folder) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+NAME = "backbone__blocks__0__mlstm_layer__"
+# (what harms the folder, words of the message)
+BAD = {
+    "no folder": (shutil.rmtree, ["config.json does not exist; give the folder of a Hugging Face checkpoint"]),
+    "no config": (lambda f: (f / "config.json").unlink(), ["config.json does not exist"]),
+    "bad config": (lambda f: cut(f / "config.json", 20), ["config.json is no JSON", "fetch it again"]),
+    "config no object": (lambda f: (f / "config.json").write_text("[1]"), ["config.json holds no JSON object"]),
+    "config not UTF-8": (lambda f: (f / "config.json").write_bytes(b"\xff"), ["config.json is no JSON"]),
+    "other model": (lambda f: change_config(f, model_type="llama"), ["model_type 'llama'; 'xlstm' alone"]),
+    "biases": (lambda f: change_config(f, use_bias=True), ["has use_bias", "none can be loaded"]),
+    "no size": (lambda f: change_config(f, num_heads=...), ["config.json has no num_heads"]),
+    "no width": (
+        lambda f: change_config(f, hidden_size=..., embedding_dim=...),
+        ["config.json has no hidden_size or embedding_dim"],
+    ),
+    "size no number": (lambda f: change_config(f, num_heads="4"), ["num_heads '4'; it is a whole number over 0"]),
+    "size a fraction": (lambda f: change_config(f, vocab_size=1.5), ["vocab_size 1.5; it is a whole number"]),
+    "negative eps": (lambda f: change_config(f, eps=-1.0), ["eps -1.0; it is a number over 0"]),
+    "heads": (lambda f: change_config(f, num_heads=3), ["heads 3"]),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), ["holds no model.safetensors and no model.safete"]),
+    "pickle": (pickled, ["pytorch_model.bin is a pickle, which is never read"]),
+    "truncated": (lambda f: cut(f / "model.safetensors", 3000), ["no whole safetensors file", "fetch it again"]),
+    "empty file": (lambda f: cut(f / "model.safetensors", 0), ["no whole safetensors file"]),
+    "other vocabulary": (
+        lambda f: change_config(f, vocab_size=12),
+        ["2 misshapen: backbone.embeddings.weight [11, 16] for [12, 16], lm_head.weight [11, 16]"],
+    ),
+    "more blocks": (
+        lambda f: change_config(f, num_hidden_layers=3),
+        ["15 missing: backbone.blocks.2.norm_mlstm.weight, ", " and 12 more"],
+    ),
+    "fewer blocks": (lambda f: change_config(f, num_hidden_layers=1), ["15 unexpected: ", " and 12 more"]),
+    "a bias": (
+        lambda f: change_weights(f, **{NAME + "q__bias": np.ones(8, np.float32)}),
+        ["1 unexpected: backbone.blocks.0.mlstm_layer.q.bias"],
+    ),
+    "tensor missing": (
+        lambda f: change_weights(f, **{NAME + "q__weight": None, "lm_head__weight": None}),
+        ["2 missing: backbone.blocks.0.mlstm_layer.q.weight, lm_head.weight"],
+    ),
+    "tensor of another rank": (
+        lambda f: change_weights(f, **{NAME + "out_proj__weight": np.ones(8, np.float32)}),
+        ["misshapen: ", "backbone.blocks.0.mlstm_layer.out_proj.weight [8] for [16, 24]"],
+    ),
+    "integers": (
+        lambda f: change_weights(f, lm_head__weight=np.ones((11, 16), np.int8)),
+        ["lm_head.weight as I8; allowed: F32, BF16, F16"],
+    ),
+}
+SHARDED = {
+    "shard missing": (
+        lambda f: (f / "model-00002-of-00003.safetensors").unlink(),
+        ["lacks model-00002-of-00003.safetensors, one of the 3 files in its index"],
+    ),
+    "shard truncated": (
+        lambda f: cut(f / "model-00002-of-00003.safetensors", 900),
+        ["model-00002-of-00003.safetensors is no whole safetensors file"],
+    ),
+    "no index": (lambda f: (f / "model.safetensors.index.json").unlink(), ["no model.safetensors.index.json"]),
+    "bad index": (lambda f: cut(f / "model.safetensors.index.json", 50), ["index.json is no JSON"]),
+    "empty index": (
+        lambda f: (f / "model.safetensors.index.json").write_text("{}"),
+        ["index.json has no weight_map"],
+    ),
+    "index out of the folder": (
+        lambda f: renamed(f, "../x.safetensors"),
+        ["names the file '../x.safetensors'; allowed are .safetensors beside it"],
+    ),
+    "index to the root": (lambda f: renamed(f, "/etc/x.safetensors"), ["names the file '/etc/x.safetensors'"]),
+    "index to a pickle": (lambda f: renamed(f, "x.bin"), ["names the file 'x.bin'"]),
+}
+
+
+@pytest.mark.parametrize("case", [*BAD, *SHARDED])
+def test_one_line_for_a_bad_folder(tmp_path, case):
+    harm, words = {**BAD, **SHARDED}[case]
+    folder = saved(tmp_path / "folder", max_shard_size=10**9 if case in BAD else 9_000)
+    harm(folder)
+    with pytest.raises(UsageError) as caught:
+        huggingface.load(folder)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 500
+    for word in words:
+        assert word in message
+
+
+def test_models_that_the_format_cannot_hold(tmp_path):
+    for changes, message in (
+        ({"pattern": "xm"}, "model.pattern 'xm' does not fit the format"),
+        ({"norm": "layer"}, "model.norm 'layer' with model.norm_eps 1e-06 does not fit"),
+        ({"norm_eps": 1e-5}, "the blocks' own eps, 1e-06"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            saved(tmp_path / "folder", dataclasses.replace(CONFIG, **changes))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight_mode": "stacked"}, "weight_mode 'stacked' is not allowed; it is one of single, fused"),
+        ({"dtype": "int8"}, "dtype 'int8' is not allowed; it is one of as_is, float32, bfloat16, float16"),
+        ({"max_shard_size": 0}, "max_shard_size 0"),
+        ({"beside": [pathlib.Path("none.json")]}, "cannot be written"),
+    ],
+)
+def test_options_of_saving(tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        saved(tmp_path / "folder", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_of_loading(tmp_path):
+    folder = saved(tmp_path / "folder")
+    with pytest.raises(UsageError, match="dtype 'float16' is not allowed; it is one of float32, bfloat16"):
+        huggingface.load(folder, dtype="float16")
+    with pytest.raises(UsageError, match="param_dtype 'int8' is not allowed; it is one of float32, file"):
+        huggingface.load(folder, param_dtype="int8")
+
+
+def test_a_taken_folder_stays_as_it_is(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for name in ("folder", "file", "file/below"):
+        with pytest.raises(UsageError, match=r"not empty; give a new folder|cannot be written"):
+            saved(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "mine"]

@@ -1,0 +1,184 @@
+"""Whole checkpoints: a folder to a model, a model to a folder."""
+
+import functools
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from rich.progress import track
+from safetensors import SafetensorError
+
+from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.models.huggingface import files, layout
+from xlstm_jax.models.huggingface.config import file_config, model_config, read_config
+from xlstm_jax.models.language_model import LanguageModel, build_model
+
+Compute = Literal["float32", "bfloat16"]
+Parameters = Literal["float32", "file"]
+Written = Literal["as_is", "float32", "bfloat16", "float16"]
+WeightMode = Literal["single", "fused"]
+LARGE = 1_000_000_000  # bytes from which on loading shows its progress
+
+
+def load(folder: str | Path, *, dtype: Compute = "float32", param_dtype: Parameters = "float32") -> LanguageModel:
+    """The model of a checkpoint such as NX-AI/xLSTM-7b's: blocks "x", `model(tokens_BT)` gives logits [B, T, A].
+
+    Tensors are read one after the other, each onto the default device, so that memory holds the parameters once, and
+    beside them one tensor and the pages of one file.
+
+    Args:
+        folder: config.json with model.safetensors, or with several files and their index; weights fused or not, in
+            float32, bfloat16 or float16.
+        dtype: of the products; gates, states and logits are float32.
+        param_dtype: "float32", or "file": matrices as the file has them (vectors, which are few, in float32).
+
+    Raises:
+        UsageError: the folder is no such checkpoint, or lacks something; the line names it.
+    """
+    _check("dtype", dtype, Compute)
+    _check("param_dtype", param_dtype, Parameters)
+    folder = Path(folder)
+    values, weights = read_config(folder), files.Weights(folder)
+    tied = _is_tied(values, weights)
+    config = model_config(values, weights.shapes, tied=tied, dtype=dtype)
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: build_model(config)))
+    params = nnx.to_pure_dict(state)
+    tensors = layout.tensors(config, fused=layout.is_fused(weights.shapes))
+    found = {name: shape for name, shape in weights.shapes.items() if not (tied and name == layout.HEAD)}
+    _compare(folder, found, {name: layout.stacked_shape(params, paths) for name, paths in tensors.items()})
+    arrays = weights.read(tensors)
+    shown = track(arrays, "load", len(tensors), transient=True, disable=weights.bytes < LARGE)
+    for name, tensor in shown:
+        row = 0
+        for path in tensors[name]:
+            rows = layout.file_shape(layout.at(params, path), path)[0]
+            wanted = tensor.dtype if param_dtype == "file" and tensor.ndim == 2 else jnp.float32
+            layout.at(params, path[:-1])[path[-1]] = _parameter(tensor[row : row + rows], path, wanted)
+            row += rows
+    return nnx.merge(graphdef, params)
+
+
+def save(
+    model: LanguageModel,
+    folder: str | Path,
+    *,
+    weight_mode: WeightMode = "single",
+    dtype: Written = "as_is",
+    max_shard_size: int = 5_000_000_000,
+    config: Mapping[str, Any] | None = None,
+    beside: Sequence[Path] = (),
+) -> None:
+    """Write a model of "x" blocks as such a folder: config.json, and model.safetensors or several with an index.
+
+    The folder appears under its name when it is whole. `load` gives the same model back. So do `transformers` and the
+    official code, which however run only where the widths of all heads' keys and values are multiples of 64, and of
+    which `transformers` always has a final norm, and no tied head (one is written out as lm_head too).
+
+    Args:
+        folder: a new one, or an empty one.
+        weight_mode: "fused" stacks what reads the same input into one tensor.
+        dtype: of the files; "as_is": each tensor's own.
+        max_shard_size: bytes a file.
+        config: further keys of config.json, such as the ids of special tokens; the model's own win.
+        beside: files that go along, such as a tokenizer's.
+
+    Raises:
+        UsageError: the format cannot hold this model, or the folder is taken or cannot be written.
+    """
+    _check("weight_mode", weight_mode, WeightMode)
+    _check("dtype", dtype, Written)
+    if max_shard_size < 1:
+        raise UsageError(f"max_shard_size {max_shard_size} is not allowed; it is at least 1 byte")
+    folder, fused = Path(folder).resolve(), weight_mode == "fused"
+    values = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | dict(config or {})
+    values |= file_config(model.config, fused=fused)
+    params = nnx.to_pure_dict(nnx.split(model)[1])
+    tensors = layout.tensors(model.config, fused=fused)
+    if model.config.tie_embedding:
+        tensors[layout.HEAD] = tensors[layout.EMBEDDING]
+    dtypes = {name: _dtype(params, paths, dtype) for name, paths in tensors.items()}
+    sizes = {name: layout.size(params, paths) * dtypes[name].itemsize for name, paths in tensors.items()}
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder} is there already and not empty; give a new folder")
+        temporary.mkdir(parents=True)
+        files.write(temporary, sizes, lambda name: _stacked(params, tensors[name], dtypes[name]), limit=max_shard_size)
+        for path in beside:
+            shutil.copyfile(path, temporary / Path(path).name)
+        text = json.dumps(values | {"dtype": str(dtypes[layout.EMBEDDING])}, indent=2, sort_keys=True)
+        (temporary / "config.json").write_text(text + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        temporary.replace(folder)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{folder} cannot be written ({one_line(error)}); give another folder") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_tied(values: Mapping[str, Any], weights: files.Weights) -> bool:
+    """Whether the head is the embedding: the file says so, or says nothing, and has no other head."""
+    if layout.HEAD not in weights.shapes:
+        return bool(values.get("tie_word_embeddings", True))
+    if not values.get("tie_word_embeddings") or layout.EMBEDDING not in weights.shapes:
+        return False
+    pair = dict(weights.read({layout.HEAD: (), layout.EMBEDDING: ()}))
+    return np.array_equal(pair[layout.HEAD], pair[layout.EMBEDDING])
+
+
+def _parameter(tensor: np.ndarray, path: layout.Path, dtype: jnp.dtype) -> jax.Array:
+    """One parameter on the device; waits for it, so that what is no longer needed goes before the next one comes."""
+    if layout.is_transposed(path):
+        return jax.block_until_ready(_transposed(tensor, jnp.dtype(dtype)))
+    # A copy: on CPU the array could else be the memory of all that stands in one tensor with it.
+    return jax.block_until_ready(jnp.array(tensor, dtype, copy=True))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _transposed(tensor: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    return tensor.T.astype(dtype)
+
+
+def _dtype(params: Mapping, paths: tuple[layout.Path, ...], dtype: Written) -> np.dtype:
+    if dtype != "as_is":
+        return jnp.dtype(dtype)
+    return np.result_type(*(layout.at(params, path).dtype for path in paths))
+
+
+def _stacked(params: Mapping, paths: tuple[layout.Path, ...], dtype: jnp.dtype) -> np.ndarray:
+    arrays = [(np.asarray(layout.at(params, path)), path) for path in paths]
+    parts = [(array.T if layout.is_transposed(path) else array).astype(dtype) for array, path in arrays]
+    return np.ascontiguousarray(np.concatenate(parts))
+
+
+def _compare(folder: Path, found: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> None:
+    problems = {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [name for name in found if name not in wanted],
+        "misshapen": [
+            f"{name} {list(found[name])} for {list(shape)}"
+            for name, shape in wanted.items()
+            if name in found and found[name] != shape
+        ],
+    }
+    lines = [_listed(kind, names) for kind, names in problems.items() if names]
+    if lines:
+        raise UsageError(f"{folder} does not hold the tensors of its config.json: {'; '.join(lines)}")
+
+
+def _listed(kind: str, names: list[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{len(names)} {kind}: {', '.join(names[:shown])}{more}"
+
+
+def _check(name: str, value: str, allowed: Any) -> None:
+    if value not in get_args(allowed):
+        raise UsageError(f"{name} {value!r} is not allowed; it is one of {', '.join(get_args(allowed))}")

@@ -1,0 +1,164 @@
+"""config.json of such a checkpoint, to a `ModelConfig` and back."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.models.config import ModelConfig, XLSTMBlockConfig
+from xlstm_jax.models.huggingface.layout import OUT_NORM, block_name
+
+# Stands for "no soft cap" in files: the format has no other word for it, and what is that far away changes no logit.
+NO_CAP = 1e9
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The keys of `folder`'s config.json.
+
+    Raises:
+        UsageError: it is missing, no JSON object, or of another model.
+    """
+    path = folder / "config.json"
+    values = read_json(path)
+    if values.get("model_type") != "xlstm":
+        raise UsageError(f"{path} has model_type {values.get('model_type')!r}; 'xlstm' alone can be loaded")
+    if values.get("use_bias"):
+        raise UsageError(f"{path} has use_bias, and these blocks hold no biases but the gates'; none can be loaded")
+    return values
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; `UsageError` where there is none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({one_line(error)})"
+        raise UsageError(f"{path} {why}; give the folder of a Hugging Face checkpoint") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no JSON ({one_line(error)}); fetch it again") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds no JSON object; fetch it again")
+    return values
+
+
+def model_config(
+    values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], *, tied: bool, dtype: str
+) -> ModelConfig:
+    """The model of a checkpoint with these keys and tensors.
+
+    Widths of q and k, of v, and of the feed-forward layer are those of block 0's tensors, since writers round them
+    differently; a final norm is there where the file has its weight, or `add_out_norm` asks for it.
+
+    Raises:
+        UsageError: a size is missing or no number.
+    """
+    features = _number(values, "hidden_size", "embedding_dim")
+    blocks = _number(values, "num_hidden_layers", "num_blocks")
+    qk_features, v_features, ffn_features = _widths(shapes)
+    return ModelConfig(
+        vocab_size=_number(values, "vocab_size"),
+        features=features,
+        pattern="x" * blocks,
+        final_norm=OUT_NORM in shapes or bool(values.get("add_out_norm", True)),
+        norm="rms",
+        norm_eps=_number(values, "norm_eps", default=1e-6),
+        logit_softcap=_cap(values, "output_logit_soft_cap", 30.0),
+        tie_embedding=tied,
+        dtype=dtype,
+        xlstm=XLSTMBlockConfig(
+            num_heads=_number(values, "num_heads"),
+            qk_factor=qk_features / features or _number(values, "qk_dim_factor", default=0.5),
+            v_factor=v_features / features or _number(values, "v_dim_factor", default=1.0),
+            ffn_factor=_number(values, "ffn_proj_factor", default=2.667),
+            ffn_multiple=_number(values, "ffn_round_up_to_multiple_of", default=64),
+            ffn_features=ffn_features,
+            gate_softcap=_cap(values, "gate_soft_cap", 15.0),
+            norm_eps=_number(values, "norm_eps", default=1e-6),
+            eps=_number(values, "eps", default=1e-6),
+        ),
+    )
+
+
+def file_config(config: ModelConfig, *, fused: bool) -> dict[str, Any]:
+    """The keys that describe `config`, which has blocks "x" alone.
+
+    Raises:
+        UsageError: the format has no word for an option of the model.
+    """
+    block = config.xlstm
+    if set(config.letters) != {"x"}:
+        raise UsageError(f"model.pattern {config.pattern!r} does not fit the format: its blocks are all 'x'")
+    if config.final_norm and (config.norm, config.norm_eps) != ("rms", block.norm_eps):
+        raise UsageError(
+            f"model.norm {config.norm!r} with model.norm_eps {config.norm_eps} does not fit the format: its final "
+            f"norm is 'rms' with the blocks' own eps, {block.norm_eps}"
+        )
+    inner = block.ffn_width(config.features)
+    factor, multiple = block.ffn_factor, block.ffn_multiple
+    # Some writers cut the product to a whole number before they round it up.
+    if any(multiple * math.ceil(width / multiple) != inner for width in _products(factor, config.features)):
+        factor, multiple = (inner - 0.5) / config.features, inner
+    values = {
+        "model_type": "xlstm",
+        "architectures": ["xLSTMForCausalLM"],
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.features,
+        "embedding_dim": config.features,
+        "num_hidden_layers": len(config.letters),
+        "num_blocks": len(config.letters),
+        "num_heads": block.num_heads,
+        "use_bias": False,
+        "qk_dim_factor": block.qk_factor,
+        "v_dim_factor": block.v_factor,
+        "ffn_proj_factor": factor,
+        "ffn_round_up_to_multiple_of": multiple,
+        "norm_eps": block.norm_eps,
+        "eps": block.eps,
+        "gate_soft_cap": block.gate_softcap or NO_CAP,
+        "output_logit_soft_cap": config.logit_softcap or NO_CAP,
+        "add_out_norm": config.final_norm,
+        "tie_word_embeddings": config.tie_embedding,
+        "weight_mode": "fused" if fused else "single",
+    }
+    return values | ({"chunk_size": block.chunk_size} if block.chunk_size else {})
+
+
+def _products(factor: float, features: int) -> tuple[float, float]:
+    return factor * features, math.floor(factor * features)
+
+
+def _widths(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
+    """Widths of all heads' queries, of their values, and of the feed-forward layer; 0 where the tensor is missing."""
+
+    def axis(end: str, index: int) -> int:
+        shape = shapes.get(block_name(0, end), ())
+        return shape[index] if len(shape) == 2 else 0
+
+    values = axis("mlstm_layer.out_proj.weight", 1)
+    stacked = axis("mlstm_layer.qkv_opreact.weight", 0)
+    queries = (stacked - 2 * values) // 2 if stacked else axis("mlstm_layer.q.weight", 0)
+    return max(queries, 0), values, axis("ffn.proj_down.weight", 1)
+
+
+def _number(values: Mapping[str, Any], *names: str, default: float | None = None) -> Any:
+    """The value under the first of `names` that is given: a positive float where `default` is one, else an int."""
+    name = next((name for name in names if values.get(name) is not None), None)
+    if name is None:
+        if default is None:
+            raise UsageError(f"config.json has no {' or '.join(names)}; fetch it again")
+        return default
+    value, kinds = values[name], (int, float) if isinstance(default, float) else (int,)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+        what = "number" if float in kinds else "whole number"
+        raise UsageError(f"config.json has {name} {value!r}; it is a {what} over 0")
+    return float(value) if isinstance(default, float) else value
+
+
+def _cap(values: Mapping[str, Any], name: str, default: float) -> float:
+    """A soft cap; 0, none, where the file says null or a number beyond all logits."""
+    if name in values and values[name] in (None, 0):
+        return 0.0
+    cap = _number(values, name, default=default)
+    return cap if cap < NO_CAP else 0.0
