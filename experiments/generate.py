@@ -11,9 +11,7 @@ from experiments import cli
 from xlstm_jax.errors import UsageError, one_line
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
-_PROMPT = flags.DEFINE_multi_string(
-    "prompt", None, "text to go on from; given several times, a batch; none: a line break"
-)
+_PROMPT = flags.DEFINE_multi_string("prompt", None, "text to go on from; given several times, a batch; none: a newline")
 _PROMPTS_FILE = flags.DEFINE_string("prompts_file", None, "a UTF-8 file with one prompt a line; -: standard input")
 _LENGTH = flags.DEFINE_integer("length", 300, "tokens to add at most")
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.8, "0 is greedy")
