@@ -12,6 +12,9 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest validation
 _CARRY = flags.DEFINE_boolean(
     "carry", None, "pass the state from window to window, or start each one empty; as the config says where not given"
 )
+_POSITIONS = flags.DEFINE_boolean(
+    "positions", False, "instead: loss by position in windows of up to 16 times the training length"
+)
 
 
 def main() -> None:
@@ -20,6 +23,11 @@ def main() -> None:
     from xlstm_jax.train.checkpoint import write_json
 
     run, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)
+    if _POSITIONS.value:
+        from experiments import positions
+
+        positions.report(run, params, _SPLIT.value, step, Path(_WORKDIR.value))
+        return
     carry = run.evaluation.carry if _CARRY.value is None else _CARRY.value
     result = run.evaluate(params, _SPLIT.value, carry=carry)
     print(f"step {step} ({_CHECKPOINT.value})  {run.describe(result, _SPLIT.value, carry=carry)}")

@@ -1,4 +1,4 @@
-"""Figures of benchmark rows."""
+"""Figures of benchmark rows, and of loss by position."""
 
 import math
 import pathlib
@@ -17,6 +17,35 @@ def draw(rows: Sequence[Row], path: pathlib.Path) -> None:
     FigureCanvasAgg(figure)
     (_lines if sized else _bars)(figure, sized or rows)
     figure.savefig(path, dpi=130)
+
+
+def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pathlib.Path) -> None:
+    """Perplexity against the position in a window, with twice the standard error, the training length marked.
+
+    `bins` as `xlstm_jax.train.positions` makes them.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from xlstm_jax.train.positions import perplexity
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    centres = [math.sqrt(one.first * one.last) for one in bins]
+    axes.plot(centres, [perplexity(one.nats) for one in bins], "o-", ms=3.5, color="C0", label="mean over windows")
+    if all(one.standard_error is not None for one in bins):
+        low, high = ([perplexity(one.nats + side * one.standard_error) for one in bins] for side in (-2, 2))
+        axes.fill_between(centres, low, high, color="C0", alpha=0.2, lw=0, label="+- 2 standard errors")
+    axes.axvline(trained, color="black", lw=1, ls="--", label=f"training length {trained}")
+    axes.set_xscale("log", base=2)
+    axes.set(xlabel="position in the window", ylabel=f"perplexity per {unit}")
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    temporary = path.with_suffix(".tmp.png")
+    figure.savefig(temporary, dpi=130)
+    temporary.replace(path)
 
 
 def _lines(figure, rows):

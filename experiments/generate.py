@@ -1,36 +1,158 @@
 """Sample from a trained run: python -m experiments.generate --workdir=/tmp/lstm --prompt="To be" --length=300"""
 
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
 from absl import flags
 
 from experiments import cli
+from xlstm_jax.errors import UsageError, one_line
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
-_PROMPT = flags.DEFINE_string("prompt", "\n", "text to go on from")
-_LENGTH = flags.DEFINE_integer("length", 300, "tokens to add")
+_PROMPT = flags.DEFINE_multi_string("prompt", None, "text to go on from; given several times, a batch; none: a newline")
+_PROMPTS_FILE = flags.DEFINE_string("prompts_file", None, "a UTF-8 file with one prompt a line; -: standard input")
+_LENGTH = flags.DEFINE_integer("length", 300, "tokens to add at most")
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.8, "0 is greedy")
 _TOP_K = flags.DEFINE_integer("top_k", 0, "draw from the k most likely tokens; 0: from all")
 _TOP_P = flags.DEFINE_float("top_p", 1.0, "draw from the fewest tokens whose probabilities sum to p; 1: from all")
+_STOP = flags.DEFINE_multi_string("stop", [], "text of one token that ends a text; may be given several times")
 _SEED = flags.DEFINE_integer("seed", 0, "of the draws: the same seed gives the same text")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest validation loss), latest, or a step")
+_STREAM = flags.DEFINE_boolean("stream", False, "show the text as it comes; one text only")
+_PREFILL_CHUNK = flags.DEFINE_integer("prefill_chunk", 512, "tokens of a prompt that are read at once")
+_SAVE_STATE = flags.DEFINE_string("save_state", None, "file to keep the state in, for --from_state")
+_FROM_STATE = flags.DEFINE_string("from_state", None, "go on from that state, after the prompts where any are given")
+
+STREAM_TOKENS = 8  # tokens between two looks at a text that is shown as it comes
 
 
 def main() -> None:
+    prompts = _prompts()
+    if _LENGTH.value < 1:
+        raise UsageError(f"length {_LENGTH.value} is not allowed; it is at least 1")
+    if _SAVE_STATE.value and not Path(_SAVE_STATE.value).absolute().parent.is_dir():
+        raise UsageError(f"--save_state={_SAVE_STATE.value}: its folder does not exist; make it first")
+    if _FROM_STATE.value and flags.FLAGS["seed"].present:
+        raise UsageError("--seed has no meaning with --from_state: the draws go on too; leave it out")
     cli.start_jax()
-    from xlstm_jax.generate import sample_text
+    from xlstm_jax.generate import TextStream, save_state
     from xlstm_jax.train import saved
 
     run, params, _ = saved.load(_WORKDIR.value, _CHECKPOINT.value)
-    text = sample_text(
-        run.model(params),
-        run.task.tokenizer,
-        _PROMPT.value,
-        length=_LENGTH.value,
-        temperature=_TEMPERATURE.value,
-        top_k=_TOP_K.value,
-        top_p=_TOP_P.value,
-        seed=_SEED.value,
+    model, tokenizer = run.model(params), run.task.tokenizer
+    options = {
+        "temperature": _TEMPERATURE.value,
+        "top_k": _TOP_K.value,
+        "top_p": _TOP_P.value,
+        "stop": [_stop_token(tokenizer, text) for text in _STOP.value],
+    }
+    start, texts, new_BT, lengths_B = _start(model, tokenizer, prompts)
+    if _STREAM.value and len(texts) > 1:
+        raise UsageError(f"--stream shows one text, and there are {len(texts)}; leave it out")
+    stream = TextStream(tokenizer) if _STREAM.value else None
+
+    def show(tokens) -> None:
+        if stream is not None:
+            print(stream.feed(tokens), end="", flush=True)
+
+    show(texts[0])
+    state, report = _write(model, start, texts, new_BT, lengths_B, options, show)
+    if stream is not None:
+        print(stream.finish(), flush=True)
+    else:
+        for number, tokens in enumerate(texts, start=1):
+            if len(texts) > 1:
+                print(f"--- text {number} of {len(texts)} ---")
+            print(tokenizer.decode(np.array(tokens)), flush=True)
+    if _SAVE_STATE.value:
+        save_state(_SAVE_STATE.value, state, texts)
+    from rich.console import Console
+
+    Console(stderr=True).print(report, style="dim", highlight=False, soft_wrap=True)
+
+
+def _prompts() -> list[str]:
+    """What the flags give; empty where they give none."""
+    if _PROMPTS_FILE.value is None:
+        return _PROMPT.value or []
+    if _PROMPT.value:
+        raise UsageError("--prompt and --prompts_file are both given; give one of them")
+    name = "standard input" if _PROMPTS_FILE.value == "-" else repr(_PROMPTS_FILE.value)
+    try:
+        data = sys.stdin.buffer.read() if _PROMPTS_FILE.value == "-" else Path(_PROMPTS_FILE.value).read_bytes()
+        lines = data.decode("utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read prompts from {name}: {one_line(error)}; give UTF-8 text") from error
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            raise UsageError(f"line {number} of {name} is empty; each line is a prompt of at least one token")
+    return lines
+
+
+def _stop_token(tokenizer, text: str) -> int:
+    tokens = tokenizer.encode(text)
+    if len(tokens) != 1:
+        raise UsageError(f"--stop={text!r} is {len(tokens)} tokens of this run; give a text that is one")
+    return int(tokens[0])
+
+
+def _start(model, tokenizer, prompts: list[str]):
+    """The state to begin with, each row's tokens so far and the new ones among them, padded, with their numbers."""
+    from xlstm_jax.generate import encode_prompts, init_state, load_state
+
+    if _FROM_STATE.value:
+        state, before = load_state(_FROM_STATE.value, model)
+        prompts = prompts or [""] * len(before)
+        if not len(prompts) == len(before) == len(state.done_B):
+            raise UsageError(f"{_FROM_STATE.value} holds {len(before)} texts, and {len(prompts)} prompts are given")
+    else:
+        prompts = prompts or ["\n"]
+        state, before = init_state(model, len(prompts), _SEED.value), [()] * len(prompts)
+    new_BT, lengths_B = encode_prompts(tokenizer, prompts)
+    if not _FROM_STATE.value and not lengths_B.all():
+        raise UsageError("the prompt is empty; give at least one token")
+    texts = [
+        [*map(int, tokens), *row[:length].tolist()]
+        for tokens, row, length in zip(before, new_BT, lengths_B, strict=True)
+    ]
+    return state, texts, new_BT, lengths_B
+
+
+def _write(model, state, texts: list[list[int]], new_BT, lengths_B, options: dict, show):
+    """Read the prompts, add tokens to the texts; the state after them and a line on how fast that was."""
+    import jax
+
+    from xlstm_jax.generate import decode, prefill
+
+    def read(new_BT, lengths_B):
+        return prefill(model, new_BT, lengths=lengths_B, state=state, prefill_chunk=_PREFILL_CHUNK.value)
+
+    left, counts = _LENGTH.value, [0] * len(texts)
+    room = min(STREAM_TOKENS, left) if _STREAM.value else left
+    begun = time.monotonic()
+    # Nothing read and nothing written, so that what follows is not the time of compilation.
+    jax.block_until_ready((read(new_BT[:, :1], 0 * lengths_B), decode(model, state, length=0, room=room, **options)))
+    ready = time.monotonic()
+    state = jax.block_until_ready(read(new_BT, lengths_B))
+    has_read = time.monotonic()
+    while left and not (options["stop"] and bool(state.done_B.all())):
+        decoded = decode(model, state, length=min(room, left), room=room, **options)
+        for row, (tokens_T, length) in enumerate(zip(*jax.device_get(decoded[:2]), strict=True)):
+            texts[row] += tokens_T[:length].tolist()
+            counts[row] += int(length)
+        state, left = decoded.state, left - room if left > room else 0
+        show(texts[0][len(texts[0]) - int(decoded.lengths_B[0]) :])
+    written = time.monotonic()
+    return state, (
+        f"read {_rate(int(lengths_B.sum()), has_read - ready)}, wrote {_rate(sum(counts), written - has_read)} "
+        f"({len(texts)} {'text' if len(texts) == 1 else 'texts'}, programs ready after {ready - begun:.1f} s)"
     )
-    print(text)
+
+
+def _rate(tokens: int, seconds: float) -> str:
+    return f"{tokens:,} tokens in {seconds:.2f} s ({tokens / max(seconds, 1e-9):,.0f} tokens/s)"
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def _ours(group: str, pattern: str, length: int) -> list[Case]:
         return jnp.argmax(logits[:, -1:], axis=-1).astype(jnp.int32), carry
 
     def loop():
-        return jax.block_until_ready(generate(model, first, length=length, temperature=0.0))
+        return jax.block_until_ready(generate(model, first, length=length, temperature=0.0, prefill_chunk=1))
 
     def calls():
         token, carry, tokens = first, model.init_carry(1), []

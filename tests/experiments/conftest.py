@@ -8,7 +8,8 @@ import sys
 import jax
 import pytest
 
-from tests.tasks.examples import write_text
+from tests.tasks.examples import tiny_config, write_text
+from xlstm_jax.train.loop import train
 
 ROOT = pathlib.Path(__file__).parents[2]
 TIMEOUT = 300  # seconds; far above what any of them takes
@@ -55,3 +56,16 @@ def programs(tmp_path) -> Programs:
 @pytest.fixture
 def text(tmp_path) -> pathlib.Path:
     return write_text(tmp_path / "text.txt")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory) -> pathlib.Path:
+    """The workdir of a run of the `tiny` variant that has learnt a few words; read only."""
+    folder = tmp_path_factory.mktemp("tiny_run")
+    config = tiny_config("language_model", write_text(folder / "text.txt"))
+    config.train.steps = config.train.eval_every = 40
+    config.optimizer.learning_rate = 1e-2
+    config.sample.length = 0
+    with jax.numpy_dtype_promotion("standard"):  # as tests/conftest.py sets it, after this fixture
+        assert train(config, folder / "run") == 0
+    return folder / "run"

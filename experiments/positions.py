@@ -1,0 +1,45 @@
+"""The table, the file and the figure of loss by position, for `experiments.evaluate --positions`."""
+
+from pathlib import Path
+from typing import Any
+
+
+def report(run: Any, params: Any, split: str, step: int, workdir: Path) -> None:
+    """Print the table; leave evaluation-SPLIT-positions.json and .png in the workdir."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from experiments.figures import draw_positions
+    from xlstm_jax.train.checkpoint import write_json
+    from xlstm_jax.train.positions import loss_by_position, perplexity
+
+    windows, bins = loss_by_position(run, params, split)
+    trained, unit = run.task.config.sequence_length, run.task.tokenizer.kind
+    table = Table("position", f"nats per {unit}", "standard error", "perplexity", "x training length")
+    for one in bins:
+        error = "-" if one.standard_error is None else f"{one.standard_error:.4f}"
+        where = f"{one.first}" if one.first == one.last else f"{one.first} to {one.last}"
+        ratio = f"{one.last / trained:.3g}"
+        table.add_row(where, f"{one.nats:.4f}", error, f"{perplexity(one.nats):.3f}", ratio)
+    console = Console()
+    how = (
+        f"{windows.count} consecutive windows of {windows.length} tokens ({windows.multiple} x the training length "
+        f"{trained}) that do not overlap, each from an empty state that is carried to its end"
+    )
+    console.print(table)
+    console.print(f"step {step}  {split}: {how}", highlight=False, soft_wrap=True)
+    path = workdir / f"evaluation-{split}-positions.json"
+    figure = path.with_suffix(".png")
+    draw_positions(bins, trained, unit, f"{split}, step {step}: {windows.count} windows of {windows.length}", figure)
+    write_json(
+        path,
+        {
+            "step": step,
+            "split": split,
+            "windows": windows._asdict(),
+            "training_length": trained,
+            "unit": unit,
+            "bins": [one._asdict() | {"perplexity": perplexity(one.nats)} for one in bins],
+        },
+    )
+    console.print(f"written to {path} and {figure.name}", highlight=False, soft_wrap=True)

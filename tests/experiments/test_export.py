@@ -1,0 +1,96 @@
+"""A run in one file, and the serving page's own program upon it, where this package cannot be imported."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests.experiments.conftest import ROOT, TIMEOUT
+
+PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+needs_flatbuffers = pytest.mark.skipif(
+    importlib.util.find_spec("flatbuffers") is None, reason="flatbuffers is not installed (pip install -e '.[export]')"
+)
+# Run before the page's program: importing the package or the modules it stands on fails.
+WALL = """
+import sys
+for name in ("xlstm_jax", "experiments", "configs", "flax", "optax", "orbax", "grain"):
+    sys.modules[name] = None
+"""
+
+
+@pytest.fixture
+def serve(programs, tmp_path):
+    """Runs the page's program, as it stands there, away from the repository."""
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert program.count("\n") <= 35
+    path = tmp_path / "serve.py"
+    path.write_text(WALL + program, encoding="utf-8")
+
+    def run(*arguments):
+        command = [sys.executable, str(path), *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=programs.env, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@needs_flatbuffers
+def test_the_page_s_program_writes_the_same_text(programs, tiny_run, serve, tmp_path):
+    """A prompt as long as a piece, and one that fills its last piece in part."""
+    out = tmp_path / "model.zip"
+    shown = programs.output(
+        "export", f"--workdir={tiny_run}", f"--out={out}", "--prefill_chunk=8", "--platforms=cpu,cuda"
+    )
+    assert shown.startswith("step 40 for cpu, cuda, any number of rows, ") and str(out) in shown
+    for prompt in ("the cat ", "the cat sat on two dogs"):
+        wanted = programs.output(
+            "generate", f"--workdir={tiny_run}", f"--prompt={prompt}", "--length=30", "--temperature=0"
+        )
+        assert serve(out, prompt, 30) == wanted and len(set(wanted)) > 5
+    assert [path.name for path in tmp_path.glob("*model*")] == ["model.zip"]
+
+
+@needs_flatbuffers
+def test_the_header(programs, tiny_run, tmp_path):
+    """It says what the programs take; with a fixed batch, that one."""
+    out = tmp_path / "model.zip"
+    programs.output("export", f"--workdir={tiny_run}", f"--out={out}", "--batch=3")
+    with zipfile.ZipFile(out) as file:
+        header = json.loads(file.read("header.json"))
+        assert set(file.namelist()) == {"header.json", "start.bin", "prefill.bin", "step.bin", "weights.npz"}
+    assert header["tokenizer"] == json.loads((tiny_run / "tokenizer.json").read_text())
+    assert header["vocabulary"] == {"kind": "char", "size": len(header["tokenizer"]["characters"])}
+    assert (header["batch"], header["prefill_chunk"], header["platforms"]) == (3, 64, ["cpu"])
+    assert set(header["versions"]) == {"xlstm_jax", "jax", "numpy"}
+    assert header["carry"][0] == {"name": "0/conv", "shape": [3, 3, 64], "dtype": "float32"}
+
+
+BAD = {
+    "no workdir": (["--workdir={tmp}/none"], ["{tmp}/none holds no run"]),
+    "unknown platform": (["--platforms=gpu"], ["platform 'gpu' is unknown; known: cpu, cuda, rocm, tpu"]),
+    "no platform": (["--platforms="], ["platform '' is unknown"]),
+    "no piece": (["--prefill_chunk=0"], ["prefill_chunk 0, batch None: sizes are at least 1"]),
+    "no row": (["--batch=0"], ["batch 0: sizes are at least 1"]),
+    "no folder": (["--out={tmp}/none/model.zip"], ["--out={tmp}/none/model.zip is a folder, or in a folder that"]),
+    "a folder": (["--out={tmp}"], ["--out={tmp} is a folder"]),
+    "no checkpoint": (["--checkpoint=7"], ["checkpoint '7' is not there"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(programs, tiny_run, tmp_path, case):
+    arguments, words = BAD[case]
+    given = [f"--workdir={tiny_run}", f"--out={tmp_path}/model.zip"]  # the last of a flag counts
+    done = programs.run("export", *given, *(argument.format(tmp=tmp_path) for argument in arguments))
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stdout + done.stderr
+    for word in words:
+        assert word.format(tmp=tmp_path) in done.stderr
+    assert not list(tmp_path.glob("*model*"))

@@ -1,0 +1,96 @@
+"""Sampling as people use it: several prompts, text as it comes, texts that are saved and go on."""
+
+import re
+
+import numpy as np
+import pytest
+
+# One size of program for most runs: it is compiled once for all of them.
+COMMON = ("--prefill_chunk=16",)
+
+
+@pytest.fixture
+def sample(programs, tiny_run):
+    return lambda *options, **more: programs.output("generate", f"--workdir={tiny_run}", *COMMON, *options, **more)
+
+
+@pytest.mark.parametrize("options", [("--temperature=0.8", "--seed=3"), ("--temperature=0",)], ids=["drawn", "greedy"])
+def test_a_saved_text_goes_on_exactly(sample, tmp_path, options):
+    """20 tokens at once are 8, saved, and 12 more; shown is the whole text each time."""
+    whole = sample("--prompt=the ", "--length=20", *options)
+    first = sample("--prompt=the ", "--length=8", f"--save_state={tmp_path}/state", *options)
+    second = sample("--length=12", f"--from_state={tmp_path}/state", f"--save_state={tmp_path}/after", options[0])
+    assert len(whole) == len("the ") + 20 + len("\n")
+    assert (first, second) == (whole[:12] + "\n", whole)
+    assert {path.name for path in tmp_path.iterdir()} == {"state", "after"}
+    # A further prompt is read from where the text stopped: the same as all of it as one prompt.
+    if options == ("--temperature=0",):
+        more = sample("--prompt=cat", "--length=5", f"--from_state={tmp_path}/state", *options)
+        assert more == sample(f"--prompt={first[:-1]}cat", "--length=5", *options)
+
+
+def test_text_as_it_comes(programs, tiny_run):
+    """What is shown is the same; how fast it was stands on standard error."""
+    arguments = (f"--workdir={tiny_run}", *COMMON, "--prompt=the ", "--length=20", "--seed=3")
+    done, streamed = (programs.run("generate", *arguments, *more) for more in ((), ("--stream",)))
+    assert done.returncode == streamed.returncode == 0, done.stderr + streamed.stderr
+    assert done.stdout == streamed.stdout
+    for err in (done.stderr, streamed.stderr):
+        rates = (
+            r"read 4 tokens in [\d.]+ s \([\d,]+ tokens/s\), wrote 20 tokens in [\d.]+ s \([\d,]+ tokens/s\) \(1 text,"
+        )
+        assert re.match(rates, err) and len(err.splitlines()) == 1
+
+
+def test_several_prompts(sample, tmp_path):
+    """As a file and as flags; each greedy text is that of its prompt alone, up to its stop."""
+    (tmp_path / "prompts.txt").write_text("the cat\na\n", encoding="utf-8")
+    options = ("--length=12", "--temperature=0", "--stop= ")
+    together = sample(f"--prompts_file={tmp_path}/prompts.txt", *options)
+    assert together == sample("--prompt=the cat", "--prompt=a", *options)
+    texts = re.fullmatch(r"--- text 1 of 2 ---\n(.*)\n--- text 2 of 2 ---\n(.*)\n", together, re.DOTALL).groups()
+    for text, prompt in zip(texts, ("the cat", "a"), strict=True):
+        free = sample(f"--prompt={prompt}", "--length=12", "--temperature=0")[:-1]
+        added = free[len(prompt) :]
+        assert text == prompt + (added.partition(" ")[0] + " " if " " in added else added)
+
+
+BAD = {
+    "both kinds of prompts": (["--prompt=a", "--prompts_file=x"], ["--prompt and --prompts_file are both given"]),
+    "no file of prompts": (["--prompts_file={tmp}/none"], ["cannot read prompts from '{tmp}/none'"]),
+    "an empty line": (["--prompts_file={tmp}/gap.txt"], ["line 2 of '{tmp}/gap.txt' is empty"]),
+    "prompts not UTF-8": (["--prompts_file={tmp}/latin1.txt"], ["cannot read prompts", "give UTF-8 text"]),
+    "a stream of two": (["--prompt=a", "--prompt=b", "--stream"], ["--stream shows one text, and there are 2"]),
+    "a long stop": (["--stop=cat"], ["--stop='cat' is 3 tokens"]),
+    "no place for the state": (["--save_state={tmp}/none/state"], ["its folder does not exist"]),
+    "no state": (["--from_state={tmp}/none"], ["no state file '{tmp}/none'"]),
+    "a text for a state": (["--from_state={tmp}/gap.txt"], ["gap.txt' cannot be read"]),
+    "a seed for a state": (["--from_state={tmp}/x", "--seed=1"], ["--seed has no meaning with --from_state"]),
+    "too few prompts": (["--from_state={tmp}/two", "--prompt=a"], ["holds 2 texts, and 1 prompts are given"]),
+    "a piece of no token": (["--prefill_chunk=0"], ["prefill_chunk 0 is not allowed"]),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_run):
+    from xlstm_jax.generate import init_state, save_state
+    from xlstm_jax.train import saved
+
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "gap.txt").write_text("a\n\nb\n", encoding="utf-8")
+    (folder / "latin1.txt").write_bytes("caf\xe9".encode("latin-1"))
+    run, params, _ = saved.load(tiny_run)
+    save_state(folder / "two", init_state(run.model(params), 2), [np.zeros(3, np.int32)] * 2)
+    return folder
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(programs, tiny_run, folder, case):
+    arguments, words = BAD[case]
+    arguments = [argument.format(tmp=folder) for argument in arguments]
+    before = sorted(path.name for path in folder.iterdir())
+    done = programs.run("generate", f"--workdir={tiny_run}", "--length=5", *arguments)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stdout + done.stderr
+    for word in words:
+        assert word.format(tmp=folder) in done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == before

@@ -1,0 +1,178 @@
+"""Generating is the model's own `unroll`, fed back: in pieces, in rows of different lengths, up to stop tokens."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.models.examples import VOCABULARY, error, example, small
+from xlstm_jax.errors import UsageError
+from xlstm_jax.generate import decode, decoding, generate, prefill
+
+pytestmark = pytest.mark.usefixtures("rolled")
+
+PROMPT = np.array([[3, 1, 4], [1, 5, 9]], np.int32)
+CHUNK = 8  # of a prompt: small, so that a few tokens fill several
+ALL = ("ms", "x", "r")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return example(small("ms")).model()
+
+
+def prompts(lengths, seed=0):
+    """Random tokens behind the rows' ends too: padding that is read would show."""
+    return np.random.default_rng(seed).integers(0, VOCABULARY, (len(lengths), max(lengths)), np.int32)
+
+
+def test_greedy_is_the_most_likely_token_of_a_full_unroll(model):
+    """Every token is the argmax after the prompt and all tokens before it, read at once from an empty carry."""
+    tokens_BT = np.asarray(generate(model, jnp.asarray(PROMPT), length=12, temperature=0.0, prefill_chunk=CHUNK))
+    assert tokens_BT.shape == (2, 12) and tokens_BT.dtype == np.int32
+    whole = np.concatenate([PROMPT, tokens_BT], axis=1)
+    made = example(small("ms"))
+    logits_BTA, _ = made.unroll(made.params, whole[:, :-1])
+    np.testing.assert_array_equal(tokens_BT, np.argmax(logits_BTA, axis=-1)[:, PROMPT.shape[1] - 1 :])
+    assert len(set(tokens_BT.ravel())) > 2
+
+
+def test_seeds_and_rows(model):
+    same_prompts = jnp.asarray(PROMPT[[0, 0]])
+    first, again, other = (
+        np.asarray(generate(model, same_prompts, length=12, seed=seed, prefill_chunk=CHUNK)) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert (first[0] != first[1]).any()  # rows are drawn apart
+    assert first.min() >= 0 and first.max() < VOCABULARY
+
+
+@pytest.mark.parametrize("pattern", ALL)
+def test_prompts_in_pieces_equal_prompts_at_once(pattern):
+    """Rows that end in the first piece, at its edge, in the last: logits and carry are those of each prompt alone."""
+    made = example(small(pattern))
+    lengths = [1, 8, 13, 20]
+    tokens_BT = prompts(lengths)
+    state = prefill(made.model(), tokens_BT, lengths=lengths, prefill_chunk=CHUNK)
+    for row, length in enumerate(lengths):
+        logits_1TA, carry = made.unroll(made.params, tokens_BT[row : row + 1, :length])
+        assert error(state.logits_BA[row], logits_1TA[0, -1]) < 1e-5
+        # A carry's entries depend on the order of sums, and stabilisers differ: what follows from it is compared.
+        following = prompts([3], seed=1)
+        row_carry = jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], state.carry)
+        got, _ = made.unroll(made.params, following, row_carry)
+        wanted, _ = made.unroll(made.params, following, carry)
+        assert error(got, wanted) < 1e-5
+
+
+@pytest.mark.parametrize("pattern", ALL)
+def test_a_batch_of_lengths_equals_each_prompt_alone(pattern):
+    model = example(small(pattern)).model()
+    lengths = [2, 11, 8]
+    tokens_BT = prompts(lengths)
+    options = {"length": 9, "temperature": 0.0, "prefill_chunk": CHUNK}
+    together = np.asarray(generate(model, tokens_BT, lengths=lengths, **options))
+    for row, length in enumerate(lengths):
+        alone = generate(model, tokens_BT[row : row + 1, :length], **options)
+        np.testing.assert_array_equal(together[row], alone[0])
+    assert len(set(together.ravel())) > 2
+
+
+def test_one_program_for_all_prompts_of_any_length(model):
+    """Other lengths, seeds and weights, and other lengths of text within the same room, compile nothing."""
+    other = example(small("ms")).model(jax.tree.map(lambda leaf: leaf * 0.5, example(small("ms")).params))
+
+    def run(model, time, length, seed=0):
+        return decode(
+            model, prefill(model, prompts([time, time]), seed=seed, prefill_chunk=CHUNK), length=length, room=9
+        )
+
+    run(model, 1, 9)
+    before = decoding._read._cache_size(), decoding._loop._cache_size()
+    for model_, time, length, seed in ((model, 3, 9, 0), (model, 8, 1, 7), (other, 57, 4, 0), (model, 200, 0, 0)):
+        assert run(model_, time, length, seed).tokens_BT.shape == (2, length)
+    assert (decoding._read._cache_size(), decoding._loop._cache_size()) == before
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_text_in_parts_is_the_text_at_once(model, temperature):
+    start = prefill(model, PROMPT, seed=3, prefill_chunk=CHUNK)
+    options = {"temperature": temperature, "top_k": 9, "room": 20}
+    whole = decode(model, start, length=20, **options)
+    first = decode(model, start, length=8, **options)
+    second = decode(model, first.state, length=12, **options)
+    np.testing.assert_array_equal(whole.tokens_BT, np.concatenate([first.tokens_BT, second.tokens_BT], axis=1))
+    np.testing.assert_array_equal(whole.state.logits_BA, second.state.logits_BA)
+
+
+def test_the_state_has_one_size(model):
+    start = prefill(model, PROMPT, prefill_chunk=CHUNK)
+    after = decode(model, start, length=9).state
+    assert jax.tree.map(jnp.shape, start) == jax.tree.map(jnp.shape, after)
+
+
+def test_stop_tokens(model):
+    """A row is what it was without them up to its first stop token; its padding and its carry's rest come after."""
+    start = prefill(model, prompts([4] * 6), seed=5, prefill_chunk=CHUNK)
+    free = np.asarray(decode(model, start, length=30).tokens_BT)
+    stop, padding = (2, 7), 10
+    tokens_BT, lengths_B, state = decode(model, start, length=30, stop=stop, padding=padding)
+    wanted = [next((n + 1 for n, token in enumerate(row) if token in stop), 30) for row in free]
+    assert np.asarray(lengths_B).tolist() == wanted and len(set(wanted)) > 2
+    for row, length in enumerate(wanted):
+        np.testing.assert_array_equal(tokens_BT[row, :length], free[row, :length])
+        assert (np.asarray(tokens_BT)[row, length:] == padding).all()
+    assert np.asarray(state.done_B).tolist() == [
+        row[length - 1] in stop for row, length in zip(free, wanted, strict=True)
+    ]
+    # The loop has ended with the last row: draws are those of the longest row alone.
+    assert int(state.step) == max(wanted)
+
+
+def test_a_stopped_row_goes_on_from_its_stop_token():
+    """With further tokens, or without stop tokens, as if it had been read alone up to there."""
+    made = example(small("ms"))
+    start = prefill(made.model(), prompts([4] * 6), seed=5, prefill_chunk=CHUNK)
+    ended = decode(made.model(), start, length=30, stop=(2, 7))
+    row = int(np.argmin(ended.lengths_B))
+    text = np.concatenate([prompts([4] * 6)[row], ended.tokens_BT[row, : int(ended.lengths_B[row])]])
+    logits, _ = made.unroll(made.params, text[None])
+    assert error(ended.state.logits_BA[row], logits[0, -1]) < 1e-5
+    more = prefill(made.model(), prompts([3] * 6, seed=2), state=ended.state, prefill_chunk=CHUNK)
+    logits, _ = made.unroll(made.params, np.concatenate([text, prompts([3] * 6, seed=2)[row]])[None])
+    assert error(more.logits_BA[row], logits[0, -1]) < 1e-5 and not np.asarray(more.done_B).any()
+    assert (np.asarray(decode(made.model(), ended.state, length=5).lengths_B) == 5).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": 0}, "length 0"),
+        ({"length": -3}, "length -3"),
+        ({"temperature": -0.1}, "temperature -0.1"),
+        ({"top_k": -1}, "top_k -1"),
+        ({"top_p": 0.0}, "top_p 0.0"),
+        ({"top_p": 1.5}, "top_p 1.5"),
+    ],
+)
+def test_options_out_of_range(model, options, message):
+    with pytest.raises(UsageError, match=f"{message}.*: length is at least 1, temperature and top_k at least 0"):
+        generate(model, jnp.asarray(PROMPT), **{"length": 5, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lengths": [3]}, r"lengths \[3\] do not fit prompts \[2, 3\]; one a row, 0 to 3"),
+        ({"lengths": [3, 4]}, r"lengths \[3, 4\] do not fit"),
+        ({"lengths": [3, -1]}, r"lengths \[3, -1\] do not fit"),
+        ({"lengths": [3, 0]}, "the prompt is empty; give at least one token"),
+        ({"prefill_chunk": 0}, "prefill_chunk 0 is not allowed; it is at least 1"),
+        ({"stop": [11]}, "token 11 is outside the vocabulary; stop and padding lie in 0 to 10"),
+        ({"padding": -1}, "token -1 is outside the vocabulary"),
+    ],
+)
+def test_arguments_that_do_not_fit(model, options, message):
+    with pytest.raises(UsageError, match=message):
+        generate(model, PROMPT, **{"length": 5, "prefill_chunk": CHUNK, **options})

@@ -1,0 +1,81 @@
+"""A saved text goes on where it stopped; a file that cannot be the model's is refused in one line."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.models.examples import example, small
+from xlstm_jax.errors import UsageError
+from xlstm_jax.generate import decode, load_state, prefill, save_state
+
+pytestmark = pytest.mark.usefixtures("rolled")
+
+PROMPT = np.array([[3, 1, 4], [1, 5, 9]], np.int32)
+OPTIONS = {"top_k": 9, "room": 20, "stop": (2,)}
+
+
+CONFIGS = {pattern: small(pattern) for pattern in ("ms", "x", "r")} | {"bfloat16": small("ms", dtype="bfloat16")}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("config", CONFIGS)
+@jax.numpy_dtype_promotion("standard")  # flax's norms, of bfloat16, ask for it
+def test_a_text_goes_on_exactly(tmp_path, config, temperature):
+    model = example(CONFIGS[config]).model()
+    start = prefill(model, PROMPT, seed=3, prefill_chunk=4)
+    options = OPTIONS | {"temperature": temperature}
+    whole = decode(model, start, length=20, **options)
+    first = decode(model, start, length=8, **options)
+    save_state(tmp_path / "state", first.state, texts=PROMPT)
+    state, texts = load_state(tmp_path / "state", model)
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(first.state), strict=True):
+        assert a.dtype == b.dtype and (a == b).all()
+    second = decode(model, state, length=12, **options)
+    np.testing.assert_array_equal(whole.tokens_BT, np.concatenate([first.tokens_BT, second.tokens_BT], axis=1))
+    np.testing.assert_array_equal(whole.lengths_B, np.asarray(first.lengths_B) + np.asarray(second.lengths_B))
+    np.testing.assert_array_equal(texts, PROMPT)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = example(small("ms")).model()
+    save_state(tmp_path / "state", prefill(model, PROMPT, prefill_chunk=4))
+    return tmp_path / "state"
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (small("m"), r"holds carry/1/conv as \(2, 3, 16\), and this model wants nothing"),
+        (small("msm"), r"holds carry/2/conv as nothing, and this model wants \(2, 3, 32\)"),
+        (small("ms", vocab_size=12), r"holds logits_BA as \(2, 11\), and this model wants \(2, 12\)"),
+    ],
+    ids=["fewer blocks", "more blocks", "vocabulary"],
+)
+def test_another_model(saved, other, message):
+    with pytest.raises(UsageError, match="is of another model: it " + message + "; use the run"):
+        load_state(saved, example(other).model())
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"text", b"PK\x03\x04 cut off", "half", "foreign"], ids=["empty", "text", "zip", "half", "foreign"]
+)
+def test_a_damaged_file(saved, content):
+    if content == "half":
+        saved.write_bytes(saved.read_bytes()[: saved.stat().st_size // 2])
+    elif content == "foreign":
+        with saved.open("wb") as file:
+            np.savez(file, a=np.ones(3))
+    else:
+        saved.write_bytes(content)
+    with pytest.raises(UsageError, match=r"state '.*state' cannot be read \(.*\); save it again"):
+        load_state(saved, example(small("ms")).model())
+
+
+def test_no_file_and_no_place(saved, tmp_path):
+    model = example(small("ms")).model()
+    with pytest.raises(UsageError, match=r"no state file '.*none'; --save_state=FILE writes one"):
+        load_state(tmp_path / "none", model)
+    with pytest.raises(UsageError, match=r"cannot write state '.*none/state'"):
+        save_state(tmp_path / "none" / "state", load_state(saved, model)[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]

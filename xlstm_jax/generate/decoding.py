@@ -1,0 +1,213 @@
+"""Prompts read in pieces, then one token after the other, with the recurrent state that training uses."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from xlstm_jax.errors import UsageError
+from xlstm_jax.generate.sampling import pick
+from xlstm_jax.models import LanguageModel
+
+PREFILL_CHUNK = 512  # tokens of a prompt read at once
+
+
+class GenerationState(NamedTuple):
+    """All that a text needs to go on; its size does not grow with the text."""
+
+    carry: Any  # the model's, after the last token of each row
+    logits_BA: jax.Array  # of the next token
+    key: jax.Array  # of all draws; draw number n takes fold_in(key, n)
+    step: jax.Array  # int32, draws made so far
+    done_B: jax.Array  # bool, rows whose last token was a stop token
+
+
+class Decoded(NamedTuple):
+    tokens_BT: jax.Array  # int32; padding behind a row's stop token
+    lengths_B: jax.Array  # int32, tokens of each row, the stop token among them
+    state: GenerationState
+
+
+def init_state(model: LanguageModel, batch: int, seed: int = 0) -> GenerationState:
+    """The state of `batch` rows before their first token; its logits have no meaning until a prompt is read."""
+    return GenerationState(
+        carry=model.init_carry(batch),
+        logits_BA=jnp.zeros((batch, model.config.vocab_size), jnp.float32),
+        key=jax.random.key(seed),
+        step=jnp.zeros((), jnp.int32),
+        done_B=jnp.zeros((batch,), bool),
+    )
+
+
+def prefill(
+    model: LanguageModel,
+    prompt_BT: jax.Array | np.ndarray,
+    *,
+    lengths: jax.Array | np.ndarray | Sequence[int] | None = None,
+    state: GenerationState | None = None,
+    seed: int = 0,
+    prefill_chunk: int = PREFILL_CHUNK,
+) -> GenerationState:
+    """The state after the prompts, each row's logits those at its own last token.
+
+    Prompts pass through the carry in pieces of `prefill_chunk` tokens, the last one padded: memory does not grow with
+    the prompt, and one compiled program serves every length.
+
+    Args:
+        prompt_BT: ints under the vocabulary's size.
+        lengths: [B] ints, right padding; None: all rows are whole. 0 only where `state` has something to go on from.
+        state: of the texts that the prompts go on from; None starts afresh. A row that had stopped and gets tokens
+            goes on.
+        seed: of the draws, where no state is given.
+        prefill_chunk: tokens of a piece.
+
+    Raises:
+        UsageError: an empty prompt, lengths that do not fit, or a piece of no token.
+    """
+    prompt_BT = np.asarray(prompt_BT)
+    batch, time = prompt_BT.shape
+    lengths_B = np.full(batch, time) if lengths is None else np.asarray(lengths)
+    if lengths_B.shape != (batch,) or (lengths_B < 0).any() or (lengths_B > time).any():
+        raise UsageError(f"lengths {lengths_B.tolist()} do not fit prompts [{batch}, {time}]; one a row, 0 to {time}")
+    if state is None and (lengths_B < 1).any():
+        raise UsageError("the prompt is empty; give at least one token")
+    if prefill_chunk < 1:
+        raise UsageError(f"prefill_chunk {prefill_chunk} is not allowed; it is at least 1")
+    state = init_state(model, batch, seed) if state is None else state
+    graphdef, weights = nnx.split(model)
+    carry, logits_BA = state.carry, state.logits_BA
+    for start in range(0, time, prefill_chunk):
+        piece_BL = prompt_BT[:, start : start + prefill_chunk]
+        piece_BL = np.pad(piece_BL, [(0, 0), (0, prefill_chunk - piece_BL.shape[1])]).astype(np.int32)
+        here_B = np.clip(lengths_B - start, 0, prefill_chunk).astype(np.int32)
+        logits_BA, carry = _read(graphdef, weights, piece_BL, here_B, carry, logits_BA)
+    done_B = jnp.logical_and(state.done_B, jnp.asarray(lengths_B == 0))
+    return state._replace(carry=carry, logits_BA=logits_BA, done_B=done_B)
+
+
+def decode(
+    model: LanguageModel,
+    state: GenerationState,
+    *,
+    length: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    stop: Sequence[int] = (),
+    padding: int = 0,
+    room: int | None = None,
+) -> Decoded:
+    """Up to `length` tokens a row, by one compiled loop that feeds each token back with the carry.
+
+    A token costs the same however many came before, and n tokens at once are those of any split of n into calls.
+
+    Args:
+        length: tokens at most; 0 gives none.
+        temperature: 0 is greedy.
+        top_k, top_p: see `restrict`.
+        stop: tokens that end a row. Behind one the row has `padding` and its carry stays; the loop ends when all rows
+            have stopped. Without any, rows that had stopped go on.
+        padding: the token behind a row's end.
+        room: one program serves all lengths up to it; None: `length`.
+
+    Raises:
+        UsageError: an option outside its range.
+    """
+    vocabulary = state.logits_BA.shape[-1]
+    if length < 0 or temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
+        raise _out_of_range(length, temperature, top_k, top_p, least=0)
+    if outside := [token for token in (*stop, padding) if not 0 <= token < vocabulary]:
+        raise UsageError(f"token {outside[0]} is outside the vocabulary; stop and padding lie in 0 to {vocabulary - 1}")
+    graphdef, weights = nnx.split(model)
+    options = temperature, top_k, top_p, tuple(stop), padding
+    tokens_BN, lengths_B, state = _loop(graphdef, max(length, room or 0), options, weights, state, np.int32(length))
+    return Decoded(tokens_BN[:, :length], lengths_B, state)
+
+
+def generate(
+    model: LanguageModel,
+    prompt_BT: jax.Array | np.ndarray,
+    *,
+    length: int,
+    lengths: jax.Array | np.ndarray | Sequence[int] | None = None,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    stop: Sequence[int] = (),
+    padding: int = 0,
+    seed: int = 0,
+    prefill_chunk: int = PREFILL_CHUNK,
+) -> jax.Array:
+    """`length` tokens [B, length] after each prompt: `prefill`, then `decode`, whose result also has their number.
+
+    Args:
+        prompt_BT: ints, at least one token a row; `lengths` [B] where rows end before T.
+        length: tokens to add, at least 1.
+        seed: of the draws; the same seed gives the same text.
+        temperature, top_k, top_p, stop, padding: see `decode`.
+        prefill_chunk: see `prefill`.
+
+    Raises:
+        UsageError: an empty prompt, or an option outside its range.
+    """
+    if length < 1 or temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
+        raise _out_of_range(length, temperature, top_k, top_p, least=1)
+    state = prefill(model, prompt_BT, lengths=lengths, seed=seed, prefill_chunk=prefill_chunk)
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": stop, "padding": padding}
+    return decode(model, state, length=length, **options).tokens_BT
+
+
+def _out_of_range(length, temperature, top_k, top_p, *, least: int) -> UsageError:
+    return UsageError(
+        f"length {length}, temperature {temperature}, top_k {top_k}, top_p {top_p}: "
+        f"length is at least {least}, temperature and top_k at least 0, top_p over 0 and at most 1"
+    )
+
+
+def read_piece(model: LanguageModel, piece_BL, lengths_B, carry, logits_BA) -> tuple[jax.Array, Any]:
+    """Logits [B, A] at each row's last token of a piece, those given where it has none there, and the carry."""
+    logits_BLA, carry = model.unroll(piece_BL, carry, lengths=lengths_B)
+    last_B11 = jnp.maximum(lengths_B - 1, 0)[:, None, None]
+    last_BA = jnp.take_along_axis(logits_BLA, last_B11, axis=1)[:, 0]
+    return jnp.where((lengths_B > 0)[:, None], last_BA, logits_BA), carry
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _read(graphdef, weights, piece_BL, lengths_B, carry, logits_BA):
+    return read_piece(nnx.merge(graphdef, weights), piece_BL, lengths_B, carry, logits_BA)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _loop(graphdef, room, options, weights, state, limit):
+    """(tokens [B, room], how many each row has, the state after them); `limit` tokens at most."""
+    model = nnx.merge(graphdef, weights)
+    temperature, top_k, top_p, stop, padding = options
+    stop_S = jnp.asarray(stop, jnp.int32)
+    batch = state.logits_BA.shape[0]
+
+    def unfinished(loop):
+        index, _, _, state = loop
+        return (index < limit) & ~jnp.all(state.done_B)
+
+    def body(loop):
+        index, tokens_BN, lengths_B, (carry, logits_BA, key, step, done_B) = loop
+        draw = jax.random.fold_in(key, step)
+        token_B = pick(draw, logits_BA, temperature=temperature, top_k=top_k, top_p=top_p)
+        token_B = jnp.where(done_B, jnp.int32(padding), token_B)
+        live_B = (~done_B).astype(jnp.int32)
+        logits_B1A, carry = model.unroll(token_B[:, None], carry, lengths=live_B if stop else None)
+        # A stopped row's logits stay beside its carry: both are those behind its last token.
+        logits_BA = jnp.where(done_B[:, None], logits_BA, logits_B1A[:, 0])
+        tokens_BN = jax.lax.dynamic_update_slice_in_dim(tokens_BN, token_B[:, None], index, axis=1)
+        done_B = done_B | jnp.any(token_B[:, None] == stop_S[None, :], axis=1)
+        return index + 1, tokens_BN, lengths_B + live_B, GenerationState(carry, logits_BA, key, step + 1, done_B)
+
+    if not stop:
+        state = state._replace(done_B=jnp.zeros_like(state.done_B))
+    start = jnp.int32(0), jnp.full((batch, room), padding, jnp.int32), jnp.zeros((batch,), jnp.int32), state
+    _, tokens_BN, lengths_B, state = jax.lax.while_loop(unfinished, body, start)
+    return tokens_BN, lengths_B, state

@@ -1,0 +1,160 @@
+"""A model as programs that run without this package: StableHLO by `jax.export`, beside the weights, in one file."""
+
+import importlib.util
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+import xlstm_jax
+from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.generate.decoding import read_piece
+from xlstm_jax.models import LanguageModel
+
+FORMAT = "xlstm_jax export, version 1"
+PROGRAMS = ("start", "prefill", "step")
+
+
+def export_programs(
+    model: LanguageModel, *, platforms: Sequence[str], prefill_chunk: int, batch: int | None = None
+) -> tuple[dict[str, bytes], list[jax.Array], dict[str, Any]]:
+    """The serialised programs, the weights in the order in which they take them, and the carry's description.
+
+        start(weights, lengths_B) -> carry                                      before the first token
+        prefill(weights, tokens_BL, lengths_B, carry, logits_BA) -> logits_BA, carry      a piece of each prompt
+        step(weights, tokens_B, carry) -> logits_BA, carry                      one token a row
+
+    Weights and carry are flat lists of arrays. A prompt of any length passes through `prefill` in pieces of L tokens,
+    the last one padded; lengths are those of the rows inside the piece, and a row with none there keeps its logits.
+
+    Args:
+        platforms: as jax names them: cpu, cuda, rocm, tpu.
+        prefill_chunk: L, fixed: how a sequence is computed is chosen from its length.
+        batch: a fixed B; None: any.
+
+    Raises:
+        UsageError: an unknown platform, a size below 1, flatbuffers is not installed, or a model with no such program.
+    """
+    _check(platforms, prefill_chunk, batch)
+    graphdef, state = nnx.split(model)
+    weights, weights_def = jax.tree.flatten(state)
+    size = jax.export.symbolic_shape("b")[0] if batch is None else batch
+    try:
+        carry = jax.eval_shape(lambda: model.init_carry(size))
+    except Exception as error:
+        raise _refused(error, batch) from error
+    carry_def = jax.tree.structure(carry)
+
+    def made(weights: list) -> LanguageModel:
+        return nnx.merge(graphdef, jax.tree.unflatten(weights_def, weights))
+
+    def start(weights, lengths_B):
+        return jax.tree.leaves(made(weights).init_carry(lengths_B.shape[0]))
+
+    def prefill(weights, tokens_BL, lengths_B, carry, logits_BA):
+        carry = jax.tree.unflatten(carry_def, carry)
+        logits_BA, carry = read_piece(made(weights), tokens_BL, lengths_B, carry, logits_BA)
+        return logits_BA, jax.tree.leaves(carry)
+
+    def step(weights, tokens_B, carry):
+        logits_B1A, carry = made(weights).unroll(tokens_B[:, None], jax.tree.unflatten(carry_def, carry))
+        return logits_B1A[:, 0], jax.tree.leaves(carry)
+
+    def ints(*shape):
+        return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+    leaves, logits = jax.tree.leaves(carry), jax.ShapeDtypeStruct((size, model.config.vocab_size), jnp.float32)
+    arguments = {
+        "start": (start, (ints(size),)),
+        "prefill": (prefill, (ints(size, prefill_chunk), ints(size), leaves, logits)),
+        "step": (step, (ints(size), leaves)),
+    }
+    like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in weights]
+    programs = {}
+    for name, (function, inputs) in arguments.items():
+        try:
+            exported = jax.export.export(jax.jit(function), platforms=tuple(platforms))(like, *inputs)
+            programs[name] = bytes(exported.serialize())
+        except Exception as error:  # whatever a block does that jax cannot take down for this batch or platform
+            raise _refused(error, batch) from error
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(carry)]
+    described = [
+        {
+            "name": jax.tree_util.keystr(path, simple=True, separator="/"),
+            "shape": [n if isinstance(n, int) else "b" for n in leaf.shape],
+            "dtype": str(leaf.dtype),
+        }
+        for path, leaf in zip(paths, leaves, strict=True)
+    ]
+    return programs, weights, {"carry": described}
+
+
+def write_export(
+    path: str | os.PathLike,
+    model: LanguageModel,
+    tokenizer: dict[str, Any],
+    *,
+    platforms: Sequence[str],
+    prefill_chunk: int,
+    batch: int | None = None,
+    about: dict[str, Any] | None = None,
+) -> None:
+    """One zip file: header.json, a .bin of each program, weights.npz; the file is at all times the old or the new one.
+
+    Args:
+        tokenizer: in its JSON form.
+        platforms, prefill_chunk, batch: see `export_programs`.
+        about: further entries of the header.
+
+    Raises:
+        UsageError: as `export_programs`, or the file cannot be written.
+    """
+    options = {"platforms": list(platforms), "prefill_chunk": prefill_chunk, "batch": batch}
+    programs, weights, described = export_programs(model, **options)
+    header = {
+        "format": FORMAT,
+        "vocabulary": {"kind": tokenizer["kind"], "size": model.config.vocab_size},
+        "tokenizer": tokenizer,
+        "weights": len(weights),
+        "versions": {"xlstm_jax": xlstm_jax.__version__, "jax": jax.__version__, "numpy": np.__version__},
+        **options,
+        **described,
+        **(about or {}),
+    }
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with zipfile.ZipFile(temporary, "w") as file:
+            file.writestr("header.json", json.dumps(header, indent=2) + "\n")
+            for name in PROGRAMS:
+                file.writestr(f"{name}.bin", programs[name], zipfile.ZIP_DEFLATED)
+            with file.open("weights.npz", "w", force_zip64=True) as inner:
+                np.savez(inner, *(np.asarray(leaf) for leaf in weights))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {one_line(error)}; give a file in a folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check(platforms: Sequence[str], prefill_chunk: int, batch: int | None) -> None:
+    known = ("cpu", "cuda", "rocm", "tpu")
+    for platform in platforms or [""]:
+        if platform not in known:
+            raise UsageError(f"platform {platform!r} is unknown; known: {', '.join(known)}")
+    if prefill_chunk < 1 or (batch is not None and batch < 1):
+        raise UsageError(f"prefill_chunk {prefill_chunk}, batch {batch}: sizes are at least 1")
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise UsageError("jax writes programs by flatbuffers, which is not installed; pip install flatbuffers")
+
+
+def _refused(error: Exception, batch: int | None) -> UsageError:
+    help_ = "fix the batch with --batch=N, or name other platforms" if batch is None else "name other platforms"
+    return UsageError(f"this model cannot be exported so: {one_line(error)}; {help_}")

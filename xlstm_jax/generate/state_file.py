@@ -1,0 +1,102 @@
+"""The state of a generation in one file, from which the text goes on exactly where it stopped."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.generate.decoding import GenerationState, init_state
+from xlstm_jax.models import LanguageModel
+
+FORMAT = "xlstm_jax generation state, version 1"
+
+
+def save_state(path: str | os.PathLike, state: GenerationState, texts: Sequence[np.ndarray] = ()) -> None:
+    """Write the state as one .npz file, no pickle in it; the file at `path` is at all times the old or the new one.
+
+    Args:
+        texts: tokens of each row so far, for programs that show them; the state itself does not need them.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    path = Path(path)
+    arrays = {name: _storable(leaf) for name, leaf in _leaves(_plain(state)).items()}
+    arrays |= {f"text/{row}": np.asarray(tokens, np.int32) for row, tokens in enumerate(texts)}
+    arrays |= {"format": np.array(FORMAT), "key_impl": np.array(str(jax.random.key_impl(state.key)))}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(f"cannot write state {str(path)!r}: {one_line(error)}; give a file in a folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_state(path: str | os.PathLike, model: LanguageModel) -> tuple[GenerationState, list[np.ndarray]]:
+    """What `save_state` wrote: the state and the texts' tokens.
+
+    Raises:
+        UsageError: the file is missing or damaged, or its shapes are those of another model.
+    """
+    found = _arrays(path)
+    try:
+        key = jax.random.wrap_key_data(jnp.asarray(found["key"]), impl=str(found.pop("key_impl")))
+        rows, _ = found["logits_BA"].shape
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+    texts = [found.pop(f"text/{row}") for row in range(rows) if f"text/{row}" in found]
+    like = _plain(jax.eval_shape(lambda: init_state(model, rows))._replace(key=key))
+    wanted = _leaves(like)
+    for name in sorted(wanted.keys() | found.keys()):
+        there, here = (tuple(tree[name].shape) if name in tree else "nothing" for tree in (found, wanted))
+        if there != here:
+            raise UsageError(
+                f"state {str(path)!r} is of another model: it holds {name} as {there}, and this model wants {here}; "
+                "use the run that it was saved with"
+            )
+    leaves = [jnp.asarray(found[name]).astype(leaf.dtype) for name, leaf in wanted.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)._replace(key=key), texts
+
+
+def _plain(state: GenerationState) -> GenerationState:
+    """The state with its key as integers."""
+    return state._replace(key=jax.random.key_data(state.key))
+
+
+def _leaves(tree: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _storable(leaf: jax.Array) -> np.ndarray:
+    """bfloat16, which .npy does not know, as float32, which holds it exactly."""
+    array = np.asarray(leaf)
+    return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array
+
+
+def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    try:
+        # Opened here: where numpy fails on a damaged file it leaves its own open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as entries:
+            arrays = {name: entries[name] for name in entries.files}
+    except FileNotFoundError as error:
+        raise UsageError(f"no state file {str(path)!r}; --save_state=FILE writes one") from error
+    except (AttributeError, EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, error) from error
+    if str(arrays.pop("format", "")) != FORMAT:
+        raise _damaged(path, ValueError(f"it is no {FORMAT}"))
+    return arrays
+
+
+def _damaged(path: str | os.PathLike, error: Exception) -> UsageError:
+    return UsageError(f"state {str(path)!r} cannot be read ({one_line(error)}); save it again")

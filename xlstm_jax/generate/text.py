@@ -1,0 +1,74 @@
+"""Generation in terms of text: prompts to tokens, tokens to text as they come."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from xlstm_jax.generate.decoding import generate
+from xlstm_jax.models import LanguageModel
+
+REPLACEMENT = "\ufffd"  # what decoding gives for bytes that are no character, or not yet one
+
+
+def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens [B, T], int32, padded at the right with 0, and the length of each row [B].
+
+    Raises:
+        UsageError: a prompt has characters outside the vocabulary.
+    """
+    rows = [tokenizer.encode(prompt).astype(np.int32) for prompt in prompts]
+    lengths_B = np.array([len(row) for row in rows], np.int32)
+    tokens_BT = np.zeros((len(rows), max(lengths_B, default=0)), np.int32)
+    for row, tokens in enumerate(rows):
+        tokens_BT[row, : len(tokens)] = tokens
+    return tokens_BT, lengths_B
+
+
+def sample_text(model: LanguageModel, tokenizer: Any, prompt: str, **options: Any) -> str:
+    """The prompt and its continuation as text; options as in `generate`, without `stop`.
+
+    Raises:
+        UsageError: the prompt is empty or has characters outside the vocabulary.
+    """
+    tokens_BT, _ = encode_prompts(tokenizer, [prompt])
+    continuation_BT = generate(model, tokens_BT, **options)
+    return tokenizer.decode(np.concatenate([tokens_BT[0], np.asarray(continuation_BT[0])]))
+
+
+class TextStream:
+    """Tokens in, text out as soon as it is certain; the pieces joined are the text of all tokens at once.
+
+    The bytes of one character may come as several tokens: what could still become a character is held back. Tokens are
+    decoded together with those of the text before them, for tokenizers whose first token reads in another way.
+    """
+
+    def __init__(self, tokenizer: Any):
+        self._tokenizer = tokenizer
+        self._before: list[int] = []  # tokens of whole characters, shown already
+        self._pending: list[int] = []
+        self._shown = 0  # characters of the pending tokens' text
+
+    def feed(self, tokens: Sequence[int]) -> str:
+        """The text that is certain now and was not before."""
+        self._pending += [int(token) for token in tokens]
+        text = self._text()
+        # An unfinished character reads as one replacement at the very end; any before that one are final.
+        whole = not text.endswith(REPLACEMENT)
+        new = text[self._shown : len(text) if whole else -1]
+        self._shown += len(new)
+        if whole and text:
+            self._before, self._pending, self._shown = self._pending, [], 0
+        return new
+
+    def finish(self) -> str:
+        """What was held back."""
+        new = self._text()[self._shown :]
+        self._shown += len(new)
+        return new
+
+    def _text(self) -> str:
+        def decode(tokens: list[int]) -> str:
+            return self._tokenizer.decode(np.array(tokens, np.int64))
+
+        return decode(self._before + self._pending)[len(decode(self._before)) :]
