@@ -28,6 +28,7 @@ TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
         ({"pattern": "r", "recurrent": RecurrentBlockConfig("lstn")}, "unknown cell 'lstn'; known: .*lstm"),
         ({"pattern": "r", "features": 18, "recurrent": RecurrentBlockConfig("mlstm")}, "features 18 .*num_heads 4"),
         ({"pattern": "r", "features": 18, "recurrent": RecurrentBlockConfig("slstm")}, "features 18 .*num_heads 4"),
+        ({"pattern": "x", "xlstm": XLSTMBlockConfig(num_heads=4, v_factor=1.125)}, "does not fit xlstm.num_heads 4"),
     ],
 )
 def test_configs_that_cannot_work(changes, message):

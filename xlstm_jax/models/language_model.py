@@ -87,7 +87,12 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> Languag
         raise UsageError("model.pattern is empty; give one letter a block, such as 'ms'")
     for letter in config.letters:
         BLOCKS.get(letter)
-    widths = ("mlstm", "m", config.mlstm.proj_factor), ("slstm", "s", 1.0), ("xlstm", "x", config.xlstm.qk_factor)
+    widths = (
+        ("mlstm", "m", config.mlstm.proj_factor),
+        ("slstm", "s", 1.0),
+        ("xlstm", "x", config.xlstm.qk_factor),
+        ("xlstm", "x", config.xlstm.v_factor),
+    )
     for block, letter, width in widths:
         heads = getattr(config, block).num_heads
         if letter in config.letters and round(width * config.features) % heads:
