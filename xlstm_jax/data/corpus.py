@@ -5,18 +5,13 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from xlstm_jax.data.sources import Source
 from xlstm_jax.data.token_cache import Tokens, tokenised
 from xlstm_jax.errors import UsageError
-
-
-class Split(NamedTuple):
-    tokens_N: np.ndarray
-    start_D: np.ndarray  # starts of documents, the first 0
 
 
 class Joined(Sequence):
@@ -106,7 +101,7 @@ class Corpus:
                 tail = tokenizer.encode(self.source.separator)
             yield part, none if number == cut else tail
 
-    def splits(self, tokenizer: Any) -> dict[str, Split]:
+    def splits(self, tokenizer: Any) -> dict[str, Tokens]:
         """Tokens by split.
 
         Behind each document stands the tokenizer's end token. Where it has none, nothing does if documents are packed;
@@ -122,13 +117,13 @@ class Corpus:
         return _divide(tokens, self._train_parts, apart=self._packed and not self._cut[1])
 
 
-def _divide(tokens: Tokens, train_documents: int, *, apart: bool) -> dict[str, Split]:
+def _divide(tokens: Tokens, train_documents: int, *, apart: bool) -> dict[str, Tokens]:
     cut = int(tokens.start_D[train_documents])
     first = cut if apart else cut - 1
     # With one token of what is before, validation's first document begins there.
     start_D = np.maximum(tokens.start_D[train_documents:] - first, 0)
     start_D[0] = 0
     return {
-        "train": Split(tokens.tokens_N[:cut], tokens.start_D[:train_documents]),
-        "validation": Split(tokens.tokens_N[first:], start_D),
+        "train": Tokens(tokens.tokens_N[:cut], tokens.start_D[:train_documents]),
+        "validation": Tokens(tokens.tokens_N[first:], start_D),
     }

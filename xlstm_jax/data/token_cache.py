@@ -27,7 +27,7 @@ class Tokens(NamedTuple):
     """Documents one after another."""
 
     tokens_N: np.ndarray  # the smallest unsigned dtype that holds the vocabulary
-    start_D: np.ndarray  # int64, where each document begins
+    start_D: np.ndarray  # int64, where each document begins, the first at 0
 
 
 def tokenised(documents: Iterable[tuple[str, np.ndarray]], key: str, tokenizer: Any, size: int, name: str) -> Tokens:

@@ -14,11 +14,12 @@ import numpy as np
 import optax
 
 from xlstm_jax.data.bpe import BPETokenizer
-from xlstm_jax.data.corpus import Corpus, Joined, Split
+from xlstm_jax.data.corpus import Corpus, Joined
 from xlstm_jax.data.mixture import MixedTrainBatches, MixedValidationBatches, spawned, window_rows
 from xlstm_jax.data.packing import Packing, packed_train_batches, packed_validation_batches
 from xlstm_jax.data.sources import Source, parse_mixture
 from xlstm_jax.data.text import Batch, TokenBatches, dataset, train_batches, validation_batches
+from xlstm_jax.data.token_cache import Tokens
 from xlstm_jax.data.tokenizers import TOKENIZERS, VOCAB_SIZE
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
@@ -88,7 +89,7 @@ class LanguageModeling:
         return [Corpus(source, self.config.train_fraction, packed=self._packed) for source in self.sources]
 
     @functools.cached_property
-    def _splits_S(self) -> list[dict[str, Split]]:
+    def _splits_S(self) -> list[dict[str, Tokens]]:
         """Each source's splits, read when first asked for: sampling from a saved run needs no data."""
         return [corpus.splits(self.tokenizer) for corpus in self._corpora]
 
@@ -125,7 +126,7 @@ class LanguageModeling:
         sampling = self.config.sampling
         return dataset(train_batches(trains[0].tokens_N, sampling=sampling, seed=seed, **self._shape))
 
-    def _rows(self, train: Split, seed: int) -> Any:
+    def _rows(self, train: Tokens, seed: int) -> Any:
         """One source's rows in a mixture."""
         length = self.config.sequence_length
         if self._packed:
@@ -139,7 +140,7 @@ class LanguageModeling:
         batches_S = [self._evaluation_batches(splits[split], carry) for splits in self._splits_S]
         return dataset(batches_S[0] if len(batches_S) == 1 else MixedValidationBatches(batches_S))
 
-    def _evaluation_batches(self, split: Split, carry: bool) -> TokenBatches:
+    def _evaluation_batches(self, split: Tokens, carry: bool) -> TokenBatches:
         if self._packed and not carry:
             return packed_validation_batches(*split, **self._shape)
         start_D = split.start_D if self._packed else None
