@@ -7,7 +7,7 @@ import pytest
 
 from tests.models.examples import VOCABULARY, error, example, small
 from xlstm_jax.errors import UsageError
-from xlstm_jax.generate import decode, decoding, generate, prefill
+from xlstm_jax.generate import decode, decoding, generate, init_state, prefill
 
 pytestmark = pytest.mark.usefixtures("rolled")
 
@@ -176,3 +176,8 @@ def test_options_out_of_range(model, options, message):
 def test_arguments_that_do_not_fit(model, options, message):
     with pytest.raises(UsageError, match=message):
         generate(model, PROMPT, **{"length": 5, "prefill_chunk": CHUNK, **options})
+
+
+def test_a_state_of_other_rows(model):
+    with pytest.raises(UsageError, match="2 prompts do not fit a state of 3 rows; give one for each"):
+        prefill(model, PROMPT, state=init_state(model, 3))

@@ -75,6 +75,8 @@ def prefill(
         raise UsageError(f"lengths {lengths_B.tolist()} do not fit prompts [{batch}, {time}]; one a row, 0 to {time}")
     if state is None and (lengths_B < 1).any():
         raise UsageError("the prompt is empty; give at least one token")
+    if state is not None and state.done_B.shape != (batch,):
+        raise UsageError(f"{batch} prompts do not fit a state of {state.done_B.shape[0]} rows; give one for each")
     if prefill_chunk < 1:
         raise UsageError(f"prefill_chunk {prefill_chunk} is not allowed; it is at least 1")
     state = init_state(model, batch, seed) if state is None else state
