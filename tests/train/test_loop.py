@@ -153,7 +153,7 @@ def test_workdir_that_cannot_be(config, tmp_path):
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
-        ("model", "pattern", "rx", "unknown block 'x'"),
+        ("model", "pattern", "rz", "unknown block 'z'"),
         ("sample", "prompt", "%", r"characters outside the vocabulary: '%'"),
         ("data", "path", "/nowhere/text.txt", "no file '/nowhere/text.txt'"),
         ("optimizer", "warmup_steps", 99, "warmup_steps 99 is more than"),
