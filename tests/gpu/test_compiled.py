@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.gpu.compiled import CASES, environment, missing
+from tests.gpu.cases import CASES
+from tests.gpu.compiled import environment, missing
 
 # Where the plugin was named, something else that is missing is a failure.
 WHY = "" if "XLSTM_JAX_CUDA_PLUGIN" in os.environ else missing()
