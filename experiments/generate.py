@@ -1,4 +1,8 @@
-"""Sample from a trained run: python -m experiments.generate --workdir=/tmp/lstm --prompt="To be" --length=300"""
+"""Sample from a trained run: python -m experiments.generate --workdir=/tmp/lstm --prompt="To be" --length=300
+
+Or from a checkpoint such as NX-AI/xLSTM-7b's: --huggingface=FOLDER, which has config.json, safetensors and
+tokenizer.json.
+"""
 
 import sys
 import time
@@ -11,6 +15,8 @@ from experiments import cli
 from xlstm_jax.errors import UsageError, one_line
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
+_HUGGINGFACE = flags.DEFINE_string("huggingface", None, "folder of an official checkpoint, instead of a run")
+_DTYPE = flags.DEFINE_string("dtype", "float32", "of an official checkpoint's products: float32 or bfloat16")
 _PROMPT = flags.DEFINE_multi_string("prompt", None, "text to go on from; given several times, a batch; none: a newline")
 _PROMPTS_FILE = flags.DEFINE_string("prompts_file", None, "a UTF-8 file with one prompt a line; -: standard input")
 _LENGTH = flags.DEFINE_integer("length", 300, "tokens to add at most")
@@ -38,10 +44,8 @@ def main() -> None:
         raise UsageError("--seed has no meaning with --from_state: the draws go on too; leave it out")
     cli.start_jax()
     from xlstm_jax.generate import TextStream, save_state
-    from xlstm_jax.train import saved
 
-    run, params, _ = saved.load(_WORKDIR.value, _CHECKPOINT.value)
-    model, tokenizer = run.model(params), run.task.tokenizer
+    model, tokenizer = _of_run() if _WORKDIR.value else _of_folder()
     options = {
         "temperature": _TEMPERATURE.value,
         "top_k": _TOP_K.value,
@@ -71,6 +75,29 @@ def main() -> None:
     from rich.console import Console
 
     Console(stderr=True).print(report, style="dim", highlight=False, soft_wrap=True)
+
+
+def _of_run():
+    from xlstm_jax.train import saved
+
+    run, params, _ = saved.load(_WORKDIR.value, _CHECKPOINT.value)
+    return run.model(params), run.task.tokenizer
+
+
+def _of_folder():
+    from xlstm_jax.data.bpe import BPETokenizer
+    from xlstm_jax.models import huggingface
+
+    folder = Path(_HUGGINGFACE.value)
+    # Matrices stay in the file's dtype: a large model is kept once, and as small as it came.
+    model = huggingface.load(folder, dtype=_DTYPE.value, param_dtype="file")
+    tokenizer = BPETokenizer.from_file(folder / "tokenizer.json")
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise UsageError(
+            f"{folder}: tokenizer.json has {tokenizer.vocab_size} tokens, and the model {model.config.vocab_size}; "
+            "give the tokenizer that it was trained with"
+        )
+    return model, tokenizer
 
 
 def _prompts() -> list[str]:
@@ -156,5 +183,5 @@ def _rate(tokens: int, seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
+    flags.mark_flags_as_mutual_exclusive(["workdir", "huggingface"], required=True)
     cli.run(main)

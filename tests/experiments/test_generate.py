@@ -1,9 +1,16 @@
 """Sampling as people use it: several prompts, text as it comes, texts that are saved and go on."""
 
+import json
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from tests.models.examples import example, small
+from xlstm_jax.data.bpe import BPETokenizer
+from xlstm_jax.generate import generate
+from xlstm_jax.models import huggingface
 
 # One size of program for most runs: it is compiled once for all of them.
 COMMON = ("--prefill_chunk=16",)
@@ -53,6 +60,32 @@ def test_several_prompts(sample, tmp_path):
         free = sample(f"--prompt={prompt}", "--length=12", "--temperature=0")[:-1]
         added = free[len(prompt) :]
         assert text == prompt + (added.partition(" ")[0] + " " if " " in added else added)
+
+
+def test_an_official_checkpoint(programs, tmp_path):
+    """A folder with weights and a tokenizer: the greedy text is the model's own."""
+    model, tokenizer, folder = checkpoint(tmp_path)
+    prompt = tokenizer.encode("the cat")
+    wanted = generate(model, jnp.asarray(prompt.astype(np.int32))[None], length=10, temperature=0.0)
+    options = (f"--huggingface={folder}", *COMMON, "--prompt=the cat", "--length=10", "--temperature=0")
+    text = programs.output("generate", *options)
+    assert text == tokenizer.decode(np.concatenate([prompt, np.asarray(wanted[0])])) + "\n"
+
+
+def test_a_tokenizer_of_another_checkpoint(programs, tmp_path):
+    _, _, folder = checkpoint(tmp_path, vocab_size=100)
+    failed = programs.run("generate", f"--huggingface={folder}", "--prompt=a")
+    assert failed.returncode == 2 and "tokenizer.json has 260 tokens, and the model 100" in failed.stderr
+
+
+def checkpoint(tmp_path, vocab_size=260):
+    """A small model, a byte-level BPE of 260 tokens, and the folder that holds both."""
+    tokenizer = BPETokenizer.from_text("the cat sat on the mat and the dog", vocab_size=260)
+    config = small("x", vocab_size=vocab_size, norm="rms", norm_eps=1e-6)
+    model = example(config).model()
+    huggingface.save(model, tmp_path / "folder")
+    (tmp_path / "folder" / "tokenizer.json").write_text(json.dumps(tokenizer.to_json()["tokenizer"]))
+    return model, tokenizer, tmp_path / "folder"
 
 
 BAD = {

@@ -1,6 +1,6 @@
 """Compiles jitted functions for an NVIDIA H200 with no GPU, and reads each kernel's report from CUDA's assembler.
 
-    python -m tests.gpu.compiled          prints a table of every kernel at the sizes of `cases.CASES`; of named ones, as JSON
+    python -m tests.gpu.compiled          prints a table of every kernel at the sizes of `CASES`; of named ones, as JSON
 
 XLA compiles ahead of time for a described device. It needs `jax-cuda13-plugin` and `jax-cuda13-pjrt` at jax's own
 version, in the environment or in a folder named by XLSTM_JAX_CUDA_PLUGIN, and from a CUDA toolkit ptxas and libdevice.
