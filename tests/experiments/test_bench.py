@@ -90,7 +90,13 @@ def test_crossings():
     assert list(bench._crossings(rows)) == ["p: b is faster than a from 8 on."]
 
 
-@pytest.mark.parametrize("suite", SUITES.names())
+# Those that compile much: a minute and a half between them.
+LONG = ("gpu", "mlstm", "slstm", "decode", "inference")
+
+
+@pytest.mark.parametrize(
+    "suite", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SUITES.names()]
+)
 def test_program(programs, tmp_path, suite):
     """Every suite runs from end to end and writes a table, a CSV and a figure."""
     shown = programs.output("bench", f"--suite={suite}", "--tiny", "--rounds=2", f"--out={tmp_path / 'out'}")

@@ -49,6 +49,7 @@ def test_text_as_it_comes(programs, tiny_run):
         assert re.match(rates, err) and len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_several_prompts(sample, tmp_path):
     """As a file and as flags; each greedy text is that of its prompt alone, up to its stop."""
     (tmp_path / "prompts.txt").write_text("the cat\na\n", encoding="utf-8")

@@ -49,6 +49,7 @@ def test_train_evaluate_generate(programs, text, tmp_path):
     assert sample("--seed=1", "--temperature=0") == sample("--seed=2", "--temperature=0")
 
 
+@pytest.mark.slow
 def test_packed_mixture_of_byte_pairs(programs, text, tmp_path):
     """Stopped and taken up again; the tokens come from the cache, and each source has its own figures."""
     (tmp_path / "lines").mkdir()
