@@ -27,7 +27,7 @@ def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pa
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from xlstm_jax.train.positions import perplexity
+    from xlstm_jax.tasks.language_model import perplexity
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)

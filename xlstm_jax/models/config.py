@@ -8,6 +8,11 @@ from typing import Literal
 from xlstm_jax.errors import UsageError
 
 
+def rounded_up(size: float, multiple: int) -> int:
+    """The smallest multiple that is not below `size`."""
+    return multiple * math.ceil(size / multiple)
+
+
 @dataclasses.dataclass(frozen=True)
 class MLSTMBlockConfig:
     num_heads: int = 4
@@ -53,7 +58,7 @@ class XLSTMBlockConfig:
 
     def ffn_width(self, features: int) -> int:
         """F of a model of that width."""
-        return self.ffn_features or self.ffn_multiple * math.ceil(self.ffn_factor * features / self.ffn_multiple)
+        return self.ffn_features or rounded_up(self.ffn_factor * features, self.ffn_multiple)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,27 @@
-"""Gated feed-forward layers, as blocks have them behind what mixes over time."""
+"""Gated feed-forward layers, and blocks that have one behind what mixes over time."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.nn import linear, small_init
+
+
+class TwoBranches(nnx.Module):
+    """x += mix(norm(x)), then x += ffn(ffn_norm(x)), each with dropout where a key is given.
+
+    A block that is one makes `norm`, `ffn_norm`, `ffn` and `dropout`, and says what its first branch adds:
+    `mix(u_BTD, carry, masks)` -> (y [B, T, D], carry), where `masks` holds `reset` and `lengths`.
+    """
+
+    def __call__(self, x_BTD: jax.Array, carry: Any, *, reset=None, lengths=None, key=None) -> tuple[jax.Array, Any]:
+        keys = (None, None) if key is None else jax.random.split(key)
+        y_BTD, carry = self.mix(self.norm(x_BTD), carry, {"reset": reset, "lengths": lengths})
+        x_BTD = x_BTD + self.dropout(y_BTD, deterministic=key is None, rngs=keys[0])
+        y_BTD = self.ffn(self.ffn_norm(x_BTD))
+        return x_BTD + self.dropout(y_BTD, deterministic=key is None, rngs=keys[1]), carry
 
 
 class GatedGELU(nnx.Module):

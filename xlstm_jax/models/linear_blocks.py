@@ -1,6 +1,5 @@
 """Blocks around cells that are linear in their carry: minLSTM and minGRU, and Griffin's RG-LRU."""
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -8,8 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.models.blocks import BLOCKS
-from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.models.feed_forward import GatedGELU
+from xlstm_jax.models.config import ModelConfig, rounded_up
+from xlstm_jax.models.feed_forward import GatedGELU, TwoBranches
 from xlstm_jax.nn import CausalConv, Recurrent, linear, rms_norm
 
 
@@ -18,28 +17,20 @@ class LinearCarry(NamedTuple):
     state: Any  # of the cell
 
 
-class _Residuals(nnx.Module):
-    """x += mix(rmsnorm(x)), then x += W_down(GELU(a) * b), [a, b] = W_up rmsnorm(x); `mix` is the block's own."""
+class _Residuals(TwoBranches):
+    """RMS norms, and W_down(GELU(a) * b), [a, b] = W_up u, behind `mix`."""
 
     def __init__(self, config: ModelConfig, options: Any, *, rngs: nnx.Rngs):
         features, self.dtype = config.features, jnp.dtype(config.dtype)
         self.norm = rms_norm(features, dtype=self.dtype, rngs=rngs)
         self.ffn_norm = rms_norm(features, dtype=self.dtype, rngs=rngs)
-        inner = options.ffn_multiple * math.ceil(options.ffn_factor * features / options.ffn_multiple)
+        inner = rounded_up(options.ffn_factor * features, options.ffn_multiple)
         self.last = nnx.initializers.variance_scaling(1 / len(config.letters), "fan_in", "truncated_normal")
         self.ffn = GatedGELU(features, inner, self.last, dtype=self.dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
     def init_carry(self, batch: int) -> LinearCarry:
         return LinearCarry(self.conv.init_carry(batch), self.layer.init_carry(batch))
-
-    def __call__(self, x_BTD, carry: LinearCarry | None, *, reset=None, lengths=None, key=None):
-        carry = carry or LinearCarry(None, None)
-        keys = (None, None) if key is None else jax.random.split(key)
-        y, carry = self.mix(self.norm(x_BTD), carry, {"reset": reset, "lengths": lengths})
-        x_BTD = x_BTD + self.dropout(y, deterministic=key is None, rngs=keys[0])
-        y = self.ffn(self.ffn_norm(x_BTD))
-        return x_BTD + self.dropout(y, deterministic=key is None, rngs=keys[1]), carry
 
 
 @BLOCKS.register("n")
@@ -59,7 +50,8 @@ class MinimalBlock(_Residuals):
         self.layer = Recurrent(block.cell, features, inner, dtype=self.dtype, rngs=rngs)
         self.down = linear(inner, features, self.last, dtype=self.dtype, rngs=rngs)
 
-    def mix(self, u, carry, masks):
+    def mix(self, u, carry: LinearCarry | None, masks):
+        carry = carry or LinearCarry(None, None)
         u, conv = self.conv(u, carry.conv, **masks)
         h, state = self.layer(u, carry.state, **masks)
         return self.down(h), LinearCarry(conv, state)
@@ -77,14 +69,15 @@ class GriffinBlock(_Residuals):
         block, features = config.griffin, config.features
         super().__init__(config, block, rngs=rngs)
         init = nnx.initializers.lecun_normal()
-        inner = block.num_heads * math.ceil(block.expansion * features / block.num_heads)
+        inner = rounded_up(block.expansion * features, block.num_heads)
         self.gate = linear(features, inner, init, dtype=self.dtype, rngs=rngs)
         self.up = linear(features, inner, init, dtype=self.dtype, rngs=rngs)
         self.conv = CausalConv(inner, block.conv_width, dtype=self.dtype, rngs=rngs)
         self.layer = Recurrent("rglru", inner, inner, num_heads=block.num_heads, dtype=self.dtype, rngs=rngs)
         self.down = linear(inner, features, self.last, dtype=self.dtype, rngs=rngs)
 
-    def mix(self, u, carry, masks):
+    def mix(self, u, carry: LinearCarry | None, masks):
+        carry = carry or LinearCarry(None, None)
         b, conv = self.conv(self.up(u), carry.conv, **masks)
         h, state = self.layer(b, carry.state, **masks)
         return self.down(jax.nn.gelu(self.gate(u), approximate=False) * h), LinearCarry(conv, state)

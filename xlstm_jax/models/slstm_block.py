@@ -1,6 +1,5 @@
 """The xLSTM paper's sLSTM block: scalar memory with memory mixing, then a gated feed-forward layer."""
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -9,8 +8,8 @@ from flax import nnx
 
 from xlstm_jax.cells.slstm import SLSTMState, empty_state, forget_bias_init
 from xlstm_jax.models.blocks import BLOCKS
-from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.models.feed_forward import GatedGELU
+from xlstm_jax.models.config import ModelConfig, rounded_up
+from xlstm_jax.models.feed_forward import GatedGELU, TwoBranches
 from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, small_init, wang_init
 from xlstm_jax.ops.slstm import slstm
 
@@ -21,7 +20,7 @@ class SLSTMCarry(NamedTuple):
 
 
 @BLOCKS.register("s")
-class SLSTMBlock(nnx.Module):
+class SLSTMBlock(TwoBranches):
     """Two residual branches: x += headnorm(sLSTM(.)), then x += feedforward(norm(x)).
 
     Input pre-activations of i, f come from SiLU(conv(norm(x))), those of z, o from norm(x), by maps that are
@@ -44,7 +43,7 @@ class SLSTMBlock(nnx.Module):
         self.bias = nnx.Param(bias)
         self.head_norm = HeadNorm(heads, width, dtype=dtype, rngs=rngs)
         self.ffn_norm = layer_norm(features, dtype=dtype, rngs=rngs)
-        inner = 64 * math.ceil(block.ffn_factor * features / 64)
+        inner = rounded_up(block.ffn_factor * features, 64)
         self.ffn = GatedGELU(features, inner, wang_init(features, num_blocks), dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
@@ -53,12 +52,11 @@ class SLSTMBlock(nnx.Module):
         conv = self.conv.init_carry(batch) if self.conv is not None else None
         return SLSTMCarry(conv=conv, state=empty_state((batch, heads, width)))
 
-    def __call__(self, x_BTD, carry: SLSTMCarry | None, *, reset=None, lengths=None, key=None):
+    def mix(self, u, carry: SLSTMCarry | None, masks):
         carry = carry or SLSTMCarry(None, None)
-        u = self.norm(x_BTD)
         s, conv = u, None
         if self.conv is not None:
-            s, conv = self.conv(u, carry.conv, reset=reset, lengths=lengths)
+            s, conv = self.conv(u, carry.conv, **masks)
             s = jax.nn.silu(s)
         pre = jnp.stack([self.i(s), self.f(s), self.z(u), self.o(u)], axis=2)
         bias = self.bias[...].astype(pre.dtype)
@@ -67,13 +65,10 @@ class SLSTMBlock(nnx.Module):
             pre_BTGHD + jnp.broadcast_to(bias, pre_BTGHD.shape),
             self.recurrent[...].astype(pre.dtype),
             state=carry.state,
-            reset_BT=reset,
-            lengths_B=lengths,
+            reset_BT=masks["reset"],
+            lengths_B=masks["lengths"],
             input_gate=self.config.input_gate,
             forget_gate=self.config.forget_gate,
             implementation=self.config.implementation or None,
         )
-        keys = (None, None) if key is None else jax.random.split(key)
-        x_BTD = x_BTD + self.dropout(self.head_norm(y_BTHD), deterministic=key is None, rngs=keys[0])
-        y_BTD = self.ffn(self.ffn_norm(x_BTD))
-        return x_BTD + self.dropout(y_BTD, deterministic=key is None, rngs=keys[1]), SLSTMCarry(conv, state)
+        return self.head_norm(y_BTHD), SLSTMCarry(conv, state)

@@ -2,20 +2,19 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
-from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.models.feed_forward import SwiGLU
+from xlstm_jax.models.config import ModelConfig, rounded_up
+from xlstm_jax.models.feed_forward import SwiGLU, TwoBranches
 from xlstm_jax.nn import linear, rms_norm
 from xlstm_jax.ops.attention import KVCache, attention, empty_cache
 
 
 @BLOCKS.register("t")
-class TransformerBlock(nnx.Module):
+class TransformerBlock(TwoBranches):
     """Two residual branches: x += W_o attention(q, k, v), q, k, v = W rmsnorm(x), then x += SwiGLU(rmsnorm(x)).
 
     Rotary positions, grouped queries, a sliding window of `context` steps, so that a sequence can be read in pieces
@@ -42,7 +41,7 @@ class TransformerBlock(nnx.Module):
         self.v = linear(features, groups * width, first, dtype=dtype, rngs=rngs)
         self.out = linear(features, features, last, dtype=dtype, rngs=rngs)
         self.ffn_norm = rms_norm(features, eps=block.norm_eps, dtype=dtype, rngs=rngs)
-        inner = block.ffn_multiple * math.ceil(block.ffn_factor * features / block.ffn_multiple)
+        inner = rounded_up(block.ffn_factor * features, block.ffn_multiple)
         self.ffn = SwiGLU(features, inner, last, dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
         self.dtype = dtype
@@ -51,8 +50,8 @@ class TransformerBlock(nnx.Module):
         _, groups, width = self.sizes
         return empty_cache(batch, self.config.context, groups, width, self.dtype)
 
-    def __call__(self, x_BTD, carry: KVCache | None, *, reset=None, lengths=None, key=None):
-        u, (heads, groups, width) = self.norm(x_BTD), self.sizes
+    def mix(self, u, carry: KVCache | None, masks):
+        heads, groups, width = self.sizes
         q_BTHK, k_BTGK, v_BTGK = (
             map_(u).reshape(*u.shape[:2], count, width)
             for map_, count in ((self.q, heads), (self.k, groups), (self.v, groups))
@@ -64,11 +63,7 @@ class TransformerBlock(nnx.Module):
             window=self.config.context,
             base=self.config.rotary_base,
             cache=carry,
-            reset_BT=reset,
-            lengths_B=lengths,
+            reset_BT=masks["reset"],
+            lengths_B=masks["lengths"],
         )
-        keys = (None, None) if key is None else jax.random.split(key)
-        y = self.out(y_BTHK.reshape(u.shape))
-        x_BTD = x_BTD + self.dropout(y, deterministic=key is None, rngs=keys[0])
-        y = self.ffn(self.ffn_norm(x_BTD))
-        return x_BTD + self.dropout(y, deterministic=key is None, rngs=keys[1]), carry
+        return self.out(y_BTHK.reshape(u.shape)), carry

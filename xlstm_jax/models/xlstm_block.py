@@ -7,13 +7,13 @@ from flax import nnx
 from xlstm_jax.cells.mlstm import MLSTMState, zero_state
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.models.feed_forward import SwiGLU
+from xlstm_jax.models.feed_forward import SwiGLU, TwoBranches
 from xlstm_jax.nn import HeadNorm, linear, rms_norm, small_init, softcap, wang_init
 from xlstm_jax.ops.mlstm import mlstm
 
 
 @BLOCKS.register("x")
-class XLSTMBlock(nnx.Module):
+class XLSTMBlock(TwoBranches):
     """Two residual branches: x += W_out(sigmoid(o) * headnorm(mLSTM(q, k, v, i, f))), then x += SwiGLU(rmsnorm(x)),
 
         q, k, v, o = W rmsnorm(x)          i, f = softcap(W rmsnorm(x) + b, 15)     one value a head
@@ -48,8 +48,7 @@ class XLSTMBlock(nnx.Module):
     def init_carry(self, batch: int) -> MLSTMState:
         return zero_state((batch,), *self.sizes)
 
-    def __call__(self, x_BTD, carry: MLSTMState | None, *, reset=None, lengths=None, key=None):
-        u = self.norm(x_BTD)
+    def mix(self, u, carry: MLSTMState | None, masks):
         heads, keys, values = self.sizes
         q_BTHK, k_BTHK, v_BTHV = (
             map_(u).reshape(*u.shape[:2], heads, size)
@@ -63,14 +62,10 @@ class XLSTMBlock(nnx.Module):
             i_BTH,
             f_BTH,
             state=carry,
-            reset_BT=reset,
-            lengths_B=lengths,
+            reset_BT=masks["reset"],
+            lengths_B=masks["lengths"],
             eps=self.config.eps,
             chunk_size=self.config.chunk_size or None,
             implementation=self.config.implementation or None,
         )
-        y = self.out(jax.nn.sigmoid(self.o(u)) * self.head_norm(h_BTHV))
-        keys = (None, None) if key is None else jax.random.split(key)
-        x_BTD = x_BTD + self.dropout(y, deterministic=key is None, rngs=keys[0])
-        y = self.ffn(self.ffn_norm(x_BTD))
-        return x_BTD + self.dropout(y, deterministic=key is None, rngs=keys[1]), state
+        return self.out(jax.nn.sigmoid(self.o(u)) * self.head_norm(h_BTHV)), state

@@ -182,13 +182,18 @@ class LanguageModeling:
         return metrics
 
 
+def perplexity(nats: float) -> float:
+    """e^nats, up to near the largest float."""
+    return math.exp(min(nats, 700.0))
+
+
 def _metrics(sums: Mapping[str, float]) -> dict[str, float]:
     loss = sums["nats"] / sums["tokens"]
     return {
         "loss": loss,
         # Documents of one character have end tokens alone as targets, which have no bytes.
         "bits_per_byte": sums["nats"] / (math.log(2) * sums["bytes"]) if sums["bytes"] else math.inf,
-        "perplexity": math.exp(min(loss, 700.0)),  # e^700 is near the largest float
+        "perplexity": perplexity(loss),
         "accuracy": sums["right"] / sums["tokens"],
         "tokens": sums["tokens"],
     }

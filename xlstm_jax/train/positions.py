@@ -90,10 +90,6 @@ def loss_by_position(run: Run, params: Any, split: str) -> tuple[Windows, list[B
     return windows, _bins(means_WP, edges)
 
 
-def perplexity(nats: float) -> float:
-    return math.exp(min(nats, 700.0))  # e^700 is near the largest float
-
-
 def _score(run: Run):
     """Jitted: nats [B, T] of a piece, and the carry after it."""
 
