@@ -1,6 +1,7 @@
 """Baselines with the weights of `transformers`' models: equal logits, read at once and a token at a time."""
 
 import dataclasses
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +35,10 @@ def kernel(weights, name):
 
 def scale(weights, name):
     return {"scale": jnp.asarray(weights[f"{name}.weight"])}
+
+
+def conv(weights, name):
+    return {"kernel": jnp.asarray(weights[f"{name}.weight"][:, 0].T), "bias": jnp.asarray(weights[f"{name}.bias"])}
 
 
 def around(weights, blocks, embedding, norm):
@@ -85,14 +90,63 @@ def test_mamba2():
     blocks = []
     for layer in (f"backbone.layers.{n}" for n in range(BLOCKS)):
         mixer = f"{layer}.mixer"
-        conv = {
-            "kernel": jnp.asarray(weights[f"{mixer}.conv1d.weight"][:, 0].T),
-            "bias": weights[f"{mixer}.conv1d.bias"],
-        }
         blocks.append(
             {name: jnp.asarray(weights[f"{mixer}.{name}"]) for name in ("A_log", "dt_bias", "D")}
             | {"up": kernel(weights, f"{mixer}.in_proj"), "down": kernel(weights, f"{mixer}.out_proj")}
-            | {"norm": scale(weights, f"{layer}.norm"), "gated_norm": scale(weights, f"{mixer}.norm"), "conv": conv}
+            | {"norm": scale(weights, f"{layer}.norm"), "gated_norm": scale(weights, f"{mixer}.norm")}
+            | {"conv": conv(weights, f"{mixer}.conv1d")}
         )
     ours = small("d" * BLOCKS, norm="rms", norm_eps=1e-5, mamba2=options)
     assert_equal_logits(ours, around(weights, blocks, "backbone.embeddings", "backbone.norm_f"), wanted)
+
+
+class RecurrentGemma(torch.nn.Module):
+    """RecurrentGemma's recurrent layers alone, between an embedding and a head.
+
+    Positions from 1 on: at position 0 it takes the input as it is, where equation 4 of the paper has sqrt(1 - a^2).
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        modeling = transformers.models.recurrent_gemma.modeling_recurrent_gemma
+        self.embedding = torch.nn.Embedding(VOCABULARY, FEATURES)
+        self.layers = torch.nn.ModuleList(modeling.RecurrentGemmaDecoderLayer(config, n) for n in range(BLOCKS))
+        self.norm = modeling.RecurrentGemmaRMSNorm(FEATURES, eps=config.rms_norm_eps)
+        self.lm_head = torch.nn.Linear(FEATURES, VOCABULARY, bias=False)
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        for layer in self.layers:
+            x = layer(x, position_ids=torch.arange(1, tokens.shape[1] + 1)[None], attention_mask=None, use_cache=False)
+        return types.SimpleNamespace(logits=self.lm_head(self.norm(x)))
+
+
+def test_griffin():
+    """RG-LRU with gates by heads, behind its convolution; theirs without the biases that the paper's maps lack."""
+    sizes = {"num_attention_heads": 2, "lru_width": 24, "intermediate_size": 2 * 48, "conv1d_width": 4}
+    kinds = {"block_types": ["recurrent"], "hidden_activation": "gelu"}
+    model = RecurrentGemma(transformers.RecurrentGemmaConfig(**SIZES, **sizes, **kinds))
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.bias = None
+    weights, wanted = randomised(model.eval())
+    weights |= {name: 1 + weight for name, weight in weights.items() if "norm" in name}  # they keep the scale less 1
+    gates = {"w_r": "recurrent_gate_weight", "w_i": "input_gate_weight"}
+    gates |= {"b_r": "recurrent_gate_bias", "b_i": "input_gate_bias"}
+    blocks = []
+    for layer in (f"layers.{n}" for n in range(BLOCKS)):
+        mixer, ffn = f"{layer}.temporal_block", f"{layer}.mlp_block"
+        unit = {ours: jnp.asarray(weights[f"{mixer}.rg_lru.{theirs}"]) for ours, theirs in gates.items()}
+        unit = {name: leaf.reshape(-1) if name.startswith("b") else leaf for name, leaf in unit.items()}
+        unit["lambda"] = -jnp.asarray(weights[f"{mixer}.rg_lru.recurrent_param"])
+        both = np.concatenate([weights[f"{ffn}.{name}_proj.weight"] for name in ("gate", "up")])
+        maps = {"gate": "linear_y", "up": "linear_x", "down": "linear_out"}
+        blocks.append(
+            {ours: kernel(weights, f"{mixer}.{theirs}") for ours, theirs in maps.items()}
+            | {"conv": conv(weights, f"{mixer}.conv_1d"), "layer": {"layers": {0: unit}}}
+            | {"ffn": {"up": {"kernel": jnp.asarray(both.T)}, "down": kernel(weights, f"{ffn}.down_proj")}}
+            | {"norm": scale(weights, f"{layer}.temporal_pre_norm")}
+            | {"ffn_norm": scale(weights, f"{layer}.channel_pre_norm")}
+        )
+    ours = small("g" * BLOCKS, norm="rms", norm_eps=1e-6)
+    assert_equal_logits(ours, around(weights, blocks, "embedding", "norm"), wanted)
