@@ -7,13 +7,16 @@ import pytest
 from tests.models.examples import VOCABULARY, error, example, small
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate.export import export_programs
+from xlstm_jax.models import BLOCKS
 
 pytestmark = pytest.mark.usefixtures("rolled")
 CHUNK = 4
 
 
-@pytest.mark.parametrize("batch", [None, 2])
-@pytest.mark.parametrize("pattern", ["ms", "x", "r"])
+ALL = pytest.param("".join(BLOCKS.names()), None, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("pattern, batch", [ALL, ("ms", None), ("x", 2)])
 def test_programs_are_the_model(pattern, batch):
     """Two prompts of 3 and 7 tokens in pieces of 4, then a token each: logits are those of `unroll`."""
     pytest.importorskip("flatbuffers", reason="flatbuffers is not installed (pip install -e '.[export]')")
@@ -34,8 +37,8 @@ def test_programs_are_the_model(pattern, batch):
     for row, length in enumerate(lengths):
         whole = np.append(tokens[row, :length], following[row])[None]
         wanted, _ = made.unroll(made.params, whole)
-        assert error(logits[row], wanted[0, -2]) < 1e-5
-        assert error(after[row], wanted[0, -1]) < 1e-5
+        assert error(logits[row], wanted[0, -2]) < 1e-5 * len(pattern)
+        assert error(after[row], wanted[0, -1]) < 1e-5 * len(pattern)
 
 
 def test_without_flatbuffers(monkeypatch):

@@ -172,9 +172,9 @@ def _out_of_range(length, temperature, top_k, top_p, *, least: int) -> UsageErro
 
 def read_piece(model: LanguageModel, piece_BL, lengths_B, carry, logits_BA) -> tuple[jax.Array, Any]:
     """Logits [B, A] at each row's last token of a piece, those given where it has none there, and the carry."""
-    logits_BLA, carry = model.unroll(piece_BL, carry, lengths=lengths_B)
+    x_BLD, carry = model.hidden(piece_BL, carry, lengths=lengths_B)
     last_B11 = jnp.maximum(lengths_B - 1, 0)[:, None, None]
-    last_BA = jnp.take_along_axis(logits_BLA, last_B11, axis=1)[:, 0]
+    last_BA = model.logits(jnp.take_along_axis(x_BLD, last_B11, axis=1)[:, 0])
     return jnp.where((lengths_B > 0)[:, None], last_BA, logits_BA), carry
 
 

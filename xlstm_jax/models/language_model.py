@@ -54,7 +54,7 @@ class LanguageModel(nnx.Module):
         lengths: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[Any, ...]]:
-        """Logits [B, T, A] and the carry after the last token.
+        """Logits [B, T, A] and the carry after the last token: `logits` of `hidden`.
 
         Args:
             tokens_BT: ints under the vocabulary's size.
@@ -63,6 +63,11 @@ class LanguageModel(nnx.Module):
             lengths: [B] ints, right padding: padded tokens leave the carry as it is.
             key: random key for dropout; None: no dropout.
         """
+        x_BTD, carry = self.hidden(tokens_BT, carry, reset=reset, lengths=lengths, key=key)
+        return self.logits(x_BTD), carry
+
+    def hidden(self, tokens_BT, carry=None, *, reset=None, lengths=None, key=None) -> tuple[jax.Array, tuple[Any, ...]]:
+        """What the head sees, [B, T, D], and the carry after the last token; arguments of `unroll`."""
         if carry is None:
             carry = (None,) * len(self.blocks)
         keys = [None] * (len(self.blocks) + 1) if key is None else jax.random.split(key, len(self.blocks) + 1)
@@ -71,10 +76,12 @@ class LanguageModel(nnx.Module):
         for block, before, block_key in zip(self.blocks, carry, keys[:-1], strict=True):
             x, after = block(x, before, reset=reset, lengths=lengths, key=block_key)
             carries.append(after)
-        if self.norm is not None:
-            x = self.norm(x)
+        return (x if self.norm is None else self.norm(x)), tuple(carries)
+
+    def logits(self, x: jax.Array) -> jax.Array:
+        """[..., A], float32 at least, of what `hidden` gives, [..., D]."""
         logits = self.head(x) if self.head is not None else self.embedding.attend(x)
-        return softcap(logits.astype(state_dtype(logits)), self.config.logit_softcap), tuple(carries)
+        return softcap(logits.astype(state_dtype(logits)), self.config.logit_softcap)
 
 
 def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> LanguageModel:
