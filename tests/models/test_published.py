@@ -1,12 +1,14 @@
 """Published sizes, counted from shapes alone: not even the 7B's parameters are made."""
 
+import dataclasses
+
 import jax
 import pytest
 from flax import nnx
 
 from configs import xlstm
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models import build_model
+from xlstm_jax.models import ModelConfig, build_model
 from xlstm_jax.models.published import NAMED, named
 
 # Millions of parameters: published to the digits given; "paper" ones by the papers' names, to a tenth.
@@ -14,9 +16,24 @@ PUBLISHED = {"xlstm_165m": 164.1, "xlstm_1.3b": 1420, "xlstm_2.7b": 2780, "xlstm
 NOMINAL = {"120m": 120, "165m": 165, "1.3b": 1300, "7b": 7000}
 
 
+def count(config: ModelConfig) -> tuple[int, list[int]]:
+    """Parameters of the whole model and of each of its blocks."""
+    state = nnx.split(nnx.eval_shape(lambda: build_model(config)))[1]
+    sizes = [sum(leaf.size for leaf in jax.tree.leaves(part)) for part in (state, *state["blocks"].values())]
+    return sizes[0], sizes[1:]
+
+
 def millions(name: str) -> float:
-    state = nnx.split(nnx.eval_shape(lambda: build_model(named(name))))[1]
-    return sum(leaf.size for leaf in jax.tree.leaves(state)) / 1e6
+    """Blocks of a letter are of one size, so one of each is made."""
+    config = named(name)
+    letters = "".join(sorted(set(config.letters)))
+    whole, blocks = count(dataclasses.replace(config, pattern=letters, num_blocks=0))
+    more = (size * (config.letters.count(letter) - 1) for letter, size in zip(letters, blocks, strict=True))
+    return (whole + sum(more)) / 1e6
+
+
+def test_blocks_of_a_letter_are_of_one_size():
+    assert count(named("paper_7_1_165m"))[0] / 1e6 == millions("paper_7_1_165m")
 
 
 @pytest.mark.parametrize("name", NAMED.names())
