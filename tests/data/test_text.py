@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from xlstm_jax.data.text import dataset, train_batches, validation_batches
+from xlstm_jax.data.batches import dataset
+from xlstm_jax.data.text import train_batches, validation_batches
 from xlstm_jax.errors import UsageError
 
 SAMPLINGS = ("windows", "stream")

@@ -6,16 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xlstm_jax.data.text import (
-    ENDLESS,
-    Batch,
-    Layout,
-    TokenBatches,
-    checked_seed,
-    generator,
-    process_part,
-    window_layouts,
-)
+from xlstm_jax.data.batches import ENDLESS, Batch, Layout, TokenBatches, checked_seed, generator, process_part
+from xlstm_jax.data.text import window_layouts
 
 BATCHES_A_BLOCK = 1024  # draws are made for so many batches at once
 

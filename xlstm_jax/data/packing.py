@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from xlstm_jax.data.text import ENDLESS, Layout, TokenBatches, checked_seed, generator, process_part
+from xlstm_jax.data.batches import ENDLESS, Layout, TokenBatches, checked_seed, generator, process_part
 from xlstm_jax.errors import UsageError
 
 

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from xlstm_jax.data.batches import Batch, TokenBatches, dataset
 from xlstm_jax.data.bpe import BPETokenizer
 from xlstm_jax.data.corpus import Corpus, Joined
 from xlstm_jax.data.mixture import MixedTrainBatches, MixedValidationBatches, spawned, window_rows
 from xlstm_jax.data.packing import Packing, packed_train_batches, packed_validation_batches
 from xlstm_jax.data.sources import Source, parse_mixture
-from xlstm_jax.data.text import Batch, TokenBatches, dataset, train_batches, validation_batches
+from xlstm_jax.data.text import train_batches, validation_batches
 from xlstm_jax.data.token_cache import Tokens
 from xlstm_jax.data.tokenizers import TOKENIZERS, VOCAB_SIZE
 from xlstm_jax.errors import UsageError
