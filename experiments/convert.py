@@ -1,10 +1,11 @@
 """Write a Hugging Face folder: python -m experiments.convert --from_workdir=/tmp/run --to_huggingface=/tmp/folder
 
 Of a trained run whose blocks are all "x", or of another such folder (`--from_huggingface=FOLDER`), with its weights
-fused or not, in another dtype, or in files of another size. A folder's tokenizer goes along; a run's is none of
-Hugging Face's, and does not.
+fused or not, in another dtype, or in files of another size. A folder's tokenizer goes along, and a run's where it is
+one of byte pairs; those of bytes and characters are none of Hugging Face's.
 """
 
+import json
 from pathlib import Path
 
 from absl import flags
@@ -44,11 +45,21 @@ def main() -> None:
 
 
 def _of_run():
+    import numpy as np
+
     from xlstm_jax.train import saved
 
     run, params, step = saved.load(_FROM_WORKDIR.value, _CHECKPOINT.value)
     print(f"step {step} ({_CHECKPOINT.value}) of {_FROM_WORKDIR.value}")
-    return run.model(params), {}
+    tokenizer = run.task.tokenizer
+    if tokenizer.kind != "bpe":
+        return run.model(params), {}
+    about = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    if tokenizer.end_token is not None:
+        about["eos_token"] = tokenizer.decode(np.array([tokenizer.end_token]))
+    contents = {"tokenizer.json": tokenizer.to_json()["tokenizer"], "tokenizer_config.json": about}
+    beside = {name: json.dumps(content, ensure_ascii=False).encode() for name, content in contents.items()}
+    return run.model(params), {"config": {"eos_token_id": tokenizer.end_token}, "beside": beside}
 
 
 def _of_folder():
@@ -56,7 +67,7 @@ def _of_folder():
 
     folder = Path(_FROM_HUGGINGFACE.value)
     model = huggingface.load(folder, param_dtype="file")
-    beside = [folder / name for name in BESIDE if (folder / name).is_file()]
+    beside = {name: (folder / name).read_bytes() for name in BESIDE if (folder / name).is_file()}
     return model, {"config": huggingface.read_config(folder), "beside": beside}
 
 

@@ -136,11 +136,9 @@ def test_old_names_and_keys(tmp_path):
 
 
 def test_what_goes_along(tmp_path):
-    """Further keys do not win over the model's; files are copied."""
-    (tmp_path / "tokenizer.json").write_text("{}")
-    folder = saved(
-        tmp_path / "folder", config={"eos_token_id": 2, "num_heads": 9}, beside=[tmp_path / "tokenizer.json"]
-    )
+    """Further keys do not win over the model's."""
+    more = {"config": {"eos_token_id": 2, "num_heads": 9}, "beside": {"tokenizer.json": b"{}"}}
+    folder = saved(tmp_path / "folder", **more)
     values = json.loads((folder / "config.json").read_text())
     assert (values["eos_token_id"], values["bos_token_id"], values["num_heads"]) == (2, None, 2)
     assert (folder / "tokenizer.json").read_text() == "{}"

@@ -4,7 +4,7 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -73,7 +73,7 @@ def save(
     dtype: Written = "as_is",
     max_shard_size: int = 5_000_000_000,
     config: Mapping[str, Any] | None = None,
-    beside: Sequence[Path] = (),
+    beside: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a model of "x" blocks as such a folder: config.json, and model.safetensors or several with an index.
 
@@ -87,7 +87,7 @@ def save(
         dtype: of the files; "as_is": each tensor's own.
         max_shard_size: bytes a file.
         config: further keys of config.json, such as the ids of special tokens; the model's own win.
-        beside: files that go along, such as a tokenizer's.
+        beside: files that go along, by name, such as a tokenizer's.
 
     Raises:
         UsageError: the format cannot hold this model, or the folder is taken or cannot be written.
@@ -111,8 +111,8 @@ def save(
             raise UsageError(f"{folder} is there already and not empty; give a new folder")
         temporary.mkdir(parents=True)
         files.write(temporary, sizes, lambda name: _stacked(params, tensors[name], dtypes[name]), limit=max_shard_size)
-        for path in beside:
-            shutil.copyfile(path, temporary / Path(path).name)
+        for name, content in (beside or {}).items():
+            (temporary / name).write_bytes(content)
         text = json.dumps(values | {"dtype": str(dtypes[layout.EMBEDDING])}, indent=2, sort_keys=True)
         (temporary / "config.json").write_text(text + "\n", encoding="utf-8")
         if folder.exists():
