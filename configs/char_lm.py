@@ -52,7 +52,7 @@ def baseline(config, name):
     config.model.pattern, config.model.features = SIZES[name]
     config.model.norm = "layer" if name == "rwkv6" else "rms"
     config.model.xlstm.num_heads = 4
-    config.model.transformer.context = 256
+    config.model.transformer.context = config.data.sequence_length  # it has not learned positions further back
     config.model.mamba2.head_features = 47
     config.model.mamba2.state_features = 64
     config.model.minimal.cell = "mingru" if name == "mingru" else "minlstm"
