@@ -27,6 +27,7 @@ def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pa
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from xlstm_jax.files import replacing
     from xlstm_jax.tasks.language_model import perplexity
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
@@ -43,9 +44,8 @@ def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pa
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    temporary = path.with_suffix(".tmp.png")
-    figure.savefig(temporary, dpi=130)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130)
 
 
 def _lines(figure, rows):

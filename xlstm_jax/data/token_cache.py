@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import time
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from xlstm_jax.data.download import cache_dir
 from xlstm_jax.errors import one_line
+from xlstm_jax.files import replacing
 
 PART_CHARACTERS = 1_000_000  # of a long document, encoded at once
 QUIET_SECONDS = 10.0  # between lines where the output is no terminal
@@ -52,13 +52,12 @@ def tokenised(documents: Iterable[tuple[str, np.ndarray]], key: str, tokenizer: 
         return found
     if folder.exists():
         console.print(f"tokens of {name} in {folder} are damaged; encoding them again", highlight=False, soft_wrap=True)
-    temporary = folder.with_name(f".{key}.{os.getpid()}.tmp")
     encoded = _with_progress(_encoded(documents, tokenizer), size, name, console)
     try:
-        temporary.mkdir(parents=True, exist_ok=True)
-        _write(temporary, encoded, np.min_scalar_type(tokenizer.vocab_size - 1))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        with replacing(folder) as temporary:
+            temporary.mkdir(parents=True, exist_ok=True)
+            _write(temporary, encoded, np.min_scalar_type(tokenizer.vocab_size - 1))
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         found = _load(folder)  # another process may have been quicker
         if found is not None:
@@ -70,8 +69,6 @@ def tokenised(documents: Iterable[tuple[str, np.ndarray]], key: str, tokenizer: 
             soft_wrap=True,
         )
         return _in_memory(_encoded(documents, tokenizer))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return _load(folder)
 
 

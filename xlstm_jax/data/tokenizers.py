@@ -8,6 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.files import replacing
 from xlstm_jax.registry import Registry
 
 VOCAB_SIZE = 4096  # where no number of tokens is asked for
@@ -151,13 +152,8 @@ def tokenizer_from_json(data: dict) -> Tokenizer:
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike) -> None:
     """Writes the tokenizer as JSON; the file at `path` is at all times the old one or the new one."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(tokenizer.to_json()) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_tokenizer(path: str | os.PathLike) -> Tokenizer:

@@ -15,6 +15,7 @@ from flax import nnx
 
 import xlstm_jax
 from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.files import replacing
 from xlstm_jax.generate.decoding import read_piece
 from xlstm_jax.models import LanguageModel
 
@@ -129,19 +130,15 @@ def write_export(
         **(about or {}),
     }
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with zipfile.ZipFile(temporary, "w") as file:
+        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
             file.writestr("header.json", json.dumps(header, indent=2) + "\n")
             for name in PROGRAMS:
                 file.writestr(f"{name}.bin", programs[name], zipfile.ZIP_DEFLATED)
             with file.open("weights.npz", "w", force_zip64=True) as inner:
                 np.savez(inner, *(np.asarray(leaf) for leaf in weights))
-        os.replace(temporary, path)
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {one_line(error)}; give a file in a folder") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check(platforms: Sequence[str], prefill_chunk: int, batch: int | None) -> None:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.files import replacing
 from xlstm_jax.generate.decoding import GenerationState, init_state
 from xlstm_jax.models import LanguageModel
 
@@ -31,15 +32,11 @@ def save_state(path: str | os.PathLike, state: GenerationState, texts: Sequence[
     arrays = {name: _storable(leaf) for name, leaf in _leaves(_plain(state)).items()}
     arrays |= {f"text/{row}": np.asarray(tokens, np.int32) for row, tokens in enumerate(texts)}
     arrays |= {"format": np.array(FORMAT), "key_impl": np.array(str(jax.random.key_impl(state.key)))}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
-        os.replace(temporary, path)
     except OSError as error:
         raise UsageError(f"cannot write state {str(path)!r}: {one_line(error)}; give a file in a folder") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_state(path: str | os.PathLike, model: LanguageModel) -> tuple[GenerationState, list[np.ndarray]]:

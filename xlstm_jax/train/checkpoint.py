@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.files import replacing
 
 FOLDER = "checkpoints"
 METRIC = "validation/loss"
@@ -188,6 +189,5 @@ def _key(entry: Any) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON under a temporary name, then rename: a reader sees the old file or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

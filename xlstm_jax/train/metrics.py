@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from xlstm_jax.files import replacing
+
 JSONL, FIGURE = "metrics.jsonl", "loss.png"
 
 
@@ -19,9 +21,8 @@ class MetricWriter:
 
         self._path = Path(workdir) / JSONL
         kept = [record for record in read_metrics(workdir) if record["step"] <= last_step]
-        temporary = self._path.with_name(JSONL + ".tmp")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        temporary.replace(self._path)
+        with replacing(self._path) as temporary:
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         self._file = self._path.open("a", encoding="utf-8")
         self._events = SummaryWriter(str(workdir), purge_step=last_step + 1 if last_step else None)
 
@@ -73,7 +74,6 @@ def draw_losses(workdir: Path, unit: str) -> Path:
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     path = Path(workdir) / FIGURE
-    temporary = path.with_name("loss.tmp.png")
-    figure.savefig(temporary, dpi=130)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130)
     return path

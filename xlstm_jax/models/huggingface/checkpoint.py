@@ -2,8 +2,6 @@
 
 import functools
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,6 +14,7 @@ from rich.progress import track
 from safetensors import SafetensorError
 
 from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.files import replacing
 from xlstm_jax.models.huggingface import files, layout
 from xlstm_jax.models.huggingface.config import file_config, model_config, read_config
 from xlstm_jax.models.language_model import LanguageModel, build_model
@@ -105,23 +104,18 @@ def save(
         tensors[layout.HEAD] = tensors[layout.EMBEDDING]
     dtypes = {name: _dtype(params, paths, dtype) for name, paths in tensors.items()}
     sizes = {name: layout.size(params, paths) * dtypes[name].itemsize for name, paths in tensors.items()}
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} is there already and not empty; give a new folder")
-        temporary.mkdir(parents=True)
-        files.write(temporary, sizes, lambda name: _stacked(params, tensors[name], dtypes[name]), limit=max_shard_size)
-        for name, content in (beside or {}).items():
-            (temporary / name).write_bytes(content)
-        text = json.dumps(values | {"dtype": str(dtypes[layout.EMBEDDING])}, indent=2, sort_keys=True)
-        (temporary / "config.json").write_text(text + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        temporary.replace(folder)
+        with replacing(folder) as new:
+            new.mkdir(parents=True)
+            files.write(new, sizes, lambda name: _stacked(params, tensors[name], dtypes[name]), limit=max_shard_size)
+            for name, content in (beside or {}).items():
+                (new / name).write_bytes(content)
+            text = json.dumps(values | {"dtype": str(dtypes[layout.EMBEDDING])}, indent=2, sort_keys=True)
+            (new / "config.json").write_text(text + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{folder} cannot be written ({one_line(error)}); give another folder") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _is_tied(values: Mapping[str, Any], weights: files.Weights) -> bool:

@@ -1,0 +1,26 @@
+"""Files and folders that are at all times the old one or the whole new one."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """A name beside `path` for the body to write a file or a folder under; at the end it becomes `path`.
+
+    Where the body fails, what it wrote goes and `path` stays as it is. A folder takes the place of none, or of an empty
+    one. The name ends as `path` does, for libraries that choose a format by it.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
