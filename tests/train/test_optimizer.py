@@ -109,6 +109,7 @@ def test_betas_are_those_of_the_config():
     [
         ({"name": "sgd", "weight_decay": 0.1}, r"weight_decay 0\.1 needs optimizer\.name adamw, not sgd"),
         ({"name": "adam", "weight_decay": 0.1}, r"needs optimizer\.name adamw, not adam"),
+        ({"name": "adam", "momentum": 0.9}, r"momentum 0\.9 needs optimizer\.name sgd or rmsprop; that of adam is b1"),
         ({"warmup_steps": 11}, r"optimizer\.warmup_steps 11 is more than train\.steps 10"),
     ],
 )

@@ -62,10 +62,14 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> tuple[optax.GradientT
     """The optimizer for a run of `steps` steps, and its schedule.
 
     Raises:
-        UsageError: weight decay with another optimizer than adamw, or a warm-up longer than the run.
+        UsageError: weight decay or momentum with an optimizer that has none, or a warm-up longer than the run.
     """
     if config.weight_decay and config.name != "adamw":
         raise UsageError(f"optimizer.weight_decay {config.weight_decay} needs optimizer.name adamw, not {config.name}")
+    if config.momentum and config.name not in ("sgd", "rmsprop"):
+        raise UsageError(
+            f"optimizer.momentum {config.momentum} needs optimizer.name sgd or rmsprop; that of {config.name} is b1"
+        )
     if config.warmup_steps > steps:
         raise UsageError(f"optimizer.warmup_steps {config.warmup_steps} is more than train.steps {steps}")
     schedule = make_schedule(config, steps)
