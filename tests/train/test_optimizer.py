@@ -72,8 +72,7 @@ def test_weight_decay_on_a_model():
     assert names[True] == {"embedding", "kernel", "recurrent", "w_x", "w_h"}
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name, momentum", [*((name, 0.0) for name in NAMES), ("sgd", 0.9), ("rmsprop", 0.9)])
 def test_each_optimizer_lowers_a_quadratic(name, momentum):
     config = OptimizerConfig(name=name, learning_rate=0.05, momentum=momentum, b2=0.9)
     optimizer, _ = make_optimizer(config, 100)
