@@ -52,6 +52,8 @@ def baseline(config, name):
     config.model.pattern, config.model.features = SIZES[name]
     config.model.norm = "layer" if name == "rwkv6" else "rms"
     config.model.xlstm.num_heads = 4
+    if name == "xlstm_7b":
+        config.model.norm_eps = config.model.xlstm.norm_eps  # one for all norms, as Hugging Face's format has it
     config.model.transformer.context = config.data.sequence_length  # it has not learned positions further back
     config.model.mamba2.head_features = 47
     config.model.mamba2.state_features = 64
