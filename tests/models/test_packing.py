@@ -56,7 +56,10 @@ def losses(pattern, packed, alone):
     return together, apart
 
 
-@pytest.mark.parametrize("pattern", [*BLOCKS.names(), "".join(BLOCKS.names())])
+ALL = pytest.param("".join(BLOCKS.names()), marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("pattern", [*BLOCKS.names(), ALL])
 def test_loss_alone_and_packed(pattern, packed, alone):
     together, apart = losses(pattern, packed, alone)
     worst = np.max(np.abs(together / apart - 1))
