@@ -131,7 +131,7 @@ def test_models_that_the_format_cannot_hold(tmp_path):
         ({"weight_mode": "stacked"}, "weight_mode 'stacked' is not allowed; it is one of single, fused"),
         ({"dtype": "int8"}, "dtype 'int8' is not allowed; it is one of as_is, float32, bfloat16, float16"),
         ({"max_shard_size": 0}, "max_shard_size 0"),
-        ({"beside": [pathlib.Path("none.json")]}, "cannot be written"),
+        ({"beside": {"none/tokenizer.json": b"{}"}}, "cannot be written"),
     ],
 )
 def test_options_of_saving(tmp_path, options, message):

@@ -54,8 +54,8 @@ def prefill(
 ) -> GenerationState:
     """The state after the prompts, each row's logits those at its own last token.
 
-    Prompts pass through the carry in pieces of `prefill_chunk` tokens, the last one padded: memory does not grow with
-    the prompt, and one compiled program serves every length.
+    Prompts pass through the carry in pieces of `prefill_chunk` tokens, the last one padded to a power of two: memory
+    does not grow with the prompt, and a few compiled programs serve every length.
 
     Args:
         prompt_BT: ints under the vocabulary's size.
@@ -63,7 +63,7 @@ def prefill(
         state: of the texts that the prompts go on from; None starts afresh. A row that had stopped and gets tokens
             goes on.
         seed: of the draws, where no state is given.
-        prefill_chunk: tokens of a piece.
+        prefill_chunk: tokens of a piece at most.
 
     Raises:
         UsageError: an empty prompt, lengths that do not fit, or a piece of no token.
@@ -84,8 +84,9 @@ def prefill(
     carry, logits_BA = state.carry, state.logits_BA
     for start in range(0, time, prefill_chunk):
         piece_BL = prompt_BT[:, start : start + prefill_chunk]
-        piece_BL = np.pad(piece_BL, [(0, 0), (0, prefill_chunk - piece_BL.shape[1])]).astype(np.int32)
-        here_B = np.clip(lengths_B - start, 0, prefill_chunk).astype(np.int32)
+        size = min(prefill_chunk, 1 << (piece_BL.shape[1] - 1).bit_length())
+        piece_BL = np.pad(piece_BL, [(0, 0), (0, size - piece_BL.shape[1])]).astype(np.int32)
+        here_B = np.clip(lengths_B - start, 0, size).astype(np.int32)
         logits_BA, carry = _read(graphdef, weights, piece_BL, here_B, carry, logits_BA)
     done_B = jnp.logical_and(state.done_B, jnp.asarray(lengths_B == 0))
     return state._replace(carry=carry, logits_BA=logits_BA, done_B=done_B)
