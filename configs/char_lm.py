@@ -2,10 +2,11 @@
 
     python -m experiments.train --config=configs/char_lm.py:lstm --workdir=/tmp/lstm
 
-Variants: rnn, lstm, gru (two layers of the cell), slstm, mlstm (blocks of that kind alone), xlstm (both kinds),
-xlstm_7b, transformer, mamba2, minlstm, mingru, griffin, rwkv6 (about a million parameters each, under one recipe: that
-of xlstm), bpe (the blocks of xlstm on byte pairs, 1024 tokens), and `tiny` (seconds on a CPU, for tests). The first 90%
-of the text is for training, the rest for validation.
+Variants: rnn, lstm, gru (two layers of the cell), slstm, mlstm (blocks of that kind alone), xlstm (both kinds); about a
+million parameters each, under one recipe, that of xlstm: rnn_1m, lstm_1m, gru_1m, slstm_1m, mlstm_1m, xlstm_7b,
+transformer, mamba2, minlstm, mingru, griffin, rwkv6 (`experiments/sweeps/families.py` compares them); bpe (the blocks
+of xlstm on byte pairs, 1024 tokens), and `tiny` (seconds on a CPU, for tests). The first 90% of the text is for
+training, the rest for validation.
 """
 
 from configs import base
@@ -38,6 +39,11 @@ def xlstm(config, _):
 
 # Pattern and width of about a million parameters.
 SIZES = {
+    "rnn_1m": ("rr", 484),
+    "lstm_1m": ("rr", 244),
+    "gru_1m": ("rr", 280),
+    "slstm_1m": ("sss", 224),
+    "mlstm_1m": ("mmm", 224),
     "xlstm_7b": ("xxx", 160),
     "transformer": ("ttt", 160),
     "mamba2": ("dddd", 188),
@@ -48,8 +54,18 @@ SIZES = {
 }
 
 
-def baseline(config, name):
+def sized(config, name):
     config.model.pattern, config.model.features = SIZES[name]
+    recipe(config)
+
+
+def sized_recurrent(config, name):
+    recurrent(config, name.removesuffix("_1m"))
+    sized(config, name)
+
+
+def baseline(config, name):
+    sized(config, name)
     config.model.norm = "layer" if name == "rwkv6" else "rms"
     config.model.xlstm.num_heads = 4
     if name == "xlstm_7b":
@@ -59,7 +75,6 @@ def baseline(config, name):
     config.model.mamba2.state_features = 64
     config.model.minimal.cell = "mingru" if name == "mingru" else "minlstm"
     config.model.rwkv6.head_features = 35
-    recipe(config)
 
 
 def recipe(config):
@@ -97,6 +112,8 @@ VARIANTS = {
     "mlstm": mlstm,
     "xlstm": xlstm,
     **dict.fromkeys(SIZES, baseline),
+    **dict.fromkeys(("rnn_1m", "lstm_1m", "gru_1m"), sized_recurrent),
+    **dict.fromkeys(("slstm_1m", "mlstm_1m"), sized),
     "bpe": bpe,
     "tiny": tiny,
 }

@@ -19,8 +19,8 @@ _POSITIONS = flags.DEFINE_boolean(
 
 def main() -> None:
     cli.start_jax()
+    from xlstm_jax.files import write_json
     from xlstm_jax.train import saved
-    from xlstm_jax.train.checkpoint import write_json
 
     run, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)
     if _POSITIONS.value:

@@ -10,8 +10,8 @@ def report(run: Any, params: Any, split: str, step: int, workdir: Path) -> None:
     from rich.table import Table
 
     from experiments.figures import draw_positions
+    from xlstm_jax.files import write_json
     from xlstm_jax.tasks.language_model import perplexity
-    from xlstm_jax.train.checkpoint import write_json
     from xlstm_jax.train.positions import loss_by_position
 
     windows, bins = loss_by_position(run, params, split)

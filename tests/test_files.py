@@ -1,8 +1,10 @@
 """A file or folder under its name is the old one or the whole new one."""
 
+import json
+
 import pytest
 
-from xlstm_jax.files import replacing
+from xlstm_jax.files import replacing, write_json
 
 
 def test_a_file_is_replaced_at_the_end(tmp_path):
@@ -41,3 +43,13 @@ def test_a_folder_takes_an_empty_ones_place_and_no_other(tmp_path):
     with pytest.raises(OSError, match="not empty"):
         write(path, "second")
     assert (path / "config.json").read_text() == "first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_json_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "config.json"
+    write_json(path, {"b": 1, "a": [1.5, "é"]})
+    before = path.read_bytes()
+    assert json.loads(before) == {"b": 1, "a": [1.5, "é"]}
+    with pytest.raises(TypeError):
+        write_json(path, {"b": object()})
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -1,7 +1,6 @@
 """Checkpoints: which are kept, what comes back, and what a damaged one says."""
 
 import gc
-import json
 import shutil
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import pytest
 
 from xlstm_jax.cells.slstm import empty_state
 from xlstm_jax.errors import UsageError
-from xlstm_jax.train.checkpoint import Checkpoints, write_json
+from xlstm_jax.train.checkpoint import Checkpoints
 
 TOKENIZER, DATA = {"kind": "char", "characters": "\n abé"}, {"iterator": {"next_index": 7}, "fingerprint": "0a"}
 
@@ -192,13 +191,3 @@ def test_parameters_that_are_not_there(saved):
     wanted.params["more"] = jnp.zeros(3)
     with Checkpoints(saved, read_only=True) as checkpoints, pytest.raises(UsageError, match="params/more as nothing"):
         checkpoints.restore(4, jax.eval_shape(lambda: wanted))
-
-
-def test_json_is_whole_or_not_there(tmp_path):
-    path = tmp_path / "config.json"
-    write_json(path, {"b": 1, "a": [1.5, "é"]})
-    before = path.read_bytes()
-    assert json.loads(before) == {"b": 1, "a": [1.5, "é"]}
-    with pytest.raises(TypeError):
-        write_json(path, {"b": object()})
-    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -1,6 +1,5 @@
 """Checkpoints: model, optimizer, step, data position and tokenizer together, by orbax; written in the background."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,6 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from xlstm_jax.errors import UsageError, one_line
-from xlstm_jax.files import replacing
 
 FOLDER = "checkpoints"
 METRIC = "validation/loss"
@@ -185,9 +183,3 @@ def _key(entry: Any) -> str:
         if hasattr(entry, attribute):
             return str(getattr(entry, attribute))
     return str(entry)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON under a temporary name, then rename: a reader sees the old file or the new one."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

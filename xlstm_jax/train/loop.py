@@ -13,8 +13,9 @@ from rich.console import Console
 
 from xlstm_jax.data.tokenizers import save_tokenizer
 from xlstm_jax.errors import UsageError
+from xlstm_jax.files import write_json
 from xlstm_jax.generate import sample_text
-from xlstm_jax.train.checkpoint import Checkpoints, write_json
+from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.metrics import MetricWriter, draw_losses
 from xlstm_jax.train.progress import TrainProgress
 from xlstm_jax.train.run import Run, parameter_count
@@ -148,6 +149,8 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
     tokens_per_step = run.task.config.batch_size * run.task.config.sequence_length
     fingerprint = run.task.fingerprint()
     writer = MetricWriter(workdir, first)
+    if not first:
+        writer.write(0, {"model/parameters": parameter_count(state.params)})
     pending: collections.deque[tuple[int, dict[str, jax.Array]]] = collections.deque()
 
     def save(step: int, validation_loss: float | None = None) -> None:

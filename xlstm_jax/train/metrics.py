@@ -20,7 +20,7 @@ class MetricWriter:
         from tensorboardX import SummaryWriter
 
         self._path = Path(workdir) / JSONL
-        kept = [record for record in read_metrics(workdir) if record["step"] <= last_step]
+        kept = [record for record in read_metrics(workdir) if last_step and record["step"] <= last_step]
         with replacing(self._path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         self._file = self._path.open("a", encoding="utf-8")

@@ -1,0 +1,57 @@
+"""Run a sweep: python -m experiments.sweep --sweep=experiments/sweeps/families.py --workdir=/tmp/families
+
+Every run is an `experiments.train` in a folder of its own under WORKDIR/runs. The same command goes on where a sweep
+stopped: what is finished is not run again, what had begun is taken up at its last checkpoint. A run that fails is
+recorded as failed, with what it said, and the others go on; `--retry` runs it again. `experiments.report` draws the
+result.
+"""
+
+import os
+import re
+
+from absl import flags
+
+from experiments import cli
+
+_SWEEP = flags.DEFINE_string("sweep", None, "file in experiments/sweeps, with a variant where it has some: FILE:tiny")
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep")
+_WORKERS = flags.DEFINE_integer(
+    "num_workers", 1, "runs at the same time, each on its share of the cores", lower_bound=1
+)
+_SHARD = flags.DEFINE_string(
+    "shard", None, "K/N: the K-th of N slices, as of several machines; in a Slurm array its task's slice"
+)
+_RETRY = flags.DEFINE_boolean("retry", False, "run again what failed")
+
+
+def main() -> int:
+    from experiments.sweeps.runner import load, run_all
+
+    sweep = load(_SWEEP.value)
+    index, count = _slice(_SHARD.value)
+    return run_all(
+        sweep,
+        _SWEEP.value,
+        _WORKDIR.value,
+        runs=[*sweep.runs()][index::count],
+        workers=_WORKERS.value,
+        retry=_RETRY.value,
+    )
+
+
+def _slice(shard: str | None) -> tuple[int, int]:
+    """(number from 0, of how many): as given, or as Slurm's array says, or the whole."""
+    from xlstm_jax.errors import UsageError
+
+    if shard is None and "SLURM_ARRAY_TASK_ID" in os.environ:
+        first, last, own = (int(os.environ[f"SLURM_ARRAY_TASK_{name}"]) for name in ("MIN", "MAX", "ID"))
+        return own - first, last - first + 1
+    match = re.fullmatch(r"(\d+)/(\d+)", shard or "1/1")
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard={shard} is not allowed; it is K/N with K from 1 to N, such as 3/8")
+    return int(match[1]) - 1, int(match[2])
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["sweep", "workdir"])
+    cli.run(main)

@@ -1,0 +1,111 @@
+"""What a sweep is: a question, a base config, and the points at which it is run."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+
+class Point(NamedTuple):
+    labels: dict[str, str]  # by axis, for folders, tables and figures
+    changes: dict[str, Any]  # "config": another config file with its variant; else values by config key, with dots
+
+
+Axis = Sequence[Point]
+
+
+def axis(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Axis:
+    """An axis whose settings have names: axis("gate", {"exp": {"model.mlstm.input_gate": "exp"}, ...})."""
+    return [Point({name: label}, dict(changes)) for label, changes in settings.items()]
+
+
+def values(key: str, options: Sequence[Any], name: str | None = None) -> Axis:
+    """An axis over the values of one config key; `name` is the key's last part where none is given."""
+    return axis(name or key.rpartition(".")[2], {str(option): {key: option} for option in options})
+
+
+def product(*axes: Axis) -> Axis:
+    """Every combination, the last axis the fastest."""
+    return [_joined(points) for points in itertools.product(*axes)]
+
+
+def zipped(*axes: Axis) -> Axis:
+    """The axes side by side: the first setting of each, then the second, ...
+
+    Raises:
+        ValueError: axes of different lengths.
+    """
+    return [_joined(points) for points in zip(*axes, strict=True)]
+
+
+def _joined(points: Sequence[Point]) -> Point:
+    labels, changes = ([getattr(point, field).items() for point in points] for field in Point._fields)
+    return Point(dict(itertools.chain(*labels)), dict(itertools.chain(*changes)))
+
+
+class SweepRun(NamedTuple):
+    """One run of `experiments.train`."""
+
+    name: str  # of its folder
+    point: Point
+    seed: int
+    config: str  # file and variant
+    overrides: dict[str, Any]
+
+    @property
+    def arguments(self) -> list[str]:
+        """Of `experiments.train`, but for the workdir."""
+        return [f"--config={self.config}", *(f"--config.{key}={value}" for key, value in self.overrides.items())]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Runs at every point with every seed. Lists of points (`product(...) + zipped(...)`) are swept one after another.
+
+    Args:
+        question: what the sweep answers, a sentence for the report.
+        config: file and variant that every run starts from; a point's "config" replaces it.
+        points: made by `axis`, `values`, `product`, `zipped`; all with the same axes.
+        changes: config keys with values that hold at every point; a point's own win.
+        seeds: of parameters and data order.
+        metric: of metrics.jsonl, at the last step.
+        better: whether "lower" or "higher" values of it are.
+        published: the result it is held against, with its source; "" where there is none.
+    """
+
+    question: str
+    config: str
+    points: Axis
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seeds: Sequence[int] = (0,)
+    metric: str = "validation/loss"
+    better: str = "lower"
+    published: str = ""
+
+    def __post_init__(self):
+        axes = {tuple(point.labels) for point in self.points}
+        if len(axes) != 1:
+            raise ValueError(f"a sweep has points of one set of axes, and these are of {sorted(axes)}")
+        names = [run.name for run in self.runs()]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"points {sorted(twice)} are given twice")
+        if self.better not in ("lower", "higher"):
+            raise ValueError(f"better {self.better!r} is not allowed; it is lower or higher")
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(self.points[0].labels)
+
+    def runs(self) -> Iterator[SweepRun]:
+        """Every run, in order."""
+        for point, seed in itertools.product(self.points, self.seeds):
+            changes = {**self.changes, **point.changes}
+            config = changes.pop("config", self.config)
+            labels = {**point.labels, "seed": str(seed)}
+            name = ",".join(f"{axis}={_plain(label)}" for axis, label in labels.items())
+            yield SweepRun(name, point, seed, config, {**changes, "seed": seed})
+
+
+def _plain(label: str) -> str:
+    """The label in characters that every file system takes."""
+    return "".join(c if c.isalnum() or c in "._-+" else "_" for c in label)
