@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import cli
+from experiments import cli, official
 from xlstm_jax.errors import UsageError, one_line
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
@@ -45,7 +45,7 @@ def main() -> None:
     cli.start_jax()
     from xlstm_jax.generate import TextStream, save_state
 
-    model, tokenizer = _of_run() if _WORKDIR.value else _of_folder()
+    model, tokenizer = _of_run() if _WORKDIR.value else official.load(_HUGGINGFACE.value, _DTYPE.value)
     options = {
         "temperature": _TEMPERATURE.value,
         "top_k": _TOP_K.value,
@@ -82,22 +82,6 @@ def _of_run():
 
     run, params, _ = saved.load(_WORKDIR.value, _CHECKPOINT.value)
     return run.model(params), run.task.tokenizer
-
-
-def _of_folder():
-    from xlstm_jax.data.bpe import BPETokenizer
-    from xlstm_jax.models import huggingface
-
-    folder = Path(_HUGGINGFACE.value)
-    # Matrices stay in the file's dtype: a large model is kept once, and as small as it came.
-    model = huggingface.load(folder, dtype=_DTYPE.value, param_dtype="file")
-    tokenizer = BPETokenizer.from_file(folder / "tokenizer.json")
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise UsageError(
-            f"{folder}: tokenizer.json has {tokenizer.vocab_size} tokens, and the model {model.config.vocab_size}; "
-            "give the tokenizer that it was trained with"
-        )
-    return model, tokenizer
 
 
 def _prompts() -> list[str]:

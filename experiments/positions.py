@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 
-def report(run: Any, params: Any, split: str, step: int, workdir: Path) -> None:
-    """Print the table; leave evaluation-SPLIT-positions.json and .png in the workdir."""
+def report(run: Any, params: Any, about: dict[str, Any], which: str, folder: Path) -> None:
+    """Print the table; leave evaluation-SPLIT-positions.json and .png in the folder.
+
+    `about` has the split and what else the file says of the weights and texts; `which` names the weights for people.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -14,6 +17,7 @@ def report(run: Any, params: Any, split: str, step: int, workdir: Path) -> None:
     from xlstm_jax.tasks.language_model import perplexity
     from xlstm_jax.train.positions import loss_by_position
 
+    split = about["split"]
     windows, bins = loss_by_position(run, params, split)
     trained, unit = run.task.config.sequence_length, run.task.tokenizer.kind
     table = Table("position", f"nats per {unit}", "standard error", "perplexity", "x training length")
@@ -28,15 +32,14 @@ def report(run: Any, params: Any, split: str, step: int, workdir: Path) -> None:
         f"{trained}) that do not overlap, each from an empty state that is carried to its end"
     )
     console.print(table)
-    console.print(f"step {step}  {split}: {how}", highlight=False, soft_wrap=True)
-    path = workdir / f"evaluation-{split}-positions.json"
+    console.print(f"{which}  {split}: {how}", highlight=False, soft_wrap=True)
+    path = folder / f"evaluation-{split}-positions.json"
     figure = path.with_suffix(".png")
-    draw_positions(bins, trained, unit, f"{split}, step {step}: {windows.count} windows of {windows.length}", figure)
+    draw_positions(bins, trained, unit, f"{split}, {which}: {windows.count} windows of {windows.length}", figure)
     write_json(
         path,
         {
-            "step": step,
-            "split": split,
+            **about,
             "windows": windows._asdict(),
             "training_length": trained,
             "unit": unit,

@@ -33,4 +33,4 @@ def test_positions(programs, tiny_run, tmp_path):
     assert image.shape[0] > 400 and image.std() > 0.05
 
     done = programs.run("evaluate", f"--workdir={workdir}", "--positions", "--split=test")
-    assert done.returncode == 2 and "split 'test' is unknown; allowed: train, validation" in done.stderr
+    assert done.returncode == 2 and "split 'test' is unknown; allowed: train, validation, all" in done.stderr

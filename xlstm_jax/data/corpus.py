@@ -102,7 +102,7 @@ class Corpus:
             yield part, none if number == cut else tail
 
     def splits(self, tokenizer: Any) -> dict[str, Tokens]:
-        """Tokens by split.
+        """Tokens by split: "train", "validation", and "all" for texts that a model was not trained on.
 
         Behind each document stands the tokenizer's end token. Where it has none, nothing does if documents are packed;
         else the separator stands between them, as it did in the text.
@@ -126,4 +126,5 @@ def _divide(tokens: Tokens, train_documents: int, *, apart: bool) -> dict[str, T
     return {
         "train": Tokens(tokens.tokens_N[:cut], tokens.start_D[:train_documents]),
         "validation": Tokens(tokens.tokens_N[first:], start_D),
+        "all": tokens,
     }

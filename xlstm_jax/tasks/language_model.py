@@ -97,7 +97,7 @@ class LanguageModeling:
     @functools.cached_property
     def splits(self) -> dict[str, Any]:
         """Tokens by split, those of several sources one after another."""
-        tokens = {name: [splits[name].tokens_N for splits in self._splits_S] for name in ("train", "validation")}
+        tokens = {name: [splits[name].tokens_N for splits in self._splits_S] for name in self._splits_S[0]}
         return {name: parts[0] if len(parts) == 1 else Joined(parts) for name, parts in tokens.items()}
 
     def fingerprint(self) -> str:

@@ -130,7 +130,7 @@ def _start(run: Run, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, Any,
 
 
 def _announce(console: Console, run: Run, state: Any, first: int) -> None:
-    sizes = ", ".join(f"{name} {len(tokens):,}" for name, tokens in run.task.splits.items())
+    sizes = ", ".join(f"{name} {len(run.task.splits[name]):,}" for name in ("train", "validation"))
     console.print(
         f"{parameter_count(state.params):,} parameters, pattern {run.model_config.pattern}, "
         f"vocabulary {run.model_config.vocab_size}; tokens: {sizes}; on {jax.devices()[0].device_kind}",

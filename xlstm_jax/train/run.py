@@ -61,12 +61,13 @@ class Run:
     Args:
         config: a mapping with the sections of `configs/base.py`.
         tokenizer: that of a saved run; None makes one from the data.
+        model_config: of weights that come from elsewhere; None: the section `model` and the tokenizer's vocabulary.
 
     Raises:
         UsageError: an unknown section or key, or values that cannot work.
     """
 
-    def __init__(self, config: Mapping[str, Any], tokenizer: Any = None):
+    def __init__(self, config: Mapping[str, Any], tokenizer: Any = None, model_config: ModelConfig | None = None):
         for name in config:
             if name not in SECTIONS:
                 raise UsageError(f"config section {name!r} is unknown; known: {', '.join(SECTIONS)}")
@@ -80,7 +81,7 @@ class Run:
         data = from_section(task.Config, config["data"], "data")
         model = from_section(ModelConfig, config["model"], "model")
         self.task: Task = task(data, tokenizer)
-        self.model_config = dataclasses.replace(model, **self.task.model_fields())
+        self.model_config = model_config or dataclasses.replace(model, **self.task.model_fields())
         if self.sample.length and tokenizer is None:
             self.task.tokenizer.encode(self.sample_prompt)  # characters outside the vocabulary show now, not at the end
         # Abstract: no weights are made until `init`.

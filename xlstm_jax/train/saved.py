@@ -1,6 +1,7 @@
 """A trained run, read back from its workdir."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,10 @@ class Saved(NamedTuple):
     step: int
 
 
-def load(workdir: str | Path, checkpoint: str = "best") -> Saved:
+def load(workdir: str | Path, checkpoint: str = "best", *, data: Mapping[str, Any] | None = None) -> Saved:
     """The run of `workdir` with the parameters of a checkpoint: "best", "latest" or a step.
+
+    `data` changes keys of the config's section `data`: the run on other texts than its own, with its own tokenizer.
 
     Raises:
         UsageError: no run stands there, or the checkpoint is missing or damaged.
@@ -29,8 +32,9 @@ def load(workdir: str | Path, checkpoint: str = "best") -> Saved:
         raise UsageError(f"workdir {workdir} holds no run (no config.json); train there first")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is damaged: it is no JSON; train in another workdir") from error
+        config["data"] |= data or {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged: it is no config in JSON; train in another workdir") from error
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.select(checkpoint)
         run = Run(config, tokenizer_from_json(checkpoints.tokenizer(step)))
