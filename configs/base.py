@@ -124,6 +124,12 @@ def get_config() -> ConfigDict:
     config.optimizer.b2 = 0.999  # adamw, adam; decay of the squares in rmsprop
     config.optimizer.momentum = 0.0  # sgd, rmsprop
 
+    config.mesh = ConfigDict()  # devices along each axis; may differ when a run is taken up again
+    config.mesh.data = 0  # rows of a batch; 0: all devices that the other axes leave
+    config.mesh.fsdp = 1  # rows of a batch, and parameters with the optimizer's state
+    config.mesh.tensor = 1  # heads, inner features and the vocabulary
+    config.mesh.context = 1  # steps of a sequence
+
     config.train = ConfigDict()
     config.train.steps = 1000  # may be raised when a run is taken up again; a decaying schedule then stretches
     config.train.log_every = 10  # steps between lines in metrics.jsonl

@@ -3,7 +3,7 @@
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import cli
+from experiments import cli, processes
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "config file, with a variant where it has some: configs/char_lm.py:lstm", lock_config=True
@@ -15,6 +15,7 @@ _WORKDIR = flags.DEFINE_string(
 
 def main() -> int:
     cli.start_jax()
+    processes.start()
     from xlstm_jax.train.loop import train
 
     return train(_CONFIG.value, _WORKDIR.value)

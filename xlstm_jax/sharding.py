@@ -1,5 +1,6 @@
 """Which axes of a device mesh share out which axes of arrays, and functions run by each device on its own part."""
 
+import dataclasses
 import functools
 import itertools
 import logging
@@ -7,11 +8,90 @@ import math
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec, reshard
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, reshard
 
-# Logical axes, as they stand in the specs below, and the axes of an automatic mesh that share them out: those of this
-# codebase's own mesh, then names in common use.
-AXES = {"batch": ("data", "fsdp", "batch"), "heads": ("tensor", "heads", "model")}
+from xlstm_jax.errors import UsageError
+
+# Logical axes, as they stand in specs and beside parameters, and the axes of an automatic mesh that share them out:
+# those of this codebase's own mesh, then names in common use.
+AXES = {
+    "batch": ("data", "fsdp", "batch"),
+    "time": ("context",),
+    "heads": ("tensor", "heads", "model"),
+    "inner": ("tensor",),  # features inside a block, of which each device can have its own
+    "vocab": ("tensor",),
+    "embed": ("fsdp",),  # the model's width, in parameters alone: gathered before use
+}
+# What kernels are mapped over.
+MAPPED = ("batch", "heads")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Devices along each axis of the mesh."""
+
+    data: int = 0  # rows of a batch; 0: all devices that the other axes leave
+    fsdp: int = 1  # rows of a batch, and parameters with the optimiser's state
+    tensor: int = 1  # heads, inner features and vocabulary
+    context: int = 1  # steps of a sequence
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            least = 0 if field.name == "data" else 1
+            if getattr(self, field.name) < least:
+                raise UsageError(
+                    f"mesh.{field.name} {getattr(self, field.name)} is not allowed; it is at least {least}"
+                )
+
+
+def make_mesh(config: MeshConfig) -> Mesh:
+    """The mesh of this run, over the first devices or all.
+
+    Raises:
+        UsageError: more devices are asked for than there are, they do not go into one another, or, of several
+            processes, some would have nothing to do.
+    """
+    sizes, found = dataclasses.asdict(config), len(jax.devices())
+    others = config.fsdp * config.tensor * config.context
+    sizes["data"] = config.data or found // others
+    shown, total = " x ".join(f"{name} {size or 1}" for name, size in sizes.items()), math.prod(sizes.values())
+    if not 0 < total <= found or (not config.data and total != found):
+        raise UsageError(f"mesh of {shown} does not fit the {found} devices there are; change mesh.data, fsdp, ...")
+    if jax.process_count() > 1 and total != found:
+        raise UsageError(f"mesh of {shown} leaves some of the {found} devices of {jax.process_count()} processes idle")
+    kinds = (AxisType.Auto,) * len(sizes)
+    return jax.make_mesh(tuple(sizes.values()), tuple(sizes), kinds, devices=jax.devices()[:total])
+
+
+def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Any, *, without: str = "") -> PartitionSpec:
+    """Where logical axes lie: each on those mesh axes of `AXES` that divide it and are not taken by one before.
+
+    `without` leaves a mesh axis out.
+    """
+    parts, taken = [], {without}
+    for name, size in zip(axes, shape, strict=True):
+        own = [a for a in AXES.get(name, ()) if a not in taken and mesh.shape.get(a, 1) > 1]
+        while size % math.prod(mesh.shape[a] for a in own):
+            own.pop()
+        taken.update(own)
+        parts.append(tuple(own) or None)
+    return PartitionSpec(*parts)
+
+
+def constrain(x: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
+    """`x` laid out over the mesh of the context by its logical axes; as it is where there is none."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1 or AxisType.Auto not in mesh.axis_types:
+        return x
+    return jax.lax.with_sharding_constraint(x, spec(axes, x.shape, mesh))
+
+
+def parameter_axes(shape: tuple[int, ...], axes: tuple[str | None, ...] | None) -> tuple[str | None, ...]:
+    """The logical axes of a parameter: those kept beside it, or the largest axis of a matrix as "embed"."""
+    if axes is not None:
+        return axes
+    largest = max(range(len(shape)), key=lambda axis: shape[axis], default=0)
+    return tuple("embed" if axis == largest and len(shape) > 1 else None for axis in range(len(shape)))
 
 
 def on_each_device(run, args: tuple, specs: tuple, out_specs: Any):
@@ -24,12 +104,12 @@ def on_each_device(run, args: tuple, specs: tuple, out_specs: Any):
     Args:
         run: a function in which no entry of the batch, and no head, sees another.
         args: arrays, trees of them, or None.
-        specs: for each a `PartitionSpec` of logical axes (the keys of `AXES`) and None, or a tree of them.
+        specs: for each a `PartitionSpec` of logical axes (those of `MAPPED`) and None, or a tree of them.
         out_specs: the same of what `run` returns; every logical axis that stands in `specs` stands in each.
     """
     pairs = [(leaf, spec) for leaf, spec in _pairs(args, specs) if leaf is not None]
     mesh = _mesh([leaf for leaf, _ in pairs])
-    axes = {} if mesh.empty else {name: _sharing(name, mesh, pairs) for name in AXES}
+    axes = {} if mesh.empty else {name: _sharing(name, mesh, pairs) for name in MAPPED}
     used = [*itertools.chain(*axes.values())]
     if not used:
         return run(*args)

@@ -13,6 +13,7 @@ from xlstm_jax.cells import CELLS
 from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import ModelConfig, build_model
+from xlstm_jax.sharding import MeshConfig
 from xlstm_jax.tasks import TASKS
 from xlstm_jax.tasks.language_model import DataConfig
 from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer
@@ -31,6 +32,7 @@ PARSED = {
     "train": TrainConfig,
     "evaluation": EvaluationConfig,
     "sample": SampleConfig,
+    "mesh": MeshConfig,
 }
 
 

@@ -1,7 +1,7 @@
 """Batches of next-token prediction as cuts from one array of tokens, and the iterator over them.
 
 Batch b of a pipeline is a pure function of (tokens, settings, b): an iterator's whole state is its index, resuming is
-exact, and every process takes its rows of the same global batch, however many processes there are.
+exact, and every process reads its rows of the same global batch, however many processes there are.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from xlstm_jax.errors import UsageError
 
 # Training has no end of its own; at a thousand steps a second this lasts 24 days.
 ENDLESS = 2**31 - 1
+ALL_ROWS = slice(None)
 
 
 class Batch(NamedTuple):
@@ -63,20 +64,20 @@ def apart(layout: Layout, start_D: np.ndarray) -> Layout:
 
 
 class TokenBatches:
-    """Random-access source whose item b is this process's part of batch b."""
+    """Random-access source whose item b is the given rows of batch b."""
 
-    def __init__(self, tokens: np.ndarray, length: int, layout_of: Callable[[int], Layout], part: slice):
+    def __init__(self, tokens: np.ndarray, length: int, layout_of: Callable[[int], Layout], rows: slice):
         self._tokens = tokens
         self._length = length
         self._layout_of = layout_of
-        self._part = part
+        self._rows = rows
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, index: int) -> Batch:
         layout = self._layout_of(index)
-        return Layout(*(array[self._part] for array in layout)).read(self._tokens)
+        return Layout(*(array[self._rows] for array in layout)).read(self._tokens)
 
 
 def generator(seed: int, index: int) -> np.random.Generator:
@@ -100,15 +101,6 @@ def checked_seed(seed: int) -> int:
     return seed
 
 
-def process_part(sequence_length: int, batch_size: int, process_index: int, process_count: int) -> slice:
-    """The rows of a global batch that this process reads."""
+def check_shape(sequence_length: int, batch_size: int) -> None:
     if sequence_length < 1 or batch_size < 1:
         raise UsageError(f"sequence_length={sequence_length} and batch_size={batch_size} must both be at least 1")
-    if not 0 <= process_index < process_count:
-        raise UsageError(f"process_index={process_index} is outside 0 to process_count - 1 = {process_count - 1}")
-    if batch_size % process_count:
-        raise UsageError(
-            f"batch_size={batch_size} is not divisible by the {process_count} processes; "
-            f"use {batch_size // process_count * process_count or process_count} or another multiple"
-        )
-    return slice(process_index, None, process_count)

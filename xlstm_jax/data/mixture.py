@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xlstm_jax.data.batches import ENDLESS, Batch, Layout, TokenBatches, checked_seed, generator, process_part
+from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, Batch, Layout, TokenBatches, check_shape, checked_seed, generator
 from xlstm_jax.data.text import window_layouts
 
 BATCHES_A_BLOCK = 1024  # draws are made for so many batches at once
@@ -78,7 +78,7 @@ class MixedTrainBatches:
         tokens_S: each source's tokens.
         layouts_S: for each source, (batch index, ranks [n]) -> where its n rows of that batch lie.
         weight_S: probabilities, summing to 1.
-        sequence_length, batch_size, seed, process_index, process_count: as of `train_batches`.
+        sequence_length, batch_size, seed, rows: as of `train_batches`.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class MixedTrainBatches:
         sequence_length: int,
         batch_size: int,
         seed: int,
-        process_index: int = 0,
-        process_count: int = 1,
+        rows: slice = ALL_ROWS,
     ):
-        self._part = process_part(sequence_length, batch_size, process_index, process_count)
+        check_shape(sequence_length, batch_size)
+        self._rows = rows
         self._tokens_S, self._layouts_S = tokens_S, layouts_S
         self._shape = (batch_size, sequence_length)
         self._draws = Draws(weight_S, batch_size, seed)
@@ -109,7 +109,7 @@ class MixedTrainBatches:
             if rows.any():
                 for array, part in zip(whole, layout(index, rank_B[rows]).read(tokens), strict=True):
                     array[rows] = part
-        return MixedBatch(*(array[self._part] for array in (*whole, source_B)))
+        return MixedBatch(*(array[self._rows] for array in (*whole, source_B)))
 
 
 class MixedValidationBatches:

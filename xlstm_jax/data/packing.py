@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from xlstm_jax.data.batches import ENDLESS, Layout, TokenBatches, checked_seed, generator, process_part
+from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, Layout, TokenBatches, check_shape, checked_seed, generator
 from xlstm_jax.errors import UsageError
 
 
@@ -73,20 +73,19 @@ def packed_train_batches(
     sequence_length: int,
     batch_size: int,
     seed: int,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: slice = ALL_ROWS,
 ) -> TokenBatches:
     """Endless batches of packed rows: every document once an epoch, epochs following one another with no gap.
 
     Arguments as of `train_batches` and `Packing`.
     """
-    part = process_part(sequence_length, batch_size, process_index, process_count)
+    check_shape(sequence_length, batch_size)
     packing = Packing(start_D, len(tokens), sequence_length, seed)
 
     def layout_of(index: int) -> Layout:
         return packing.shuffled(index * batch_size + np.arange(batch_size))
 
-    return TokenBatches(tokens, ENDLESS, layout_of, part)
+    return TokenBatches(tokens, ENDLESS, layout_of, rows)
 
 
 def packed_validation_batches(
@@ -95,17 +94,16 @@ def packed_validation_batches(
     *,
     sequence_length: int,
     batch_size: int,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: slice = ALL_ROWS,
 ) -> TokenBatches:
     """Batches of packed rows in which every token but the documents' first is a target exactly once."""
-    part = process_part(sequence_length, batch_size, process_index, process_count)
+    check_shape(sequence_length, batch_size)
     packing = Packing(start_D, len(tokens), sequence_length)
 
     def layout_of(index: int) -> Layout:
         return packing.rows(index * batch_size + np.arange(batch_size))
 
-    return TokenBatches(tokens, -(-len(packing) // batch_size), layout_of, part)
+    return TokenBatches(tokens, -(-len(packing) // batch_size), layout_of, rows)
 
 
 def _pieces(start_D: np.ndarray, token_count: int, sequence_length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,13 +5,14 @@ from collections.abc import Callable
 import numpy as np
 
 from xlstm_jax.data.batches import (
+    ALL_ROWS,
     ENDLESS,
     Layout,
     TokenBatches,
     apart,
+    check_shape,
     checked_seed,
     generator,
-    process_part,
     spans,
 )
 from xlstm_jax.errors import UsageError
@@ -66,8 +67,7 @@ def train_batches(
     sequence_length: int,
     batch_size: int,
     seed: int,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: slice = ALL_ROWS,
 ) -> TokenBatches:
     """Endless batches of training sequences.
 
@@ -78,12 +78,12 @@ def train_batches(
         sequence_length: T.
         batch_size: rows of the global batch, over all processes.
         seed: of the random offsets, at least 0.
-        process_index, process_count: this process gets rows `process_index::process_count` of each global batch.
+        rows: of each global batch, those that this process reads.
 
     """
-    part = process_part(sequence_length, batch_size, process_index, process_count)
+    check_shape(sequence_length, batch_size)
     layout_of = SAMPLINGS.get(sampling)(len(tokens), sequence_length, batch_size, checked_seed(seed))
-    return TokenBatches(tokens, ENDLESS, layout_of, part)
+    return TokenBatches(tokens, ENDLESS, layout_of, rows)
 
 
 def validation_batches(
@@ -93,8 +93,7 @@ def validation_batches(
     batch_size: int,
     carry: bool,
     start_D: np.ndarray | None = None,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: slice = ALL_ROWS,
 ) -> TokenBatches:
     """Batches in which every token but the first is a target exactly once; padding has mask False.
 
@@ -106,9 +105,9 @@ def validation_batches(
             and resets only at their first step: the carry passes from batch to batch.
         start_D: starts of documents, the first 0; where given, documents are kept apart, and their first tokens are
             no targets. None: the tokens are one document.
-        process_index, process_count: this process gets rows `process_index::process_count` of each global batch.
+        rows: of each global batch, those that this process reads.
     """
-    part = process_part(sequence_length, batch_size, process_index, process_count)
+    check_shape(sequence_length, batch_size)
     target_count = len(tokens) - 1
     if target_count < 1:
         raise UsageError(f"validation needs at least 2 tokens, and there are {len(tokens)}; lower train_fraction")
@@ -128,8 +127,8 @@ def validation_batches(
     length = -(-part_length // sequence_length) if carry else -(-target_count // (batch_size * sequence_length))
     layout_of = stream if carry else windows
     if start_D is not None:
-        return TokenBatches(tokens, length, lambda index: apart(layout_of(index), start_D), part)
-    return TokenBatches(tokens, length, layout_of, part)
+        return TokenBatches(tokens, length, lambda index: apart(layout_of(index), start_D), rows)
+    return TokenBatches(tokens, length, layout_of, rows)
 
 
 def _check_length(token_count: int, sequence_length: int) -> None:

@@ -29,7 +29,7 @@ class GatedGELU(nnx.Module):
 
     def __init__(self, features: int, inner: int, down_init: nnx.Initializer, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.up = linear(features, 2 * inner, small_init(features), dtype=dtype, rngs=rngs)
-        self.down = linear(inner, features, down_init, dtype=dtype, rngs=rngs)
+        self.down = linear(inner, features, down_init, axes=("inner", "embed"), dtype=dtype, rngs=rngs)
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         a, b = jnp.split(self.up(x_BTD), 2, axis=-1)
@@ -42,7 +42,7 @@ class SwiGLU(nnx.Module):
     def __init__(self, features: int, inner: int, down_init: nnx.Initializer, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.gate = linear(features, inner, small_init(features), dtype=dtype, rngs=rngs)
         self.up = linear(features, inner, small_init(features), dtype=dtype, rngs=rngs)
-        self.down = linear(inner, features, down_init, dtype=dtype, rngs=rngs)
+        self.down = linear(inner, features, down_init, axes=("inner", "embed"), dtype=dtype, rngs=rngs)
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         return self.down(jax.nn.silu(self.gate(x_BTD)) * self.up(x_BTD))

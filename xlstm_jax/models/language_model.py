@@ -28,13 +28,14 @@ class LanguageModel(nnx.Module):
         self.embedding = nnx.Embed(
             config.vocab_size, config.features, embedding_init=embedding_init, dtype=dtype, rngs=rngs
         )
+        self.embedding.embedding.set_metadata(axes=("vocab", "embed"))
         self.blocks = nnx.List(
             BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.letters)
         )
         norm = NORMS[config.norm] if config.final_norm else None
         self.norm = norm and norm(config.features, eps=config.norm_eps, dtype=dtype, rngs=rngs)
-        untied = not config.tie_embedding
-        self.head = linear(config.features, config.vocab_size, init, dtype=dtype, rngs=rngs) if untied else None
+        out = {"axes": ("embed", "vocab"), "dtype": dtype, "rngs": rngs}
+        self.head = None if config.tie_embedding else linear(config.features, config.vocab_size, init, **out)
         self.dropout = nnx.Dropout(config.dropout)
 
     def init_carry(self, batch: int) -> tuple[Any, ...]:

@@ -48,7 +48,7 @@ class MinimalBlock(_Residuals):
         inner = round(block.expansion * features)
         self.conv = CausalConv(features, block.conv_width, dtype=self.dtype, rngs=rngs)
         self.layer = Recurrent(block.cell, features, inner, dtype=self.dtype, rngs=rngs)
-        self.down = linear(inner, features, self.last, dtype=self.dtype, rngs=rngs)
+        self.down = linear(inner, features, self.last, axes=("inner", "embed"), dtype=self.dtype, rngs=rngs)
 
     def mix(self, u, carry: LinearCarry | None, masks):
         carry = carry or LinearCarry(None, None)
@@ -74,7 +74,7 @@ class GriffinBlock(_Residuals):
         self.up = linear(features, inner, init, dtype=self.dtype, rngs=rngs)
         self.conv = CausalConv(inner, block.conv_width, dtype=self.dtype, rngs=rngs)
         self.layer = Recurrent("rglru", inner, inner, num_heads=block.num_heads, dtype=self.dtype, rngs=rngs)
-        self.down = linear(inner, features, self.last, dtype=self.dtype, rngs=rngs)
+        self.down = linear(inner, features, self.last, axes=("inner", "embed"), dtype=self.dtype, rngs=rngs)
 
     def mix(self, u, carry: LinearCarry | None, masks):
         carry = carry or LinearCarry(None, None)

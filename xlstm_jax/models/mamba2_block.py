@@ -51,7 +51,7 @@ class Mamba2Block(nnx.Module):
         self.dt_bias = nnx.Param(dt + jnp.log(-jnp.expm1(-dt)))  # softplus of it is dt
         self.D = nnx.Param(jnp.ones((heads,), jnp.float32))
         self.gated_norm = rms_norm(inner, eps=block.norm_eps, dtype=dtype, rngs=rngs)
-        self.down = linear(inner, features, init, dtype=dtype, rngs=rngs)
+        self.down = linear(inner, features, init, axes=("inner", "embed"), dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
     def init_carry(self, batch: int) -> Mamba2Carry:

@@ -48,7 +48,9 @@ class MLSTMBlock(nnx.Module):
         self.gates.bias[...] = jnp.concatenate(gate_bias_init(rngs.params(), block.num_heads))
         self.head_norm = HeadNorm(block.num_heads, inner // block.num_heads, dtype=dtype, rngs=rngs)
         self.skip = nnx.Param(jnp.ones((inner,), jnp.float32))
-        self.down = linear(inner, features, wang_init(features, len(config.letters)), dtype=dtype, rngs=rngs)
+        self.down = linear(
+            inner, features, wang_init(features, len(config.letters)), axes=("inner", "embed"), dtype=dtype, rngs=rngs
+        )
         self.dropout = nnx.Dropout(config.dropout)
 
     def init_carry(self, batch: int) -> MLSTMCarry:

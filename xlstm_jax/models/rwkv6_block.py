@@ -73,13 +73,13 @@ class RWKV6Block(nnx.Module):
         self.bonus = nnx.Param((0.5 * (1 - ramp)).reshape(self.sizes))
         self.k, self.v, self.r, self.g = (linear(features, features, init, dtype=dtype, rngs=rngs) for _ in range(4))
         self.head_norm = HeadNorm(*self.sizes, eps=64e-5, dtype=dtype, rngs=rngs)
-        self.out = linear(features, features, last, dtype=dtype, rngs=rngs)
+        self.out = linear(features, features, last, axes=("inner", "embed"), dtype=dtype, rngs=rngs)
         self.ffn_norm = layer_norm(features, dtype=dtype, rngs=rngs)
         inner = round(block.ffn_factor * features)
         self.ffn_mu_r, self.ffn_mu_k = mixing(), mixing()
         self.ffn_r = linear(features, features, init, dtype=dtype, rngs=rngs)
         self.ffn_k = linear(features, inner, init, dtype=dtype, rngs=rngs)
-        self.ffn_v = linear(inner, features, last, dtype=dtype, rngs=rngs)
+        self.ffn_v = linear(inner, features, last, axes=("inner", "embed"), dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
     def init_carry(self, batch: int) -> RWKV6Carry:

@@ -39,7 +39,7 @@ class TransformerBlock(TwoBranches):
         self.q = linear(features, features, first, dtype=dtype, rngs=rngs)
         self.k = linear(features, groups * width, first, dtype=dtype, rngs=rngs)
         self.v = linear(features, groups * width, first, dtype=dtype, rngs=rngs)
-        self.out = linear(features, features, last, dtype=dtype, rngs=rngs)
+        self.out = linear(features, features, last, axes=("inner", "embed"), dtype=dtype, rngs=rngs)
         self.ffn_norm = rms_norm(features, eps=block.norm_eps, dtype=dtype, rngs=rngs)
         inner = rounded_up(block.ffn_factor * features, block.ffn_multiple)
         self.ffn = SwiGLU(features, inner, last, dtype=dtype, rngs=rngs)

@@ -40,7 +40,7 @@ class XLSTMBlock(TwoBranches):
         self.i.bias[...] = jnp.full((heads,), -10.0)
         self.f.bias[...] = jnp.linspace(3.0, 6.0, heads)
         self.head_norm = HeadNorm(heads, values // heads, eps=block.norm_eps, dtype=dtype, rngs=rngs)
-        self.out = linear(values, features, last, dtype=dtype, rngs=rngs)
+        self.out = linear(values, features, last, axes=("inner", "embed"), dtype=dtype, rngs=rngs)
         self.ffn_norm = rms_norm(features, eps=block.norm_eps, dtype=dtype, rngs=rngs)
         self.ffn = SwiGLU(features, block.ffn_width(features), last, dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)

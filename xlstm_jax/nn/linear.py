@@ -29,11 +29,18 @@ def linear(
     kernel_init: nnx.Initializer,
     *,
     bias: bool = False,
+    axes: tuple[str | None, str | None] = ("embed", "inner"),
     dtype: jnp.dtype,
     rngs: nnx.Rngs,
 ) -> nnx.Linear:
-    """A dense map with float32 parameters, computed in `dtype`; without a bias unless asked for."""
-    return nnx.Linear(in_features, out_features, use_bias=bias, kernel_init=kernel_init, dtype=dtype, rngs=rngs)
+    """A dense map with float32 parameters, computed in `dtype`; without a bias unless asked for.
+
+    `axes` are the kernel's logical ones (`xlstm_jax.sharding.AXES`): ("embed", "inner") of a map from the model's
+    width, ("inner", "embed") of one back to it.
+    """
+    layer = nnx.Linear(in_features, out_features, use_bias=bias, kernel_init=kernel_init, dtype=dtype, rngs=rngs)
+    layer.kernel.set_metadata(axes=axes)
+    return layer
 
 
 class Headwise(nnx.Module):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Protocol
 import grain
 import jax
 
+from xlstm_jax.data.batches import ALL_ROWS
 from xlstm_jax.registry import Registry
 
 TASKS: Registry[type["Task"]] = Registry("task", package="xlstm_jax.tasks")
@@ -28,11 +29,12 @@ class Task(Protocol):
     def model_fields(self) -> dict[str, Any]:
         """Fields of `ModelConfig` that the data fixes, such as `vocab_size`."""
 
-    def train_dataset(self, seed: int) -> grain.IterDataset:
-        """Batches without end, a pure function of the seed and the batch's index."""
+    def train_dataset(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
+        """Those rows of batches without end, a pure function of the seed and the batch's index."""
 
-    def evaluation_dataset(self, split: str, *, carry: bool) -> grain.IterDataset:
-        """Batches that cover the split exactly once; with `carry` in an order in which the carry can be passed on."""
+    def evaluation_dataset(self, split: str, *, carry: bool, rows: slice = ALL_ROWS) -> grain.IterDataset:
+        """Those rows of batches that cover the split exactly once; with `carry` in an order in which it can be passed
+        on."""
 
     def loss(self, model: Any, batch: Any, carry: Any, key: jax.Array) -> tuple[jax.Array, Any]:
         """Mean loss of a training batch, in nats, and the carry after it; `carry` None starts every row afresh."""

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xlstm_jax.data.batches import Batch, TokenBatches, dataset
+from xlstm_jax.data.batches import ALL_ROWS, Batch, TokenBatches, dataset
 from xlstm_jax.data.bpe import BPETokenizer
 from xlstm_jax.data.corpus import Corpus, Joined
 from xlstm_jax.data.mixture import MixedTrainBatches, MixedValidationBatches, spawned, window_rows
@@ -115,17 +115,18 @@ class LanguageModeling:
     def _shape(self) -> dict[str, int]:
         return {"sequence_length": self.config.sequence_length, "batch_size": self.config.batch_size}
 
-    def train_dataset(self, seed: int) -> grain.IterDataset:
+    def train_dataset(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
+        shape = self._shape | {"seed": seed, "rows": rows}
         trains = [splits["train"] for splits in self._splits_S]
         if len(trains) > 1:
             rows_S = [self._rows(train, spawned(seed, number)) for number, train in enumerate(trains)]
             weight_S = np.array([source.weight for source in self.sources])
             tokens_S = [train.tokens_N for train in trains]
-            return dataset(MixedTrainBatches(tokens_S, rows_S, weight_S, seed=seed, **self._shape))
+            return dataset(MixedTrainBatches(tokens_S, rows_S, weight_S, **shape))
         if self._packed:
-            return dataset(packed_train_batches(*trains[0], seed=seed, **self._shape))
+            return dataset(packed_train_batches(*trains[0], **shape))
         sampling = self.config.sampling
-        return dataset(train_batches(trains[0].tokens_N, sampling=sampling, seed=seed, **self._shape))
+        return dataset(train_batches(trains[0].tokens_N, sampling=sampling, **shape))
 
     def _rows(self, train: Tokens, seed: int) -> Any:
         """One source's rows in a mixture."""
@@ -135,17 +136,17 @@ class LanguageModeling:
             return lambda index, rank_B: packing.shuffled(rank_B)
         return window_rows(len(train.tokens_N), length, seed)
 
-    def evaluation_dataset(self, split: str, *, carry: bool) -> grain.IterDataset:
+    def evaluation_dataset(self, split: str, *, carry: bool, rows: slice = ALL_ROWS) -> grain.IterDataset:
         if split not in self.splits:
             raise UsageError(f"split {split!r} is unknown; allowed: {', '.join(self.splits)}")
-        batches_S = [self._evaluation_batches(splits[split], carry) for splits in self._splits_S]
+        batches_S = [self._evaluation_batches(splits[split], carry, rows) for splits in self._splits_S]
         return dataset(batches_S[0] if len(batches_S) == 1 else MixedValidationBatches(batches_S))
 
-    def _evaluation_batches(self, split: Tokens, carry: bool) -> TokenBatches:
+    def _evaluation_batches(self, split: Tokens, carry: bool, rows: slice) -> TokenBatches:
         if self._packed and not carry:
-            return packed_validation_batches(*split, **self._shape)
+            return packed_validation_batches(*split, rows=rows, **self._shape)
         start_D = split.start_D if self._packed else None
-        return validation_batches(split.tokens_N, carry=carry, start_D=start_D, **self._shape)
+        return validation_batches(split.tokens_N, carry=carry, start_D=start_D, rows=rows, **self._shape)
 
     def _reset(self, batch: Batch, carry: Any) -> Any:
         """Packed documents always start where the batch says; other rows start empty anyway where there is no carry."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -23,7 +24,7 @@ from xlstm_jax.train.run import Run, parameter_count
 # Metrics are read this many steps late, when they are long computed, so that the device never waits for the host.
 LAG = 2
 # What may change when a run is taken up again.
-RESUMABLE = ("train.steps",)
+RESUMABLE = ("train.steps", "mesh.data", "mesh.fsdp", "mesh.tensor", "mesh.context")
 
 
 class Interrupted:
@@ -31,6 +32,16 @@ class Interrupted:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.anywhere = False  # of several processes: some have it, as all of them have read alike
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether to stop now, which all processes answer alike at the same step."""
+        return self.anywhere if jax.process_count() > 1 else bool(self)
+
+    @property
+    def what(self) -> str:
+        return f"signal {self.signal}" if self else "a signal to another process"
 
     def __bool__(self) -> bool:
         return self.signal is not None
@@ -60,7 +71,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     Raises:
         UsageError: the config cannot work, the workdir holds another run, or the loss is not finite.
     """
-    workdir, console = Path(workdir), Console()
+    workdir, primary = Path(workdir), jax.process_index() == 0
+    console = Console(quiet=not primary)
     values = config.to_dict()
     check_workdir(workdir, values)
     run = Run(values)  # reads the data: nothing is written before all that can be wrong with it has shown
@@ -68,16 +80,21 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"workdir {workdir} cannot be made ({error.strerror}); give another folder") from error
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("all processes have read the workdir as it was")
     with Checkpoints(workdir, run.train.keep) as checkpoints, Interrupted() as interrupted:
-        state, iterator, first = _start(run, checkpoints, workdir)
-        write_json(workdir / "config.json", values)
-        save_tokenizer(run.task.tokenizer, workdir / "tokenizer.json")
-        _announce(console, run, state, first)
-        if first < run.train.steps:
-            state = _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted)
-        checkpoints.wait()
-        draw_losses(workdir, run.task.tokenizer.kind)
-        if not interrupted:
+        with jax.set_mesh(run.placement.mesh):
+            state, iterator, first = _start(run, checkpoints, workdir)
+            if primary:
+                write_json(workdir / "config.json", values)
+                save_tokenizer(run.task.tokenizer, workdir / "tokenizer.json")
+            _announce(console, run, state, first)
+            if first < run.train.steps:
+                state = _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted)
+            checkpoints.wait()
+        if primary:
+            draw_losses(workdir, run.task.tokenizer.kind)
+        if int(state.step) == run.train.steps:
             _show_sample(run, state, checkpoints, console)
             console.print(f"checkpoints, metrics.jsonl and loss.png are in {workdir}", highlight=False, soft_wrap=True)
     return 130 if interrupted.signal == signal.SIGINT else 0
@@ -113,7 +130,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _start(run: Run, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, Any, int]:
     """The state and the data's iterator to begin with, and the number of steps they have behind them."""
-    iterator = iter(run.task.train_dataset(run.seed))
+    iterator = run.train_batches()
     latest = checkpoints.latest_step()
     if latest is None:
         return run.init(), iterator, 0
@@ -122,7 +139,7 @@ def _start(run: Run, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, Any,
     other_text = UsageError(f"the text is not the one that workdir {workdir} was trained on; use another workdir")
     if checkpoints.tokenizer(latest) != run.task.tokenizer.to_json():  # the shapes would differ too, with less to say
         raise other_text
-    restored = checkpoints.restore(latest, jax.eval_shape(run.init))
+    restored = checkpoints.restore(latest, run.abstract_state)
     if restored.data["fingerprint"] != run.task.fingerprint():
         raise other_text
     iterator.set_state(restored.data["iterator"])
@@ -145,10 +162,9 @@ def _announce(console: Console, run: Run, state: Any, first: int) -> None:
 
 def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted):
     """Steps, metrics, evaluations and checkpoints up to `train.steps` or an interruption; the state reached."""
-    train_step = jax.jit(run.train_step, donate_argnums=0)
     tokens_per_step = run.task.config.batch_size * run.task.config.sequence_length
     fingerprint = run.task.fingerprint()
-    writer = MetricWriter(workdir, first)
+    writer = MetricWriter(workdir, first, primary=jax.process_index() == 0)
     if not first:
         writer.write(0, {"model/parameters": parameter_count(state.params)})
     pending: collections.deque[tuple[int, dict[str, jax.Array]]] = collections.deque()
@@ -161,6 +177,7 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
         while len(pending) > keep:
             step, metrics = pending.popleft()
             values = {name: float(value) for name, value in metrics.items()}
+            interrupted.anywhere |= values.pop("stop", 0.0) > 0
             if not math.isfinite(values["loss"]) or not math.isfinite(values["grad_norm"]):
                 what = f"loss {values['loss']} with gradient norm {values['grad_norm']}"
                 raise _diverged(what, step, checkpoints, workdir)
@@ -172,7 +189,9 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
     try:
         with TrainProgress(console, first, run.train.steps, tokens_per_step) as progress:
             for step in range(first + 1, run.train.steps + 1):
-                state, metrics = train_step(state, next(iterator))
+                state, metrics = run.step(state, run.placement.batch(next(iterator)))
+                if jax.process_count() > 1:
+                    metrics["stop"] = run.placement.any(bool(interrupted))
                 pending.append((step, metrics))
                 read_metrics(LAG)
                 if step % run.train.eval_every == 0 or step == run.train.steps:
@@ -185,12 +204,12 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
                     progress.say(f"step {step}  {run.describe(result, 'validation', carry=run.evaluation.carry)}")
                     save(step, result["loss"])
                     progress.resume(paused)
-                elif interrupted:
+                elif interrupted.everywhere:
                     read_metrics(0)
                     save(step)
-                if interrupted and step < run.train.steps:
+                if interrupted.everywhere and step < run.train.steps:
                     checkpoints.wait()
-                    progress.say(f"stopped by signal {interrupted.signal}; saved step {step}, run again to go on")
+                    progress.say(f"stopped by {interrupted.what}; saved step {step}, run again to go on")
                     break
     finally:
         writer.close()
@@ -211,7 +230,10 @@ def _show_sample(run: Run, state: Any, checkpoints: Checkpoints, console: Consol
     best = checkpoints.best_step()
     if best is None or not run.sample.length:
         return
-    params = state.params if best == int(state.step) else checkpoints.restore_params(best, state.params)
+    at_end = best == int(state.step)
+    params = run.placement.local(state.params if at_end else checkpoints.restore_params(best, state.params))
+    if jax.process_index():
+        return
     text = sample_text(
         run.model(params),
         run.task.tokenizer,

@@ -13,10 +13,13 @@ class MetricWriter:
     """Appends flat records, one JSON object a line with `step` in it, and the same numbers as TensorBoard events.
 
     Records after `last_step`, left by a run that was killed past its last checkpoint, are dropped first: the resumed
-    run writes those steps again.
+    run writes those steps again. Of several processes one alone is the `primary`, and the others write nothing.
     """
 
-    def __init__(self, workdir: Path, last_step: int):
+    def __init__(self, workdir: Path, last_step: int, *, primary: bool = True):
+        self._primary = primary
+        if not primary:
+            return
         from tensorboardX import SummaryWriter
 
         self._path = Path(workdir) / JSONL
@@ -27,12 +30,16 @@ class MetricWriter:
         self._events = SummaryWriter(str(workdir), purge_step=last_step + 1 if last_step else None)
 
     def write(self, step: int, values: dict[str, float]) -> None:
+        if not self._primary:
+            return
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
     def close(self) -> None:
+        if not self._primary:
+            return
         self._file.close()
         self._events.close()
 

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import grain
 import jax
 import jax.numpy as jnp
 import optax
@@ -13,8 +14,10 @@ from flax import nnx
 from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import LanguageModel, ModelConfig, build_model
+from xlstm_jax.sharding import MeshConfig, make_mesh
 from xlstm_jax.tasks import TASKS, Task
 from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer
+from xlstm_jax.train.placement import Placement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,7 @@ class SampleConfig:
 
 
 PROMPT_TOKENS = 20  # of the validation text, where no prompt is given
-SECTIONS = ("task", "seed", "data", "model", "optimizer", "train", "evaluation", "sample")
+SECTIONS = ("task", "seed", "data", "model", "optimizer", "train", "evaluation", "sample", "mesh")
 
 
 class TrainState(NamedTuple):
@@ -86,7 +89,10 @@ class Run:
             self.task.tokenizer.encode(self.sample_prompt)  # characters outside the vocabulary show now, not at the end
         # Abstract: no weights are made until `init`.
         abstract = nnx.eval_shape(lambda: build_model(self.model_config))
-        self.graphdef = nnx.split(abstract)[0]
+        self.graphdef, parameters = nnx.split(abstract)
+        mesh = make_mesh(from_section(MeshConfig, config["mesh"], "mesh"))
+        sizes = {"batch_size": data.batch_size, "sequence_length": data.sequence_length}
+        self.placement = Placement(mesh, parameters, **sizes)
 
     @property
     def sample_prompt(self) -> str:
@@ -101,23 +107,43 @@ class Run:
         """The model that holds `params`."""
         return nnx.merge(self.graphdef, params)
 
+    def _make(self) -> TrainState:
+        model = build_model(self.model_config, rngs=nnx.Rngs(self.seed))
+        params = nnx.to_pure_dict(nnx.split(model)[1])
+        carry = model.init_carry(self.task.config.batch_size) if self.task.passes_carry else None
+        return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params), carry)
+
+    @functools.cached_property
+    def abstract_state(self) -> TrainState:
+        """The state's shapes, dtypes and places."""
+        abstract = jax.eval_shape(self._make)
+        shardings = self.placement.state(abstract, self.optimizer)
+        return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings)
+
+    @property
+    def _state_shardings(self) -> TrainState:
+        return jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state)
+
     def init(self) -> TrainState:
-        """The state before the first step, a function of the seed."""
+        """The state before the first step, a function of the seed whatever the mesh, made where it lies."""
+        return jax.jit(self._make, out_shardings=self._state_shardings)()
 
-        def make() -> TrainState:
-            model = build_model(self.model_config, rngs=nnx.Rngs(self.seed))
-            params = nnx.to_pure_dict(nnx.split(model)[1])
-            carry = model.init_carry(self.task.config.batch_size) if self.task.passes_carry else None
-            return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params), carry)
+    @functools.cached_property
+    def step(self):
+        """`train_step`, compiled; the state given is used up."""
+        shardings = self._state_shardings, self.placement.replicated
+        return jax.jit(self.train_step, donate_argnums=0, out_shardings=shardings)
 
-        return jax.jit(make)()
+    def train_batches(self) -> grain.DatasetIterator:
+        """This process's part of the training batches, from the first on."""
+        return iter(self.task.train_dataset(self.seed, rows=self.placement.rows))
 
     def train_step(self, state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
         """One step, pure, to be compiled: the new state, and loss, gradient norm and learning rate of this step."""
         key = jax.random.fold_in(jax.random.key(self.seed), state.step)
 
         def loss_fn(params):
-            return self.task.loss(self.model(params), batch, state.carry, key)
+            return self.task.loss(self.model(self.placement.gathered(params)), batch, state.carry, key)
 
         (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
@@ -133,9 +159,9 @@ class Run:
     def evaluate(self, params: Any, split: str, *, carry: bool) -> dict[str, float]:
         """Metrics over a whole split; with `carry` the state passes from window to window, else each starts empty."""
         sums: dict[str, float] = {}
-        state = self.model(params).init_carry(self.task.config.batch_size) if carry else None
-        for batch in self.task.evaluation_dataset(split, carry=carry):
-            batch_sums, state = self._score(params, batch, state)
+        state = self._first_carry(params) if carry else None
+        for batch in self.task.evaluation_dataset(split, carry=carry, rows=self.placement.rows):
+            batch_sums, state = self._score(params, self.placement.batch(batch), state)
             state = state if carry else None
             # Added up in Python floats, which are float64: float32 sums would lose digits over a long split.
             for name, value in jax.device_get(batch_sums).items():
@@ -144,7 +170,16 @@ class Run:
 
     @functools.cached_property
     def _score(self):
-        return jax.jit(lambda params, batch, carry: self.task.score(self.model(params), batch, carry))
+        def score(params, batch, carry):
+            return self.task.score(self.model(self.placement.gathered(params)), batch, carry)
+
+        return jax.jit(score, out_shardings=(self.placement.replicated, None))
+
+    def _first_carry(self, params: Any) -> Any:
+        def make(params):
+            return self.model(params).init_carry(self.task.config.batch_size)
+
+        return jax.jit(make, out_shardings=self.placement.carry(jax.eval_shape(make, params)))(params)
 
     def describe(self, result: dict[str, float], split: str, *, carry: bool) -> str:
         """For people: what was measured and how, and the result; of a mixture, a line more for each source."""

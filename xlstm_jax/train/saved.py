@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-
 from xlstm_jax.data.tokenizers import tokenizer_from_json
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.checkpoint import Checkpoints
@@ -37,6 +35,7 @@ def load(workdir: str | Path, checkpoint: str = "best", *, data: Mapping[str, An
         raise UsageError(f"{path} is damaged: it is no config in JSON; train in another workdir") from error
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.select(checkpoint)
+        config |= {"mesh": {"data": 1}}  # what is trained on many devices is read on one
         run = Run(config, tokenizer_from_json(checkpoints.tokenizer(step)))
-        params = checkpoints.restore_params(step, jax.eval_shape(run.init).params)
+        params = checkpoints.restore_params(step, run.abstract_state.params)
     return Saved(run, params, step)

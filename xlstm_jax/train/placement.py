@@ -1,0 +1,123 @@
+"""Where a run's arrays lie: parameters, optimiser state and batches over one mesh, of one process or several."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from xlstm_jax import sharding
+from xlstm_jax.errors import UsageError
+
+
+class Placement:
+    """The layout of one model's training over a mesh.
+
+    Args:
+        mesh: with the axes of `sharding.MeshConfig`.
+        abstract: the model's `nnx.State`, of shapes alone.
+        batch_size, sequence_length: of the global batch.
+
+    Raises:
+        UsageError: the batch or the sequence cannot be shared out evenly.
+    """
+
+    def __init__(self, mesh: Mesh, abstract: nnx.State, *, batch_size: int, sequence_length: int):
+        rows, steps = mesh.shape["data"] * mesh.shape["fsdp"], mesh.shape["context"]
+        for name, size, parts, axes in (
+            ("batch_size", batch_size, rows, "data x fsdp"),
+            ("sequence_length", sequence_length, steps, "context"),
+        ):
+            if size % parts:
+                raise UsageError(
+                    f"data.{name} {size} is not a multiple of the {parts} devices along {axes}; change one"
+                )
+        self.mesh, self.batch_size = mesh, batch_size
+        self.params = _shardings(abstract, mesh)
+        self._gathered = _shardings(abstract, mesh, without="fsdp")
+        self.replicated = NamedSharding(mesh, PartitionSpec())
+
+    @functools.cached_property
+    def rows(self) -> slice:
+        """The rows of a global batch that this process's devices need."""
+        own = self._batch((self.batch_size,)).addressable_devices_indices_map((self.batch_size,))
+        spans = [index[0].indices(self.batch_size)[:2] for index in own.values()]
+        return slice(min(first for first, _ in spans), max(last for _, last in spans))
+
+    def batch(self, batch: Any) -> Any:
+        """The global batch, of which this process gives `rows`."""
+        if self.mesh.size == 1:
+            return batch
+
+        def placed(local: np.ndarray) -> jax.Array:
+            shape = (self.batch_size, *local.shape[1:])
+
+            def part(index: tuple[slice, ...]) -> np.ndarray:
+                first, last, _ = index[0].indices(self.batch_size)
+                return local[(slice(first - self.rows.start, last - self.rows.start), *index[1:])]
+
+            return jax.make_array_from_callback(shape, self._batch(shape), part)
+
+        return jax.tree.map(placed, batch)
+
+    def _batch(self, shape: tuple[int, ...]) -> NamedSharding:
+        return NamedSharding(self.mesh, sharding.spec(("batch", "time")[: len(shape)], shape, self.mesh))
+
+    def gathered(self, params: Any) -> Any:
+        """Parameters as they are used: whole along "fsdp". Inside `jit`; their gradients are summed likewise."""
+        if self.mesh.shape["fsdp"] == 1:
+            return params
+        return jax.tree.map(jax.lax.with_sharding_constraint, params, self._gathered)
+
+    def state(self, abstract: Any, optimizer: optax.GradientTransformation) -> Any:
+        """The shardings of a whole `TrainState`: what is made like a parameter lies as it does."""
+        opt_state = optax.tree.map_params(
+            optimizer,
+            lambda _, like: like,
+            abstract.opt_state,
+            self.params,
+            transform_non_params=lambda _: self.replicated,
+        )
+        return type(abstract)(self.replicated, self.params, opt_state, self.carry(abstract.carry))
+
+    def carry(self, abstract: Any) -> Any:
+        """The shardings of a model's carry, whose arrays have the batch first."""
+
+        def placed(leaf: jax.ShapeDtypeStruct) -> NamedSharding:
+            if not leaf.shape or leaf.shape[0] != self.batch_size:
+                return self.replicated
+            return NamedSharding(self.mesh, sharding.spec(("batch",), leaf.shape[:1], self.mesh))
+
+        return jax.tree.map(placed, abstract)
+
+    def any(self, flag: bool) -> jax.Array:
+        """1 where any process gives true, else 0: known to all of them alike, once computed."""
+        spread = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+        flags = jax.make_array_from_callback((self.mesh.size,), spread, lambda _: np.full(1, flag, np.int32))
+        return self._max(flags)
+
+    @functools.cached_property
+    def _max(self):
+        return jax.jit(jnp.max, out_shardings=self.replicated)
+
+    def local(self, tree: Any) -> Any:
+        """A copy on one device of this process, for what is not shared out, such as a sample."""
+        if self.mesh.size == 1:
+            return tree
+        whole = jax.jit(lambda tree: tree, out_shardings=self.replicated)(tree)
+        return jax.tree.map(lambda leaf: leaf.addressable_data(0), whole)
+
+
+def _shardings(abstract: nnx.State, mesh: Mesh, *, without: str = "") -> dict:
+    """The sharding of each parameter, in the shape of the state's pure dict; `without` leaves a mesh axis out."""
+
+    def placed(variable: nnx.Variable) -> nnx.Variable:
+        shape = variable.get_value().shape
+        axes = sharding.parameter_axes(shape, variable.get_metadata().get("axes"))
+        return variable.replace(NamedSharding(mesh, sharding.spec(axes, shape, mesh, without=without)))
+
+    return nnx.to_pure_dict(jax.tree.map(placed, abstract, is_leaf=lambda node: isinstance(node, nnx.Variable)))
