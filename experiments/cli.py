@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.errors import PeerLost, UsageError, one_line
+
+PEER_LOST = 3  # exit status
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -20,6 +22,10 @@ def run(main: Callable[[], int | None]) -> None:
             return _fail(f"unexpected argument {argv[1]!r}; options are written --name=value")
         try:
             return main() or 0
+        except PeerLost as error:
+            _fail(str(error))
+            sys.stderr.flush()
+            os._exit(PEER_LOST)  # what runs at the usual end would wait for the process that is gone
         except UsageError as error:
             return _fail(str(error))
         except BrokenPipeError:

@@ -8,6 +8,10 @@ class UsageError(ValueError):
     """
 
 
+class PeerLost(UsageError):
+    """Another process of the run has ended, so that this one cannot go on; it must end at once, without waiting."""
+
+
 def one_line(error: BaseException, limit: int = 200) -> str:
     """First line of a foreign exception's message, cut to `limit` characters, for use inside a `UsageError`."""
     text = str(error).strip() or type(error).__name__

@@ -8,7 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.errors import PeerLost, UsageError, one_line
 
 FOLDER = "checkpoints"
 METRIC = "validation/loss"
@@ -52,8 +52,9 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or not issubclass(kind, PeerLost):  # with a peer lost it would wait for it
+            self._manager.close()
 
     @property
     def steps(self) -> list[int]:

@@ -1,9 +1,11 @@
 """The training loop: from a locked config to a workdir with checkpoints, metrics and a figure."""
 
 import collections
+import contextlib
 import json
 import math
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from xlstm_jax.data.tokenizers import save_tokenizer
-from xlstm_jax.errors import UsageError
+from xlstm_jax.errors import PeerLost, UsageError, one_line
 from xlstm_jax.files import write_json
 from xlstm_jax.generate import sample_text
 from xlstm_jax.train.checkpoint import Checkpoints
@@ -69,6 +71,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         The exit status: 0, or 130 after Ctrl-C.
 
     Raises:
+        PeerLost: of several processes, another one has ended.
         UsageError: the config cannot work, the workdir holds another run, or the loss is not finite.
     """
     workdir, primary = Path(workdir), jax.process_index() == 0
@@ -90,7 +93,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
                 save_tokenizer(run.task.tokenizer, workdir / "tokenizer.json")
             _announce(console, run, state, first)
             if first < run.train.steps:
-                state = _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted)
+                with _peers_watched(checkpoints):
+                    state = _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted)
             checkpoints.wait()
         if primary:
             draw_losses(workdir, run.task.tokenizer.kind)
@@ -98,6 +102,21 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
             _show_sample(run, state, checkpoints, console)
             console.print(f"checkpoints, metrics.jsonl and loss.png are in {workdir}", highlight=False, soft_wrap=True)
     return 130 if interrupted.signal == signal.SIGINT else 0
+
+
+@contextlib.contextmanager
+def _peers_watched(checkpoints: Checkpoints) -> Iterator[None]:
+    """Of several processes: what the runtime raises when another one has gone becomes `PeerLost`."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        last = checkpoints.latest_step()
+        raise PeerLost(
+            f"another process of this run was lost ({one_line(error)}); "
+            f"{f'step {last} is saved' if last else 'nothing was saved yet'}; start all processes again to go on"
+        ) from error
 
 
 def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
