@@ -1,0 +1,181 @@
+"""Training over a mesh is training on one device: losses, what the devices tell each other, where arrays lie."""
+
+import math
+import re
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from tests.tasks.examples import tiny_config, write_text
+from xlstm_jax.errors import UsageError
+from xlstm_jax.sharding import MeshConfig, make_mesh, parameter_axes, spec
+from xlstm_jax.train.run import Run
+
+STEPS = 4
+TIME = 24  # in no shape but those of activations
+MODELS = {
+    "xLSTM": ("xm", "rms"),
+    "paper's xLSTM": ("ms", "layer"),
+    "LSTM": ("rr", "layer"),
+    "Transformer": ("tt", "rms"),
+}
+MESHES = {
+    "8x1x1x1": {"data": 8},
+    "1x8x1x1": {"fsdp": 8},
+    "2x4x1x1": {"data": 2, "fsdp": 4},
+    "2x2x2x1": {"data": 2, "fsdp": 2, "tensor": 2},
+    "1x2x4x1": {"fsdp": 2, "tensor": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write_text(tmp_path_factory.mktemp("text") / "text.txt")
+
+
+def run_of(text, model, mesh, **data):
+    config = tiny_config("language_model", text)
+    config.model.pattern, config.model.norm = MODELS[model]
+    config.data.update({"batch_size": 16, "sequence_length": TIME} | data)
+    config.model.features = 32
+    config.mesh.update({"data": 1} | mesh)
+    return Run(config.to_dict())
+
+
+def trained(run):
+    """Losses of the first steps and of the validation text, and the parameters after them."""
+    with jax.set_mesh(run.placement.mesh):
+        state, batches, losses = run.init(), run.train_batches(), []
+        for _ in range(STEPS):
+            state, metrics = run.step(state, run.placement.batch(next(batches)))
+            losses.append(float(metrics["loss"]))
+        losses.append(run.evaluate(state.params, "validation", carry=True)["loss"])
+        return losses, jax.device_get(state.params)
+
+
+@pytest.fixture(scope="module")
+def alone(text):
+    """Each model on one device."""
+    found = {}
+
+    def get(model):
+        if model not in found:
+            found[model] = trained(run_of(text, model, {}))
+        return found[model]
+
+    return get
+
+
+FAST = {("xLSTM", "1x8x1x1"), ("LSTM", "8x1x1x1"), ("Transformer", "2x2x2x1")}
+
+
+@pytest.mark.parametrize(
+    ("model", "mesh"),
+    [
+        pytest.param(model, mesh, marks=() if (model, mesh) in FAST else pytest.mark.slow)
+        for model in MODELS
+        for mesh in MESHES
+    ],
+)
+def test_losses_are_those_of_one_device(text, alone, model, mesh):
+    losses, params = trained(run_of(text, model, MESHES[mesh]))
+    wanted, wanted_params = alone(model)
+    np.testing.assert_allclose(losses, wanted, rtol=1e-5)
+    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(wanted_params), strict=True):
+        # Adam divides by the gradient's own size: where that is rounding alone, so is the step.
+        assert np.linalg.norm(a - b) <= 1e-3 * np.linalg.norm(b) + 1e-5 * math.sqrt(b.size)
+
+
+def test_the_carry_of_streams_too(text):
+    runs = [run_of(text, "LSTM", mesh, sampling="stream") for mesh in ({}, {"data": 2, "fsdp": 4})]
+    np.testing.assert_allclose(*(trained(run)[0] for run in runs), rtol=1e-5)
+
+
+def collectives(run):
+    """(kind, shapes) of every collective of the compiled step."""
+    with jax.set_mesh(run.placement.mesh):
+        batch = run.placement.batch(next(run.train_batches()))
+        program = run.step.lower(run.abstract_state, batch).compile().as_text()
+    kinds = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
+    found = []
+    for shapes, kind in re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", program):
+        sizes = re.findall(r"\w+\[([\d,]*)\]", shapes)
+        found.append((kind, [tuple(map(int, size.split(","))) if size else () for size in sizes]))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("model", [pytest.param(m, marks=() if m == "xLSTM" else pytest.mark.slow) for m in MODELS])
+def test_activations_stay_where_they_are(text, model):
+    """Over data, gradients are summed and that is all; over fsdp parameters are gathered, and nothing else is."""
+    for kind, found in collectives(run_of(text, model, {"data": 8})):
+        assert kind == "all-reduce" and not any(TIME in shape for shape in found), found
+    run, gathered = run_of(text, model, {"fsdp": 8}), 0
+    shapes = {leaf.shape for leaf in jax.tree.leaves(run.abstract_state.params)}
+    for kind, found in collectives(run):
+        assert kind in ("all-reduce", "all-gather", "reduce-scatter"), (kind, found)
+        assert not any(TIME in shape for shape in found), (kind, found)
+        gathered += kind == "all-gather"
+        if kind == "all-gather":
+            assert shapes.issuperset(found), found
+    assert gathered
+
+
+@pytest.mark.parametrize("model", ["Transformer", pytest.param("xLSTM 7B", marks=pytest.mark.slow)])
+def test_tensor_parallel_sums_what_each_branch_gives(text, model, monkeypatch):
+    """Two sums of activations a block forward, none of them gathered, exchanged or sent on."""
+    monkeypatch.setitem(MODELS, "xLSTM 7B", ("xx", "rms"))
+    found = collectives(run_of(text, model, {"tensor": 4}))
+    activation = (16, TIME, 32)
+    assert sum(kind == "all-reduce" and activation in shapes for kind, shapes in found) >= 4
+    for kind, shapes in found:
+        assert kind == "all-reduce" or all(len(shape) < 2 for shape in shapes), (kind, shapes)
+
+
+def test_state_is_made_where_it_lies(text):
+    """An eighth of every large parameter, and of what the optimizer keeps of it, on each device from the start."""
+    run = run_of(text, "xLSTM", {"fsdp": 8})
+    state = run.init()
+    large = [leaf for leaf in jax.tree.leaves((state.params, state.opt_state)) if leaf.ndim > 1]
+    assert large
+    for leaf in large:
+        assert leaf.addressable_shards[0].data.size * 8 == leaf.size
+    program = jax.jit(run._make, out_shardings=run._state_shardings).lower().compile()
+    one = run_of(text, "xLSTM", {})
+    whole = jax.jit(one._make, out_shardings=one._state_shardings).lower().compile()
+    assert program.memory_analysis().output_size_in_bytes < 0.2 * whole.memory_analysis().output_size_in_bytes
+
+
+def test_specs():
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    assert mesh.shape == {"data": 2, "fsdp": 2, "tensor": 2, "context": 1}
+    assert spec(("batch", "time"), (8, 3), mesh) == P(("data", "fsdp"), None)
+    assert spec(("batch",), (2,), mesh) == P(("data",))  # what does not divide is left whole
+    assert spec(("embed", "inner"), (4, 6), mesh) == P(("fsdp",), ("tensor",))
+    assert spec(("embed", "inner"), (4, 6), mesh, without="fsdp") == P(None, ("tensor",))
+    assert spec(("inner", "vocab"), (4, 6), mesh) == P(("tensor",), None)  # once an array
+    assert parameter_axes((3, 5), None) == (None, "embed") and parameter_axes((5,), None) == (None,)
+    assert parameter_axes((), None) == () and parameter_axes((3, 5), ("inner", None)) == ("inner", None)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "message"),
+    [
+        ({"data": 3, "fsdp": 4}, "data 3 x fsdp 4 x tensor 1 x context 1 does not fit the 8 devices"),
+        ({"data": 0, "fsdp": 3}, "does not fit the 8 devices"),
+        ({"data": 0, "tensor": 16}, "does not fit the 8 devices"),
+        ({"fsdp": 0}, "mesh.fsdp 0 is not allowed; it is at least 1"),
+        ({"data": 5}, "data.batch_size 16 is not a multiple of the 5 devices along data x fsdp"),
+    ],
+)
+def test_meshes_that_cannot_be(text, mesh, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        run_of(text, "LSTM", mesh)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_devices_by_default(text):
+    run = run_of(text, "LSTM", {"data": 0, "tensor": 2})
+    assert dict(run.placement.mesh.shape) == {"data": 4, "fsdp": 1, "tensor": 2, "context": 1}
