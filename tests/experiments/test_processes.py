@@ -19,7 +19,7 @@ def pair(programs, *arguments, **env):
     """Both processes of a run, started."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:{}".format(free.getsockname()[1])
+        address = f"127.0.0.1:{free.getsockname()[1]}"
     shared = (f"--coordinator={address}", "--num_processes=2", "--peer_timeout=10")
     return [programs.start("train", *arguments, *shared, f"--process_id={number}", **env) for number in range(2)]
 
