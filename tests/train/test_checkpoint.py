@@ -2,6 +2,7 @@
 
 import gc
 import shutil
+import subprocess
 from typing import Any, NamedTuple
 
 import jax
@@ -151,9 +152,10 @@ def collected():
 @pytest.mark.parametrize(
     "which", ["arrays", "state/_METADATA", "state/manifest.ocdbt", "data/metadata", "tokenizer/metadata"]
 )
-def test_damaged_checkpoint(copy, which, harm):
-    """Says which folder to delete and what is then taken."""
+def test_damaged_checkpoint_without_sums(copy, which, harm):
+    """One from before there were sums: says which folder to delete and what is then taken."""
     step = copy / "checkpoints" / "4"
+    (step / "SHA256SUMS").unlink()
     harm(largest(step) if which == "arrays" else step / which)
     assert f"checkpoint {step} is damaged" in (message := attempt(copy))
     assert "delete that folder: then step 3 is taken" in message
@@ -174,6 +176,109 @@ def test_the_only_checkpoint_damaged(copy):
     shutil.rmtree(copy / "checkpoints" / "3")
     cut(copy / "checkpoints" / "4" / "tokenizer" / "metadata")
     assert "no other checkpoint is left" in attempt(copy)
+    what = r"checkpoints/4 is damaged \(tokenizer/metadata is not as it was saved\); no other checkpoint is left"
+    with Checkpoints(copy, read_only=True) as checkpoints, pytest.raises(UsageError, match=what):
+        checkpoints.select("latest")
+    with pytest.raises(UsageError, match=what + "; use another workdir"):
+        Checkpoints(copy)
+    assert [path.name for path in copy.iterdir()] == ["checkpoints"]
+
+
+def test_sums_are_those_of_all_files(saved):
+    """As another program sees them. orbax writes the files beside the folders when it gives a save its name."""
+    step = saved / "checkpoints" / "4"
+    done = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=step, capture_output=True, text=True, check=True)
+    checked = {line.removesuffix(": OK") for line in done.stdout.splitlines()}
+    files = {path.relative_to(step).as_posix() for path in step.rglob("*") if path.is_file()}
+    assert files - checked == {"SHA256SUMS", "_CHECKPOINT_METADATA", "commit_success.txt"}
+    assert {name.split("/")[0] for name in checked} == {"state", "data", "tokenizer", "metrics"}
+
+
+def flip(path):
+    """One bit of one byte."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def summed(step):
+    return sorted(line.split("  ")[1] for line in (step / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
+
+
+def test_flipped_bytes_in_any_file(copy, tmp_path, capsys):
+    """Reading takes the one before and says so; training moves the damaged one out of its way first."""
+    step = copy / "checkpoints" / "4"
+    names = [name for name in [*summed(step), "SHA256SUMS"] if (step / name).stat().st_size]
+    assert len(names) > 10
+    for count, name in enumerate(names, start=1):
+        flip(step / name)
+        with Checkpoints(copy, read_only=True) as checkpoints:
+            assert checkpoints.select("latest") == 3
+            line = f"checkpoint {step} is damaged ("
+            assert (shown := capsys.readouterr().err).startswith(line) and shown.endswith("); step 3 is taken\n")
+            with pytest.raises(UsageError, match=r"is damaged \(.*\); allowed: best, latest, or one of 3$"):
+                checkpoints.select("4")
+        kept = step.rename(tmp_path / "kept")
+        shutil.copytree(kept, step)
+        with Checkpoints(copy) as checkpoints:
+            assert checkpoints.steps == [3]
+        place = copy / "checkpoints-damaged" / f"4.{count}"
+        assert f"moved to {place}; step 3 is taken\n" in capsys.readouterr().err and (place / name).is_file()
+        flip(kept / name)
+        kept.rename(step)
+    with Checkpoints(copy) as checkpoints:
+        assert checkpoints.steps == [3, 4] and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("harm", [cut, garbage, lambda path: path.unlink()], ids=["cut", "garbage", "deleted"])
+@pytest.mark.parametrize("which", ["arrays", "metrics/metrics", "data/metadata"])
+def test_training_goes_on_past_a_damaged_checkpoint(copy, which, harm, capsys):
+    """And saves its step again."""
+    step = copy / "checkpoints" / "4"
+    harm(largest(step) if which == "arrays" else step / which)
+    with Checkpoints(copy, keep=2) as checkpoints:
+        assert checkpoints.latest_step() == 3 and "step 3 is taken" in capsys.readouterr().err
+        assert_same(checkpoints.restore(3, jax.eval_shape(lambda: state())).state, state(3))
+        save(checkpoints, 4, 2.0)
+    with Checkpoints(copy, read_only=True) as checkpoints:
+        assert checkpoints.select("latest") == 4
+
+
+def test_best_is_damaged(tmp_path, capsys):
+    """The next best of the others is taken."""
+    with Checkpoints(tmp_path, keep=4) as checkpoints:
+        for step, loss in {1: 0.7, 2: 0.5, 3: 0.6, 4: None}.items():
+            save(checkpoints, step, loss)
+    flip(largest(tmp_path / "checkpoints" / "2"))
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.select("best") == 3 and "checkpoints/2 is damaged" in capsys.readouterr().err
+        assert checkpoints.select("latest") == 4 and capsys.readouterr().err == ""
+    for step in "13":
+        flip(tmp_path / "checkpoints" / step / "metrics" / "metrics")
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.select("best") == 4 and "; step 4 is taken\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "checkpoint"])
+def test_links_are_refused(copy, tmp_path, what):
+    """They may point to whatever the user can read."""
+    step = copy / "checkpoints" / "4"
+    target = {"file": step / "data" / "metadata", "folder": step / "data", "checkpoint": step}[what]
+    target.symlink_to(target.rename(tmp_path / "elsewhere"))
+    with Checkpoints(copy, read_only=True) as checkpoints:
+        with pytest.raises(UsageError, match=r"4 is damaged \((it|data|data/metadata) is a link\)"):
+            checkpoints.select("4")
+        assert checkpoints.select("latest") == 3
+    with Checkpoints(copy) as checkpoints:
+        assert checkpoints.steps == [3]
+    assert (tmp_path / "elsewhere").exists()
+
+
+def test_older_checkpoints_without_sums_are_taken(copy):
+    for step in "34":
+        (copy / "checkpoints" / step / "SHA256SUMS").unlink()
+    with Checkpoints(copy) as checkpoints:
+        assert checkpoints.steps == [3, 4] and checkpoints.select("latest") == 4
 
 
 @pytest.mark.parametrize("read", ["restore", "restore_params"])
