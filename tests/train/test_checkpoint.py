@@ -1,8 +1,10 @@
 """Checkpoints: which are kept, what comes back, and what a damaged one says."""
 
 import gc
+import re
 import shutil
 import subprocess
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -296,3 +298,50 @@ def test_parameters_that_are_not_there(saved):
     wanted.params["more"] = jnp.zeros(3)
     with Checkpoints(saved, read_only=True) as checkpoints, pytest.raises(UsageError, match="params/more as nothing"):
         checkpoints.restore(4, jax.eval_shape(lambda: wanted))
+
+
+def test_full_disk(small_disk, capfd):
+    """One line; the checkpoints before stay, and the next one is saved as soon as there is room."""
+    like = jax.eval_shape(lambda: state())
+    with pytest.raises(UsageError) as caught, Checkpoints(small_disk, keep=1000) as checkpoints:
+        for step in range(1, 100):
+            checkpoints.save(step, state(step), DATA, TOKENIZER)
+    failed = int(re.match(r"checkpoint (\d+) cannot be saved in ", str(caught.value))[1])
+    end = (
+        f" (No space left on device); the last whole one is step {failed - 1}; make room there, and run again to go on"
+    )
+    assert str(caught.value).endswith(end) and failed > 1
+    with Checkpoints(small_disk, keep=1) as checkpoints:
+        assert checkpoints.steps == list(range(1, failed))
+        for step in checkpoints.steps:
+            assert_same(checkpoints.restore(step, like).state, state(step))
+        shutil.rmtree(checkpoints.folder / "1")
+    with Checkpoints(small_disk, keep=1) as checkpoints:
+        save(checkpoints, failed)
+        assert checkpoints.select("latest") == failed
+        assert_same(checkpoints.restore(failed, like).state, state(failed))
+    assert capfd.readouterr().err == ""
+
+
+LIMITED = """
+import resource, sys
+import tests.conftest
+from tests.train.test_checkpoint import save
+from xlstm_jax.train.checkpoint import Checkpoints
+with Checkpoints(sys.argv[1], keep=9) as checkpoints:
+    save(checkpoints, 1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+    save(checkpoints, 2)
+"""
+
+
+def test_no_larger_files(tmp_path):
+    """As on a full disk, for those who may not mount one."""
+    done = subprocess.run([sys.executable, "-c", LIMITED, tmp_path], capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert (
+        "UsageError: checkpoint 2 cannot be saved" in last and "(File too large); the last whole one is step 1" in last
+    )
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps == [1]
+        assert_same(checkpoints.restore(1, jax.eval_shape(lambda: state())).state, state(1))

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.files import FULL
 from xlstm_jax.train.damage import find_damage, say, set_aside_damaged, write_sums
 
 FOLDER = "checkpoints"
@@ -34,7 +36,8 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path, keep: int = 1, *, read_only: bool = False):
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every phase of every save
+        # orbax reports every phase of every save, and prints the traceback of whatever it raises.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.folder = Path(workdir).absolute() / FOLDER
         self._saving: int | None = None
         if not read_only:
@@ -61,8 +64,12 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._manager.close()
+        except Exception as error:
+            if kind is None:  # what ends the run already is to be told, and not what came of it
+                raise self._unsaved(error) from error
 
     @property
     def steps(self) -> list[int]:
@@ -107,25 +114,34 @@ class Checkpoints:
         raise UsageError(f"checkpoint {self.folder / str(first)} is damaged ({damage[first]}); {rest}")
 
     def save(self, step: int, state: Any, data: dict, tokenizer: dict, validation_loss: float | None = None) -> None:
-        """Start saving `state` as step `step`; returns when its values are copied, not when they are on disk."""
+        """Start saving `state` as step `step`; returns when its values are copied, not when they are on disk.
+
+        Raises:
+            UsageError: this save or the one before failed, as on a full disk.
+        """
         self.wait()
         self._saving = step
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                **{
-                    STATE: ocp.args.StandardSave(state),
-                    DATA: ocp.args.JsonSave(data),
-                    TOKENIZER: ocp.args.JsonSave(tokenizer),
-                }
-            ),
-            metrics=None if validation_loss is None else {METRIC: validation_loss},
-            force=True,
-        )
+        items = {
+            STATE: ocp.args.StandardSave(state),
+            DATA: ocp.args.JsonSave(data),
+            TOKENIZER: ocp.args.JsonSave(tokenizer),
+        }
+        metrics = None if validation_loss is None else {METRIC: validation_loss}
+        try:
+            self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
+        except Exception as error:  # orbax, tensorstore and the system each have their own kinds
+            raise self._unsaved(error) from error
 
     def wait(self) -> None:
-        """Until the save in flight is on disk; raises what it raised."""
-        self._manager.wait_until_finished()
+        """Until the save in flight is on disk.
+
+        Raises:
+            UsageError: it failed, as on a full disk.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._unsaved(error) from error
 
     def restore(self, step: int, like: Any) -> Restored:
         """The checkpoint of `step`, its arrays shaped and typed as `like` (arrays or `jax.ShapeDtypeStruct`s).
@@ -192,6 +208,15 @@ class Checkpoints:
                     f"checkpoint {step} in {self.folder} holds {name} as {found.get(name, 'nothing')}, and the config "
                     f"wants {shape}; use the config it was trained with, or another workdir"
                 )
+
+    def _unsaved(self, error: Exception) -> UsageError:
+        whole = [step for step in self.steps if (self.folder / str(step)).exists()]
+        last = f"the last whole one is step {whole[-1]}" if whole else "there is none before it"
+        reason = next((text for text in map(os.strerror, FULL) if text in str(error)), one_line(error))
+        return UsageError(
+            f"checkpoint {self._saving} cannot be saved in {self.folder} ({reason}); {last}; make room there, and run "
+            "again to go on"
+        )
 
     def _damaged(self, step: int, error: Exception) -> UsageError:
         others = [str(other) for other in self.steps if other != step]
