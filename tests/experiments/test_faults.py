@@ -1,7 +1,6 @@
 """What a run loses when the machine fails it: real processes, real files, and nothing beyond the last whole save."""
 
 import json
-import pathlib
 import re
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 
 from tests.experiments.runs import assert_same_end, checkpoints, records
 from tests.tasks.examples import write_text
+from tests.train.saving import flip, largest
 from xlstm_jax.train.damage import find_damage
 
 pytestmark = pytest.mark.slow
@@ -31,16 +31,6 @@ def arguments(text):
     )
 
 
-def flip_last_bit(path: pathlib.Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-
-
-def largest(step: pathlib.Path) -> pathlib.Path:
-    return max((path for path in step.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-
-
 def test_flipped_bytes_in_the_latest_checkpoint(programs, arguments, tmp_path):
     """The one before is taken, by reading programs and by training, which ends as if nothing had been."""
     workdir, whole = tmp_path / "run", tmp_path / "whole"
@@ -48,7 +38,7 @@ def test_flipped_bytes_in_the_latest_checkpoint(programs, arguments, tmp_path):
     programs.output("train", *arguments, "--config.train.steps=6", f"--workdir={whole}")
     programs.output("train", *arguments, "--config.train.steps=4", f"--workdir={workdir}")
     damaged = workdir / "checkpoints" / "4"
-    flip_last_bit(largest(damaged))
+    flip(largest(damaged))
 
     done = programs.run("evaluate", f"--workdir={workdir}", "--checkpoint=latest")
     assert done.returncode == 0 and "step 2" in done.stdout
@@ -72,20 +62,22 @@ def test_killed_in_the_middle_of_a_save(programs, arguments, tmp_path):
     rng, cut_off = np.random.default_rng(0), 0
     last = 0
     while cut_off < KILLS:
-        process = programs.start("train", *arguments, f"--workdir={workdir}")
+        process = programs.start("train", *arguments, f"--workdir={workdir}", PYTHONUNBUFFERED="1")
         try:
+            for line in process.stdout:  # up to the one that comes when what the last kill left has been cleared
+                if "parameters, pattern" in line:
+                    break
+            assert not last or process.stdout.readline() == f"going on from step {last}\n"
             temporary = workdir / "checkpoints" / f"{last + 1 + rng.integers(2)}.orbax-checkpoint-tmp"
             while not temporary.exists():
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.0005)
             time.sleep(rng.uniform(0, 0.05))
             process.send_signal(signal.SIGKILL)
-            shown, error = process.communicate(timeout=60)
+            _, error = process.communicate(timeout=60)
         finally:
             process.kill()
         assert process.returncode == -signal.SIGKILL and error == ""
-        if last:
-            assert f"going on from step {last}\n" in shown
         cut_off += temporary.exists()
         assert max(checkpoints(workdir), default=0) >= last
         last = max(checkpoints(workdir), default=0)
