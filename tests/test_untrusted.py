@@ -8,6 +8,13 @@ import numpy as np
 import pytest
 
 from tests.untrusted import hostile_array, hostile_pickle
+from xlstm_jax.data.bpe import BPETokenizer
+from xlstm_jax.data.sources import Source
+from xlstm_jax.data.tokenizers import load_tokenizer
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models import huggingface
+from xlstm_jax.train import saved
+from xlstm_jax.train.loop import check_workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(path for folder in ("xlstm_jax", "experiments", "configs") for path in (ROOT / folder).rglob("*.py"))
@@ -60,3 +67,24 @@ def test_what_would_be_found(source):
 def test_nothing_unpickles_or_unpacks():
     assert len(FILES) > 100
     assert {path.relative_to(ROOT).as_posix(): found for path in FILES if (found := findings(path.read_text()))} == {}
+
+
+# More brackets than the parser can count down: it stops with an error that is no ValueError.
+DEEP = "[" * 100_000
+READERS = {
+    "a tokenizer": ("tokenizer.json", BPETokenizer.from_file, "is no tokenizer.json"),
+    "a run's tokenizer": ("tokenizer.json", load_tokenizer, "is not a whole tokenizer file"),
+    "texts": ("texts.jsonl", lambda path: list(Source("", str(path)).documents()), "line 1 is no JSON object"),
+    "a run": ("config.json", lambda path: saved.load(path.parent), "is damaged"),
+    "a run to go on with": ("config.json", lambda path: check_workdir(path.parent, {}), "cannot be read as JSON"),
+    "a model": ("config.json", lambda path: huggingface.load(path.parent), "is no JSON"),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_json_too_deep_for_its_parser(tmp_path, reader):
+    name, read, message = READERS[reader]
+    (tmp_path / name).write_text(DEEP, encoding="utf-8")
+    with pytest.raises(UsageError, match=message) as caught:
+        read(tmp_path / name)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 700

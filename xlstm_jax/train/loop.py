@@ -92,7 +92,7 @@ def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
         return
     try:
         saved = _flat(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as JSON; use another workdir") from error
     given = _flat(values)
     differing = sorted(
