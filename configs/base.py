@@ -135,6 +135,8 @@ def get_config() -> ConfigDict:
     config.train.log_every = 10  # steps between lines in metrics.jsonl
     config.train.eval_every = 100  # steps between evaluations; each one is followed by a checkpoint
     config.train.keep = 2  # latest checkpoints kept, beside the best one
+    # Steps in a row whose loss or gradient is not finite and that change nothing; one more ends the run.
+    config.train.max_skipped = 10  # 0: the first ends it
 
     config.evaluation = ConfigDict()
     config.evaluation.carry = False  # pass the state from window to window; else every window starts empty

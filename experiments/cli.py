@@ -10,6 +10,7 @@ from collections.abc import Callable
 from absl import app, flags, logging
 
 from xlstm_jax.errors import PeerLost, UsageError, one_line
+from xlstm_jax.files import FULL
 
 PEER_LOST = 3  # exit status
 
@@ -32,6 +33,11 @@ def run(main: Callable[[], int | None]) -> None:
             # The reader of our output (`| head`) has left; that is no failure of ours.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            what = f" {error.filename}" if error.filename else ""
+            return _fail(f"cannot write{what} ({error.strerror}); make room there, and run again to go on")
 
     sys.unraisablehook = _quiet_reads
     app.run(guarded, flags_parser=_parse)

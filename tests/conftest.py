@@ -3,6 +3,7 @@
 import itertools
 import os
 import pathlib
+import subprocess
 import tempfile
 
 # Read once, when jax starts its backend: they must stand before the first import of jax.
@@ -61,6 +62,20 @@ def rolled():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "UNROLL", 1)
         yield
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder with 300 kB of room, for those who may mount one."""
+    folder = tmp_path / "small_disk"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"no right to mount a small file system: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
 """Files and folders that are at all times the old one or the whole new one."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, the largest file allowed
 
 
 @contextlib.contextmanager

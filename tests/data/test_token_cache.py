@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from tests.untrusted import hostile_array
 from xlstm_jax.data import token_cache
 from xlstm_jax.data.bpe import BPETokenizer
 from xlstm_jax.data.token_cache import tokenised
@@ -43,7 +44,7 @@ def test_encoded_once_and_mapped(folder):
 
 
 @pytest.mark.parametrize("name", ["tokens.npy", "documents.npy", "sums.json"])
-@pytest.mark.parametrize("harm", ["cut", "empty", "changed", "missing"])
+@pytest.mark.parametrize("harm", ["cut", "empty", "changed", "garbage", "missing"])
 def test_damage_is_noticed(folder, capsys, name, harm):
     encode()
     path = folder / "key" / name
@@ -52,13 +53,23 @@ def test_damage_is_noticed(folder, capsys, name, harm):
         path.unlink()
     else:
         changed = data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]
-        path.write_bytes({"cut": data[:-2], "empty": b"", "changed": changed}[harm])
+        path.write_bytes({"cut": data[:-2], "empty": b"", "changed": changed, "garbage": b"\x00garbage"}[harm])
     if (name, harm) == ("sums.json", "cut"):
         path.write_bytes(data[:-20])  # the last two bytes are a bracket and a line break
     assert_right(encode())
     assert "are damaged; encoding them again" in capsys.readouterr().err
     assert path.read_bytes() == data
     assert_right(encode(iter(())))
+
+
+@pytest.mark.parametrize("name", ["tokens.npy", "documents.npy"])
+def test_a_pickle_is_not_read(folder, tmp_path, capsys, name):
+    """It is damage as any other."""
+    encode()
+    np.save(folder / "key" / name, hostile_array(tmp_path / "trace"))
+    assert_right(encode())
+    assert "are damaged; encoding them again" in capsys.readouterr().err
+    assert not (tmp_path / "trace").exists()
 
 
 def test_a_failed_encoding_leaves_nothing(folder):

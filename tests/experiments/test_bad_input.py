@@ -57,8 +57,17 @@ SAVED = {
     "length": ("generate", ["--length=0"], ["length 0", "at least 1"]),
     "no such checkpoint": ("evaluate", ["--checkpoint=7"], ["checkpoint '7' is not there", "best, latest", "2, 4"]),
     "unknown split": ("evaluate", ["--split=test"], ["split 'test' is unknown", "train, validation"]),
-    "damaged tokenizer": ("generate", [], ["checkpoints/4 is damaged", "delete that folder: then step 2"]),
-    "damaged arrays": ("evaluate", ["--checkpoint=4"], ["checkpoints/4 is damaged", "delete that folder"]),
+    "damaged tokenizer": (
+        "generate",
+        ["--checkpoint=4"],
+        ["checkpoints/4 is damaged (tokenizer/metadata is not as it was saved); allowed: best, latest, or one of 2"],
+    ),
+    "damaged arrays": (
+        "evaluate",
+        ["--checkpoint=4"],
+        ["checkpoints/4 is damaged (state/", "best, latest, or one of 2"],
+    ),
+    "all damaged": ("evaluate", [], ["is damaged (state/", "no other checkpoint is left"]),
     "damaged config": ("evaluate", [], ["config.json", "damaged"]),
 }
 
@@ -112,6 +121,7 @@ def trained(tmp_path_factory):
 HARM = {
     "damaged tokenizer": "checkpoints/4/tokenizer/metadata",
     "damaged arrays": "checkpoints/4/state/**/d/*",
+    "all damaged": "checkpoints/*/state/**/d/*",
     "damaged config": "config.json",
 }
 

@@ -1,38 +1,14 @@
 """A run that was stopped, killed and taken up again is the run that was not, to the last bit."""
 
-import json
 import signal
 import time
 
-import jax
-import numpy as np
 import pytest
 
-from xlstm_jax.train.checkpoint import Checkpoints
+from tests.experiments.runs import assert_same_end, checkpoints, records
 from xlstm_jax.train.metrics import read_metrics
-from xlstm_jax.train.run import Run
 
 STEPS, EVERY = 400, 50
-
-
-def records(workdir):
-    """All lines but for what a clock measured."""
-    return [
-        {key: value for key, value in record.items() if key != "train/tokens_per_second"}
-        for record in read_metrics(workdir)
-    ]
-
-
-def checkpoints(workdir):
-    folder = workdir / "checkpoints"
-    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit()) if folder.exists() else []
-
-
-def state(workdir):
-    run = Run(json.loads((workdir / "config.json").read_text()))
-    with Checkpoints(workdir, read_only=True) as saved:
-        assert saved.latest_step() == STEPS
-        return saved.restore(STEPS, jax.eval_shape(run.init))
 
 
 def interrupt(process, number, reached):
@@ -83,8 +59,4 @@ def test_stopped_and_killed_equals_uninterrupted(programs, text, tmp_path, sampl
 
     shown = programs.output("train", *arguments, f"--workdir={parts}")
     assert "going on from step" in shown
-    assert records(parts) == records(whole)
-    got, wanted = state(parts), state(whole)
-    assert got.data == wanted.data
-    for a, b in zip(jax.tree.leaves(got.state), jax.tree.leaves(wanted.state), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same_end(parts, whole)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.models.examples import example, small
+from tests.untrusted import hostile_array, hostile_pickle
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate import decode, load_state, prefill, save_state
 
@@ -70,6 +71,20 @@ def test_a_damaged_file(saved, content):
         saved.write_bytes(content)
     with pytest.raises(UsageError, match=r"state '.*state' cannot be read \(.*\); save it again"):
         load_state(saved, example(small("ms")).model())
+
+
+@pytest.mark.parametrize("name", ["logits_BA", "key", "format", "text/0"])
+def test_a_pickle_in_it_is_not_read(saved, tmp_path, name):
+    """In an entry, or as the whole file."""
+    with np.load(saved) as entries:
+        arrays = dict(entries) | {name: hostile_array(tmp_path / "trace")}
+    with saved.open("wb") as file:
+        np.savez(file, **arrays)
+    for content in (saved.read_bytes(), hostile_pickle(tmp_path / "trace")):
+        saved.write_bytes(content)
+        with pytest.raises(UsageError, match=r"state '.*state' cannot be read \(.*\); save it again") as caught:
+            load_state(saved, example(small("ms")).model())
+        assert "\n" not in str(caught.value) and not (tmp_path / "trace").exists()
 
 
 def test_no_file_and_no_place(saved, tmp_path):

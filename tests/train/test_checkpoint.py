@@ -1,61 +1,15 @@
 """Checkpoints: which are kept, what comes back, and what a damaged one says."""
 
-import gc
 import shutil
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
+from tests.train.saving import DATA, TOKENIZER, State, assert_same, cut, garbage, largest, pickled, save, state
 from xlstm_jax.cells.slstm import empty_state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.checkpoint import Checkpoints
-
-TOKENIZER, DATA = {"kind": "char", "characters": "\n abé"}, {"iterator": {"next_index": 7}, "fingerprint": "0a"}
-
-
-class State(NamedTuple):
-    step: jax.Array
-    params: Any
-    carry: Any
-
-
-def state(seed: int = 0) -> State:
-    """Leaves of several dtypes, NamedTuples, a None, infinities: what a training state may hold."""
-    rng = np.random.default_rng(seed)
-    kernel = jnp.asarray(rng.standard_normal((64, 64)), jnp.float32)
-    params = {"kernel": kernel, "blocks": {0: {"b": jnp.asarray(rng.standard_normal(5), jnp.float32)}}}
-    carry = (empty_state((2, 3)), jnp.asarray(rng.standard_normal((2, 3)), jnp.bfloat16), None)
-    return State(jnp.asarray(seed, jnp.int32), params, carry)
-
-
-def save(checkpoints: Checkpoints, step: int, loss: float | None = None) -> None:
-    checkpoints.save(step, state(step), DATA, TOKENIZER, loss)
-    checkpoints.wait()
-
-
-def assert_same(got, wanted):
-    assert jax.tree.structure(got) == jax.tree.structure(wanted)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(np.asarray(a, np.float32), np.asarray(b, np.float32))
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A workdir with the checkpoints of steps 3 and 4."""
-    workdir = tmp_path_factory.mktemp("saved")
-    with Checkpoints(workdir, keep=2) as checkpoints:
-        save(checkpoints, 3, 1.0)
-        save(checkpoints, 4, 2.0)
-    return workdir
-
-
-@pytest.fixture
-def copy(saved, tmp_path):
-    return shutil.copytree(saved, tmp_path / "copy")
 
 
 def test_restored_is_saved(saved):
@@ -125,38 +79,23 @@ def attempt(workdir) -> str:
     return str(caught.value)
 
 
-def largest(folder):
-    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def garbage(path):
-    path.write_bytes(b"\x00garbage")
-
-
-@pytest.fixture
-def collected():
-    """Collect garbage within this test, under its own filters, and not in whichever test comes later."""
-    yield
-    gc.collect()
-
-
 # orbax leaves coroutines behind where a read fails, each of which complains when it is collected.
 @pytest.mark.usefixtures("collected")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("harm", [cut, garbage, lambda path: path.unlink()], ids=["cut", "garbage", "deleted"])
+@pytest.mark.parametrize(
+    "harm", [cut, garbage, pickled, lambda path: path.unlink()], ids=["cut", "garbage", "pickled", "deleted"]
+)
 @pytest.mark.parametrize(
     "which", ["arrays", "state/_METADATA", "state/manifest.ocdbt", "data/metadata", "tokenizer/metadata"]
 )
-def test_damaged_checkpoint(copy, which, harm):
-    """Says which folder to delete and what is then taken."""
+def test_damaged_checkpoint_without_sums(copy, which, harm):
+    """One from before there were sums: says which folder to delete and what is then taken."""
     step = copy / "checkpoints" / "4"
+    (step / "SHA256SUMS").unlink()
     harm(largest(step) if which == "arrays" else step / which)
     assert f"checkpoint {step} is damaged" in (message := attempt(copy))
     assert "delete that folder: then step 3 is taken" in message
+    assert not list(copy.rglob("trace"))  # a pickle was not run
     shutil.rmtree(step)
     with Checkpoints(copy, read_only=True) as checkpoints:
         assert checkpoints.select("latest") == 3
@@ -174,6 +113,12 @@ def test_the_only_checkpoint_damaged(copy):
     shutil.rmtree(copy / "checkpoints" / "3")
     cut(copy / "checkpoints" / "4" / "tokenizer" / "metadata")
     assert "no other checkpoint is left" in attempt(copy)
+    what = r"checkpoints/4 is damaged \(tokenizer/metadata is not as it was saved\); no other checkpoint is left"
+    with Checkpoints(copy, read_only=True) as checkpoints, pytest.raises(UsageError, match=what):
+        checkpoints.select("latest")
+    with pytest.raises(UsageError, match=what + "; use another workdir"):
+        Checkpoints(copy)
+    assert [path.name for path in copy.iterdir()] == ["checkpoints"]
 
 
 @pytest.mark.parametrize("read", ["restore", "restore_params"])

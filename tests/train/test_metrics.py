@@ -2,6 +2,9 @@
 
 import json
 import math
+import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -22,7 +25,27 @@ def test_one_flat_object_a_line(tmp_path):
     lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [{"step": 1, "train/loss": 1.0}, {"step": 2, "train/loss": 0.5}]
     assert read_metrics(tmp_path) == [json.loads(line) for line in lines]
-    assert any(path.name.startswith("events.out.tfevents") for path in tmp_path.iterdir())
+
+
+def test_events_are_records_with_checksums(tmp_path):
+    from tensorboardX.proto import event_pb2
+    from tensorboardX.record_writer import masked_crc32c
+
+    write(tmp_path, [1, 2])
+    write(tmp_path, [3], last_step=2)
+    found = []
+    for path in sorted(tmp_path.glob("events.out.tfevents.*")):
+        data = path.read_bytes()
+        while data:
+            (length,), size = struct.unpack("<Q", data[:8]), data[:8]
+            record, sums = data[12 : 12 + length], (data[8:12], data[12 + length : 16 + length])
+            assert sums == tuple(struct.pack("<I", masked_crc32c(part)) for part in (size, record))
+            found.append(event_pb2.Event.FromString(record))
+            data = data[16 + length :]
+    assert found[0].file_version == "brain.Event:2"
+    scalars = [(event.step, value.tag, value.simple_value) for event in found for value in event.summary.value]
+    assert scalars[-1] == (3, "train/loss", float(np.float32(1 / 3)))
+    assert [event.step for event in found if event.HasField("session_log")] == [3]
 
 
 def test_a_line_is_on_disk_when_written(tmp_path):
@@ -51,6 +74,33 @@ def test_cut_off_last_line_is_left_out(tmp_path, end):
     assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2]
     write(tmp_path, [3], last_step=2)
     assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3]
+
+
+# With the first record it leaves room for one more line of metrics.jsonl and a part of the next.
+NO_ROOM = """
+import resource, sys
+from xlstm_jax.train.metrics import MetricWriter
+writer = MetricWriter(sys.argv[1], 1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2100, 2100))
+for step in range(2, 9):
+    try:
+        writer.write(step, {"train/loss": 1 / 3})
+    except OSError as error:
+        print(step, error.strerror, error.filename)
+writer.close()
+"""
+
+
+def test_no_room_for_a_line(tmp_path):
+    """It is left out whole; the ones before stay."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps({"step": 1, "note": "x" * 2000}) + "\n")
+    command = [sys.executable, "-c", NO_ROOM, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{step} File too large {path}" for step in range(3, 9)]
+    assert done.stderr == ""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
 
 
 def test_no_metrics_yet(tmp_path):

@@ -81,7 +81,7 @@ class BPETokenizer:
             return cls.from_json(data if saved else {"tokenizer": data})
         except OSError as error:
             raise UsageError(f"cannot read tokenizer {str(path)!r}: {one_line(error)}; give another path") from error
-        except ValueError as error:  # not UTF-8, not JSON, or a UsageError about its content
+        except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, too deep, or a UsageError about its content
             raise UsageError(
                 f"{str(path)!r} is no tokenizer.json of a byte-level BPE ({one_line(error, 300)}); give another one, "
                 "or none to train one on the text"

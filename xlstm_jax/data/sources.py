@@ -148,7 +148,7 @@ def _json_lines(path: Path) -> Iterator[str]:
                     text = json.loads(line)["text"]
                     if not isinstance(text, str):
                         raise TypeError
-                except (ValueError, TypeError, KeyError) as error:
+                except (ValueError, TypeError, KeyError, RecursionError) as error:
                     raise UsageError(
                         f'{name} line {number} is no JSON object with a string "text": {line.strip()[:60]!r}; '
                         "each line needs one"

@@ -132,8 +132,9 @@ def _load(folder: Path) -> Tokens | None:
     """The tokens, mapped; None where they are missing or damaged."""
     try:
         sums = json.loads((folder / "sums.json").read_text(encoding="utf-8"))
-        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("tokens", "documents")]
-        for name, array in zip(("tokens", "documents"), arrays, strict=True):
+        names = ("tokens", "documents")
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
+        for name, array in zip(names, arrays, strict=True):
             if hashlib.sha256(array.data).hexdigest() != sums[name]:
                 return None
     except (OSError, EOFError, ValueError, KeyError, TypeError):

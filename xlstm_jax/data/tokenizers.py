@@ -164,7 +164,7 @@ def load_tokenizer(path: str | os.PathLike) -> Tokenizer:
         raise UsageError(
             f"cannot read tokenizer {str(path)!r}: {one_line(error)}; give a folder that training wrote"
         ) from error
-    except ValueError as error:  # not UTF-8, not JSON, or a UsageError about its content
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, too deep, or a UsageError about its content
         raise UsageError(
             f"{str(path)!r} is not a whole tokenizer file ({one_line(error)}); restore it from a copy, or train again"
         ) from error

@@ -1,6 +1,8 @@
 """Checkpoints: model, optimizer, step, data position and tokenizer together, by orbax; written in the background."""
 
 import logging
+import math
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +11,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from xlstm_jax.errors import PeerLost, UsageError, one_line
+from xlstm_jax.files import FULL
+from xlstm_jax.train.damage import find_damage, say, set_aside_damaged, write_sums
 
 FOLDER = "checkpoints"
 METRIC = "validation/loss"
@@ -26,11 +30,18 @@ class Checkpoints:
 
     A context manager: leaving it waits for the save in flight. A save becomes visible under its step's name only when
     it is whole, so that a killed process leaves nothing half-written that could be taken for a checkpoint.
+
+    Opened for writing, it checks the sums of all checkpoints and moves what is damaged to `checkpoints-damaged`, so
+    that a run goes on from the latest whole one. Opened for reading, it leaves all as it is: see `select`.
     """
 
     def __init__(self, workdir: Path, keep: int = 1, *, read_only: bool = False):
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every phase of every save
+        # orbax reports every phase of every save, and prints the traceback of whatever it raises.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.folder = Path(workdir).absolute() / FOLDER
+        self._saving: int | None = None
+        if not read_only:
+            set_aside_damaged(self.folder)
         best = policies.BestN(get_metric_fn=_metric, reverse=True, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
             # best_fn is what makes orbax write the metrics that the policy reads after a restart.
@@ -40,6 +51,7 @@ class Checkpoints:
             create=not read_only,
             read_only=read_only,
             cleanup_tmp_directories=not read_only,
+            async_options=None if read_only else ocp.AsyncOptions(post_finalization_callback=self._write_sums),
         )
         try:
             self._manager = ocp.CheckpointManager(self.folder, options=options)
@@ -53,8 +65,13 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None or not issubclass(kind, PeerLost):  # with a peer lost it would wait for it
+        if kind is not None and issubclass(kind, PeerLost):
+            return  # closing would wait for the one that is lost
+        try:
             self._manager.close()
+        except Exception as error:
+            if kind is None:  # what ends the run already is to be told, and not what came of it
+                raise self._unsaved(error) from error
 
     @property
     def steps(self) -> list[int]:
@@ -69,38 +86,64 @@ class Checkpoints:
         return best if best is not None else self.latest_step()
 
     def select(self, which: str) -> int:
-        """The step that "best", "latest" or a number names.
+        """The step that "best", "latest" or a number names; in place of a damaged best or latest the next one.
 
         Raises:
-            UsageError: there is no such checkpoint.
+            UsageError: there is no such checkpoint, or it is damaged, as are all others.
         """
         if not self.steps:
             raise UsageError(f"{self.folder.parent} holds no checkpoint; train there first")
-        if which in ("best", "latest"):
-            return self.best_step() if which == "best" else self.latest_step()
-        if not which.isdigit() or int(which) not in self.steps:
+        if which == "latest":
+            order = self.steps[::-1]
+        elif which == "best":
+            by_loss = sorted(self.steps, key=lambda step: (_metric(self._manager.metrics(step)), -step))
+            order = [self.best_step(), *by_loss]
+        elif which.isdigit() and int(which) in self.steps:
+            order = [int(which)]
+        else:
             steps = ", ".join(str(step) for step in self.steps)
             raise UsageError(f"checkpoint {which!r} is not there; allowed: best, latest, or one of {steps}")
-        return int(which)
+        damage = {}
+        for step in dict.fromkeys(order):
+            damage[step] = find_damage(self.folder / str(step))
+            if damage[step] is None:
+                for other in list(damage)[:-1]:
+                    say(f"checkpoint {self.folder / str(other)} is damaged ({damage[other]}); step {step} is taken")
+                return step
+        first = order[0]
+        others = [str(step) for step in self.steps if step not in damage]
+        rest = f"allowed: best, latest, or one of {', '.join(others)}" if others else "no other checkpoint is left"
+        raise UsageError(f"checkpoint {self.folder / str(first)} is damaged ({damage[first]}); {rest}")
 
     def save(self, step: int, state: Any, data: dict, tokenizer: dict, validation_loss: float | None = None) -> None:
-        """Start saving `state` as step `step`; returns when its values are copied, not when they are on disk."""
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                **{
-                    STATE: ocp.args.StandardSave(state),
-                    DATA: ocp.args.JsonSave(data),
-                    TOKENIZER: ocp.args.JsonSave(tokenizer),
-                }
-            ),
-            metrics=None if validation_loss is None else {METRIC: validation_loss},
-            force=True,
-        )
+        """Start saving `state` as step `step`; returns when its values are copied, not when they are on disk.
+
+        Raises:
+            UsageError: this save or the one before failed, as on a full disk.
+        """
+        self.wait()
+        self._saving = step
+        items = {
+            STATE: ocp.args.StandardSave(state),
+            DATA: ocp.args.JsonSave(data),
+            TOKENIZER: ocp.args.JsonSave(tokenizer),
+        }
+        metrics = None if validation_loss is None else {METRIC: validation_loss}
+        try:
+            self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
+        except Exception as error:  # orbax, tensorstore and the system each have their own kinds
+            raise self._unsaved(error) from error
 
     def wait(self) -> None:
-        """Until the save in flight is on disk; raises what it raised."""
-        self._manager.wait_until_finished()
+        """Until the save in flight is on disk.
+
+        Raises:
+            UsageError: it failed, as on a full disk.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._unsaved(error) from error
 
     def restore(self, step: int, like: Any) -> Restored:
         """The checkpoint of `step`, its arrays shaped and typed as `like` (arrays or `jax.ShapeDtypeStruct`s).
@@ -148,6 +191,12 @@ class Checkpoints:
             raise self._damaged(step, error) from error
         return restored[TOKENIZER]
 
+    def _write_sums(self) -> None:
+        """Called by orbax, in the background, when all files of a save are written and before it gets its name."""
+        if jax.process_index() == 0:
+            (temporary,) = self.folder.glob(f"{self._saving}.orbax-checkpoint-tmp*")
+            write_sums(temporary)
+
     def _check_shapes(self, step: int, like: Any) -> None:
         """Compare with the shapes on disk first: orbax's own message for a misfit is hundreds of lines long."""
         try:
@@ -162,6 +211,15 @@ class Checkpoints:
                     f"wants {shape}; use the config it was trained with, or another workdir"
                 )
 
+    def _unsaved(self, error: Exception) -> UsageError:
+        whole = [step for step in self.steps if (self.folder / str(step)).exists()]
+        last = f"the last whole one is step {whole[-1]}" if whole else "there is none before it"
+        reason = next((text for text in map(os.strerror, FULL) if text in str(error)), one_line(error))
+        return UsageError(
+            f"checkpoint {self._saving} cannot be saved in {self.folder} ({reason}); {last}; make room there, and run "
+            "again to go on"
+        )
+
     def _damaged(self, step: int, error: Exception) -> UsageError:
         others = [str(other) for other in self.steps if other != step]
         rest = f"then step {others[-1]} is taken" if others else "no other checkpoint is left"
@@ -170,8 +228,8 @@ class Checkpoints:
         )
 
 
-def _metric(metrics: dict[str, float]) -> float:
-    return metrics[METRIC]
+def _metric(metrics: dict[str, float] | None) -> float:
+    return (metrics or {}).get(METRIC, math.inf)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -26,7 +26,7 @@ from xlstm_jax.train.run import Run, parameter_count
 # Metrics are read this many steps late, when they are long computed, so that the device never waits for the host.
 LAG = 2
 # What may change when a run is taken up again.
-RESUMABLE = ("train.steps", "mesh.data", "mesh.fsdp", "mesh.tensor", "mesh.context")
+RESUMABLE = ("train.steps", "train.max_skipped", "mesh.data", "mesh.fsdp", "mesh.tensor", "mesh.context")
 
 
 class Interrupted:
@@ -128,7 +128,7 @@ def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
         return
     try:
         saved = _flat(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as JSON; use another workdir") from error
     given = _flat(values)
     differing = sorted(
@@ -192,15 +192,23 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
         data = {"iterator": iterator.get_state(), "fingerprint": fingerprint}
         checkpoints.save(step, state, data, run.task.tokenizer.to_json(), validation_loss)
 
+    in_a_row = 0  # steps skipped, up to the last one read
+
     def read_metrics(keep: int) -> None:
+        nonlocal in_a_row
         while len(pending) > keep:
             step, metrics = pending.popleft()
             values = {name: float(value) for name, value in metrics.items()}
             interrupted.anywhere |= values.pop("stop", 0.0) > 0
-            if not math.isfinite(values["loss"]) or not math.isfinite(values["grad_norm"]):
-                what = f"loss {values['loss']} with gradient norm {values['grad_norm']}"
-                raise _diverged(what, step, checkpoints, workdir)
-            progress.update(step, values["loss"])
+            finite = math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])
+            in_a_row = 0 if finite else in_a_row + 1
+            if not finite:
+                what = f"loss {values.pop('loss')} with gradient norm {values.pop('grad_norm')}"
+                if in_a_row > run.train.max_skipped:
+                    before = f", after {in_a_row - 1} more skipped in a row" if in_a_row > 1 else ""
+                    raise _diverged(what, f"{step}{before}", checkpoints, workdir)
+                progress.say(f"step {step} skipped: {what} ({values['skipped']:.0f} skipped so far)")
+            progress.update(step, values.get("loss", math.nan))
             if step % run.train.log_every == 0 or step in (1, run.train.steps):
                 record = {f"train/{name}": value for name, value in values.items()}
                 writer.write(step, {**record, "train/tokens_per_second": progress.measure(step)})
@@ -218,7 +226,7 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
                     paused = progress.pause()
                     result = run.evaluate(state.params, "validation", carry=run.evaluation.carry)
                     if not math.isfinite(result["loss"]):  # a checkpoint of it would be no good one
-                        raise _diverged(f"validation loss {result['loss']}", step, checkpoints, workdir)
+                        raise _diverged(f"validation loss {result['loss']}", f"{step}", checkpoints, workdir)
                     writer.write(step, {f"validation/{name}": value for name, value in result.items()})
                     progress.say(f"step {step}  {run.describe(result, 'validation', carry=run.evaluation.carry)}")
                     save(step, result["loss"])
@@ -235,12 +243,12 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
     return state
 
 
-def _diverged(what: str, step: int, checkpoints: Checkpoints, workdir: Path) -> UsageError:
+def _diverged(what: str, where: str, checkpoints: Checkpoints, workdir: Path) -> UsageError:
     checkpoints.wait()
     last = checkpoints.latest_step()
     good = f"the last good checkpoint is step {last} in {workdir}" if last else "no checkpoint was saved before it"
     return UsageError(
-        f"{what} is not finite at step {step}; {good}; "
+        f"{what} is not finite at step {where}; {good}; "
         "lower optimizer.learning_rate or raise optimizer.warmup_steps, and use another workdir"
     )
 

@@ -1,6 +1,11 @@
 """What a run writes for people: `metrics.jsonl`, TensorBoard events, `loss.png`."""
 
+import io
 import json
+import os
+import socket
+import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +19,81 @@ class MetricWriter:
 
     Records after `last_step`, left by a run that was killed past its last checkpoint, are dropped first: the resumed
     run writes those steps again. Of several processes one alone is the `primary`, and the others write nothing.
+
+    A line is written whole, or not at all where the disk is full: that raises an OSError.
     """
 
     def __init__(self, workdir: Path, last_step: int, *, primary: bool = True):
         self._primary = primary
         if not primary:
             return
-        from tensorboardX import SummaryWriter
-
         self._path = Path(workdir) / JSONL
         kept = [record for record in read_metrics(workdir) if last_step and record["step"] <= last_step]
         with replacing(self._path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        self._file = self._path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(workdir), purge_step=last_step + 1 if last_step else None)
+        self._file = self._path.open("ab", buffering=0)
+        self._events = Events(workdir, purge_step=last_step + 1 if last_step else None)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         if not self._primary:
             return
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+        _append(self._file, (json.dumps({"step": step, **values}) + "\n").encode())
+        self._events.write(step, values)
 
     def close(self) -> None:
         if not self._primary:
             return
         self._file.close()
         self._events.close()
+
+
+class Events:
+    """TensorBoard's file of scalars, written by whoever calls: tensorboardX has a thread for it, whose errors are lost.
+
+    With `purge_step`, TensorBoard forgets that step and later ones of earlier files.
+    """
+
+    def __init__(self, workdir: Path, purge_step: int | None):
+        from tensorboardX.proto import event_pb2
+
+        self._event = event_pb2.Event
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
+        self._file = (Path(workdir) / name).open("wb", buffering=0)
+        self._record(self._event(wall_time=time.time(), file_version="brain.Event:2"))
+        if purge_step is not None:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._record(self._event(wall_time=time.time(), step=purge_step, session_log=start))
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        from tensorboardX.summary import scalar
+
+        now = time.time()
+        self._record(*(self._event(wall_time=now, step=step, summary=scalar(*item)) for item in values.items()))
+
+    def _record(self, *events: Any) -> None:
+        from tensorboardX.record_writer import masked_crc32c
+
+        data = b""
+        for event in events:
+            record = event.SerializeToString()
+            length = struct.pack("<Q", len(record))
+            sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, record)]
+            data += length + sums[0] + record + sums[1]
+        _append(self._file, data)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _append(file: io.FileIO, data: bytes) -> None:
+    """All of the data, or none of it and an OSError that names the file."""
+    before = os.fstat(file.fileno()).st_size
+    try:
+        while data:
+            data = data[file.write(data) :]
+    except OSError as error:
+        file.truncate(before)
+        raise OSError(error.errno, error.strerror, file.name) from error
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
@@ -53,7 +105,7 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             records.append(json.loads(line))
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             break
     return records
 

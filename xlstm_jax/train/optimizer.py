@@ -1,7 +1,7 @@
 """The optimizer and its learning-rate schedule, by optax."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import optax
@@ -81,3 +81,12 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> tuple[optax.GradientT
     }[config.name]()
     clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
     return optax.chain(*clip, rule), schedule
+
+
+def updates_made(opt_state: Any) -> jax.Array:
+    """Updates so far, int32: where the schedule stands."""
+    return next(
+        part.count
+        for part in jax.tree.leaves(opt_state, is_leaf=lambda part: isinstance(part, optax.ScaleByScheduleState))
+        if isinstance(part, optax.ScaleByScheduleState)
+    )

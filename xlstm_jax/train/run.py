@@ -16,7 +16,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.models import LanguageModel, ModelConfig, build_model
 from xlstm_jax.sharding import MeshConfig, make_mesh
 from xlstm_jax.tasks import TASKS, Task
-from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer
+from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer, updates_made
 from xlstm_jax.train.placement import Placement
 
 
@@ -26,11 +26,15 @@ class TrainConfig:
     log_every: int = 10  # steps between lines in metrics.jsonl
     eval_every: int = 100  # steps between evaluations; each one is followed by a checkpoint
     keep: int = 2  # latest checkpoints kept, beside the best one
+    max_skipped: int = 10  # steps in a row whose loss or gradient is not finite and that change nothing; one more: stop
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 1:
-                raise UsageError(f"train.{field.name} {getattr(self, field.name)} is not allowed; it is at least 1")
+            least = 0 if field.name == "max_skipped" else 1
+            if getattr(self, field.name) < least:
+                raise UsageError(
+                    f"train.{field.name} {getattr(self, field.name)} is not allowed; it is at least {least}"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +143,11 @@ class Run:
         return iter(self.task.train_dataset(self.seed, rows=self.placement.rows))
 
     def train_step(self, state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-        """One step, pure, to be compiled: the new state, and loss, gradient norm and learning rate of this step."""
+        """One step, pure, to be compiled: the new state, and loss, gradient norm and learning rate of this step.
+
+        Where loss or gradient norm is not finite the step is skipped: it counts, and all else stays as it was. The
+        metric `skipped` is the number of such steps up to now; the schedule does not move on in them.
+        """
         key = jax.random.fold_in(jax.random.key(self.seed), state.step)
 
         def loss_fn(params):
@@ -148,13 +156,22 @@ class Run:
         (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        carry = carry if self.task.passes_carry else None
+        grad_norm = optax.tree.norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        kept = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old),
+            (params, opt_state, carry),
+            (state.params, state.opt_state, state.carry),
+        )
+        after = TrainState(state.step + 1, *kept)
         metrics = {
             "loss": loss,
-            "grad_norm": optax.tree.norm(grads),
-            "learning_rate": self.schedule(state.step),
+            "grad_norm": grad_norm,
+            "learning_rate": self.schedule(updates_made(state.opt_state)),
+            "skipped": after.step - updates_made(after.opt_state),
         }
-        carry = carry if self.task.passes_carry else None
-        return TrainState(state.step + 1, params, opt_state, carry), metrics
+        return after, metrics
 
     def evaluate(self, params: Any, split: str, *, carry: bool) -> dict[str, float]:
         """Metrics over a whole split; with `carry` the state passes from window to window, else each starts empty."""

@@ -31,7 +31,7 @@ def load(workdir: str | Path, checkpoint: str = "best", *, data: Mapping[str, An
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         config["data"] |= data or {}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path} is damaged: it is no config in JSON; train in another workdir") from error
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.select(checkpoint)
