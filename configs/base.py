@@ -38,6 +38,10 @@ def get_config() -> ConfigDict:
     config.model.logit_softcap = 0.0  # logits lie in +- this; 0: anywhere
     config.model.tie_embedding = False  # the head's matrix is the embedding's
     config.model.dtype = "float32"  # of the products, float32 | bfloat16; parameters and states are float32
+    # what the backward pass computes again of each block, for memory: none | dots (all but the products with its
+    # weights) | full (all but its inputs)
+    config.model.remat = "none"  # none | dots | full
+    config.model.scan_layers = False  # repeated blocks are compiled once and run by one scan: quick to compile
 
     config.model.mlstm = ConfigDict()  # the mLSTM block
     config.model.mlstm.num_heads = 4
