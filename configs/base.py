@@ -38,9 +38,8 @@ def get_config() -> ConfigDict:
     config.model.logit_softcap = 0.0  # logits lie in +- this; 0: anywhere
     config.model.tie_embedding = False  # the head's matrix is the embedding's
     config.model.dtype = "float32"  # of the products, float32 | bfloat16; parameters and states are float32
-    # what the backward pass computes again of each block, for memory: none | dots (all but the products with its
-    # weights) | full (all but its inputs)
-    config.model.remat = "none"  # none | dots | full
+    # computed again in the backward pass, for memory: none | dots (each block but its products with weights) | full
+    config.model.remat = "none"  # on CPU it takes scan_layers to save memory
     config.model.scan_layers = False  # repeated blocks are compiled once and run by one scan: quick to compile
 
     config.model.mlstm = ConfigDict()  # the mLSTM block
@@ -130,6 +129,7 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.steps = 1000  # may be raised when a run is taken up again; a decaying schedule then stretches
+    config.train.accumulate = 1  # equal parts of a batch's rows, read one after another; their gradients make one step
     config.train.log_every = 10  # steps between lines in metrics.jsonl
     config.train.eval_every = 100  # steps between evaluations; each one is followed by a checkpoint
     config.train.keep = 2  # latest checkpoints kept, beside the best one

@@ -1,4 +1,4 @@
-"""Blocks run one after the other: each computed again in the backward pass, and equal ones by one scan, if asked for."""
+"""Blocks run one after the other: computed again in the backward pass, and equal ones by one scan, where asked for."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -19,8 +19,9 @@ def rematerialised(block: Callable, remat: str, *, scanned: bool = False) -> Cal
 
     Args:
         block: called with (x, carry, reset=, lengths=, key=).
-        remat: "none" gives the block itself; "full" keeps its inputs alone, "dots" the products with its weights too.
-        scanned: it is the body of a scan, across which XLA cannot merge the two computations: nothing guards against it.
+        remat: "none" gives the block itself; "full" keeps its inputs alone, "dots" its products with weights too.
+        scanned: it is the body of a scan, where XLA cannot merge the two computations. Elsewhere a barrier keeps them
+            apart, which XLA's CPU backend drops before it orders the operations: unrolled, no memory is saved there.
     """
     if remat == "none":
         return block

@@ -23,7 +23,7 @@ from xlstm_jax.train.run import Run, parameter_count
 # Metrics are read this many steps late, when they are long computed, so that the device never waits for the host.
 LAG = 2
 # What may change when a run is taken up again.
-RESUMABLE = ("train.steps",)
+RESUMABLE = ("train.steps", "train.accumulate", "model.remat", "model.scan_layers")
 
 
 class Interrupted:

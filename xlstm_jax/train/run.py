@@ -14,12 +14,14 @@ from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import LanguageModel, ModelConfig, build_model
 from xlstm_jax.tasks import TASKS, Task
+from xlstm_jax.train.accumulate import accumulated, check_parts
 from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     steps: int = 1000
+    accumulate: int = 1  # equal parts of a batch's rows, read one after another; their gradients make one step
     log_every: int = 10  # steps between lines in metrics.jsonl
     eval_every: int = 100  # steps between evaluations; each one is followed by a checkpoint
     keep: int = 2  # latest checkpoints kept, beside the best one
@@ -80,6 +82,7 @@ class Run:
         task = TASKS.get(config["task"])
         data = from_section(task.Config, config["data"], "data")
         model = from_section(ModelConfig, config["model"], "model")
+        check_parts(data.batch_size, self.train.accumulate)
         self.task: Task = task(data, tokenizer)
         self.model_config = model_config or dataclasses.replace(model, **self.task.model_fields())
         if self.sample.length and tokenizer is None:
@@ -116,10 +119,13 @@ class Run:
         """One step, pure, to be compiled: the new state, and loss, gradient norm and learning rate of this step."""
         key = jax.random.fold_in(jax.random.key(self.seed), state.step)
 
-        def loss_fn(params):
-            return self.task.loss(self.model(params), batch, state.carry, key)
+        def gradients(batch, carry, key):
+            def loss_fn(params):
+                return self.task.loss(self.model(params), batch, carry, key)
 
-        (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+            return jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+
+        (loss, carry), grads = accumulated(gradients, self.task.weight, self.train.accumulate, batch, state.carry, key)
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {
