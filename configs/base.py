@@ -133,6 +133,7 @@ def get_config() -> ConfigDict:
     config.train.log_every = 10  # steps between lines in metrics.jsonl
     config.train.eval_every = 100  # steps between evaluations; each one is followed by a checkpoint
     config.train.keep = 2  # latest checkpoints kept, beside the best one
+    config.train.peak_flops = 0.0  # of one device, FLOP/s, for train/utilisation; 0: by its name, where that is known
 
     config.evaluation = ConfigDict()
     config.evaluation.carry = False  # pass the state from window to window; else every window starts empty

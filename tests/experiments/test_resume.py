@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xlstm_jax.train.checkpoint import Checkpoints
-from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.metrics import TIMED, read_metrics
 from xlstm_jax.train.run import Run
 
 STEPS, EVERY = 400, 50
@@ -17,10 +17,7 @@ STEPS, EVERY = 400, 50
 
 def records(workdir):
     """All lines but for what a clock measured."""
-    return [
-        {key: value for key, value in record.items() if key != "train/tokens_per_second"}
-        for record in read_metrics(workdir)
-    ]
+    return [{key: value for key, value in record.items() if key not in TIMED} for record in read_metrics(workdir)]
 
 
 def checkpoints(workdir):

@@ -25,11 +25,15 @@ class TrainConfig:
     log_every: int = 10  # steps between lines in metrics.jsonl
     eval_every: int = 100  # steps between evaluations; each one is followed by a checkpoint
     keep: int = 2  # latest checkpoints kept, beside the best one
+    peak_flops: float = 0.0  # of one device, FLOP/s, for train/utilisation; 0: by its name, where that is known
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 1:
-                raise UsageError(f"train.{field.name} {getattr(self, field.name)} is not allowed; it is at least 1")
+            least = 0 if field.name == "peak_flops" else 1
+            if getattr(self, field.name) < least:
+                raise UsageError(
+                    f"train.{field.name} {getattr(self, field.name)} is not allowed; it is at least {least}"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
