@@ -53,6 +53,19 @@ def test_it_is_the_same_function(pattern, variants):
             assert a.dtype == b.dtype and error(b, a) <= 1e-3, (changes, jax.tree_util.keystr(path))
 
 
+@pytest.mark.parametrize("letter", BLOCKS.names())
+def test_bfloat16(letter):
+    """A scan's carry keeps its dtype; every letter's repeated blocks are equal in all but values, so that it is one."""
+    plain, scanned = (example(small(3 * letter, dtype="bfloat16", scan_layers=scan)) for scan in (False, True))
+    with jax.numpy_dtype_promotion("standard"):  # for flax's own norms
+        wanted, got = (jax.eval_shape(one.unroll, one.params, TOKENS) for one in (plain, scanned))
+        program = jax.make_jaxpr(scanned.unroll)(scanned.params, TOKENS)
+    assert wanted == got
+    assert any(
+        eqn.primitive.name == "scan" and eqn.params["length"] == 3 for eqn in program.eqns[0].params["jaxpr"].eqns
+    )
+
+
 def gradient_program(config, time, batch=4):
     made = example(config)
     tokens = np.zeros((batch, time), np.int32)

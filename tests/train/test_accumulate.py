@@ -72,18 +72,18 @@ def test_one_part_at_a_time(config):
 def test_draws_differ_by_part_and_rows_come_back_in_order():
     """Parts that hold no target change nothing."""
 
-    def gradients(row_B, carry, key):
+    def gradients(params, row_B, carry, key):
         draw = jax.random.uniform(key)
-        return (draw, (row_B + carry, jnp.full_like(row_B, draw))), draw
+        return (draw, (row_B + carry, jnp.full_like(row_B, draw))), params * draw
 
     row_B, carry_B = jnp.arange(6.0), 10 * jnp.arange(6.0)
     key = jax.random.key(0)
     (loss, (sums, draw_B)), gradient = accumulated(
-        gradients, lambda row_B: (row_B[0] == 1).astype(jnp.float32), 3, row_B, carry_B, key
+        gradients, lambda row_B: (row_B[0] == 1).astype(jnp.float32), 3, jnp.float32(2), row_B, carry_B, key
     )
     np.testing.assert_array_equal(sums, 11 * np.arange(6.0))
     assert draw_B[0] == draw_B[3] and len({float(draw) for draw in draw_B}) == 3
-    assert loss == gradient == draw_B[1]
+    assert loss == gradient / 2 == draw_B[1]
 
 
 def test_a_batch_that_cannot_be_cut(config):

@@ -19,7 +19,7 @@ def check_parts(batch_size: int, parts: int) -> None:
 
 
 def accumulated(
-    gradients: Callable, weight: Callable, parts: int, batch: Any, carry: Any, key: jax.Array
+    gradients: Callable, weight: Callable, parts: int, params: Any, batch: Any, carry: Any, key: jax.Array
 ) -> tuple[tuple[jax.Array, Any], Any]:
     """((loss, carry after), gradients) of a whole batch: sum_p w_p g_p / sum_p w_p over parts p, and so the loss.
 
@@ -28,25 +28,24 @@ def accumulated(
     device finds its share of every part among its own.
 
     Args:
-        gradients: (batch, carry, key) -> ((loss, carry after), gradients).
+        gradients: (params, batch, carry, key) -> ((loss, carry after), gradients), as `jax.value_and_grad` makes it.
         weight: of a batch, float32; the sum may be 0, where every part's loss is 0.
         parts: divides the batch's rows; 1 is `gradients` of all of it.
         batch, carry: trees of arrays [B, ...]; the carry may be None.
         key: of all random draws, which differ by part.
     """
     if parts == 1:
-        return gradients(batch, carry, key)
+        return gradients(params, batch, carry, key)
     rows = jax.tree.map(lambda leaf: _apart(leaf, parts), (batch, carry))
     total = jnp.maximum(weight(batch), 1)
 
     def read(sums, part):
         (batch, carry), number = part
-        (loss, carry), grads = gradients(batch, carry, jax.random.fold_in(key, number))
+        (loss, carry), grads = gradients(params, batch, carry, jax.random.fold_in(key, number))
         share = weight(batch) / total
         return jax.tree.map(lambda a, b: a + share.astype(b.dtype) * b, sums, (loss, grads)), carry
 
-    (loss, _), grads = jax.eval_shape(gradients, *jax.tree.map(lambda leaf: leaf[0], rows), key)
-    start = jax.tree.map(lambda like: jnp.zeros(like.shape, like.dtype), (loss, grads))
+    start = jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params)
     (loss, grads), carry = jax.lax.scan(read, start, (rows, jnp.arange(parts)))
     return (loss, jax.tree.map(_together, carry)), grads
 

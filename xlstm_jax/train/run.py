@@ -123,13 +123,11 @@ class Run:
         """One step, pure, to be compiled: the new state, and loss, gradient norm and learning rate of this step."""
         key = jax.random.fold_in(jax.random.key(self.seed), state.step)
 
-        def gradients(batch, carry, key):
-            def loss_fn(params):
-                return self.task.loss(self.model(params), batch, carry, key)
+        def loss_fn(params, batch, carry, key):
+            return self.task.loss(self.model(params), batch, carry, key)
 
-            return jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-
-        (loss, carry), grads = accumulated(gradients, self.task.weight, self.train.accumulate, batch, state.carry, key)
+        gradients, weight, parts = jax.value_and_grad(loss_fn, has_aux=True), self.task.weight, self.train.accumulate
+        (loss, carry), grads = accumulated(gradients, weight, parts, state.params, batch, state.carry, key)
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {
