@@ -38,6 +38,9 @@ def get_config() -> ConfigDict:
     config.model.logit_softcap = 0.0  # logits lie in +- this; 0: anywhere
     config.model.tie_embedding = False  # the head's matrix is the embedding's
     config.model.dtype = "float32"  # of the products, float32 | bfloat16; parameters and states are float32
+    # computed again in the backward pass, for memory: none | dots (each block but its products with weights) | full
+    config.model.remat = "none"  # on CPU it takes scan_layers to save memory
+    config.model.scan_layers = False  # repeated blocks are compiled once and run by one scan: quick to compile
 
     config.model.mlstm = ConfigDict()  # the mLSTM block
     config.model.mlstm.num_heads = 4
@@ -132,11 +135,13 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.steps = 1000  # may be raised when a run is taken up again; a decaying schedule then stretches
+    config.train.accumulate = 1  # equal parts of a batch's rows, read one after another; their gradients make one step
     config.train.log_every = 10  # steps between lines in metrics.jsonl
     config.train.eval_every = 100  # steps between evaluations; each one is followed by a checkpoint
     config.train.keep = 2  # latest checkpoints kept, beside the best one
     # Steps in a row whose loss or gradient is not finite and that change nothing; one more ends the run.
     config.train.max_skipped = 10  # 0: the first ends it
+    config.train.peak_flops = 0.0  # of one device, FLOP/s, for train/utilisation; 0: by its name, where that is known
 
     config.evaluation = ConfigDict()
     config.evaluation.carry = False  # pass the state from window to window; else every window starts empty

@@ -7,6 +7,7 @@ within the same second, so that they hold on a busy machine too.
 import csv
 import itertools
 import math
+import operator
 import os
 import pathlib
 import platform
@@ -32,6 +33,12 @@ _CPU_DEVICES = flags.DEFINE_integer(
     lower_bound=1,
 )
 _TINY = flags.DEFINE_boolean("tiny", False, "sizes that finish in seconds, to test the suite itself")
+# Columns where some case has them: what of a row, and how it is written.
+FACTS = {
+    "compile CPU s": (operator.attrgetter("compile_seconds"), "{:.1f}"),
+    "MB": (operator.attrgetter("memory_mb"), "{:,.0f}"),
+    "error": (operator.attrgetter("error"), "{:.1e}"),
+}
 
 
 def main() -> None:
@@ -54,8 +61,9 @@ def main() -> None:
         writer.writerow(Row._fields)
         writer.writerows(rows)
     header = ["group", "case", "ms (quartiles)", "tokens/s", "ratio (quartiles)"]
-    header += [title for title, known in (("MB", _has_memory(rows)), ("error", _has_errors(rows))) if known]
-    cells = [_cells(row, _has_memory(rows), _has_errors(rows)) for row in rows]
+    known = {title: form for title, form in FACTS.items() if any(math.isfinite(form[0](row)) for row in rows)}
+    header += known
+    cells = [_cells(row, known) for row in rows]
     crossings = list(_crossings(rows))
     (out / f"{_SUITE.value}.md").write_text(_markdown(header, cells, crossings), encoding="utf-8")
     written = ".csv, .md"
@@ -70,15 +78,7 @@ def main() -> None:
     print(f"written to {out}/{_SUITE.value}{written}")
 
 
-def _has_memory(rows) -> bool:
-    return any(math.isfinite(row.memory_mb) for row in rows)
-
-
-def _has_errors(rows) -> bool:
-    return any(math.isfinite(row.error) for row in rows)
-
-
-def _cells(row, memory: bool, errors: bool) -> tuple[str, ...]:
+def _cells(row, known) -> tuple[str, ...]:
     if row.stopped:
         timed = (f"stopped: {row.stopped}", "", "")
     else:
@@ -88,9 +88,8 @@ def _cells(row, memory: bool, errors: bool) -> tuple[str, ...]:
             f"{row.tokens_per_second:,.0f}",
             ratio,
         )
-    known = [f"{row.memory_mb:,.0f}" if math.isfinite(row.memory_mb) else ""] if memory else []
-    known += [f"{row.error:.1e}" if math.isfinite(row.error) else ""] if errors else []
-    return (row.group, row.name, *timed, *known)
+    facts = (form.format(fact(row)) if math.isfinite(fact(row)) else "" for fact, form in known.values())
+    return (row.group, row.name, *timed, *facts)
 
 
 def _crossings(rows) -> Iterator[str]:

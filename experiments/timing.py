@@ -19,6 +19,7 @@ class Facts(NamedTuple):
 
     memory_mb: float = math.nan  # temporary memory of the compiled program
     error: float = math.nan  # ||y - reference|| / ||reference||
+    compile_seconds: float = math.nan  # CPU seconds, of all threads, to trace and compile it with nothing from a cache
 
 
 class Case(NamedTuple):
@@ -49,6 +50,7 @@ class Row(NamedTuple):
     size: int = 0
     memory_mb: float = math.nan
     error: float = math.nan
+    compile_seconds: float = math.nan
     stopped: str = ""  # why it was not timed; the times are then not numbers
 
 

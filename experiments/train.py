@@ -11,14 +11,18 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "folder for checkpoints and metrics; a run that stands there is taken up again"
 )
+_PROFILE_STEPS = flags.DEFINE_string(
+    "profile_steps", "", "10:15 leaves a profiler's trace of steps 10 to 15 in WORKDIR/profile"
+)
 
 
 def main() -> int:
     cli.start_jax()
     processes.start()
     from xlstm_jax.train.loop import train
+    from xlstm_jax.train.profiling import parse_steps
 
-    return train(_CONFIG.value, _WORKDIR.value)
+    return train(_CONFIG.value, _WORKDIR.value, profile_steps=parse_steps(_PROFILE_STEPS.value))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import functools
 import os
+import pathlib
+import tempfile
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,6 +14,7 @@ from xlstm_jax.registry import Registry
 # A suite makes its cases; `tiny` asks for sizes that finish in seconds, to test the suite itself.
 SUITES: Registry[Callable[[bool], list[Case]]] = Registry("suite", package="experiments.suites")
 PASSES = ("forward", "forward + backward")
+ALPHABET = "".join(chr(code) for code in range(33, 98))  # 65 characters, as many as Tiny Shakespeare has
 
 
 def one_pass(which: str, run: Callable):
@@ -77,6 +80,19 @@ def compiled_facts(step, *args) -> float:
     if needed > (there or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) / 2:
         raise Stopped(f"needs {needed / 1e9:,.0f} GB")
     return memory.temp_size_in_bytes / 1e6
+
+
+def on_random_text(config):
+    """The `Run` of a config on 50,000 random characters, and its first batch."""
+    from xlstm_jax.train.run import Run
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "text.txt"
+        random = np.random.default_rng(0)
+        path.write_text("".join(ALPHABET[code] for code in random.integers(0, len(ALPHABET), 50_000)))
+        config.data.path = str(path)
+        run = Run(config.to_dict())
+        return run, next(iter(run.task.train_dataset(seed=0)))
 
 
 def compared(which: str, run: Callable, arrays: Sequence[np.ndarray]) -> np.ndarray:

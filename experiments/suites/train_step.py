@@ -1,15 +1,9 @@
 """One training step of the models of configs/char_lm.py, beside the same model in PyTorch where that is installed."""
 
-import pathlib
-import tempfile
-
-import numpy as np
-
-from experiments.suites.base import SUITES
+from experiments.suites.base import ALPHABET, SUITES, on_random_text
 from experiments.timing import Case
 
 VARIANTS = ("lstm", "gru", "rnn", "slstm", "mlstm", "xlstm")
-ALPHABET = "".join(chr(code) for code in range(33, 98))  # 65 characters, as many as Tiny Shakespeare has
 
 
 @SUITES.register("train_step")
@@ -36,15 +30,7 @@ def _config(variant: str, tiny: bool):
 def _our_case(variant: str, config) -> Case:
     import jax
 
-    from xlstm_jax.train.run import Run
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "text.txt"
-        random = np.random.default_rng(0)
-        path.write_text("".join(ALPHABET[code] for code in random.integers(0, len(ALPHABET), 50_000)))
-        config.data.path = str(path)
-        run = Run(config.to_dict())
-        batch = next(iter(run.task.train_dataset(seed=0)))
+    run, batch = on_random_text(config)
     step = jax.jit(run.train_step, donate_argnums=0)
     state = run.init()
 

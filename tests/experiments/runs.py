@@ -7,16 +7,13 @@ import jax
 import numpy as np
 
 from xlstm_jax.train.checkpoint import Checkpoints
-from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.metrics import TIMED, read_metrics
 from xlstm_jax.train.run import Run
 
 
 def records(workdir: pathlib.Path) -> list[dict]:
     """All lines but for what a clock measured."""
-    return [
-        {key: value for key, value in record.items() if key != "train/tokens_per_second"}
-        for record in read_metrics(workdir)
-    ]
+    return [{key: value for key, value in record.items() if key not in TIMED} for record in read_metrics(workdir)]
 
 
 def checkpoints(workdir: pathlib.Path) -> list[int]:
@@ -32,7 +29,7 @@ def assert_same_end(got: pathlib.Path, wanted: pathlib.Path) -> None:
         run = Run(json.loads((workdir / "config.json").read_text()))
         with Checkpoints(workdir, read_only=True) as saved:
             assert saved.latest_step() == run.train.steps
-            ends.append(saved.restore(run.train.steps, jax.eval_shape(run.init)))
+            ends.append(saved.restore(run.train.steps, run.abstract_state))
     assert ends[0].data == ends[1].data
     for a, b in zip(*(jax.tree.leaves(end.state) for end in ends), strict=True):
         np.testing.assert_array_equal(a, b)

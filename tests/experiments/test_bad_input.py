@@ -45,6 +45,9 @@ TRAIN = {
     "text too short": (["--config.data.path={tmp}/short.txt"], ["sequence_length=32 needs at least 33"]),
     "prompt": (["--config.sample.prompt=%"], ["characters outside the vocabulary: '%'"]),
     "warm-up": (["--config.optimizer.warmup_steps=30"], ["optimizer.warmup_steps 30 is more than train.steps 20"]),
+    "steps to be traced": (["--profile_steps=15:10"], ["--profile_steps=15:10", "FIRST:LAST, such as 10:15"]),
+    "steps that are not taken": (["--profile_steps=15:21"], ["15:21 are not among the steps 1 to 20 of this run"]),
+    "accumulation": (["--config.train.accumulate=5"], ["batch_size 8 is not divisible by train.accumulate 5"]),
     "no network": (["--config.data.path="], ["could not fetch tinyshakespeare/input.txt", "XLSTM_JAX_DATA_MIRROR"]),
 }
 SAVED = {

@@ -12,7 +12,7 @@ from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.loop import Interrupted, train
-from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.metrics import TIMED, read_metrics
 from xlstm_jax.train.run import Run
 
 pytestmark = pytest.mark.usefixtures("rolled")
@@ -33,13 +33,13 @@ def config(tmp_path):
 def curve(workdir):
     """Training records without what a clock measured."""
     records = [record for record in read_metrics(workdir) if "train/loss" in record]
-    return [{key: value for key, value in record.items() if key != "train/tokens_per_second"} for record in records]
+    return [{key: value for key, value in record.items() if key not in TIMED} for record in records]
 
 
 def last_state(config, workdir):
     run = Run(config.to_dict())
     with Checkpoints(workdir, read_only=True) as checkpoints:
-        return checkpoints.restore(checkpoints.latest_step(), jax.eval_shape(run.init))
+        return checkpoints.restore(checkpoints.latest_step(), run.abstract_state)
 
 
 def trained(config, workdir, **changes):
@@ -56,6 +56,8 @@ def test_what_is_measured_and_kept(config, tmp_path):
     assert [record["step"] for record in records if "validation/loss" in record] == [3, 6, 9]
     names = {"train/loss", "train/grad_norm", "train/learning_rate", "train/skipped"}
     assert set(curve(workdir)[0]) == {"step", *names}
+    timed = [record for record in records if "train/loss" in record]
+    assert all(set(TIMED) - {"train/utilisation"} <= set(record) for record in timed)
     validation = {record["step"]: record["validation/loss"] for record in records if "validation/loss" in record}
     with Checkpoints(workdir, read_only=True) as checkpoints:
         assert checkpoints.best_step() == min(validation, key=validation.get)

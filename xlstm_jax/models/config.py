@@ -126,6 +126,8 @@ class ModelConfig:
     logit_softcap: float = 0.0  # logits lie in +- this; 0: anywhere
     tie_embedding: bool = False  # the head's matrix is the embedding's
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the products; parameters and states are float32
+    remat: Literal["none", "dots", "full"] = "none"  # of each block the backward pass computes again: see models.stack
+    scan_layers: bool = False  # equal blocks of a language model are compiled once and run by one scan
     mlstm: MLSTMBlockConfig = MLSTMBlockConfig()
     slstm: SLSTMBlockConfig = SLSTMBlockConfig()
     recurrent: RecurrentBlockConfig = RecurrentBlockConfig()

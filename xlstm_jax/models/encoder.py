@@ -9,6 +9,7 @@ from flax import nnx
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.models.stack import rematerialised
 from xlstm_jax.nn import NORMS
 
 Directions = Literal["alternate", "both"]
@@ -30,7 +31,7 @@ class Encoder(nnx.Module):
             raise UsageError(f"directions {directions!r} is unknown; allowed: {', '.join(Directions.__args__)}")
         if directions == "alternate" and len(config.letters) < 2:
             raise UsageError("directions 'alternate' needs two blocks at least; give more, or directions='both'")
-        self.directions, dtype = directions, jnp.dtype(config.dtype)
+        self.directions, self.remat, dtype = directions, config.remat, jnp.dtype(config.dtype)
 
         def stack():
             return nnx.List(BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.letters))
@@ -48,21 +49,21 @@ class Encoder(nnx.Module):
         keys = [None] * (2 * count) if key is None else jax.random.split(key, 2 * count)
         for index, block in enumerate(self.blocks):
             turned = self.directions == "alternate" and index % 2 == 1
-            forward = _read(block, x_BTD, lengths, keys[2 * index], turned)
+            forward = self._read(block, x_BTD, lengths, keys[2 * index], turned)
             if self.backward_blocks is None:
                 x_BTD = forward
             else:
-                backward = _read(self.backward_blocks[index], x_BTD, lengths, keys[2 * index + 1], True)
+                backward = self._read(self.backward_blocks[index], x_BTD, lengths, keys[2 * index + 1], True)
                 x_BTD = forward + backward - x_BTD  # each has its input in its sum
         return x_BTD if self.norm is None else self.norm(x_BTD)
 
-
-def _read(block, x_BTD, lengths, key, turned: bool):
-    """A block over the sequence as it is, or from its end to its start."""
-    if not turned:
-        return block(x_BTD, None, lengths=lengths, key=key)[0]
-    y_BTD, _ = block(turn(x_BTD, lengths), None, lengths=lengths, key=key)
-    return turn(y_BTD, lengths)
+    def _read(self, block, x_BTD, lengths, key, turned: bool):
+        """A block over the sequence as it is, or from its end to its start."""
+        block = rematerialised(block, self.remat)
+        if not turned:
+            return block(x_BTD, None, lengths=lengths, key=key)[0]
+        y_BTD, _ = block(turn(x_BTD, lengths), None, lengths=lengths, key=key)
+        return turn(y_BTD, lengths)
 
 
 def turn(x_BTD: jax.Array, lengths: jax.Array | None) -> jax.Array:

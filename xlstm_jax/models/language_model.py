@@ -9,6 +9,7 @@ from flax import nnx
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.models.stack import run_blocks
 from xlstm_jax.nn import NORMS, linear, small_init, softcap
 from xlstm_jax.shapes import state_dtype
 
@@ -73,11 +74,18 @@ class LanguageModel(nnx.Module):
             carry = (None,) * len(self.blocks)
         keys = [None] * (len(self.blocks) + 1) if key is None else jax.random.split(key, len(self.blocks) + 1)
         x = self.dropout(self.embedding(tokens_BT), deterministic=key is None, rngs=keys[-1])
-        carries = []
-        for block, before, block_key in zip(self.blocks, carry, keys[:-1], strict=True):
-            x, after = block(x, before, reset=reset, lengths=lengths, key=block_key)
-            carries.append(after)
-        return (x if self.norm is None else self.norm(x)), tuple(carries)
+        x, carry = run_blocks(
+            self.blocks,
+            x,
+            carry,
+            keys[:-1],
+            remat=self.config.remat,
+            # Parameters stacked anew for every token that is generated would cost more than the blocks.
+            scan=self.config.scan_layers and tokens_BT.shape[1] > 1,
+            reset=reset,
+            lengths=lengths,
+        )
+        return (x if self.norm is None else self.norm(x)), carry
 
     def logits(self, x: jax.Array) -> jax.Array:
         """[..., A], float32 at least, of what `hidden` gives, [..., D]."""

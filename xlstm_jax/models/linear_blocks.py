@@ -17,6 +17,11 @@ class LinearCarry(NamedTuple):
     state: Any  # of the cell
 
 
+def _last_init(config: ModelConfig) -> nnx.Initializer:
+    """Of the map that ends a branch."""
+    return nnx.initializers.variance_scaling(1 / len(config.letters), "fan_in", "truncated_normal")
+
+
 class _Residuals(TwoBranches):
     """RMS norms, and W_down(GELU(a) * b), [a, b] = W_up u, behind `mix`."""
 
@@ -25,8 +30,7 @@ class _Residuals(TwoBranches):
         self.norm = rms_norm(features, dtype=self.dtype, rngs=rngs)
         self.ffn_norm = rms_norm(features, dtype=self.dtype, rngs=rngs)
         inner = rounded_up(options.ffn_factor * features, options.ffn_multiple)
-        self.last = nnx.initializers.variance_scaling(1 / len(config.letters), "fan_in", "truncated_normal")
-        self.ffn = GatedGELU(features, inner, self.last, dtype=self.dtype, rngs=rngs)
+        self.ffn = GatedGELU(features, inner, _last_init(config), dtype=self.dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
     def init_carry(self, batch: int) -> LinearCarry:
@@ -48,7 +52,7 @@ class MinimalBlock(_Residuals):
         inner = round(block.expansion * features)
         self.conv = CausalConv(features, block.conv_width, dtype=self.dtype, rngs=rngs)
         self.layer = Recurrent(block.cell, features, inner, dtype=self.dtype, rngs=rngs)
-        self.down = linear(inner, features, self.last, axes=("inner", "embed"), dtype=self.dtype, rngs=rngs)
+        self.down = linear(inner, features, _last_init(config), axes=("inner", "embed"), dtype=self.dtype, rngs=rngs)
 
     def mix(self, u, carry: LinearCarry | None, masks):
         carry = carry or LinearCarry(None, None)
@@ -74,7 +78,7 @@ class GriffinBlock(_Residuals):
         self.up = linear(features, inner, init, dtype=self.dtype, rngs=rngs)
         self.conv = CausalConv(inner, block.conv_width, dtype=self.dtype, rngs=rngs)
         self.layer = Recurrent("rglru", inner, inner, num_heads=block.num_heads, dtype=self.dtype, rngs=rngs)
-        self.down = linear(inner, features, self.last, axes=("inner", "embed"), dtype=self.dtype, rngs=rngs)
+        self.down = linear(inner, features, _last_init(config), axes=("inner", "embed"), dtype=self.dtype, rngs=rngs)
 
     def mix(self, u, carry: LinearCarry | None, masks):
         carry = carry or LinearCarry(None, None)

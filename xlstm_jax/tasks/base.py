@@ -39,6 +39,9 @@ class Task(Protocol):
     def loss(self, model: Any, batch: Any, carry: Any, key: jax.Array) -> tuple[jax.Array, Any]:
         """Mean loss of a training batch, in nats, and the carry after it; `carry` None starts every row afresh."""
 
+    def weight(self, batch: Any) -> jax.Array:
+        """What a batch's loss is divided by, float32: what its loss counts for in a mean over several batches."""
+
     def score(self, model: Any, batch: Any, carry: Any) -> tuple[dict[str, jax.Array], Any]:
         """Sums over an evaluation batch, to be added up over batches, and the carry after it."""
 

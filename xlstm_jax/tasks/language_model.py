@@ -155,8 +155,11 @@ class LanguageModeling:
     def loss(self, model: Any, batch: Batch, carry: Any, key: jax.Array) -> tuple[jax.Array, Any]:
         logits_BTA, carry = model.unroll(batch.tokens_BT, carry, reset=self._reset(batch, carry), key=key)
         nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.targets_BT)
-        count = jnp.maximum(jnp.sum(batch.mask_BT, dtype=nats_BT.dtype), 1)
-        return jnp.sum(jnp.where(batch.mask_BT, nats_BT, 0)) / count, carry
+        nats = jnp.sum(jnp.where(batch.mask_BT, nats_BT, 0))
+        return nats / jnp.maximum(self.weight(batch), 1).astype(nats.dtype), carry
+
+    def weight(self, batch: Batch) -> jax.Array:
+        return jnp.sum(batch.mask_BT, dtype=jnp.float32)
 
     def score(self, model: Any, batch: Batch, carry: Any) -> tuple[dict[str, jax.Array], Any]:
         logits_BTA, carry = model.unroll(batch.tokens_BT, carry, reset=self._reset(batch, carry))

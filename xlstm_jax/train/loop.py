@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import json
 import math
 import signal
@@ -18,15 +19,26 @@ from xlstm_jax.data.tokenizers import save_tokenizer
 from xlstm_jax.errors import PeerLost, UsageError, one_line
 from xlstm_jax.files import write_json
 from xlstm_jax.generate import sample_text
+from xlstm_jax.sharding import MeshConfig
 from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.flops import StepCost, step_cost
 from xlstm_jax.train.metrics import MetricWriter, draw_losses
+from xlstm_jax.train.profiling import Profile, check_steps
 from xlstm_jax.train.progress import TrainProgress
 from xlstm_jax.train.run import Run, parameter_count
 
 # Metrics are read this many steps late, when they are long computed, so that the device never waits for the host.
 LAG = 2
 # What may change when a run is taken up again.
-RESUMABLE = ("train.steps", "train.max_skipped", "mesh.data", "mesh.fsdp", "mesh.tensor", "mesh.context")
+RESUMABLE = (
+    "train.steps",
+    "train.accumulate",
+    "train.max_skipped",
+    "train.peak_flops",
+    "model.remat",
+    "model.scan_layers",
+    *(f"mesh.{field.name}" for field in dataclasses.fields(MeshConfig)),
+)
 
 
 class Interrupted:
@@ -62,39 +74,50 @@ class Interrupted:
         self.signal = number
 
 
-def train(config: ConfigDict, workdir: str | Path) -> int:
+def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int] | None = None) -> int:
     """Train as `config` says; a workdir with a checkpoint is taken up where it stopped.
 
     Leaves `config.json`, `tokenizer.json`, `metrics.jsonl`, TensorBoard events, `loss.png` and `checkpoints/`.
+
+    Args:
+        config: see `configs/base.py`.
+        workdir: a folder, made where it is not there.
+        profile_steps: first and last of the steps to be traced under `profile/`.
 
     Returns:
         The exit status: 0, or 130 after Ctrl-C.
 
     Raises:
         PeerLost: of several processes, another one has ended.
-        UsageError: the config cannot work, the workdir holds another run, or the loss is not finite.
+        UsageError: the config cannot work, the workdir holds another run, the loss is not finite, or steps that are to
+            be traced are not taken.
     """
     workdir, primary = Path(workdir), jax.process_index() == 0
     console = Console(quiet=not primary)
     values = config.to_dict()
     check_workdir(workdir, values)
     run = Run(values)  # reads the data: nothing is written before all that can be wrong with it has shown
+    check_steps(profile_steps, 0, run.train.steps)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"workdir {workdir} cannot be made ({error.strerror}); give another folder") from error
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("all processes have read the workdir as it was")
+    cost = step_cost(run, run.abstract_state.params)
     with Checkpoints(workdir, run.train.keep) as checkpoints, Interrupted() as interrupted:
         with jax.set_mesh(run.placement.mesh):
             state, iterator, first = _start(run, checkpoints, workdir)
+            profile = Profile(workdir, profile_steps, first, run.train.steps)
             if primary:
                 write_json(workdir / "config.json", values)
                 save_tokenizer(run.task.tokenizer, workdir / "tokenizer.json")
-            _announce(console, run, state, first)
+            _announce(console, run, state, first, cost)
             if first < run.train.steps:
                 with _peers_watched(checkpoints):
-                    state = _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted)
+                    state = _loop(
+                        run, state, iterator, first, checkpoints, workdir, console, interrupted, cost, profile
+                    )
             checkpoints.wait()
         if primary:
             draw_losses(workdir, run.task.tokenizer.kind)
@@ -165,11 +188,11 @@ def _start(run: Run, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, Any,
     return restored.state, iterator, latest
 
 
-def _announce(console: Console, run: Run, state: Any, first: int) -> None:
+def _announce(console: Console, run: Run, state: Any, first: int, cost: StepCost) -> None:
     sizes = ", ".join(f"{name} {len(run.task.splits[name]):,}" for name in ("train", "validation"))
     console.print(
         f"{parameter_count(state.params):,} parameters, pattern {run.model_config.pattern}, "
-        f"vocabulary {run.model_config.vocab_size}; tokens: {sizes}; on {jax.devices()[0].device_kind}",
+        f"vocabulary {run.model_config.vocab_size}; tokens: {sizes}; {cost}; on {jax.devices()[0].device_kind}",
         highlight=False,
         soft_wrap=True,
     )
@@ -179,7 +202,7 @@ def _announce(console: Console, run: Run, state: Any, first: int) -> None:
         console.print(f"going on from step {first}", highlight=False)
 
 
-def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted):
+def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted, cost, profile):
     """Steps, metrics, evaluations and checkpoints up to `train.steps` or an interruption; the state reached."""
     tokens_per_step = run.task.config.batch_size * run.task.config.sequence_length
     fingerprint = run.task.fingerprint()
@@ -211,12 +234,15 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
             progress.update(step, values.get("loss", math.nan))
             if step % run.train.log_every == 0 or step in (1, run.train.steps):
                 record = {f"train/{name}": value for name, value in values.items()}
-                writer.write(step, {**record, "train/tokens_per_second": progress.measure(step)})
+                rate = progress.measure(step)
+                speed = {"train/tokens_per_second": rate, **cost.metrics(rate / tokens_per_step)}
+                writer.write(step, {**record, **speed})
 
     try:
-        with TrainProgress(console, first, run.train.steps, tokens_per_step) as progress:
+        with profile, TrainProgress(console, first, run.train.steps, tokens_per_step) as progress:
             for step in range(first + 1, run.train.steps + 1):
-                state, metrics = run.step(state, run.placement.batch(next(iterator)))
+                batch = run.placement.batch(next(iterator))
+                state, metrics = profile.run(step, run.step, state, batch)
                 if jax.process_count() > 1:
                     metrics["stop"] = run.placement.any(bool(interrupted))
                 pending.append((step, metrics))

@@ -12,6 +12,8 @@ from typing import Any
 from xlstm_jax.files import replacing
 
 JSONL, FIGURE = "metrics.jsonl", "loss.png"
+# What a clock measures: all else is the same in a run that is repeated.
+TIMED = ("train/tokens_per_second", "train/model_flops_per_second", "train/utilisation")
 
 
 class MetricWriter:

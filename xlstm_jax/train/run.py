@@ -16,6 +16,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.models import LanguageModel, ModelConfig, build_model
 from xlstm_jax.sharding import MeshConfig, make_mesh
 from xlstm_jax.tasks import TASKS, Task
+from xlstm_jax.train.accumulate import accumulated, check_parts
 from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer, updates_made
 from xlstm_jax.train.placement import Placement
 
@@ -23,14 +24,16 @@ from xlstm_jax.train.placement import Placement
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     steps: int = 1000
+    accumulate: int = 1  # equal parts of a batch's rows, read one after another; their gradients make one step
     log_every: int = 10  # steps between lines in metrics.jsonl
     eval_every: int = 100  # steps between evaluations; each one is followed by a checkpoint
     keep: int = 2  # latest checkpoints kept, beside the best one
     max_skipped: int = 10  # steps in a row whose loss or gradient is not finite and that change nothing; one more: stop
+    peak_flops: float = 0.0  # of one device, FLOP/s, for train/utilisation; 0: by its name, where that is known
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            least = 0 if field.name == "max_skipped" else 1
+            least = 0 if field.name in ("max_skipped", "peak_flops") else 1
             if getattr(self, field.name) < least:
                 raise UsageError(
                     f"train.{field.name} {getattr(self, field.name)} is not allowed; it is at least {least}"
@@ -87,6 +90,7 @@ class Run:
         task = TASKS.get(config["task"])
         data = from_section(task.Config, config["data"], "data")
         model = from_section(ModelConfig, config["model"], "model")
+        check_parts(data.batch_size, self.train.accumulate)
         self.task: Task = task(data, tokenizer)
         self.model_config = model_config or dataclasses.replace(model, **self.task.model_fields())
         if self.sample.length and tokenizer is None:
@@ -150,10 +154,11 @@ class Run:
         """
         key = jax.random.fold_in(jax.random.key(self.seed), state.step)
 
-        def loss_fn(params):
-            return self.task.loss(self.model(self.placement.gathered(params)), batch, state.carry, key)
+        def loss_fn(params, batch, carry, key):
+            return self.task.loss(self.model(self.placement.gathered(params)), batch, carry, key)
 
-        (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        gradients, weight, parts = jax.value_and_grad(loss_fn, has_aux=True), self.task.weight, self.train.accumulate
+        (loss, carry), grads = accumulated(gradients, weight, parts, state.params, batch, state.carry, key)
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         carry = carry if self.task.passes_carry else None

@@ -1,0 +1,54 @@
+"""A training step of deep stacks: time to compile, time and temporary memory, scanned and not, by rematerialisation."""
+
+import itertools
+import time
+
+from experiments.suites.base import SUITES, on_random_text
+from experiments.timing import Case, Facts
+
+
+@SUITES.register("depth")
+def depth(tiny: bool) -> list[Case]:
+    """mLSTM blocks of width 128 on 8 rows of 128 tokens, 12 and 24 of them."""
+    import jax
+
+    # What is measured here is how long a program takes that has not been compiled before.
+    jax.config.update("jax_enable_compilation_cache", False)
+    variants = itertools.product((2, 4) if tiny else (12, 24), (False, True), ("none", "dots", "full"))
+    return [_case(layers, scanned, remat, tiny) for layers, scanned, remat in variants]
+
+
+def _case(layers: int, scanned: bool, remat: str, tiny: bool) -> Case:
+    from configs import char_lm
+
+    config = char_lm.get_config("mlstm")
+    config.model.pattern, config.model.features = layers * "m", 16 if tiny else 128
+    config.data.batch_size, config.data.sequence_length = (2, 8) if tiny else (8, 128)
+    config.model.scan_layers, config.model.remat = scanned, remat
+    step = _Step(config)
+    name = ("scanned" if scanned else "unrolled") + ("" if remat == "none" else f", remat {remat}")
+    tokens = config.data.batch_size * config.data.sequence_length
+    return Case(f"{layers} layers", name, step, tokens, facts=step.facts)
+
+
+class _Step:
+    """Calling it takes the next step; `facts` compiles it first."""
+
+    def __init__(self, config):
+        self._config = config
+
+    def facts(self) -> Facts:
+        import jax
+
+        run, self._batch = on_random_text(self._config)
+        self._state = run.init()
+        start = time.process_time()  # whatever else the machine does
+        self._step = jax.jit(run.train_step, donate_argnums=0).lower(self._state, self._batch).compile()
+        seconds = time.process_time() - start
+        return Facts(self._step.memory_analysis().temp_size_in_bytes / 1e6, compile_seconds=seconds)
+
+    def __call__(self) -> None:
+        import jax
+
+        self._state, metrics = self._step(self._state, self._batch)
+        jax.block_until_ready((self._state, metrics))

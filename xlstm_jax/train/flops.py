@@ -1,0 +1,130 @@
+"""What a training step computes: a count of its products that no compiler and no implementation detail changes.
+
+Counted are matrix products and convolutions, 2 FLOP a multiply-add, of the model and its head, forward once and
+backward twice (each product's two gradients). Masked attention scores count as they are computed, in full. Not counted
+are elementwise work (gates, norms, softmax, and states updated or scanned without a product), the embedding's look-up,
+the optimizer, and what rematerialisation computes again: it is the model's cost, not the program's.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+
+BACKWARD = 2  # products in the backward pass for each one forward
+# Peak TFLOP/s of products in (bfloat16, float32) by words of the device's name, dense, from NVIDIA's data sheets (H100,
+# H200: 2024; A100: 2021; L4, L40S, A10: 2023; V100: 2018; T4: 2019) and architecture papers (Ada 2022, GA102 2020).
+# float32 is tf32 on the tensor cores that have it, which XLA takes at its default precision.
+PEAKS = {
+    "H200": (989.4, 494.7),
+    "H100 PCIe": (756.5, 378.0),
+    "H100 NVL": (835.5, 417.5),
+    "H100": (989.4, 494.7),
+    "A100": (312.0, 156.0),
+    "A10": (125.0, 62.5),
+    "L40S": (362.0, 183.0),
+    "L4": (121.0, 60.0),
+    "RTX 4090": (165.2, 82.6),
+    "RTX 3090": (71.0, 35.6),
+    "V100 SXM2": (None, 15.7),
+    "T4": (None, 8.1),
+}
+
+
+class Uncountable(Exception):
+    """Raised for products whose number does not show in a trace; the message says where they are."""
+
+
+class StepCost(NamedTuple):
+    """A training step's FLOP, and the peak FLOP/s of all devices it runs on; None where they are not known."""
+
+    flops: float | None
+    peak: float | None
+
+    def metrics(self, steps_per_second: float) -> dict[str, float]:
+        """`train/model_flops_per_second`, and `train/utilisation`: its share of the peak."""
+        if self.flops is None:
+            return {}
+        rate = self.flops * steps_per_second
+        metrics = {"train/model_flops_per_second": rate}
+        return metrics if self.peak is None else {**metrics, "train/utilisation": rate / self.peak}
+
+    def __str__(self) -> str:
+        if self.flops is None:
+            return "FLOP a step not known"
+        return f"{self.flops:.3g} FLOP a step" + ("" if self.peak is None else f", peak {self.peak:.3g} FLOP/s")
+
+
+def step_cost(run: Any, params: Any) -> StepCost:
+    """The cost of a step of a `Run` upon parameters as they are placed."""
+    task, (leaf, *_) = run.task, jax.tree.leaves(params)
+    batch = next(iter(task.train_dataset(run.seed)))
+    rows = jax.tree.leaves(batch)[0].shape[0]  # this process's
+
+    def loss(params, batch):
+        return task.loss(run.model(params), batch, None, None)[0]
+
+    try:
+        flops = (1 + BACKWARD) * count(loss, params, batch) * (task.config.batch_size / rows)
+    except Uncountable:
+        flops = None
+    devices = leaf.sharding.device_set
+    each = run.train.peak_flops or known_peak(next(iter(devices)).device_kind, run.model_config.dtype)
+    return StepCost(flops, each and len(devices) * each)
+
+
+def known_peak(device_kind: str, dtype: str) -> float | None:
+    """FLOP/s of such a device's products, from its name, such as "NVIDIA A100-SXM4-80GB"; None where it is unknown."""
+    words = device_kind.replace("-", " ").split()
+    for name, peaks in PEAKS.items():
+        if set(name.split()) <= set(words):
+            peak = peaks[("bfloat16", "float32").index(dtype)]
+            return peak and 1e12 * peak
+    return None
+
+
+def count(function: Callable, *args: Any) -> int:
+    """FLOP of the products in one call; nothing is computed.
+
+    Loops count as often as they turn, of branches the largest, and where a branch is chosen by platform the one for all
+    platforms, so that the count is the same everywhere.
+
+    Raises:
+        Uncountable: products in a loop without a known number of turns, or in a kernel.
+    """
+    return _jaxpr(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _jaxpr(jaxpr: Jaxpr) -> int:
+    return sum(_equation(eqn) for eqn in jaxpr.eqns)
+
+
+def _equation(eqn: JaxprEqn) -> int:
+    name, params = eqn.primitive.name, eqn.params
+    if name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        return 2 * eqn.outvars[0].aval.size * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+    if name == "conv_general_dilated":
+        kernel = eqn.invars[1].aval
+        return 2 * eqn.outvars[0].aval.size * (kernel.size // kernel.shape[params["dimension_numbers"].rhs_spec[0]])
+    if name in ("pallas_call", "kernel_elsewhere"):
+        raise Uncountable("a kernel's products do not show in a trace")
+    if name == "cond":
+        platforms = params.get("branches_platforms")
+        if platforms and None in platforms:
+            return _jaxpr(params["branches"][platforms.index(None)].jaxpr)
+        return max(_jaxpr(branch.jaxpr) for branch in params["branches"])
+    inside = sum(map(_jaxpr, _inner(params)))
+    if name == "while" and inside:
+        raise Uncountable("products in a loop whose number of turns follows from the data")
+    return inside * params["length"] if name == "scan" else inside
+
+
+def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
+    for value in jax.tree.leaves(params, is_leaf=lambda node: isinstance(node, (ClosedJaxpr, Jaxpr))):
+        if isinstance(value, ClosedJaxpr):
+            yield value.jaxpr
+        elif isinstance(value, Jaxpr):
+            yield value
