@@ -10,8 +10,9 @@ import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, reshard
 
 # Logical axes, as they stand in the specs below, and the axes of an automatic mesh that share them out: those of this
-# codebase's own mesh, then names in common use.
-AXES = {"batch": ("data", "fsdp", "batch"), "heads": ("tensor", "heads", "model")}
+# codebase's own mesh, then names in common use. Time is shared out by functions that pass on what crosses from one
+# device's steps to the next (`ops.context`).
+AXES = {"batch": ("data", "fsdp", "batch"), "heads": ("tensor", "heads", "model"), "time": ("context",)}
 
 
 def on_each_device(run, args: tuple, specs: tuple, out_specs: Any):
@@ -22,14 +23,15 @@ def on_each_device(run, args: tuple, specs: tuple, out_specs: Any):
     taken it apart already, it is `run(*args)` alone.
 
     Args:
-        run: a function in which no entry of the batch, and no head, sees another.
+        run: a function in which no entry of the batch, and no head, sees another; nor any step, but by collectives.
         args: arrays, trees of them, or None.
         specs: for each a `PartitionSpec` of logical axes (the keys of `AXES`) and None, or a tree of them.
-        out_specs: the same of what `run` returns; every logical axis that stands in `specs` stands in each.
+        out_specs: the same of what `run` returns; every logical axis that stands in `specs` stands in each, but time
+            in those that are the same for all of it.
     """
-    pairs = [(leaf, spec) for leaf, spec in _pairs(args, specs) if leaf is not None]
-    mesh = _mesh([leaf for leaf, _ in pairs])
-    axes = {} if mesh.empty else {name: _sharing(name, mesh, pairs) for name in AXES}
+    pairs = _pairs(args, specs)
+    mesh = _mesh(pairs)
+    axes = {} if mesh.empty else {name: _dividing(_axes(name, mesh, pairs), name, mesh, pairs) for name in AXES}
     used = [*itertools.chain(*axes.values())]
     if not used:
         return run(*args)
@@ -51,6 +53,13 @@ def on_each_device(run, args: tuple, specs: tuple, out_specs: Any):
     return jax.jit(mapped)(*args)
 
 
+def sharing(name: str, args: tuple, specs: tuple) -> dict[str, int]:
+    """The mesh axes, of more than one device, that are there to share out a logical axis, and their sizes."""
+    pairs = _pairs(args, specs)
+    mesh = _mesh(pairs)
+    return {} if mesh.empty else {a: mesh.shape[a] for a in _axes(name, mesh, pairs) if mesh.shape[a] > 1}
+
+
 def _tree(function, specs, *trees):
     return jax.tree.map(function, specs, *trees, is_leaf=lambda node: isinstance(node, PartitionSpec))
 
@@ -58,26 +67,33 @@ def _tree(function, specs, *trees):
 def _pairs(args, specs) -> list:
     pairs = []
     _tree(lambda spec, arg: pairs.append((arg, spec)), specs, args)
-    return pairs
+    return [(leaf, spec) for leaf, spec in pairs if leaf is not None]
 
 
-def _mesh(leaves: list) -> jax.sharding.AbstractMesh:
+def _mesh(pairs: list) -> jax.sharding.AbstractMesh:
     """The mesh of the context (`jax.set_mesh`), or else that on which an array lies."""
     context = jax.sharding.get_abstract_mesh()
-    meshes = (jax.typeof(leaf).sharding.mesh for leaf in leaves)
+    meshes = (jax.typeof(leaf).sharding.mesh for leaf, _ in pairs)
     return next((mesh for mesh in (context, *meshes) if not mesh.empty), context)
 
 
-def _sharing(name: str, mesh, pairs: list) -> tuple[str, ...]:
+def _axes(name: str, mesh, pairs: list) -> tuple[str, ...]:
     """The mesh axes that share out a logical axis: by the array's type where they are explicit, else by `AXES`."""
     types = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
-    leaf, axis = next((leaf, spec.index(name)) for leaf, spec in pairs if name in spec)
-    own = jax.typeof(leaf).sharding.spec[axis]
-    axes = own if isinstance(own, tuple) else () if own is None else (own,)
     automatic = [a for a, kind in types.items() if kind == AxisType.Auto and mesh.shape[a] > 1]
-    axes += tuple(a for a in AXES[name] if a in automatic)
     _warn(*(a for a in automatic if a not in itertools.chain(*AXES.values())))
-    while leaf.shape[axis] % math.prod(mesh.shape[a] for a in axes):
+    if (found := next((pair for pair in pairs if name in pair[1]), None)) is None:
+        return ()
+    leaf, spec = found
+    own = jax.typeof(leaf).sharding.spec[spec.index(name)]
+    axes = own if isinstance(own, tuple) else () if own is None else (own,)
+    return axes + tuple(a for a in AXES[name] if a in automatic)
+
+
+def _dividing(axes: tuple[str, ...], name: str, mesh, pairs: list) -> tuple[str, ...]:
+    """The first of the mesh axes, as many as divide the logical axis."""
+    size = next((leaf.shape[spec.index(name)] for leaf, spec in pairs if name in spec), 0)
+    while size % math.prod(mesh.shape[a] for a in axes):
         axes = axes[:-1]
     return axes
 
