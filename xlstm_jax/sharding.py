@@ -60,6 +60,16 @@ def sharing(name: str, args: tuple, specs: tuple) -> dict[str, int]:
     return {} if mesh.empty else {a: mesh.shape[a] for a in _axes(name, mesh, pairs) if mesh.shape[a] > 1}
 
 
+def constrained(x: jax.Array, spec: PartitionSpec) -> jax.Array:
+    """`x` laid out over the automatic axes of the mesh in the context, where those split time; else as it is."""
+    mesh = jax.sharding.get_abstract_mesh()
+    automatic = {a for a, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Auto}
+    if not automatic & {*sharing("time", (x,), (spec,))}:
+        return x
+    axes = {name: _dividing(_axes(name, mesh, [(x, spec)]), name, mesh, [(x, spec)]) for name in AXES}
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*(axes.get(name) or None for name in spec)))
+
+
 def _tree(function, specs, *trees):
     return jax.tree.map(function, specs, *trees, is_leaf=lambda node: isinstance(node, PartitionSpec))
 

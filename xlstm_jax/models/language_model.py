@@ -1,16 +1,19 @@
 """A stack of blocks between an embedding and a head."""
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import PartitionSpec as P
 
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models.blocks import BLOCKS
+from xlstm_jax.models.blocks import BLOCKS, check_context
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.nn import NORMS, linear, small_init, softcap
 from xlstm_jax.shapes import state_dtype
+from xlstm_jax.sharding import AXES, constrained
 
 
 class LanguageModel(nnx.Module):
@@ -71,10 +74,12 @@ class LanguageModel(nnx.Module):
         if carry is None:
             carry = (None,) * len(self.blocks)
         keys = [None] * (len(self.blocks) + 1) if key is None else jax.random.split(key, len(self.blocks) + 1)
-        x = self.dropout(self.embedding(tokens_BT), deterministic=key is None, rngs=keys[-1])
+        spec = P("batch", "time")
+        x = constrained(self.dropout(self.embedding(tokens_BT), deterministic=key is None, rngs=keys[-1]), spec)
         carries = []
         for block, before, block_key in zip(self.blocks, carry, keys[:-1], strict=True):
             x, after = block(x, before, reset=reset, lengths=lengths, key=block_key)
+            x = constrained(x, spec)
             carries.append(after)
         return (x if self.norm is None else self.norm(x)), tuple(carries)
 
@@ -88,12 +93,15 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> Languag
     """The model that `config` describes, freshly initialised; `rngs` defaults to seed 0.
 
     Raises:
-        UsageError: sizes that do not fit together, or an unknown letter or cell.
+        UsageError: sizes that do not fit together, an unknown letter or cell, or a block that cannot run on the parts
+            of a sequence where the mesh in the context splits it.
     """
     if not config.pattern:
         raise UsageError("model.pattern is empty; give one letter a block, such as 'ms'")
     for letter in config.letters:
         BLOCKS.get(letter)
+    mesh = jax.sharding.get_abstract_mesh()
+    check_context(config, math.prod(mesh.shape.get(axis, 1) for axis in AXES["time"]))
     widths = (
         ("mlstm", "m", config.mlstm.proj_factor),
         ("slstm", "s", 1.0),

@@ -51,9 +51,7 @@ def summary(k, v, log_i, log_f, reset, options: Options) -> Summary:
     if reset is not None:
         resets = jax.lax.cumsum(reset.astype(jnp.int32), axis=1, reverse=True)
         last, fresh = (resets == reset)[..., None], resets[:, :1] == 0
-    coarse, fine = (
-        jax.lax.cumsum(jnp.where(last, part, 0), axis=1, reverse=True) for part in split_decays(log_f)
-    )
+    coarse, fine = (jax.lax.cumsum(jnp.where(last, part, 0), axis=1, reverse=True) for part in split_decays(log_f))
     F = coarse[:, 0] + fine[:, 0]
     # Of the steps behind each.
     coarse, fine = (jnp.pad(part[:, 1:], ((0, 0), (0, 1), (0, 0))) for part in (coarse, fine))
