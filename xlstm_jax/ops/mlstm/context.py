@@ -1,8 +1,8 @@
 """The mLSTM's core over devices that each have a part of the sequence: states by their associative law.
 
 Some steps act on the state S before them as S -> e^F S + own, F their sum of log f, own what they make of an empty
-state; own alone where a reset stands among them. Each device makes this of its own steps at once, an exclusive scan
-over the devices gives the state before each, and from there each runs its steps by any implementation.
+state; own alone where a reset stands among them. Each device makes this of its own steps, an exclusive scan over the
+devices gives the state before each, and from there each runs its steps by any implementation.
 """
 
 import functools
@@ -16,7 +16,10 @@ from xlstm_jax.cells.mlstm import MLSTMState, stabiliser_gradient
 from xlstm_jax.ops.context import Devices, over_devices
 from xlstm_jax.ops.mlstm.chunk import Options, split_decays
 
+# Steps whose weighted keys stand in memory at once.
+PIECE = 256
 _SEQUENCE, _STATE = P("batch", "time", "heads"), MLSTMState(*[P("batch", "heads")] * 3)
+_einsum = functools.partial(jnp.einsum, precision="highest")
 
 
 class Summary(NamedTuple):
@@ -31,22 +34,24 @@ def over_context(op: str, run, args, options: Options):
     """`run(q, k, v, log_i, log_f, state, reset) -> (h, state)`, split over the mesh's "context" where there is one."""
 
     def part(devices: Devices, q, k, v, log_i, log_f, state, reset):
-        # What is kept for the backward pass is the inputs, which stand in memory anyway.
-        own = jax.checkpoint(functools.partial(summary, options=options))(k, v, log_i, log_f, reset)
-        nothing = jnp.zeros_like(state.m)
+        weight, m, F, fresh = _weights(log_i, log_f, reset, options)
+        C, n, k, v = _written(weight, k, v)
+        own, nothing = Summary(MLSTMState(C, n, m), F, fresh), jnp.zeros_like(F)
         first = Summary(state, nothing, nothing > 0)
-        combine = functools.partial(combined, options=options)
-        h, state = run(q, k, v, log_i, log_f, devices.before(combine, own, first).own, reset)
+        before = devices.before(functools.partial(combined, options=options), own, first)
+        h, state = run(q, k, v, log_i, log_f, before.own, reset)
         return h, devices.of(devices.count - 1, state)
 
     specs = (*[_SEQUENCE] * 5, _STATE, P("batch", "time"))
     return over_devices(op, run, part, args, specs, (_SEQUENCE, _STATE))
 
 
-def summary(k, v, log_i, log_f, reset, options: Options) -> Summary:
-    """Of steps [B, T, ...]: what `chunk.written` gives of a chunk, of any length, without its square."""
-    dtype = log_f.dtype
-    last = jnp.ones((1, 1, 1), bool)  # no reset behind a step, so that the state after all of them knows it
+def _weights(log_i, log_f, reset, options: Options):
+    """How much of each step's k v^T stands in the state behind the last one [B,T,H], in the scale of m [B,H]; F; fresh.
+
+    As in `chunk.written`, for any length, without its square: decays are summed from the end.
+    """
+    last = jnp.ones((1, 1, 1), bool)  # no reset behind a step, so that the state behind all of them knows it
     fresh = jnp.ones((1, 1), bool)
     if reset is not None:
         resets = jax.lax.cumsum(reset.astype(jnp.int32), axis=1, reverse=True)
@@ -57,15 +62,72 @@ def summary(k, v, log_i, log_f, reset, options: Options) -> Summary:
     coarse, fine = (jnp.pad(part[:, 1:], ((0, 0), (0, 1), (0, 0))) for part in (coarse, fine))
     m = jnp.zeros_like(F)
     if options.stabilise:
-        D = jnp.where(last, coarse + (fine + log_i), -jnp.inf)
+        D_BTH = jnp.where(last, coarse + (fine + log_i), -jnp.inf)
         # After a reset m starts again from 0.
         restarted = jnp.where(fresh, -jnp.inf, F)
-        m = stabiliser_gradient(jnp.maximum(jnp.max(D, axis=1), restarted), options.eps)
-    scale = jnp.where(m == -jnp.inf, jnp.zeros_like(m), m)[:, None]
-    weight = jnp.exp(jnp.where(last, (coarse - scale) + (fine + log_i), -jnp.inf))
-    k_weighted = weight[..., None] * k.astype(dtype)
-    C = jnp.einsum("bthk,bthv->bhkv", k_weighted, v.astype(dtype), precision="highest")
-    return Summary(MLSTMState(C, jnp.sum(k_weighted, axis=1), m), F, jnp.broadcast_to(fresh, F.shape))
+        m = stabiliser_gradient(jnp.maximum(jnp.max(D_BTH, axis=1), restarted), options.eps)
+    finite_m = jnp.where(m == -jnp.inf, jnp.zeros_like(m), m)
+    weight = jnp.exp(jnp.where(last, (coarse - finite_m[:, None]) + (fine + log_i), -jnp.inf))
+    return weight, m, F, jnp.broadcast_to(fresh, F.shape)
+
+
+@jax.custom_vjp
+def _written(weight, k, v):
+    """C = sum_t weight_t k_t v_t^T and n = sum_t weight_t k_t; and k and v themselves, for all that is made of them.
+
+    So the gradients that k and v have from there are what the backward pass adds its own to, in place: no other array
+    of the sequence's length stands in memory.
+    """
+    return _written_forward(weight, k, v)[0]
+
+
+def _written_forward(weight, k, v):
+    def add(sums, first, length):
+        C, n = sums
+        w_BLH, k_BLHK, v_BLHV = _cut((weight, k, v), first, length, weight.dtype)
+        k_BLHK = w_BLH[..., None] * k_BLHK
+        return C + _einsum("blhk,blhv->bhkv", k_BLHK, v_BLHV), n + jnp.sum(k_BLHK, axis=1)
+
+    batch, time, heads, keys = k.shape
+    zeros = jnp.zeros((batch, heads, keys, v.shape[-1]), weight.dtype), jnp.zeros((batch, heads, keys), weight.dtype)
+    return (*_in_pieces(add, zeros, time), k, v), (weight, k, v)
+
+
+def _written_backward(residuals, cotangents):
+    dtype, time = residuals[0].dtype, residuals[0].shape[1]
+    dC, dn, *gradients = cotangents
+
+    def add(gradients, first, length):
+        w_BLH, k_BLHK, v_BLHV = _cut(residuals, first, length, dtype)
+        by_k = _einsum("bhkv,blhv->blhk", dC, v_BLHV) + dn[:, None]
+        own = (
+            jnp.sum(k_BLHK * by_k, axis=-1),
+            w_BLH[..., None] * by_k,
+            w_BLH[..., None] * _einsum("bhkv,blhk->blhv", dC, k_BLHK),
+        )
+        summed = jax.tree.map(jnp.add, _cut(gradients, first, length, dtype), own)
+        return jax.tree.map(
+            lambda whole, a: jax.lax.dynamic_update_slice_in_dim(whole, a.astype(whole.dtype), first, axis=1),
+            gradients,
+            summed,
+        )
+
+    return _in_pieces(add, (jnp.zeros_like(residuals[0]), *gradients), time)
+
+
+_written.defvjp(_written_forward, _written_backward)
+
+
+def _in_pieces(add, carry, time: int):
+    """`add(carry, first step, steps)` for PIECE steps at a time, and for those that remain."""
+    pieces, rest = divmod(time, PIECE)
+    if pieces:
+        carry = jax.lax.fori_loop(0, pieces, lambda index, carry: add(carry, index * PIECE, PIECE), carry)
+    return add(carry, pieces * PIECE, rest) if rest else carry
+
+
+def _cut(arrays, first, length: int, dtype):
+    return tuple(jax.lax.dynamic_slice_in_dim(a, first, length, axis=1).astype(dtype) for a in arrays)
 
 
 def combined(one: Summary, two: Summary, options: Options) -> Summary:
