@@ -54,7 +54,8 @@ def _weights(log_i, log_f, reset, options: Options):
     last = jnp.ones((1, 1, 1), bool)  # no reset behind a step, so that the state behind all of them knows it
     fresh = jnp.ones((1, 1), bool)
     if reset is not None:
-        resets = jax.lax.cumsum(reset.astype(jnp.int32), axis=1, reverse=True)
+        reset = reset.astype(jnp.int32)
+        resets = jax.lax.cumsum(reset, axis=1, reverse=True)
         last, fresh = (resets == reset)[..., None], resets[:, :1] == 0
     coarse, fine = (jax.lax.cumsum(jnp.where(last, part, 0), axis=1, reverse=True) for part in split_decays(log_f))
     F = coarse[:, 0] + fine[:, 0]
