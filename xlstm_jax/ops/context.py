@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.recurrence.scan import select
+from xlstm_jax.shapes import select
 from xlstm_jax.sharding import on_each_device, sharing
 
 

@@ -10,7 +10,8 @@ from xlstm_jax.cells import CellParams
 from xlstm_jax.cells.base import LinearCell
 from xlstm_jax.ops.context import Devices, over_devices
 from xlstm_jax.ops.recurrence.associative import coefficients, linear_scan
-from xlstm_jax.ops.recurrence.scan import Steps, select
+from xlstm_jax.ops.recurrence.scan import Steps
+from xlstm_jax.shapes import select
 
 
 def over_context(cell: type[LinearCell], run, params: CellParams, steps: Steps, carry: Any, start: Any):
