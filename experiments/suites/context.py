@@ -12,7 +12,7 @@ import numpy as np
 from experiments.suites.base import PASSES, SUITES, compared, compiled_facts, one_pass, relative_error
 from experiments.timing import Case, Facts
 
-SIZES = (4096, 16384, 65536)
+SIZES = (16384, 65536)
 DEVICES = (1, 2, 4, 8)
 HEADS, FEATURES = 4, 64
 
