@@ -31,6 +31,9 @@ def causal_conv(
 
     Returns:
         y [B, T, D], and the last W - 1 inputs [B, W-1, D].
+
+    Raises:
+        UsageError: a T that the devices of a mesh's "context" do not divide.
     """
     (batch, _, features), width = x_BTD.shape, kernel_WD.shape[0]
     x_BTD = zero_padding(x_BTD, lengths_B)

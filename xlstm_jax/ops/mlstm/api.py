@@ -49,6 +49,8 @@ def mlstm(
 ) -> tuple[jax.Array, MLSTMState]:
     """mLSTM over a sequence; the equations of one step are those of `cells.mlstm.mlstm_step`.
 
+    Under a mesh whose axis "context" splits time, each device runs its own steps (`ops.mlstm.context`).
+
     Args:
         q_BTHK, k_BTHK, v_BTHV: queries (scaled by 1/sqrt(K) here), keys, values: float32, bfloat16 or float64.
         i_BTH, f_BTH: gate pre-activations.
@@ -72,7 +74,8 @@ def mlstm(
         h [B, T, H, V] in v's dtype, and the final state, float32 at least.
 
     Raises:
-        UsageError: shapes that do not fit, an unknown option, or `normalize=False` with the exponential input gate.
+        UsageError: shapes that do not fit, an unknown option, `normalize=False` with the exponential input gate, or a T
+            that the devices of a mesh's "context" do not divide.
     """
     if not normalize and input_gate == "exp":
         raise UsageError("normalize=False needs input_gate='sigmoid': without it an exponential gate is unbounded")
@@ -109,7 +112,7 @@ def run_core(
     A padded step has q, k, v zero, writes and forgets nothing, is not reset, and gives zero.
 
     Raises:
-        UsageError: an unknown implementation or a chunk size below 1.
+        UsageError: an unknown implementation, a chunk size below 1, or a T that the mesh's "context" does not divide.
     """
     if chunk_size is not None and chunk_size < 1:
         raise UsageError(f"{op} chunk_size {chunk_size} is not allowed; it is at least 1")

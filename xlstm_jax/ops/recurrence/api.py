@@ -68,7 +68,8 @@ def recurrence(
             forward-mode derivatives too, the others reverse mode alone.
 
     Raises:
-        UsageError: an implementation that does not cover the cell or the options.
+        UsageError: an implementation that does not cover the cell or the options; for a `LinearCell`, which runs on
+            parts of a sequence where the mesh's axis "context" splits time, a T that its devices do not divide.
     """
     steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT)
     if noise is not None:
