@@ -9,6 +9,8 @@
 Layout is batch, time, heads, features, as in `jax.nn.dot_product_attention`; `_TB...` marks time-major arrays.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -40,3 +42,12 @@ def zero_padding(x_BT: jax.Array, lengths_B: Lengths | None) -> jax.Array:
         return x_BT
     padding_BT = padding_mask(lengths_B, x_BT.shape[1])
     return jnp.where(padding_BT.reshape(*padding_BT.shape, *(1,) * (x_BT.ndim - 2)), jnp.zeros_like(x_BT), x_BT)
+
+
+def select(flag: jax.Array, new: Any, old: Any) -> Any:
+    """Where flag [B] is true take `new`, else `old`, leaf by leaf [B, ...]; the flag's axes are a leaf's first ones."""
+
+    def choose(a, b):
+        return jnp.where(flag.reshape(flag.shape + (1,) * (b.ndim - flag.ndim)), a, b)
+
+    return jax.tree.map(choose, new, old)

@@ -13,7 +13,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, reshard
 from xlstm_jax.errors import UsageError
 
 # Logical axes, as they stand in specs and beside parameters, and the axes of an automatic mesh that share them out:
-# those of this codebase's own mesh, then names in common use.
+# those of this codebase's own mesh, then names in common use. Time is shared out by functions that pass on what crosses
+# from one device's steps to the next (`ops.context`).
 AXES = {
     "batch": ("data", "fsdp", "batch"),
     "time": ("context",),
@@ -22,8 +23,7 @@ AXES = {
     "vocab": ("tensor",),
     "embed": ("fsdp",),  # the model's width, in parameters alone: gathered before use
 }
-# What kernels are mapped over.
-MAPPED = ("batch", "heads")
+ACTIVATIONS = ("batch", "time", None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +68,10 @@ def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Any, *, wit
 
     `without` leaves a mesh axis out.
     """
+    automatic = {a for a, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Auto}
     parts, taken = [], {without}
     for name, size in zip(axes, shape, strict=True):
-        own = [a for a in AXES.get(name, ()) if a not in taken and mesh.shape.get(a, 1) > 1]
+        own = [a for a in AXES.get(name, ()) if a in automatic - taken and mesh.shape[a] > 1]
         while size % math.prod(mesh.shape[a] for a in own):
             own.pop()
         taken.update(own)
@@ -81,9 +82,8 @@ def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Any, *, wit
 def constrain(x: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
     """`x` laid out over the mesh of the context by its logical axes; as it is where there is none."""
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.size == 1 or AxisType.Auto not in mesh.axis_types:
-        return x
-    return jax.lax.with_sharding_constraint(x, spec(axes, x.shape, mesh))
+    placed = spec(axes, x.shape, mesh)
+    return jax.lax.with_sharding_constraint(x, placed) if any(placed) else x
 
 
 def parameter_axes(shape: tuple[int, ...], axes: tuple[str | None, ...] | None) -> tuple[str | None, ...]:
@@ -102,14 +102,15 @@ def on_each_device(run, args: tuple, specs: tuple, out_specs: Any):
     taken it apart already, it is `run(*args)` alone.
 
     Args:
-        run: a function in which no entry of the batch, and no head, sees another.
+        run: a function in which no entry of the batch, and no head, sees another; nor any step, but by collectives.
         args: arrays, trees of them, or None.
-        specs: for each a `PartitionSpec` of logical axes (those of `MAPPED`) and None, or a tree of them.
-        out_specs: the same of what `run` returns; every logical axis that stands in `specs` stands in each.
+        specs: for each a `PartitionSpec` of logical axes (the keys of `AXES`) and None, or a tree of them.
+        out_specs: the same of what `run` returns; every logical axis that stands in `specs` stands in each, but time
+            in those that are the same for all of it.
     """
-    pairs = [(leaf, spec) for leaf, spec in _pairs(args, specs) if leaf is not None]
-    mesh = _mesh([leaf for leaf, _ in pairs])
-    axes = {} if mesh.empty else {name: _sharing(name, mesh, pairs) for name in MAPPED}
+    pairs = _pairs(args, specs)
+    mesh = _mesh(pairs)
+    axes = {} if mesh.empty else {name: _dividing(_axes(name, mesh, pairs), name, mesh, pairs) for name in AXES}
     used = [*itertools.chain(*axes.values())]
     if not used:
         return run(*args)
@@ -131,6 +132,13 @@ def on_each_device(run, args: tuple, specs: tuple, out_specs: Any):
     return jax.jit(mapped)(*args)
 
 
+def sharing(name: str, args: tuple, specs: tuple) -> dict[str, int]:
+    """The mesh axes, of more than one device, that are there to share out a logical axis, and their sizes."""
+    pairs = _pairs(args, specs)
+    mesh = _mesh(pairs)
+    return {} if mesh.empty else {a: mesh.shape[a] for a in _axes(name, mesh, pairs) if mesh.shape[a] > 1}
+
+
 def _tree(function, specs, *trees):
     return jax.tree.map(function, specs, *trees, is_leaf=lambda node: isinstance(node, PartitionSpec))
 
@@ -138,26 +146,33 @@ def _tree(function, specs, *trees):
 def _pairs(args, specs) -> list:
     pairs = []
     _tree(lambda spec, arg: pairs.append((arg, spec)), specs, args)
-    return pairs
+    return [(leaf, spec) for leaf, spec in pairs if leaf is not None]
 
 
-def _mesh(leaves: list) -> jax.sharding.AbstractMesh:
+def _mesh(pairs: list) -> jax.sharding.AbstractMesh:
     """The mesh of the context (`jax.set_mesh`), or else that on which an array lies."""
     context = jax.sharding.get_abstract_mesh()
-    meshes = (jax.typeof(leaf).sharding.mesh for leaf in leaves)
+    meshes = (jax.typeof(leaf).sharding.mesh for leaf, _ in pairs)
     return next((mesh for mesh in (context, *meshes) if not mesh.empty), context)
 
 
-def _sharing(name: str, mesh, pairs: list) -> tuple[str, ...]:
+def _axes(name: str, mesh, pairs: list) -> tuple[str, ...]:
     """The mesh axes that share out a logical axis: by the array's type where they are explicit, else by `AXES`."""
     types = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
-    leaf, axis = next((leaf, spec.index(name)) for leaf, spec in pairs if name in spec)
-    own = jax.typeof(leaf).sharding.spec[axis]
-    axes = own if isinstance(own, tuple) else () if own is None else (own,)
     automatic = [a for a, kind in types.items() if kind == AxisType.Auto and mesh.shape[a] > 1]
-    axes += tuple(a for a in AXES[name] if a in automatic)
     _warn(*(a for a in automatic if a not in itertools.chain(*AXES.values())))
-    while leaf.shape[axis] % math.prod(mesh.shape[a] for a in axes):
+    if (found := next((pair for pair in pairs if name in pair[1]), None)) is None:
+        return ()
+    leaf, spec = found
+    own = jax.typeof(leaf).sharding.spec[spec.index(name)]
+    axes = own if isinstance(own, tuple) else () if own is None else (own,)
+    return axes + tuple(a for a in AXES[name] if a in automatic)
+
+
+def _dividing(axes: tuple[str, ...], name: str, mesh, pairs: list) -> tuple[str, ...]:
+    """The first of the mesh axes, as many as divide the logical axis."""
+    size = next((leaf.shape[spec.index(name)] for leaf, spec in pairs if name in spec), 0)
+    while size % math.prod(mesh.shape[a] for a in axes):
         axes = axes[:-1]
     return axes
 

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import jax
 from flax import nnx
 
+from xlstm_jax.errors import UsageError
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.registry import Registry
 
@@ -21,6 +22,11 @@ class Block(Protocol):
 
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs): ...
 
+    @staticmethod
+    def unsplittable(config: ModelConfig) -> str:
+        """Why the sequence cannot be split over devices (`ops.context`); empty where it can."""
+        ...
+
     def init_carry(self, batch: int) -> Any: ...
 
     def __call__(
@@ -32,3 +38,21 @@ class Block(Protocol):
         lengths: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, Any]: ...
+
+
+def check_context(config: ModelConfig, context: int) -> None:
+    """Refuses a pattern that cannot run on a sequence split over `context` devices.
+
+    Raises:
+        UsageError: a block needs all steps on one device.
+    """
+    if context == 1:
+        return
+    able = [letter for letter in BLOCKS.names() if not BLOCKS.get(letter).unsplittable(config)]
+    for letter in config.letters:
+        if why := BLOCKS.get(letter).unsplittable(config):
+            raise UsageError(
+                f"mesh.context {context} splits the sequence, but block {letter!r} of model.pattern "
+                f"{config.pattern!r} needs all of it on one device: {why}; "
+                f"use mesh.context=1 or blocks of {', '.join(able)}"
+            )

@@ -1,5 +1,6 @@
 """A stack of blocks between an embedding and a head."""
 
+import math
 from typing import Any
 
 import jax
@@ -7,11 +8,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models.blocks import BLOCKS
+from xlstm_jax.models.blocks import BLOCKS, check_context
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.stack import run_blocks
 from xlstm_jax.nn import NORMS, linear, small_init, softcap
 from xlstm_jax.shapes import state_dtype
+from xlstm_jax.sharding import ACTIVATIONS, AXES, constrain
 
 
 class LanguageModel(nnx.Module):
@@ -73,7 +75,8 @@ class LanguageModel(nnx.Module):
         if carry is None:
             carry = (None,) * len(self.blocks)
         keys = [None] * (len(self.blocks) + 1) if key is None else jax.random.split(key, len(self.blocks) + 1)
-        x = self.dropout(self.embedding(tokens_BT), deterministic=key is None, rngs=keys[-1])
+        x = constrain(self.embedding(tokens_BT), ACTIVATIONS)
+        x = self.dropout(x, deterministic=key is None, rngs=keys[-1])
         x, carry = run_blocks(
             self.blocks,
             x,
@@ -97,12 +100,15 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> Languag
     """The model that `config` describes, freshly initialised; `rngs` defaults to seed 0.
 
     Raises:
-        UsageError: sizes that do not fit together, or an unknown letter or cell.
+        UsageError: sizes that do not fit together, an unknown letter or cell, or a block that cannot run on the parts
+            of a sequence where the mesh in the context splits it.
     """
     if not config.pattern:
         raise UsageError("model.pattern is empty; give one letter a block, such as 'ms'")
     for letter in config.letters:
         BLOCKS.get(letter)
+    mesh = jax.sharding.get_abstract_mesh()
+    check_context(config, math.prod(mesh.shape.get(axis, 1) for axis in AXES["time"]))
     widths = (
         ("mlstm", "m", config.mlstm.proj_factor),
         ("slstm", "s", 1.0),

@@ -33,6 +33,11 @@ class _Residuals(TwoBranches):
         self.ffn = GatedGELU(features, inner, _last_init(config), dtype=self.dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
+    @staticmethod
+    def unsplittable(config: ModelConfig) -> str:
+        del config
+        return ""
+
     def init_carry(self, batch: int) -> LinearCarry:
         return LinearCarry(self.conv.init_carry(batch), self.layer.init_carry(batch))
 

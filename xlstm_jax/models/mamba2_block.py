@@ -54,6 +54,11 @@ class Mamba2Block(nnx.Module):
         self.down = linear(inner, features, init, axes=("inner", "embed"), dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
+    @staticmethod
+    def unsplittable(config: ModelConfig) -> str:
+        del config
+        return ""
+
     def init_carry(self, batch: int) -> Mamba2Carry:
         size = self.config.state_features, self.config.head_features
         return Mamba2Carry(self.conv.init_carry(batch), jnp.zeros((batch, self.heads, *size), jnp.float32))

@@ -53,6 +53,11 @@ class MLSTMBlock(nnx.Module):
         )
         self.dropout = nnx.Dropout(config.dropout)
 
+    @staticmethod
+    def unsplittable(config: ModelConfig) -> str:
+        del config
+        return ""
+
     def init_carry(self, batch: int) -> MLSTMCarry:
         heads, inner = self.config.num_heads, self.skip.shape[0]
         conv = self.conv.init_carry(batch) if self.conv is not None else None

@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.cells import CELLS
+from xlstm_jax.cells.base import LinearCell
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.nn import Recurrent
@@ -18,6 +20,12 @@ class RecurrentBlock(nnx.Module):
             config.recurrent.cell, config.features, config.features, dtype=jnp.dtype(config.dtype), rngs=rngs
         )
         self.dropout = nnx.Dropout(config.dropout)
+
+    @staticmethod
+    def unsplittable(config: ModelConfig) -> str:
+        cell = config.recurrent.cell
+        linear = issubclass(CELLS.get(cell), LinearCell)
+        return "" if linear else f"the cell {cell!r} is sequential, each of its steps needs the one before"
 
     def init_carry(self, batch: int):
         return self.layer.init_carry(batch)

@@ -82,6 +82,11 @@ class RWKV6Block(nnx.Module):
         self.ffn_v = linear(inner, features, last, axes=("inner", "embed"), dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
+    @staticmethod
+    def unsplittable(config: ModelConfig) -> str:
+        del config
+        return "its states are not combined across devices"
+
     def init_carry(self, batch: int) -> RWKV6Carry:
         heads, width = self.sizes
         last = jnp.zeros((batch, 1, heads * width), self.dtype)

@@ -47,6 +47,11 @@ class SLSTMBlock(TwoBranches):
         self.ffn = GatedGELU(features, inner, wang_init(features, num_blocks), dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
+    @staticmethod
+    def unsplittable(config: ModelConfig) -> str:
+        del config
+        return "an sLSTM is sequential, each of its steps needs the output of the one before"
+
     def init_carry(self, batch: int) -> SLSTMCarry:
         _, heads, width, _ = self.recurrent.shape
         conv = self.conv.init_carry(batch) if self.conv is not None else None

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.sharding import ACTIVATIONS, constrain
+
 # What the backward pass finds kept of a block, beside its inputs; all else is computed again.
 KEPT = {
     "full": jax.checkpoint_policies.nothing_saveable,
@@ -92,6 +94,7 @@ def _in_turn(layers, x_BTD, remat: str, masks, *, scanned: bool = False) -> tupl
     carries = []
     for block, before, key in layers:
         x_BTD, after = rematerialised(block, remat, scanned=scanned)(x_BTD, before, **masks, key=key)
+        x_BTD = constrain(x_BTD, ACTIVATIONS)
         carries.append(after)
     return x_BTD, carries
 

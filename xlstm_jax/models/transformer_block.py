@@ -46,6 +46,11 @@ class TransformerBlock(TwoBranches):
         self.dropout = nnx.Dropout(config.dropout)
         self.dtype = dtype
 
+    @staticmethod
+    def unsplittable(config: ModelConfig) -> str:
+        del config
+        return "attention sees keys and values of all steps before, not a state of fixed size"
+
     def init_carry(self, batch: int) -> KVCache:
         _, groups, width = self.sizes
         return empty_cache(batch, self.config.context, groups, width, self.dtype)

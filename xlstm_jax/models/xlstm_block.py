@@ -45,6 +45,11 @@ class XLSTMBlock(TwoBranches):
         self.ffn = SwiGLU(features, block.ffn_width(features), last, dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
+    @staticmethod
+    def unsplittable(config: ModelConfig) -> str:
+        del config
+        return ""
+
     def init_carry(self, batch: int) -> MLSTMState:
         return zero_state((batch,), *self.sizes)
 

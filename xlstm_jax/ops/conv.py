@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
+from xlstm_jax.ops.context import Devices, over_devices
 from xlstm_jax.shapes import zero_padding
 
 
@@ -17,6 +19,8 @@ def causal_conv(
 ) -> tuple[jax.Array, jax.Array]:
     """y_t = bias + sum_w kernel_w x_{t - (W-1) + w}, feature by feature; inputs before the start are the carry's.
 
+    Under a mesh whose axis "context" splits time, each device has the inputs before its steps from its left neighbour.
+
     Args:
         x_BTD: inputs.
         kernel_WD: W taps a feature, the last one for the present step.
@@ -27,15 +31,23 @@ def causal_conv(
 
     Returns:
         y [B, T, D], and the last W - 1 inputs [B, W-1, D].
+
+    Raises:
+        UsageError: a T that the devices of a mesh's "context" do not divide.
     """
-    (batch, time, features), width = x_BTD.shape, kernel_WD.shape[0]
+    (batch, _, features), width = x_BTD.shape, kernel_WD.shape[0]
     x_BTD = zero_padding(x_BTD, lengths_B)
     if carry_BWD is None:
         carry_BWD = jnp.zeros((batch, width - 1, features), x_BTD.dtype)
-    padded = jnp.concatenate([carry_BWD.astype(x_BTD.dtype), x_BTD], axis=1)
-    segment = None
-    if reset_BT is not None:
-        segment = jnp.pad(jnp.cumsum(reset_BT, axis=1, dtype=jnp.int32), ((0, 0), (width - 1, 0)))
+    args = (x_BTD, kernel_WD, bias_D, carry_BWD.astype(x_BTD.dtype), reset_BT, lengths_B)
+    x_spec, carry_spec = P("batch", "time", "heads"), P("batch", None, "heads")
+    specs = (x_spec, P(None, "heads"), P("heads"), carry_spec, P("batch", "time"), P("batch"))
+    return over_devices("causal_conv", _conv, _part, args, specs, (x_spec, carry_spec))
+
+
+def _conv(x_BTD, kernel_WD, bias_D, carry_BWD, reset_BT, lengths_B):
+    time, width = x_BTD.shape[1], kernel_WD.shape[0]
+    padded, segment = _with_carry(x_BTD, carry_BWD, reset_BT)
     y = jnp.broadcast_to(bias_D.astype(x_BTD.dtype), x_BTD.shape)
     # Shifted multiply-adds: XLA's grouped convolution is 1.4 times slower on CPU.
     for tap in range(width):
@@ -45,6 +57,30 @@ def causal_conv(
             shifted = jnp.where(same[..., None], shifted, jnp.zeros_like(shifted))
         y = y + shifted * kernel_WD[None, None, tap].astype(x_BTD.dtype)
     return y, _last_inputs(padded, segment, lengths_B, width)
+
+
+def _part(devices: Devices, x_BTD, kernel_WD, bias_D, carry_BWD, reset_BT, lengths_B):
+    """One device's steps, and the last inputs of all."""
+    (batch, time, _), width = x_BTD.shape, kernel_WD.shape[0]
+    holder = jnp.full((batch,), devices.count - 1)
+    if lengths_B is not None:
+        holder = jnp.maximum(lengths_B.astype(jnp.int32) - 1, 0) // time
+        lengths_B = jnp.clip(lengths_B.astype(jnp.int32) - devices.index * time, 0, time)
+    before = carry_BWD
+    # Once, unless a device has fewer steps than the kernel reaches back.
+    for _ in range(min(-(-(width - 1) // time), devices.count - 1)):
+        last = _last_inputs(*_with_carry(x_BTD, before, reset_BT), lengths_B, width)
+        before = devices.from_left(last, carry_BWD)
+    y, last = _conv(x_BTD, kernel_WD, bias_D, before, reset_BT, lengths_B)
+    return y, devices.of(holder, last)
+
+
+def _with_carry(x_BTD, carry_BWD, reset_BT):
+    """The inputs behind those before them, and the number of resets up to each, which is None where there are none."""
+    segment = None
+    if reset_BT is not None:
+        segment = jnp.pad(jnp.cumsum(reset_BT, axis=1, dtype=jnp.int32), ((0, 0), (carry_BWD.shape[1], 0)))
+    return jnp.concatenate([carry_BWD, x_BTD], axis=1), segment
 
 
 def _last_inputs(padded, segment, lengths_B, width):

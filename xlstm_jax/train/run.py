@@ -13,7 +13,7 @@ from flax import nnx
 
 from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models import LanguageModel, ModelConfig, build_model
+from xlstm_jax.models import LanguageModel, ModelConfig, build_model, check_context
 from xlstm_jax.sharding import MeshConfig, make_mesh
 from xlstm_jax.tasks import TASKS, Task
 from xlstm_jax.train.accumulate import accumulated, check_parts
@@ -99,6 +99,7 @@ class Run:
         abstract = nnx.eval_shape(lambda: build_model(self.model_config))
         self.graphdef, parameters = nnx.split(abstract)
         mesh = make_mesh(from_section(MeshConfig, config["mesh"], "mesh"))
+        check_context(self.model_config, mesh.shape["context"])
         sizes = {"batch_size": data.batch_size, "sequence_length": data.sequence_length}
         self.placement = Placement(mesh, parameters, **sizes)
 

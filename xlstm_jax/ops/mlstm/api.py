@@ -12,7 +12,9 @@ from xlstm_jax.cells.mlstm import MLSTMState, zero_state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import where_cuda
 from xlstm_jax.ops.mlstm.associative import CHUNK, GROUP, associative
+from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.chunkwise import SINGLE_CHUNK, chunkwise, parallel
+from xlstm_jax.ops.mlstm.context import over_context
 from xlstm_jax.ops.mlstm.pallas import Tiles, pallas, unsupported
 from xlstm_jax.ops.mlstm.recurrent import recurrent
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
@@ -47,6 +49,8 @@ def mlstm(
 ) -> tuple[jax.Array, MLSTMState]:
     """mLSTM over a sequence; the equations of one step are those of `cells.mlstm.mlstm_step`.
 
+    Under a mesh whose axis "context" splits time, each device runs its own steps (`ops.mlstm.context`).
+
     Args:
         q_BTHK, k_BTHK, v_BTHV: queries (scaled by 1/sqrt(K) here), keys, values: float32, bfloat16 or float64.
         i_BTH, f_BTH: gate pre-activations.
@@ -70,7 +74,8 @@ def mlstm(
         h [B, T, H, V] in v's dtype, and the final state, float32 at least.
 
     Raises:
-        UsageError: shapes that do not fit, an unknown option, or `normalize=False` with the exponential input gate.
+        UsageError: shapes that do not fit, an unknown option, `normalize=False` with the exponential input gate, or a T
+            that the devices of a mesh's "context" do not divide.
     """
     if not normalize and input_gate == "exp":
         raise UsageError("normalize=False needs input_gate='sigmoid': without it an exponential gate is unbounded")
@@ -107,16 +112,13 @@ def run_core(
     A padded step has q, k, v zero, writes and forgets nothing, is not reset, and gives zero.
 
     Raises:
-        UsageError: an unknown implementation or a chunk size below 1.
+        UsageError: an unknown implementation, a chunk size below 1, or a T that the mesh's "context" does not divide.
     """
     if chunk_size is not None and chunk_size < 1:
         raise UsageError(f"{op} chunk_size {chunk_size} is not allowed; it is at least 1")
-    if isinstance(implementation, Tiles):
-        name, options["tiles"] = "pallas", implementation
-    else:
-        name = implementation if implementation is not None else _choose(op, q.shape[1])
-    if name not in IMPLEMENTATIONS:
-        raise UsageError(f"{op} implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}, or Tiles(...)")
+    if not isinstance(implementation, Tiles) and implementation not in (None, *IMPLEMENTATIONS):
+        known = ", ".join(IMPLEMENTATIONS)
+        raise UsageError(f"{op} implementation {implementation!r} is unknown; known: {known}, or Tiles(...)")
     q, k, v = (zero_padding(a, lengths) for a in (q, k, v))
     if lengths is not None:
         padding = padding_mask(lengths, q.shape[1])
@@ -124,17 +126,25 @@ def run_core(
         log_i = jnp.where(padding[..., None], -jnp.inf, log_i)
         log_f = jnp.where(padding[..., None], jnp.zeros_like(log_f), log_f)
 
-    def run(name, *args):
+    def named(name, *args, **tiles):
         # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
         with jax.named_scope(f"{op}_{name}"):
-            h, state = IMPLEMENTATIONS[name](*args, chunk_size=chunk_size, **options)
+            h, state = IMPLEMENTATIONS[name](*args, chunk_size=chunk_size, **options, **tiles)
         return h.astype(state.C.dtype), state
 
-    args, chosen = (q, k, v, log_i, log_f, state, reset), functools.partial(run, name)
-    if implementation is None and state.C.dtype == jnp.float32 and not unsupported(q, k, v):
-        h, state = where_cuda(functools.partial(run, "pallas"), chosen, *args)
-    else:
-        h, state = chosen(*args)
+    def run(*args):
+        """By the implementation that fits the length of these arguments: under "context" a device's own part."""
+        q, k, v = args[:3]
+        if isinstance(implementation, Tiles):
+            return named("pallas", *args, tiles=implementation)
+        if implementation is not None:
+            return named(implementation, *args)
+        chosen = functools.partial(named, _choose(op, q.shape[1]))
+        if args[5].C.dtype != jnp.float32 or unsupported(q, k, v):
+            return chosen(*args)
+        return where_cuda(functools.partial(named, "pallas"), chosen, *args)
+
+    h, state = over_context(op, run, (q, k, v, log_i, log_f, state, reset), Options(**options))
     return zero_padding(h, lengths), state
 
 

@@ -117,12 +117,10 @@ def decays(log_f, reset):
     """b as a coarse and a fine part [B,H,L], the mask of what a step sees [..,L,L], the decay from the chunk's start or
     the last reset to each step [B,H,L], and `fresh`.
 
-    log f is split into a multiple of 1/128 and a small rest. Sums of the first are exact in float32 as long as they
-    stay under 2^17, so that b_t - b_s loses no digits where a strong gate comes before weak ones.
+    The parts are sums of `split_decays`, so that b_t - b_s loses no digits where a strong gate comes before weak ones.
     """
     length = log_f.shape[-1]
-    steps = jax.lax.stop_gradient(jnp.round(log_f * 128) / 128)
-    rest = log_f - steps
+    steps, rest = split_decays(log_f)
     coarse, fine = jnp.cumsum(steps, axis=-1), jnp.cumsum(rest, axis=-1)
     mask = jnp.tril(jnp.ones((1, 1, length, length), bool))
     fresh = jnp.ones((1, 1, length), bool)
@@ -135,6 +133,12 @@ def decays(log_f, reset):
         fine = jnp.sum(jnp.where(mask, rest[..., None, :], 0), axis=-1)
         decay = jnp.sum(jnp.where(mask, steps[..., None, :], 0), axis=-1) + fine
     return coarse, fine, mask, decay, fresh
+
+
+def split_decays(log_f):
+    """log f as a multiple of 1/128 and a small rest: sums of the first are exact in float32 while under 2^17."""
+    steps = jax.lax.stop_gradient(jnp.round(log_f * 128) / 128)
+    return steps, log_f - steps
 
 
 def exponent(coarse, m, row, column, mask, rows=slice(None)):

@@ -12,6 +12,7 @@ from xlstm_jax.cells.base import LinearCell, SplitCell
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence.associative import associative
 from xlstm_jax.ops.recurrence.chunked import chunked
+from xlstm_jax.ops.recurrence.context import over_context
 from xlstm_jax.ops.recurrence.cudnn import cudnn
 from xlstm_jax.ops.recurrence.dropout import Noise
 from xlstm_jax.ops.recurrence.newton import NewtonOptions, NewtonReport, newton
@@ -67,7 +68,8 @@ def recurrence(
             forward-mode derivatives too, the others reverse mode alone.
 
     Raises:
-        UsageError: an implementation that does not cover the cell or the options.
+        UsageError: an implementation that does not cover the cell or the options; for a `LinearCell`, which runs on
+            parts of a sequence where the mesh's axis "context" splits time, a T that its devices do not divide.
     """
     steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT)
     if noise is not None:
@@ -83,11 +85,13 @@ def recurrence(
 
     if remat_every is not None:
         y_BT, carry = _rematerialised(functools.partial(run, name), remat_every, *given, reverse=reverse)
-    elif implementation is None and issubclass(cell, LinearCell) and noise is None:
-        scan_, associative_ = (functools.partial(run, name) for name in ("scan", "associative"))
-        y_BT, carry = jax.lax.platform_dependent(*given, cpu=scan_, default=associative_)
-    else:
+    elif not issubclass(cell, LinearCell) or noise is not None or name not in ("scan", "associative"):
         y_BT, carry = run(name, *given)
+    else:
+        forms = {"cpu": functools.partial(run, "scan"), "default": functools.partial(run, "associative")}
+        chosen_here = functools.partial(jax.lax.platform_dependent, **forms)
+        linear = chosen_here if implementation is None else functools.partial(run, name)
+        y_BT, carry = linear(*given) if reverse else over_context(cell, linear, *given)
     return y_BT.astype(x_BTD.dtype), carry
 
 

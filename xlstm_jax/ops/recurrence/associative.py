@@ -85,6 +85,18 @@ def associative(
 ):
     """y [B, T, ...] and the final carry."""
     del noise
+    a_TB, b_TB, fresh_TB = coefficients(cell, params, steps, carry, start)
+    run = functools.partial(linear_scan, fresh_TB=fresh_TB, reverse=reverse)
+    carry_TB = jax.tree.map(run, a_TB, b_TB, carry)
+    y_TB = cell.output(carry_TB)
+    if steps.padding_TB is not None:
+        y_TB = select(steps.padding_TB, jnp.zeros_like(y_TB), y_TB)
+    last = jax.tree.map(lambda leaf: leaf[0 if reverse else -1], carry_TB)
+    return jnp.swapaxes(y_TB, 0, 1), last
+
+
+def coefficients(cell: type[LinearCell], params: CellParams, steps: Steps, carry: Any, start: Any):
+    """a and b of h' = a h + b, trees with leaves [T, B, ...], and `fresh_TB` of `linear_scan`."""
     u_TB = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), cell.project(params, steps.x_BTD))
     a_TB, b_TB = cell.coefficients(params, u_TB)
     a_TB, b_TB = jax.tree.map(lambda leaf, h: leaf.astype(h.dtype), (a_TB, b_TB), (carry, carry))
@@ -97,10 +109,4 @@ def associative(
     fresh_TB = steps.reset_TB
     if fresh_TB is not None and steps.padding_TB is not None:
         fresh_TB = fresh_TB & ~steps.padding_TB
-    run = functools.partial(linear_scan, fresh_TB=fresh_TB, reverse=reverse)
-    carry_TB = jax.tree.map(run, a_TB, b_TB, carry)
-    y_TB = cell.output(carry_TB)
-    if steps.padding_TB is not None:
-        y_TB = select(steps.padding_TB, jnp.zeros_like(y_TB), y_TB)
-    last = jax.tree.map(lambda leaf: leaf[0 if reverse else -1], carry_TB)
-    return jnp.swapaxes(y_TB, 0, 1), last
+    return a_TB, b_TB, fresh_TB

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
-from xlstm_jax.shapes import state_dtype
+from xlstm_jax.shapes import select, state_dtype
 
 # Steps unrolled inside the scan: fewer loop turns, and XLA fuses across them; 16 was slower on CPU.
 UNROLL = 5
@@ -58,15 +58,6 @@ def in_pieces(run: Callable, length: int, steps: Steps, carry: Any, *, reverse: 
         carry, behind = remainder(carry)
     parts = [part for part in (ahead, behind) if part is not None]
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts), carry
-
-
-def select(flag: jax.Array, new: Any, old: Any) -> Any:
-    """Where flag [B] is true take `new`, else `old`, leaf by leaf [B, ...]; the flag's axes are a leaf's first ones."""
-
-    def choose(a, b):
-        return jnp.where(flag.reshape(flag.shape + (1,) * (b.ndim - flag.ndim)), a, b)
-
-    return jax.tree.map(choose, new, old)
 
 
 def masked(step: Callable, start: Any) -> Callable:

@@ -1,0 +1,147 @@
+"""The mLSTM's core over devices that each have a part of the sequence: states by their associative law.
+
+Some steps act on the state S before them as S -> e^F S + own, F their sum of log f, own what they make of an empty
+state; own alone where a reset stands among them. Each device makes this of its own steps, an exclusive scan over the
+devices gives the state before each, and from there each runs its steps by any implementation.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
+
+from xlstm_jax.cells.mlstm import MLSTMState, stabiliser_gradient
+from xlstm_jax.ops.context import Devices, over_devices
+from xlstm_jax.ops.mlstm.chunk import Options, split_decays
+
+# Steps whose weighted keys stand in memory at once.
+PIECE = 256
+_SEQUENCE, _STATE = P("batch", "time", "heads"), MLSTMState(*[P("batch", "heads")] * 3)
+_einsum = functools.partial(jnp.einsum, precision="highest")
+
+
+class Summary(NamedTuple):
+    """What some steps do to the state before them."""
+
+    own: MLSTMState  # m is minus infinity where nothing is written
+    F: jax.Array  # [B, H]
+    fresh: jax.Array  # [B, H] no reset among them: the state before gets through
+
+
+def over_context(op: str, run, args, options: Options):
+    """`run(q, k, v, log_i, log_f, state, reset) -> (h, state)`, split over the mesh's "context" where there is one."""
+
+    def part(devices: Devices, q, k, v, log_i, log_f, state, reset):
+        weight, m, F, fresh = _weights(log_i, log_f, reset, options)
+        C, n, k, v = _written(weight, k, v)
+        own, nothing = Summary(MLSTMState(C, n, m), F, fresh), jnp.zeros_like(F)
+        first = Summary(state, nothing, nothing > 0)
+        before = devices.before(functools.partial(combined, options=options), own, first)
+        h, state = run(q, k, v, log_i, log_f, before.own, reset)
+        return h, devices.of(devices.count - 1, state)
+
+    specs = (*[_SEQUENCE] * 5, _STATE, P("batch", "time"))
+    return over_devices(op, run, part, args, specs, (_SEQUENCE, _STATE))
+
+
+def _weights(log_i, log_f, reset, options: Options):
+    """How much of each step's k v^T stands in the state behind the last one [B,T,H], in the scale of m [B,H]; F; fresh.
+
+    As in `chunk.written`, for any length, without its square: decays are summed from the end.
+    """
+    last = jnp.ones((1, 1, 1), bool)  # no reset behind a step, so that the state behind all of them knows it
+    fresh = jnp.ones((1, 1), bool)
+    if reset is not None:
+        reset = reset.astype(jnp.int32)
+        resets = jax.lax.cumsum(reset, axis=1, reverse=True)
+        last, fresh = (resets == reset)[..., None], resets[:, :1] == 0
+    coarse, fine = (jax.lax.cumsum(jnp.where(last, part, 0), axis=1, reverse=True) for part in split_decays(log_f))
+    F = coarse[:, 0] + fine[:, 0]
+    # Of the steps behind each.
+    coarse, fine = (jnp.pad(part[:, 1:], ((0, 0), (0, 1), (0, 0))) for part in (coarse, fine))
+    m = jnp.zeros_like(F)
+    if options.stabilise:
+        D_BTH = jnp.where(last, coarse + (fine + log_i), -jnp.inf)
+        # After a reset m starts again from 0.
+        restarted = jnp.where(fresh, -jnp.inf, F)
+        m = stabiliser_gradient(jnp.maximum(jnp.max(D_BTH, axis=1), restarted), options.eps)
+    finite_m = jnp.where(m == -jnp.inf, jnp.zeros_like(m), m)
+    weight = jnp.exp(jnp.where(last, (coarse - finite_m[:, None]) + (fine + log_i), -jnp.inf))
+    return weight, m, F, jnp.broadcast_to(fresh, F.shape)
+
+
+@jax.custom_vjp
+def _written(weight, k, v):
+    """C = sum_t weight_t k_t v_t^T and n = sum_t weight_t k_t; and k and v themselves, for all that is made of them.
+
+    So the gradients that k and v have from there are what the backward pass adds its own to, in place: no other array
+    of the sequence's length stands in memory.
+    """
+    return _written_forward(weight, k, v)[0]
+
+
+def _written_forward(weight, k, v):
+    def add(sums, first, length):
+        C, n = sums
+        w_BLH, k_BLHK, v_BLHV = _cut((weight, k, v), first, length, weight.dtype)
+        k_BLHK = w_BLH[..., None] * k_BLHK
+        return C + _einsum("blhk,blhv->bhkv", k_BLHK, v_BLHV), n + jnp.sum(k_BLHK, axis=1)
+
+    batch, time, heads, keys = k.shape
+    zeros = jnp.zeros((batch, heads, keys, v.shape[-1]), weight.dtype), jnp.zeros((batch, heads, keys), weight.dtype)
+    return (*_in_pieces(add, zeros, time), k, v), (weight, k, v)
+
+
+def _written_backward(residuals, cotangents):
+    dtype, time = residuals[0].dtype, residuals[0].shape[1]
+    dC, dn, *gradients = cotangents
+
+    def add(gradients, first, length):
+        w_BLH, k_BLHK, v_BLHV = _cut(residuals, first, length, dtype)
+        by_k = _einsum("bhkv,blhv->blhk", dC, v_BLHV) + dn[:, None]
+        own = (
+            jnp.sum(k_BLHK * by_k, axis=-1),
+            w_BLH[..., None] * by_k,
+            w_BLH[..., None] * _einsum("bhkv,blhk->blhv", dC, k_BLHK),
+        )
+        summed = jax.tree.map(jnp.add, _cut(gradients, first, length, dtype), own)
+        return jax.tree.map(
+            lambda whole, a: jax.lax.dynamic_update_slice_in_dim(whole, a.astype(whole.dtype), first, axis=1),
+            gradients,
+            summed,
+        )
+
+    return _in_pieces(add, (jnp.zeros_like(residuals[0]), *gradients), time)
+
+
+_written.defvjp(_written_forward, _written_backward)
+
+
+def _in_pieces(add, carry, time: int):
+    """`add(carry, first step, steps)` for PIECE steps at a time, and for those that remain."""
+    pieces, rest = divmod(time, PIECE)
+    if pieces:
+        carry = jax.lax.fori_loop(0, pieces, lambda index, carry: add(carry, index * PIECE, PIECE), carry)
+    return add(carry, pieces * PIECE, rest) if rest else carry
+
+
+def _cut(arrays, first, length: int, dtype):
+    return tuple(jax.lax.dynamic_slice_in_dim(a, first, length, axis=1).astype(dtype) for a in arrays)
+
+
+def combined(one: Summary, two: Summary, options: Options) -> Summary:
+    """Of the steps of both, one after the other."""
+    through = jnp.where(two.fresh, one.own.m + two.F, -jnp.inf)
+    m = jnp.zeros_like(through)
+    if options.stabilise:
+        m = stabiliser_gradient(jnp.maximum(through, two.own.m), options.eps)
+    scale = jnp.where(m == -jnp.inf, jnp.zeros_like(m), m)
+    # Minus infinity inside the exponential: outside it, an overflow would reach the gradient.
+    before, behind = jnp.exp(through - scale), jnp.exp(two.own.m - scale)
+    C, n = (
+        before.reshape(before.shape + rest) * a + behind.reshape(before.shape + rest) * b
+        for a, b, rest in ((one.own.C, two.own.C, (1, 1)), (one.own.n, two.own.n, (1,)))
+    )
+    return Summary(MLSTMState(C, n, m), one.F + two.F, one.fresh & two.fresh)
