@@ -122,6 +122,8 @@ def _flag_error(argv: list[str], config: str, error: Exception) -> str:
         if config and match and (allowed := _allowed_keys(config, match[1])):
             return f"config key {match[1]!r} is unknown; allowed there: {', '.join(allowed)}"
     missing = re.match(r"flag --(\w+)=None: ", lines[0])
+    if one_of := re.search(r"Exactly one of \((\w+), (\w+)\) must have a value", lines[0]):
+        return f"give one of --{one_of[1]} and --{one_of[2]}; --help shows the options"
     if missing:
         return f"--{missing[1]} is required; --help shows the options"
     return one_line(error)

@@ -53,7 +53,7 @@ TRAIN = {
 SAVED = {
     "workdir of another config": ("train", [TINY, "--config.seed=5"], ["another config", "seed (saved 0, given 5)"]),
     "missing workdir": ("generate", ["--workdir={tmp}/none"], ["{tmp}/none holds no run"]),
-    "workdir not given": ("evaluate", ["--nocarry"], ["--workdir is required"]),
+    "workdir not given": ("evaluate", ["--nocarry"], ["give one of --workdir and --huggingface"]),
     "prompt outside the vocabulary": ("generate", ["--prompt=a%"], ["outside the vocabulary: '%'"]),
     "empty prompt": ("generate", ["--prompt="], ["the prompt is empty"]),
     "options of sampling": ("generate", ["--top_p=0"], ["top_p 0.0", "top_p over 0 and at most 1"]),

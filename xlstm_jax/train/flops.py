@@ -60,6 +60,7 @@ class StepCost(NamedTuple):
 def step_cost(run: Any, params: Any) -> StepCost:
     """The cost of a step of a `Run` upon parameters as they are placed."""
     task, (leaf, *_) = run.task, jax.tree.leaves(params)
+    params = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)  # as on one device
     batch = next(iter(task.train_dataset(run.seed)))
     rows = jax.tree.leaves(batch)[0].shape[0]  # this process's
 
