@@ -183,16 +183,18 @@ def mlstm_step(args):
     return jax.grad(loss)(args)
 
 
+def compiled_step(time: int, count: int):
+    """`mlstm_step` for that many devices, its sequences placed where their steps are."""
+    *arrays, state = (jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), inputs(split_case(time=time))))[:6]
+    with jax.set_mesh(split := mesh(context=count)):
+        sharding = jax.sharding.NamedSharding(split, jax.sharding.PartitionSpec(None, "context"))
+        placed = [jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding) for a in arrays]
+        return jax.jit(mlstm_step).lower((*placed, state)).compile()
+
+
 def test_messages_do_not_grow_with_time():
     """States alone pass, by permutations, and the final one by a sum; as many at T as at 2 T."""
-    passed = []
-    for time in (TIME, 2 * TIME):
-        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), inputs(split_case(time=time))[:6])
-        with jax.set_mesh(split := mesh(context=4)):
-            sharding = jax.sharding.NamedSharding(split, jax.sharding.PartitionSpec(None, "context"))
-            placed = [jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding) for a in shapes[:5]]
-            passed.append(collectives(jax.jit(mlstm_step).lower((*placed, shapes[5])).compile()))
-    one, two = passed
+    one, two = (collectives(compiled_step(time, 4)) for time in (TIME, 2 * TIME))
     assert one == two
     assert {kind for kind, _ in one} == {"collective-permute", "all-reduce"}
     assert {types for kind, types in one if kind == "collective-permute"} == {
@@ -202,6 +204,12 @@ def test_messages_do_not_grow_with_time():
         "pred[2,2]",
     }
     assert not any(str(size) in types for _, types in one for size in (TIME, TIME // 4))
+
+
+@slow
+def test_memory_halves_when_devices_double():
+    two, four, eight = (compiled_step(65_536, count).memory_analysis().temp_size_in_bytes for count in (2, 4, 8))
+    assert four < 0.6 * two and eight < 0.6 * four
 
 
 def test_lengths_that_do_not_divide():
