@@ -17,8 +17,8 @@ from xlstm_jax.errors import UsageError
 # from one device's steps to the next (`ops.context`).
 AXES = {
     "batch": ("data", "fsdp", "batch"),
-    "time": ("context",),
     "heads": ("tensor", "heads", "model"),
+    "time": ("context",),
     "inner": ("tensor",),  # features inside a block, of which each device can have its own
     "vocab": ("tensor",),
     "embed": ("fsdp",),  # the model's width, in parameters alone: gathered before use
@@ -182,5 +182,5 @@ def _warn(*unknown: str) -> None:
     if unknown:
         logging.getLogger(__name__).warning(
             "mesh axes %s: kernels gather what is sharded over them; known are %s",
-            *(", ".join(names) for names in (unknown, itertools.chain(*AXES.values()))),
+            *(", ".join(names) for names in (unknown, dict.fromkeys(itertools.chain(*AXES.values())))),
         )
