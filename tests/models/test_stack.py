@@ -44,13 +44,13 @@ def results(pattern, **changes):
 def test_it_is_the_same_function(pattern, variants):
     """In values, carries and all gradients, with resets, padding and the same dropout.
 
-    To what float32 gives: the random parameters make gradients of cancelling terms.
+    To what float32 gives: random gates make gradients of terms that cancel, and another order of operations shows.
     """
     wanted = jax.tree_util.tree_leaves_with_path(results(pattern))
     for changes in variants:
         got = results(pattern, **changes)
         for (path, a), b in zip(wanted, jax.tree.leaves(got), strict=True):
-            assert a.dtype == b.dtype and error(b, a) <= 1e-3, (changes, jax.tree_util.keystr(path))
+            assert a.dtype == b.dtype and error(b, a) <= 5e-3, (changes, jax.tree_util.keystr(path))
 
 
 @pytest.mark.parametrize("letter", BLOCKS.names())
@@ -61,9 +61,8 @@ def test_bfloat16(letter):
         wanted, got = (jax.eval_shape(one.unroll, one.params, TOKENS) for one in (plain, scanned))
         program = jax.make_jaxpr(scanned.unroll)(scanned.params, TOKENS)
     assert wanted == got
-    assert any(
-        eqn.primitive.name == "scan" and eqn.params["length"] == 3 for eqn in program.eqns[0].params["jaxpr"].eqns
-    )
+    (run,) = program.eqns
+    assert [eqn.params["length"] for eqn in run.params["jaxpr"].eqns if eqn.primitive.name == "scan"] == [3]
 
 
 def gradient_program(config, time, batch=4):

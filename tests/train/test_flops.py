@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 from tests.models.examples import abstract, small
 from xlstm_jax.models import BLOCKS, ModelConfig
@@ -94,6 +96,14 @@ def test_loops_branches_and_convolutions():
     image, kernel = jnp.ones((1, 6, 9, 9)), jnp.ones((8, 3, 2, 5))  # two groups of three channels
     convolved = count(lambda x: jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", feature_group_count=2), image)
     assert convolved == 2 * (8 * 8 * 5) * (3 * 2 * 5)
+
+
+def test_all_devices_are_counted():
+    """Of what each device does on its own part, those along the axes that share it out."""
+    mesh = jax.make_mesh((2, 4), ("data", "other"), axis_types=(AxisType.Auto,) * 2)
+    options = {"mesh": mesh, "in_specs": P("data"), "out_specs": P("data"), "axis_names": {"data"}, "check_vma": False}
+    x, w = jnp.ones((6, 4)), jnp.ones((4, 5))
+    assert count(jax.jit(jax.shard_map(lambda x: x @ w, **options)), x) == count(lambda x: x @ w, x) == 2 * 6 * 4 * 5
 
 
 def test_speed_and_utilisation():

@@ -50,8 +50,9 @@ def run_blocks(
         x_BTD: what the first one reads.
         carry, keys: one entry a block, as a block takes them.
         remat: see `rematerialised`.
-        scan: one copy of each repeated block or group of blocks is compiled, and run by `lax.scan` over their stacked
-            parameters, which are copied for it.
+        scan: one copy of each repeated block or group of blocks stands in the program, run by `lax.scan` over their
+            stacked parameters, which are copied for it. XLA's CPU backend compiles equal kernels once anyway, and each
+            layer's cut from the stacked gradients anew: there it takes longer to compile (`--suite=depth`).
         **masks: `reset` and `lengths`, for all blocks alike.
     """
     blocks, after = list(blocks), []

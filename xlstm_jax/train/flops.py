@@ -120,6 +120,8 @@ def _equation(eqn: JaxprEqn) -> int:
     inside = sum(map(_jaxpr, _inner(params)))
     if name == "while" and inside:
         raise Uncountable("products in a loop whose number of turns follows from the data")
+    if name == "shard_map":  # a device's part
+        return inside * math.prod(params["mesh"].shape[axis] for axis in params["newly_manual_axes"])
     return inside * params["length"] if name == "scan" else inside
 
 
