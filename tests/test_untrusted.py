@@ -14,7 +14,7 @@ from xlstm_jax.data.tokenizers import load_tokenizer
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import huggingface
 from xlstm_jax.train import saved
-from xlstm_jax.train.loop import check_workdir
+from xlstm_jax.train.workdir import check_workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(path for folder in ("xlstm_jax", "experiments", "configs") for path in (ROOT / folder).rglob("*.py"))

@@ -11,7 +11,8 @@ import pytest
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.checkpoint import Checkpoints
-from xlstm_jax.train.loop import Interrupted, train
+from xlstm_jax.train.interruption import Interrupted
+from xlstm_jax.train.loop import train
 from xlstm_jax.train.metrics import TIMED, read_metrics
 from xlstm_jax.train.run import Run
 

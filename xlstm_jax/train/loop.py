@@ -1,12 +1,8 @@
 """The training loop: from a locked config to a workdir with checkpoints, metrics and a figure."""
 
 import collections
-import contextlib
-import dataclasses
-import json
 import math
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,62 +12,20 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from xlstm_jax.data.tokenizers import save_tokenizer
-from xlstm_jax.errors import PeerLost, UsageError, one_line
+from xlstm_jax.errors import UsageError
 from xlstm_jax.files import write_json
 from xlstm_jax.generate import sample_text
-from xlstm_jax.sharding import MeshConfig
 from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.flops import StepCost, step_cost
+from xlstm_jax.train.interruption import Interrupted, peers_watched
 from xlstm_jax.train.metrics import MetricWriter, draw_losses
 from xlstm_jax.train.profiling import Profile, check_steps
 from xlstm_jax.train.progress import TrainProgress
 from xlstm_jax.train.run import Run, parameter_count
+from xlstm_jax.train.workdir import check_workdir
 
 # Metrics are read this many steps late, when they are long computed, so that the device never waits for the host.
 LAG = 2
-# What may change when a run is taken up again.
-RESUMABLE = (
-    "train.steps",
-    "train.accumulate",
-    "train.max_skipped",
-    "train.peak_flops",
-    "model.remat",
-    "model.scan_layers",
-    *(f"mesh.{field.name}" for field in dataclasses.fields(MeshConfig)),
-)
-
-
-class Interrupted:
-    """Turns SIGTERM and Ctrl-C into a flag, so that the loop ends between two steps; a context manager."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self.anywhere = False  # of several processes: some have it, as all of them have read alike
-
-    @property
-    def everywhere(self) -> bool:
-        """Whether to stop now, which all processes answer alike at the same step."""
-        return self.anywhere if jax.process_count() > 1 else bool(self)
-
-    @property
-    def what(self) -> str:
-        return f"signal {self.signal}" if self else "a signal to another process"
-
-    def __bool__(self) -> bool:
-        return self.signal is not None
-
-    def __enter__(self) -> "Interrupted":
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: Any) -> None:
-        if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt  # a second Ctrl-C does not wait
-        self.signal = number
 
 
 def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int] | None = None) -> int:
@@ -114,7 +68,7 @@ def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int
                 save_tokenizer(run.task.tokenizer, workdir / "tokenizer.json")
             _announce(console, run, state, first, cost)
             if first < run.train.steps:
-                with _peers_watched(checkpoints):
+                with peers_watched(checkpoints):
                     state = _loop(
                         run, state, iterator, first, checkpoints, workdir, console, interrupted, cost, profile
                     )
@@ -125,49 +79,6 @@ def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int
             _show_sample(run, state, checkpoints, console)
             console.print(f"checkpoints, metrics.jsonl and loss.png are in {workdir}", highlight=False, soft_wrap=True)
     return 130 if interrupted.signal == signal.SIGINT else 0
-
-
-@contextlib.contextmanager
-def _peers_watched(checkpoints: Checkpoints) -> Iterator[None]:
-    """Of several processes: what the runtime raises when another one has gone becomes `PeerLost`."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
-            raise
-        last = checkpoints.latest_step()
-        raise PeerLost(
-            f"another process of this run was lost ({one_line(error)}); "
-            f"{f'step {last} is saved' if last else 'nothing was saved yet'}; start all processes again to go on"
-        ) from error
-
-
-def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
-    """Raise `UsageError`, naming the keys, where the workdir holds a run of another config."""
-    if workdir.exists() and not workdir.is_dir():
-        raise UsageError(f"workdir {workdir} is a file; give a folder")
-    path = workdir / "config.json"
-    if not path.exists():
-        return
-    try:
-        saved = _flat(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read as JSON; use another workdir") from error
-    given = _flat(values)
-    differing = sorted(
-        key for key in saved.keys() | given.keys() if saved.get(key) != given.get(key) and key not in RESUMABLE
-    )
-    if differing:
-        shown = ", ".join(f"{key} (saved {saved.get(key)!r}, given {given.get(key)!r})" for key in differing[:5])
-        more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
-        raise UsageError(f"workdir {workdir} holds a run with another config: {shown}{more}; use another workdir")
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
 
 
 def _start(run: Run, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, Any, int]:

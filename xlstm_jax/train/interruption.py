@@ -1,0 +1,59 @@
+"""What ends a run before its last step: a signal, or another process of it that has gone."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from xlstm_jax.errors import PeerLost, one_line
+from xlstm_jax.train.checkpoint import Checkpoints
+
+
+class Interrupted:
+    """Turns SIGTERM and Ctrl-C into a flag, so that the loop ends between two steps; a context manager."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.anywhere = False  # of several processes: some have it, as all of them have read alike
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether to stop now, which all processes answer alike at the same step."""
+        return self.anywhere if jax.process_count() > 1 else bool(self)
+
+    @property
+    def what(self) -> str:
+        return f"signal {self.signal}" if self else "a signal to another process"
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    def __enter__(self) -> "Interrupted":
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt  # a second Ctrl-C does not wait
+        self.signal = number
+
+
+@contextlib.contextmanager
+def peers_watched(checkpoints: Checkpoints) -> Iterator[None]:
+    """Of several processes: what the runtime raises when another one has gone becomes `PeerLost`."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        last = checkpoints.latest_step()
+        raise PeerLost(
+            f"another process of this run was lost ({one_line(error)}); "
+            f"{f'step {last} is saved' if last else 'nothing was saved yet'}; start all processes again to go on"
+        ) from error
