@@ -74,8 +74,8 @@ def test_a_batch_of_lengths_equals_each_prompt_alone(model):
     assert len(set(together.ravel())) > 2
 
 
-def test_one_program_for_all_prompts_of_any_length(model):
-    """Other lengths, seeds and weights, and other lengths of text within the same room, compile nothing."""
+def test_few_programs_for_all_prompts_of_any_length(model):
+    """One for each power of two up to a piece; other lengths, seeds, weights and texts within the room need no more."""
     other = example(small("ms")).model(jax.tree.map(lambda leaf: leaf * 0.5, example(small("ms")).params))
 
     def run(model, time, length, seed=0):
@@ -83,7 +83,8 @@ def test_one_program_for_all_prompts_of_any_length(model):
             model, prefill(model, prompts([time, time]), seed=seed, prefill_chunk=CHUNK), length=length, room=9
         )
 
-    run(model, 1, 9)
+    for power in range(CHUNK.bit_length()):
+        run(model, 1 << power, 9)
     before = decoding._read._cache_size(), decoding._loop._cache_size()
     for model_, time, length, seed in ((model, 3, 9, 0), (model, 8, 1, 7), (other, 57, 4, 0), (model, 200, 0, 0)):
         assert run(model_, time, length, seed).tokens_BT.shape == (2, length)
