@@ -1,58 +1,21 @@
 """Training over a mesh is training on one device: losses, what the devices tell each other, where arrays lie."""
 
 import math
-import re
 
 import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from tests.tasks.examples import tiny_config, write_text
+from tests.tasks.examples import write_text
+from tests.train.meshes import MESHES, MODELS, TIME, collectives, compiled, run_of, trained
 from xlstm_jax.errors import UsageError
 from xlstm_jax.sharding import MeshConfig, make_mesh, parameter_axes, spec
-from xlstm_jax.train.run import Run
-
-STEPS = 4
-TIME = 24  # in no shape but those of activations
-MODELS = {
-    "xLSTM": ("xm", "rms"),
-    "paper's xLSTM": ("ms", "layer"),
-    "LSTM": ("rr", "layer"),
-    "Transformer": ("tt", "rms"),
-}
-MESHES = {
-    "8x1x1x1": {"data": 8},
-    "1x8x1x1": {"fsdp": 8},
-    "2x4x1x1": {"data": 2, "fsdp": 4},
-    "2x2x2x1": {"data": 2, "fsdp": 2, "tensor": 2},
-    "1x2x4x1": {"fsdp": 2, "tensor": 4},
-}
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
     return write_text(tmp_path_factory.mktemp("text") / "text.txt")
-
-
-def run_of(text, model, mesh, **data):
-    config = tiny_config("language_model", text)
-    config.model.pattern, config.model.norm = MODELS[model]
-    config.data.update({"batch_size": 16, "sequence_length": TIME} | data)
-    config.model.features = 32
-    config.mesh.update({"data": 1} | mesh)
-    return Run(config.to_dict())
-
-
-def trained(run):
-    """Losses of the first steps and of the validation text, and the parameters after them."""
-    with jax.set_mesh(run.placement.mesh):
-        state, batches, losses = run.init(), run.train_batches(), []
-        for _ in range(STEPS):
-            state, metrics = run.step(state, run.placement.batch(next(batches)))
-            losses.append(float(metrics["loss"]))
-        losses.append(run.evaluate(state.params, "validation", carry=True)["loss"])
-        return losses, jax.device_get(state.params)
 
 
 @pytest.fixture(scope="module")
@@ -93,28 +56,16 @@ def test_the_carry_of_streams_too(text):
     np.testing.assert_allclose(*(trained(run)[0] for run in runs), rtol=1e-5)
 
 
-def collectives(run):
-    """(kind, shapes) of every collective of the compiled step."""
-    with jax.set_mesh(run.placement.mesh):
-        batch = run.placement.batch(next(run.train_batches()))
-        program = run.step.lower(run.abstract_state, batch).compile().as_text()
-    kinds = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
-    found = []
-    for shapes, kind in re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", program):
-        sizes = re.findall(r"\w+\[([\d,]*)\]", shapes)
-        found.append((kind, [tuple(map(int, size.split(","))) if size else () for size in sizes]))
-    assert found
-    return found
-
-
 @pytest.mark.parametrize("model", [pytest.param(m, marks=() if m == "xLSTM" else pytest.mark.slow) for m in MODELS])
 def test_activations_stay_where_they_are(text, model):
     """Over data, gradients are summed and that is all; over fsdp parameters are gathered, and nothing else is."""
-    for kind, found in collectives(run_of(text, model, {"data": 8})):
+    summed = collectives(compiled(run_of(text, model, {"data": 8})))
+    assert summed
+    for kind, found in summed:
         assert kind == "all-reduce" and not any(TIME in shape for shape in found), found
     run, gathered = run_of(text, model, {"fsdp": 8}), 0
     shapes = {leaf.shape for leaf in jax.tree.leaves(run.abstract_state.params)}
-    for kind, found in collectives(run):
+    for kind, found in collectives(compiled(run)):
         assert kind in ("all-reduce", "all-gather", "reduce-scatter"), (kind, found)
         assert not any(TIME in shape for shape in found), (kind, found)
         gathered += kind == "all-gather"
@@ -127,7 +78,7 @@ def test_activations_stay_where_they_are(text, model):
 def test_tensor_parallel_sums_what_each_branch_gives(text, model, monkeypatch):
     """Two sums of activations a block forward, none of them gathered, exchanged or sent on."""
     monkeypatch.setitem(MODELS, "xLSTM 7B", ("xx", "rms"))
-    found = collectives(run_of(text, model, {"tensor": 4}))
+    found = collectives(compiled(run_of(text, model, {"tensor": 4})))
     activation = (16, TIME, 32)
     assert sum(kind == "all-reduce" and activation in shapes for kind, shapes in found) >= 4
     for kind, shapes in found:
