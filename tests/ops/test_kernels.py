@@ -110,7 +110,7 @@ def test_rematerialised_scan_and_donated_arguments(op):
 
 MESHES = [  # sizes by axis, the kind of axes, and how batch and heads lie on them
     ({"data": 4, "tensor": 2}, AxisType.Auto, ("data", "tensor")),
-    ({"data": 2, "fsdp": 2, "context": 2}, AxisType.Auto, (("data", "fsdp"), None)),
+    ({"data": 2, "fsdp": 2, "other": 2}, AxisType.Auto, (("data", "fsdp"), None)),
     ({"x": 4, "y": 2}, AxisType.Explicit, ("x", "y")),
 ]
 
