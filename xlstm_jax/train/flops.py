@@ -61,14 +61,13 @@ def step_cost(run: Any, params: Any) -> StepCost:
     """The cost of a step of a `Run` upon parameters as they are placed."""
     task, (leaf, *_) = run.task, jax.tree.leaves(params)
     params = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)  # as on one device
-    batch = next(iter(task.train_dataset(run.seed)))
-    rows = jax.tree.leaves(batch)[0].shape[0]  # this process's
+    batch = next(iter(task.train_dataset(run.seed)))  # all rows, whatever this process reads
 
     def loss(params, batch):
         return task.loss(run.model(params), batch, None, None)[0]
 
     try:
-        flops = (1 + BACKWARD) * count(loss, params, batch) * (task.config.batch_size / rows)
+        flops = float((1 + BACKWARD) * count(loss, params, batch))
     except Uncountable:
         flops = None
     devices = leaf.sharding.device_set
