@@ -23,6 +23,7 @@ GRADIENTS = ("q", "k", "v", "i", "f", "state C", "state n", "state m")
 NORM_EPS = 1e-6
 # What strong gates may cost at most, in any form.
 STRONG_BOUND = 0.02
+ORDERS = 4
 # The part of terms that cancel which counts as a gradient's size; in bfloat16 they are themselves rounded.
 CANCELLED = {"float32": 1e-2, "bfloat16": 1e-1}
 
@@ -41,16 +42,17 @@ def measured(case: Case, implementation: str):
     """The error and its limit of h, the final state and every gradient, of losses on h, on the state, and on both.
 
     Strong gates cost digits in any form: there, three times the error of the recurrent form in float32 is allowed, up
-    to a bound that holds for the recurrent form itself.
+    to a bound that holds for the recurrent form itself. A few steps whose n.q nearly cancels make most of that error,
+    so that it changes by chance with the order of a sum: the largest over some orders of the features is taken.
     """
     for which in ("h", "state", "both"):
         parts, wanted, sizes = run(case, implementation, which), reference(case, which), scales(case, which)
-        own = recurrent_in(np.float32, case, which) if case.strong else wanted
+        own = recurrent_float32(case, which) if case.strong else [wanted]
         for part, limit in enumerate(LIMITS[case.dtype]):
             assert parts[part].keys() == wanted[part].keys()
             for name in parts[part]:
-                distances = [error(a[part][name], wanted[part][name], sizes.get(name, 0)) for a in (parts, own)]
-                allowed = max(limit, min(3 * distances[1], STRONG_BOUND))
+                distances = [error(a[part][name], wanted[part][name], sizes.get(name, 0)) for a in (parts, *own)]
+                allowed = max(limit, min(3 * max(distances[1:]), STRONG_BOUND))
                 yield Measured(which, ("output", "gradient")[part], name, distances[0], allowed)
 
 
@@ -130,11 +132,30 @@ def run(case: Case, implementation: str, which: str, args=None, weights=None):
     return dict(zip(OUTPUTS, to_float64(outputs), strict=True)), gradients
 
 
-def recurrent_in(dtype, case: Case, which: str):
+def recurrent_in(dtype, case: Case, which: str, args=None, weights=None):
     """`run` of the recurrent form in another dtype, on inputs as rounded to the case's own."""
-    *arrays, reset, lengths = inputs(case)
-    arrays, weights = jax.tree.map(lambda a: jnp.asarray(a, dtype), (arrays, cotangents(case, which)))
+    *arrays, reset, lengths = inputs(case) if args is None else args
+    weights = cotangents(case, which) if weights is None else weights
+    arrays, weights = jax.tree.map(lambda a: jnp.asarray(a, dtype), (arrays, weights))
     return run(case, "recurrent", which, (*arrays, reset, lengths), weights)
+
+
+@functools.cache
+def recurrent_float32(case: Case, which: str):
+    """`run` of the recurrent form in float32 with the features of K in several orders, each put back in its place."""
+    rng, results = np.random.default_rng(2), []
+    q, k, *rest, state, reset, lengths = inputs(case)
+    dh, dC, dn = cotangents(case, which)
+    for order in (np.arange(case.keys), *(rng.permutation(case.keys) for _ in range(ORDERS - 1))):
+        back = np.argsort(order)
+        moved = state if state is None else state._replace(C=state.C[:, :, order], n=state.n[..., order])
+        args = (q[..., order], k[..., order], *rest, moved, reset, lengths)
+        parts = recurrent_in(np.float32, case, which, args, (dh, dC[:, :, order], dn[..., order]))
+        for part, along_last, along_third in zip(parts, (("n",), ("q", "k", "state n")), ("C", "state C"), strict=True):
+            part.update({name: part[name][..., back] for name in along_last if name in part})
+            part.update({along_third: part[along_third][:, :, back]} if along_third in part else {})
+        results.append(parts)
+    return results
 
 
 @functools.cache
