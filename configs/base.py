@@ -40,7 +40,7 @@ def get_config() -> ConfigDict:
     config.model.dtype = "float32"  # of the products, float32 | bfloat16; parameters and states are float32
     # computed again in the backward pass, for memory: none | dots (each block but its products with weights) | full
     config.model.remat = "none"  # on CPU it takes scan_layers to save memory
-    config.model.scan_layers = False  # repeated blocks stand in the program once, run by one scan over their parameters
+    config.model.scan_layers = False  # repeated blocks stand in the program once; their parameters are kept stacked
 
     config.model.mlstm = ConfigDict()  # the mLSTM block
     config.model.mlstm.num_heads = 4

@@ -49,17 +49,17 @@ def _of_run():
 
     from xlstm_jax.train import saved
 
-    run, params, step = saved.load(_FROM_WORKDIR.value, _CHECKPOINT.value)
-    print(f"step {step} ({_CHECKPOINT.value}) of {_FROM_WORKDIR.value}")
-    tokenizer = run.task.tokenizer
+    trained = saved.load(_FROM_WORKDIR.value, _CHECKPOINT.value)
+    print(f"step {trained.step} ({_CHECKPOINT.value}) of {_FROM_WORKDIR.value}")
+    tokenizer = trained.run.task.tokenizer
     if tokenizer.kind != "bpe":
-        return run.model(params), {}
+        return trained.model, {}
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     if tokenizer.end_token is not None:
         about["eos_token"] = tokenizer.decode(np.array([tokenizer.end_token]))
     contents = {"tokenizer.json": tokenizer.to_json()["tokenizer"], "tokenizer_config.json": about}
     beside = {name: json.dumps(content, ensure_ascii=False).encode() for name, content in contents.items()}
-    return run.model(params), {"config": {"eos_token_id": tokenizer.end_token}, "beside": beside}
+    return trained.model, {"config": {"eos_token_id": tokenizer.end_token}, "beside": beside}
 
 
 def _of_folder():

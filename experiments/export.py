@@ -26,10 +26,11 @@ def main() -> None:
     from xlstm_jax.generate.export import write_export
     from xlstm_jax.train import saved
 
-    run, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)
+    trained = saved.load(_WORKDIR.value, _CHECKPOINT.value)
+    run, step = trained.run, trained.step
     write_export(
         out,
-        run.model(params),
+        trained.model,
         run.task.tokenizer.to_json(),
         platforms=_PLATFORMS.value,
         prefill_chunk=_PREFILL_CHUNK.value,

@@ -80,8 +80,8 @@ def main() -> None:
 def _of_run():
     from xlstm_jax.train import saved
 
-    run, params, _ = saved.load(_WORKDIR.value, _CHECKPOINT.value)
-    return run.model(params), run.task.tokenizer
+    trained = saved.load(_WORKDIR.value, _CHECKPOINT.value)
+    return trained.model, trained.run.task.tokenizer
 
 
 def _prompts() -> list[str]:

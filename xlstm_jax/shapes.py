@@ -25,7 +25,7 @@ Resets = Bool[Array, "B T"]
 Lengths = Int[Array, " B"]
 
 
-def state_dtype(*arrays: jax.Array) -> jnp.dtype:
+def state_dtype(*arrays: jax.Array | jnp.dtype) -> jnp.dtype:
     """Dtype of gates, stabilisers and states: the arrays' own, at least float32 (float64 stays float64)."""
     with jax.numpy_dtype_promotion("standard"):  # strict mode guards against accidents; this one is meant
         return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)

@@ -32,8 +32,9 @@ MESHES = {
 }
 
 
-def run_of(text, model, mesh, **data):
+def run_of(text, model, mesh, *, scan_layers=False, **data):
     config = tiny_config("language_model", text)
+    config.model.scan_layers = scan_layers
     config.model.pattern, config.model.norm = MODELS[model]
     config.data.update({"batch_size": 16, "sequence_length": TIME} | data)
     config.model.features = 32

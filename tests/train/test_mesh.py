@@ -54,6 +54,17 @@ def test_the_carry_of_streams_too(text):
     np.testing.assert_allclose(*(trained(run)[0] for run in runs), rtol=1e-5)
 
 
+@pytest.mark.slow
+def test_scanned_layers_too(text, monkeypatch):
+    """Over a mesh, whose table knows the axis of layers, and beside the same blocks one by one."""
+    monkeypatch.setitem(MODELS, "deep", ("rxrx", "rms"))
+    scanned = run_of(text, "deep", {"data": 2, "fsdp": 2, "tensor": 2}, scan_layers=True)
+    np.testing.assert_allclose(trained(scanned)[0], trained(run_of(text, "deep", {}))[0], rtol=1e-5)
+    (group,) = scanned.abstract_state.params["blocks"].values()
+    places = {leaf.sharding.spec for leaf in jax.tree.leaves(group)}
+    assert {P(None, "fsdp", "tensor"), P(None, "tensor", "fsdp")} & places, places
+
+
 @pytest.mark.parametrize("model", [pytest.param(m, marks=() if m == "xLSTM" else pytest.mark.slow) for m in MODELS])
 def test_activations_stay_where_they_are(text, model):
     """Over data, gradients are summed and that is all; over fsdp parameters are gathered, and nothing else is."""

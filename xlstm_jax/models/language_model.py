@@ -1,5 +1,6 @@
 """A stack of blocks between an embedding and a head."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ from flax import nnx
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS, check_context
 from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.models.stack import run_blocks
+from xlstm_jax.models.stack import run_blocks, scannable, single
 from xlstm_jax.nn import NORMS, linear, small_init, softcap
 from xlstm_jax.shapes import state_dtype
 from xlstm_jax.sharding import ACTIVATIONS, AXES, constrain
@@ -32,9 +33,8 @@ class LanguageModel(nnx.Module):
             config.vocab_size, config.features, embedding_init=embedding_init, dtype=dtype, rngs=rngs
         )
         self.embedding.embedding.set_metadata(axes=("vocab", "embed"))
-        self.blocks = nnx.List(
-            BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.letters)
-        )
+        blocks = [BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.letters)]
+        self.blocks = nnx.List(scannable(blocks, config.letters) if config.scan_layers else blocks)
         norm = NORMS[config.norm] if config.final_norm else None
         self.norm = norm and norm(config.features, eps=config.norm_eps, dtype=dtype, rngs=rngs)
         out = {"axes": ("embed", "vocab"), "dtype": dtype, "rngs": rngs}
@@ -43,7 +43,7 @@ class LanguageModel(nnx.Module):
 
     def init_carry(self, batch: int) -> tuple[Any, ...]:
         """The carry before the first token, one entry a block."""
-        return tuple(block.init_carry(batch) for block in self.blocks)
+        return tuple(block.init_carry(batch) for block in single(self.blocks))
 
     def __call__(self, tokens_BT: jax.Array) -> jax.Array:
         """Logits [B, T, A], float32: those at t see the tokens up to and including t."""
@@ -72,9 +72,9 @@ class LanguageModel(nnx.Module):
 
     def hidden(self, tokens_BT, carry=None, *, reset=None, lengths=None, key=None) -> tuple[jax.Array, tuple[Any, ...]]:
         """What the head sees, [B, T, D], and the carry after the last token; arguments of `unroll`."""
-        if carry is None:
-            carry = (None,) * len(self.blocks)
-        keys = [None] * (len(self.blocks) + 1) if key is None else jax.random.split(key, len(self.blocks) + 1)
+        depth = len(self.config.letters)
+        carry = (None,) * depth if carry is None else carry
+        keys = [None] * (depth + 1) if key is None else jax.random.split(key, depth + 1)
         x = constrain(self.embedding(tokens_BT), ACTIVATIONS)
         x = self.dropout(x, deterministic=key is None, rngs=keys[-1])
         x, carry = run_blocks(
@@ -83,8 +83,6 @@ class LanguageModel(nnx.Module):
             carry,
             keys[:-1],
             remat=self.config.remat,
-            # Parameters stacked anew for every token that is generated would cost more than the blocks.
-            scan=self.config.scan_layers and tokens_BT.shape[1] > 1,
             reset=reset,
             lengths=lengths,
         )
@@ -94,6 +92,20 @@ class LanguageModel(nnx.Module):
         """[..., A], float32 at least, of what `hidden` gives, [..., D]."""
         logits = self.head(x) if self.head is not None else self.embedding.attend(x)
         return softcap(logits.astype(state_dtype(logits)), self.config.logit_softcap)
+
+
+def unscanned(model: LanguageModel) -> LanguageModel:
+    """The same model with each block by itself, as without `config.scan_layers`.
+
+    For decoding: a scan copies each layer's parameters out of the stack, which for one token costs as much as to use
+    them.
+    """
+    if not model.config.scan_layers:
+        return model
+    plain = nnx.clone(model)
+    plain.config = dataclasses.replace(model.config, scan_layers=False)
+    plain.blocks = nnx.List(single(model.blocks))
+    return plain
 
 
 def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> LanguageModel:

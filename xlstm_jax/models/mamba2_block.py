@@ -12,6 +12,7 @@ from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.nn import CausalConv, linear, rms_norm
 from xlstm_jax.ops.linear_attention import ssd
+from xlstm_jax.shapes import state_dtype
 
 
 class Mamba2Carry(NamedTuple):
@@ -73,7 +74,7 @@ class Mamba2Block(nnx.Module):
         def split(a, size):
             return a.reshape(*a.shape[:2], -1, size)
 
-        dt_BTH = dt_BTH.astype(jnp.float32)
+        dt_BTH = dt_BTH.astype(state_dtype(dt_BTH))
         y_BTHP, state = ssd(
             split(x, self.config.head_features),
             jax.nn.softplus(dt_BTH + jnp.broadcast_to(self.dt_bias[...], dt_BTH.shape)),

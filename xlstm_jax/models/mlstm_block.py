@@ -11,6 +11,7 @@ from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, linear, small_init, wang_init
 from xlstm_jax.ops.mlstm import mlstm
+from xlstm_jax.shapes import state_dtype
 
 
 class MLSTMCarry(NamedTuple):
@@ -43,7 +44,7 @@ class MLSTMBlock(nnx.Module):
         self.k = Headwise(inner, block.qkv_block_size, init, dtype=dtype, rngs=rngs)
         self.v = Headwise(inner, block.qkv_block_size, init, dtype=dtype, rngs=rngs)
         self.gates = linear(
-            3 * inner, 2 * block.num_heads, nnx.initializers.zeros, bias=True, dtype=jnp.float32, rngs=rngs
+            3 * inner, 2 * block.num_heads, nnx.initializers.zeros, bias=True, dtype=state_dtype(dtype), rngs=rngs
         )
         self.gates.bias[...] = jnp.concatenate(gate_bias_init(rngs.params(), block.num_heads))
         self.head_norm = HeadNorm(block.num_heads, inner // block.num_heads, dtype=dtype, rngs=rngs)

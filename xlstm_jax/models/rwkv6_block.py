@@ -12,6 +12,7 @@ from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.nn import HeadNorm, layer_norm, linear
 from xlstm_jax.ops.conv import causal_conv
 from xlstm_jax.ops.rwkv import rwkv6
+from xlstm_jax.shapes import state_dtype
 
 MIXED = "wkvrg"
 
@@ -99,7 +100,7 @@ class RWKV6Block(nnx.Module):
         shifted, before = _shifted(u, before, reset, lengths)
         w, k, v, r, g = self._mixed(u, shifted)
         heads = (*u.shape[:2], *self.sizes)
-        low = jnp.tanh(w.astype(jnp.float32) @ self.decay_down[...]) @ self.decay_up[...]
+        low = jnp.tanh(w.astype(state_dtype(w)) @ self.decay_down[...]) @ self.decay_up[...]
         log_w = -jnp.exp(low + jnp.broadcast_to(self.decay[...], low.shape))
         o_BTHV, state = rwkv6(
             self.r(r).reshape(heads),

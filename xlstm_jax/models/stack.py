@@ -1,5 +1,7 @@
 """Blocks run one after the other: computed again in the backward pass, and equal ones by one scan, where asked for."""
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -7,7 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from xlstm_jax.sharding import ACTIVATIONS, constrain
+from xlstm_jax.sharding import ACTIVATIONS, constrain, parameter_axes
+
+STACKED = "stacked"  # in a parameter's path: its first axis counts layers
 
 # What the backward pass finds kept of a block, beside its inputs; all else is computed again.
 KEPT = {
@@ -33,6 +37,76 @@ def rematerialised(block: Callable, remat: str, *, scanned: bool = False) -> Cal
     return lambda x, carry, *, key=None, **masks: again(x, carry, masks, key)
 
 
+class Repeated(nnx.Module):
+    """A group of blocks in several turns, which one scan runs: the program does not grow with their number.
+
+    Each parameter holds those of all turns, [turns, ...], from its initialisation on: stacked in the step they would be
+    copied there, and the gradient and update of each layer be taken apart again.
+
+    Args:
+        blocks: turns times `period` of them; those at the same place in the group differ in parameters' values alone.
+        period: blocks of one turn.
+    """
+
+    def __init__(self, blocks: Sequence[nnx.Module], period: int):
+        self.turns = len(blocks) // period
+        self.stacked = nnx.List(_stacked(blocks[place::period]) for place in range(period))
+
+    def blocks(self) -> Iterator[nnx.Module]:
+        """The blocks as they are run, each with its own parameters."""
+        split = [nnx.split(block) for block in self.stacked]
+        for turn in range(self.turns):
+            for graphdef, state in split:
+                yield nnx.merge(graphdef, _of_variables(functools.partial(_layer, turn=turn), state))
+
+    def __call__(self, x_BTD, carry: Sequence[Any], keys: Sequence[Any], remat: str, masks) -> tuple[Any, list[Any]]:
+        """As `run_blocks`; one carry and one key a block."""
+        period = len(self.stacked)
+        split = [nnx.split(block) for block in self.stacked]
+        layers = list(zip(carry, keys, strict=True))
+        inputs = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers[place::period]) for place in range(period)]
+
+        def turn(x_BTD, places):
+            blocks = [nnx.merge(graphdef, state) for (graphdef, _), (state, *_) in zip(split, places, strict=True)]
+            carry, keys = zip(*(rest for _, rest in places), strict=True)
+            return _in_turn(blocks, x_BTD, carry, keys, remat, masks, scanned=True)
+
+        states = [state for _, state in split]
+        x_BTD, after = jax.lax.scan(turn, x_BTD, list(zip(states, inputs, strict=True)))
+        return x_BTD, [jax.tree.map(lambda leaf, n=n: leaf[n], one) for n in range(self.turns) for one in after]
+
+
+def _stacked(blocks: Sequence[nnx.Module]) -> nnx.Module:
+    """One block whose parameters are those of all, along a new first axis."""
+
+    def stack(*variables: nnx.Variable) -> nnx.Variable:
+        values = [variable.get_value() for variable in variables]
+        axes = parameter_axes(values[0].shape, variables[0].get_metadata().get("axes"))
+        return variables[0].replace(jnp.stack(values), axes=(None, *axes))
+
+    return nnx.merge(nnx.graphdef(blocks[0]), _of_variables(stack, *map(nnx.state, blocks)))
+
+
+def _layer(variable: nnx.Variable, turn: int) -> nnx.Variable:
+    return variable.replace(variable.get_value()[turn], axes=variable.get_metadata()["axes"][1:])
+
+
+def _of_variables(function: Callable, *states: nnx.State) -> nnx.State:
+    return jax.tree.map(function, *states, is_leaf=lambda node: isinstance(node, nnx.Variable))
+
+
+def scannable(blocks: Sequence[nnx.Module], letters: str) -> Iterator[nnx.Module]:
+    """The blocks, in place of each group that repeats (`repetitions` of `letters`) one `Repeated`."""
+    for start, period, turns in repetitions(letters):
+        here = blocks[start : start + period * turns]
+        yield from [Repeated(here, period)] if turns > 1 else here
+
+
+def single(blocks: Sequence[nnx.Module]) -> list[nnx.Module]:
+    """The blocks one by one: the opposite of `scannable`."""
+    return list(itertools.chain(*(block.blocks() if isinstance(block, Repeated) else [block] for block in blocks)))
+
+
 def run_blocks(
     blocks: Sequence[nnx.Module],
     x_BTD: jax.Array,
@@ -40,78 +114,49 @@ def run_blocks(
     keys: Sequence[jax.Array | None],
     *,
     remat: str = "none",
-    scan: bool = False,
     **masks: jax.Array | None,
 ) -> tuple[jax.Array, tuple[Any, ...]]:
     """x [B, T, D] behind the last block, and each block's carry.
 
     Args:
-        blocks: of any kinds.
+        blocks: of any kinds, `Repeated` among them.
         x_BTD: what the first one reads.
-        carry, keys: one entry a block, as a block takes them.
+        carry, keys: one entry a block, as a block takes them; as many as `single(blocks)`.
         remat: see `rematerialised`.
-        scan: one copy of each repeated block or group of blocks stands in the program, run by `lax.scan` over their
-            stacked parameters, which are copied for it. XLA's CPU backend compiles equal kernels once anyway, and each
-            layer's cut from the stacked gradients anew: there it takes longer to compile (`--suite=depth`).
         **masks: `reset` and `lengths`, for all blocks alike.
     """
-    blocks, after = list(blocks), []
-    for start, period, repeats in repetitions(_forms(blocks)) if scan else [(0, len(blocks), 1)]:
-        here = slice(start, start + period * repeats)
-        layers = list(zip(blocks[here], carry[here], keys[here], strict=True))
-        if repeats > 1:
-            x_BTD, carries = _scanned(layers, period, x_BTD, remat, masks)
+    after = []
+    for block in blocks:
+        start = len(after)
+        if isinstance(block, Repeated):
+            here = slice(start, start + block.turns * len(block.stacked))
+            x_BTD, carries = block(x_BTD, carry[here], keys[here], remat, masks)
         else:
-            x_BTD, carries = _in_turn(layers, x_BTD, remat, masks)
+            here = slice(start, start + 1)
+            x_BTD, carries = _in_turn([block], x_BTD, carry[here], keys[here], remat, masks)
         after += carries
     return x_BTD, tuple(after)
 
 
-def repetitions(forms: Sequence[Any]) -> Iterator[tuple[int, int, int]]:
-    """(start, period, repeats) that cover the sequence: from each start the longest stretch that repeats a group."""
+def repetitions(letters: str) -> Iterator[tuple[int, int, int]]:
+    """(start, period, turns) that cover the sequence: from each start the longest stretch that repeats a group."""
     start = 0
-    while start < len(forms):
-        period, repeats = 1, 1
-        for length in range(1, (len(forms) - start) // 2 + 1):
-            group, count = forms[start : start + length], 1
-            while forms[start + count * length : start + (count + 1) * length] == group:
+    while start < len(letters):
+        period, turns = 1, 1
+        for length in range(1, (len(letters) - start) // 2 + 1):
+            group, count = letters[start : start + length], 1
+            while letters[start + count * length : start + (count + 1) * length] == group:
                 count += 1
-            if count > 1 and count * length > repeats * period:
-                period, repeats = length, count
-        yield start, period, repeats
-        start += period * repeats
+            if count > 1 and count * length > turns * period:
+                period, turns = length, count
+        yield start, period, turns
+        start += period * turns
 
 
-def _forms(blocks: Sequence[nnx.Module]) -> list[int]:
-    """A number for each block, equal where blocks differ in the values of their parameters alone."""
-    forms = []
-    for block in blocks:
-        graphdef, state = nnx.split(block)
-        forms.append((graphdef, jax.tree.map(jax.typeof, nnx.to_pure_dict(state))))
-    return [forms.index(form) for form in forms]
-
-
-def _in_turn(layers, x_BTD, remat: str, masks, *, scanned: bool = False) -> tuple[jax.Array, list[Any]]:
-    carries = []
-    for block, before, key in layers:
-        x_BTD, after = rematerialised(block, remat, scanned=scanned)(x_BTD, before, **masks, key=key)
+def _in_turn(blocks, x_BTD, carry, keys, remat: str, masks, *, scanned: bool = False) -> tuple[jax.Array, list[Any]]:
+    after = []
+    for block, before, key in zip(blocks, carry, keys, strict=True):
+        x_BTD, own = rematerialised(block, remat, scanned=scanned)(x_BTD, before, **masks, key=key)
         x_BTD = constrain(x_BTD, ACTIVATIONS)
-        carries.append(after)
-    return x_BTD, carries
-
-
-def _scanned(layers, period: int, x_BTD, remat: str, masks) -> tuple[jax.Array, list[Any]]:
-    """The group of the first `period` layers, again and again with the parameters, carries and keys of all layers."""
-    graphdefs = [nnx.split(block)[0] for block, _, _ in layers[:period]]
-    values = [(nnx.to_pure_dict(nnx.split(block)[1]), before, key) for block, before, key in layers]
-    places = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *values[place::period]) for place in range(period)]
-
-    def group(x_BTD, places):
-        merged = [
-            (nnx.merge(graphdef, place[0]), *place[1:]) for graphdef, place in zip(graphdefs, places, strict=True)
-        ]
-        return _in_turn(merged, x_BTD, remat, masks, scanned=True)
-
-    x_BTD, stacked = jax.lax.scan(group, x_BTD, places)
-    turns = range(len(layers) // period)
-    return x_BTD, [jax.tree.map(lambda leaf, turn=turn: leaf[turn], one) for turn in turns for one in stacked]
+        after.append(own)
+    return x_BTD, after

@@ -10,6 +10,7 @@ from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.feed_forward import SwiGLU, TwoBranches
 from xlstm_jax.nn import HeadNorm, linear, rms_norm, small_init, softcap, wang_init
 from xlstm_jax.ops.mlstm import mlstm
+from xlstm_jax.shapes import state_dtype
 
 
 @BLOCKS.register("x")
@@ -35,10 +36,10 @@ class XLSTMBlock(TwoBranches):
         self.k = linear(features, keys, init, dtype=dtype, rngs=rngs)
         self.v = linear(features, values, init, dtype=dtype, rngs=rngs)
         self.o = linear(features, values, zeros, dtype=dtype, rngs=rngs)
-        self.i = linear(features, heads, zeros, bias=True, dtype=jnp.float32, rngs=rngs)
-        self.f = linear(features, heads, zeros, bias=True, dtype=jnp.float32, rngs=rngs)
-        self.i.bias[...] = jnp.full((heads,), -10.0)
-        self.f.bias[...] = jnp.linspace(3.0, 6.0, heads)
+        self.i = linear(features, heads, zeros, bias=True, dtype=state_dtype(dtype), rngs=rngs)
+        self.f = linear(features, heads, zeros, bias=True, dtype=state_dtype(dtype), rngs=rngs)
+        self.i.bias[...] = jnp.full((heads,), -10.0, jnp.float32)
+        self.f.bias[...] = jnp.linspace(3.0, 6.0, heads, dtype=jnp.float32)
         self.head_norm = HeadNorm(heads, values // heads, eps=block.norm_eps, dtype=dtype, rngs=rngs)
         self.out = linear(values, features, last, axes=("inner", "embed"), dtype=dtype, rngs=rngs)
         self.ffn_norm = rms_norm(features, eps=block.norm_eps, dtype=dtype, rngs=rngs)
@@ -59,7 +60,7 @@ class XLSTMBlock(TwoBranches):
             map_(u).reshape(*u.shape[:2], heads, size)
             for map_, size in ((self.q, keys), (self.k, keys), (self.v, values))
         )
-        i_BTH, f_BTH = (softcap(gate(u.astype(jnp.float32)), self.config.gate_softcap) for gate in (self.i, self.f))
+        i_BTH, f_BTH = (softcap(gate(u.astype(state_dtype(u))), self.config.gate_softcap) for gate in (self.i, self.f))
         h_BTHV, state = mlstm(
             q_BTHK,
             k_BTHK,

@@ -15,6 +15,7 @@ from xlstm_jax.data.tokenizers import save_tokenizer
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import write_json
 from xlstm_jax.generate import sample_text
+from xlstm_jax.models import unscanned
 from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.flops import StepCost, step_cost
 from xlstm_jax.train.interruption import Interrupted, peers_watched
@@ -199,7 +200,7 @@ def _show_sample(run: Run, state: Any, checkpoints: Checkpoints, console: Consol
     if jax.process_index():
         return
     text = sample_text(
-        run.model(params),
+        unscanned(run.model(params)),
         run.task.tokenizer,
         run.sample_prompt,
         length=run.sample.length,

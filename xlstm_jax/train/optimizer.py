@@ -7,6 +7,7 @@ import jax
 import optax
 
 from xlstm_jax.errors import UsageError
+from xlstm_jax.models.stack import STACKED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,8 @@ def decayed(params) -> object:
     """True for the leaves that weight decay pulls to zero: matrices, but no bias of several axes (named b...)."""
 
     def is_matrix(path, leaf):
-        return leaf.ndim >= 2 and not str(getattr(path[-1], "key", path[-1])).startswith("b")
+        names = [str(getattr(entry, "key", entry)) for entry in path]
+        return leaf.ndim - (STACKED in names) >= 2 and not names[-1].startswith("b")
 
     return jax.tree_util.tree_map_with_path(is_matrix, params)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from xlstm_jax.data.tokenizers import tokenizer_from_json
 from xlstm_jax.errors import UsageError
+from xlstm_jax.models import LanguageModel, unscanned
 from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.run import Run
 
@@ -15,6 +16,11 @@ class Saved(NamedTuple):
     run: Run
     params: Any
     step: int
+
+    @property
+    def model(self) -> LanguageModel:
+        """With each block by itself, for decoding."""
+        return unscanned(self.run.model(self.params))
 
 
 def load(workdir: str | Path, checkpoint: str = "best", *, data: Mapping[str, Any] | None = None) -> Saved:

@@ -15,7 +15,6 @@ RESUMABLE = (
     "train.max_skipped",
     "train.peak_flops",
     "model.remat",
-    "model.scan_layers",
     *(f"mesh.{field.name}" for field in dataclasses.fields(MeshConfig)),
 )
 

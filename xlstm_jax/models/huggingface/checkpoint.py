@@ -17,7 +17,7 @@ from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.files import replacing
 from xlstm_jax.models.huggingface import files, layout
 from xlstm_jax.models.huggingface.config import file_config, model_config, read_config
-from xlstm_jax.models.language_model import LanguageModel, build_model
+from xlstm_jax.models.language_model import LanguageModel, build_model, unscanned
 
 Compute = Literal["float32", "bfloat16"]
 Parameters = Literal["float32", "file"]
@@ -98,7 +98,7 @@ def save(
     folder, fused = Path(folder).resolve(), weight_mode == "fused"
     values = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | dict(config or {})
     values |= file_config(model.config, fused=fused)
-    params = nnx.to_pure_dict(nnx.split(model)[1])
+    params = nnx.to_pure_dict(nnx.split(unscanned(model))[1])
     tensors = layout.tensors(model.config, fused=fused)
     if model.config.tie_embedding:
         tensors[layout.HEAD] = tensors[layout.EMBEDDING]
