@@ -15,7 +15,7 @@ from xlstm_jax.models.published import named
 def get_config(variant: str = "xlstm_165m"):
     config = base.get_config()
     model = dataclasses.asdict(named(variant))
-    del model["vocab_size"]
+    del model["vocab_size"], model["input_features"]  # the task's
     config.model.update(model)
     config.data.sequence_length = 8192
     config.data.batch_size = 8

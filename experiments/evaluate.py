@@ -55,7 +55,7 @@ def main() -> None:
         return
     carry = run.evaluation.carry if _CARRY.value is None else _CARRY.value
     result = run.evaluate(params, split, carry=carry)
-    print(f"{which}  {run.describe(result, split, carry=carry)}")
+    print(f"{which}  {run.task.describe(result, split, carry=carry)}")
     named = "-texts" if _TEXTS.value else ""
     path = folder / f"evaluation-{split}{named}{'-carry' if carry else ''}.json"
     write_json(path, about | {"carry": carry} | result)

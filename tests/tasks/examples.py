@@ -19,7 +19,7 @@ def write_text(path: pathlib.Path, words: int = 800, seed: int = 0) -> pathlib.P
 
 def tiny_config(task: str, text: pathlib.Path):
     """The `tiny` variant of that task among configs/*.py, on the given text where the task reads one."""
-    for path in sorted(pathlib.Path(configs.__path__[0]).glob("*.py")):
+    for path in sorted(pathlib.Path(configs.__path__[0]).glob("[!_]*.py")):
         module = importlib.import_module(f"configs.{path.stem}")
         if "tiny" in getattr(module, "VARIANTS", ()):
             config = module.get_config("tiny")

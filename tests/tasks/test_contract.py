@@ -49,15 +49,17 @@ def same(batch, other):
 
 
 def test_all_batches_have_one_form(run):
-    """So that a step is compiled once, for training and for either evaluation, whatever the split's size."""
-    datasets = [run.task.train_dataset(0)]
-    datasets += [run.task.evaluation_dataset(split, carry=c) for split in run.task.splits for c in (False, True)]
-    batches = [batch for dataset in datasets for batch in take(dataset, 100)]
-    assert len(batches) > 100
-    first = form(batches[0])
-    assert all(form(batch) == first for batch in batches)
-    assert {leaf.shape[0] for leaf in jax.tree.leaves(batches[0])} == {run.task.config.batch_size}
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(batches[0])} <= {"int32", "bool", "float32"}
+    """So that a step is compiled once, for training and for either validation; other splits may have their own."""
+    first = form(take(run.task.train_dataset(0), 1)[0])
+    for split in run.task.splits:
+        batches = [batch for c in (False, True) for batch in take(run.task.evaluation_dataset(split, carry=c), 100)]
+        assert len(batches) > 2
+        wanted = first if split in ("train", "validation") else form(batches[0])
+        assert all(form(batch) == wanted for batch in batches)
+        assert {leaf.shape[0] for leaf in jax.tree.leaves(batches[0])} == {run.task.config.batch_size}
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(batches[0])} <= {"int32", "bool", "float32"}
+    assert all(form(batch) == first for batch in take(run.task.train_dataset(0), 5))
+    assert run.task.evaluated[0] == "validation" and set(run.task.evaluated) <= set(run.task.splits)
 
 
 def test_batches_follow_the_seed_and_the_index(run):
@@ -80,25 +82,47 @@ def test_another_instance_reads_the_same(run):
     assert other.fingerprint() == run.task.fingerprint()
 
 
-def test_evaluation_counts_every_target_once(run):
-    """In either order: the tokens of a split are the same many, and all but the first are targets."""
-    for split, tokens in run.task.splits.items():
-        for carry in (False, True):
-            batches = list(run.task.evaluation_dataset(split, carry=carry))
-            targets = np.concatenate([batch.targets_BT[batch.mask_BT] for batch in batches])
-            np.testing.assert_array_equal(np.sort(targets), np.sort(tokens[1:]))
+def test_each_process_draws_its_rows(run):
+    """Of the same batches, in training and in evaluation."""
+    size = run.task.config.batch_size
+    for make in (
+        run.task.train_dataset,
+        lambda _, rows: run.task.evaluation_dataset("validation", carry=False, rows=rows),
+    ):
+        whole, parts = (
+            take(make(0, rows=slice(0, size)), 2),
+            [take(make(0, rows=slice(i, i + 1)), 2) for i in range(size)],
+        )
+        for batch, rows in zip(whole, zip(*parts, strict=True), strict=True):
+            assert same(batch, jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows))
 
 
 def test_loss_is_at_chance_before_training(run, state):
+    """Of a model whose outputs are all zero, and nearly so of one that is initialised."""
     batch = take(run.task.train_dataset(0), 1)[0]
+    silent = state.params | {"head": jax.tree.map(np.zeros_like, state.params["head"])}
 
+    @jax.jit
     def loss(params):
         return run.task.loss(run.model(params), batch, None, jax.random.key(0))[0]
 
-    chance = math.log(run.task.model_fields()["vocab_size"])
-    assert float(jax.jit(loss)(state.params)) == pytest.approx(chance, rel=0.1)
-    result = run.evaluate(state.params, "validation", carry=False)
-    assert result["loss"] == pytest.approx(chance, rel=0.1)
+    chance = run.task.loss_at_chance
+    assert float(loss(silent)) == pytest.approx(chance, rel=0.1)
+    assert float(loss(state.params)) < 2 * chance
+    for split in run.task.evaluated:
+        assert run.evaluate(silent, split, carry=False)["loss"] == pytest.approx(chance, rel=0.1)
+
+
+def test_metrics_add_up_over_batches(run, state):
+    """And every one is a finite number; those of the evaluated splits are described in one line."""
+    for split in run.task.evaluated:
+        batches = list(run.task.evaluation_dataset(split, carry=False))
+        result = run.evaluate(state.params, split, carry=False)
+        assert result["tokens"] == sum(batch.mask_BT.sum() for batch in batches)
+        assert all(math.isfinite(value) for value in result.values())
+        described = run.task.describe(result, split, carry=False)
+        assert split in described and "\n" not in described
+    assert run.task.summary() and run.task.loss_unit
 
 
 def test_two_steps_change_every_parameter(trained):
@@ -115,13 +139,3 @@ def test_two_steps_change_every_parameter(trained):
 
 def leaves_with_path(tree):
     return jax.tree_util.tree_leaves_with_path(tree)
-
-
-def test_carry_changes_the_result_a_little(run, trained):
-    """More context before each window, the same targets."""
-    params = trained[0][-1].params
-    alone, carried = (run.evaluate(params, "validation", carry=carry) for carry in (False, True))
-    assert alone["tokens"] == carried["tokens"] == len(run.task.splits["validation"]) - 1
-    assert alone["loss"] != carried["loss"]
-    assert carried["loss"] == pytest.approx(alone["loss"], rel=0.05)
-    assert "loss" in alone and all(math.isfinite(value) for value in (*alone.values(), *carried.values()))

@@ -96,6 +96,26 @@ def test_a_model_with_a_zero_head_is_uniform(tmp_path):
     assert result["loss"] == pytest.approx(math.log(run.task.tokenizer.vocab_size), rel=1e-6)
 
 
+def test_evaluation_counts_every_target_once(make):
+    """In either order: the tokens of a split are the same many, and all but the first are targets."""
+    task = make(tokenizer="char")
+    for split, tokens in task.splits.items():
+        for carry in (False, True):
+            batches = list(task.evaluation_dataset(split, carry=carry))
+            targets = np.concatenate([batch.targets_BT[batch.mask_BT] for batch in batches])
+            np.testing.assert_array_equal(np.sort(targets), np.sort(tokens[1:]))
+
+
+def test_carry_changes_the_result_a_little(tmp_path):
+    """More context before each window, the same targets."""
+    run = Run(tiny_config("language_model", write_text(tmp_path / "text.txt")).to_dict())
+    params = run.init().params
+    alone, carried = (run.evaluate(params, "validation", carry=carry) for carry in (False, True))
+    assert alone["tokens"] == carried["tokens"] == len(run.task.splits["validation"]) - 1
+    assert alone["loss"] != carried["loss"]
+    assert carried["loss"] == pytest.approx(alone["loss"], rel=0.05)
+
+
 def test_training_loss_is_the_mean_over_the_mask(make):
     task, rng = make(tokenizer="char"), np.random.default_rng(1)
     model = Bigram(task.tokenizer.vocab_size)

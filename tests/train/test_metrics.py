@@ -127,7 +127,7 @@ def test_figure(tmp_path):
     for step in range(1, 20):
         writer.write(step, {"train/loss": 3.0 / step})
     writer.close()
-    path = draw_losses(tmp_path, "char")
+    path = draw_losses(tmp_path, "nats per char")
     assert path == tmp_path / "loss.png" and path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     train_only = coloured(path)
     assert train_only > 500
@@ -135,5 +135,5 @@ def test_figure(tmp_path):
     for step in (10, 19):
         writer.write(step, {"validation/loss": 4.0 / step})
     writer.close()
-    assert coloured(draw_losses(tmp_path, "char")) > train_only
+    assert coloured(draw_losses(tmp_path, "nats per char")) > train_only
     assert not list(tmp_path.glob("*tmp*"))

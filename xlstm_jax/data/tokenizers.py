@@ -143,8 +143,27 @@ class CharTokenizer:
         return codes_T.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 
-def tokenizer_from_json(data: dict) -> Tokenizer:
+class NoText:
+    """In the place of a tokenizer where a task's data are no text; cannot be chosen for texts."""
+
+    kind = "none"
+
+    def to_json(self) -> dict:
+        return {"kind": self.kind}
+
+    def encode(self, text: str) -> np.ndarray:
+        del text
+        raise UsageError("the task of this run has no text; only runs of task 'language_model' read and write any")
+
+    def decode(self, tokens: np.ndarray) -> str:
+        del tokens
+        return self.encode("")
+
+
+def tokenizer_from_json(data: dict) -> Tokenizer | NoText:
     """The inverse of a tokenizer's `to_json`."""
+    if data == NoText().to_json():
+        return NoText()
     if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
         raise UsageError(f'a tokenizer needs "kind": one of {", ".join(TOKENIZERS.names())}')
     return TOKENIZERS.get(data["kind"]).from_json(data)

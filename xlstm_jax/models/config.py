@@ -125,6 +125,7 @@ class ModelConfig:
     norm_eps: float = 1e-5  # of the final norm
     logit_softcap: float = 0.0  # logits lie in +- this; 0: anywhere
     tie_embedding: bool = False  # the head's matrix is the embedding's
+    input_features: int = 0  # real numbers that each step reads, mapped linearly; 0: a token, which is embedded
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the products; parameters and states are float32
     remat: Literal["none", "dots", "full"] = "none"  # of each block the backward pass computes again: see models.stack
     scan_layers: bool = False  # equal blocks of a language model are compiled once and run by one scan
@@ -164,7 +165,7 @@ class ModelConfig:
     def __post_init__(self):
         if not 0 <= self.dropout < 1:
             raise UsageError(f"model.dropout {self.dropout} is not allowed; it is at least 0 and under 1")
-        for name, least in (("features", 1), ("embedding_std", 0)):
+        for name, least in (("features", 1), ("embedding_std", 0), ("input_features", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"model.{name} {getattr(self, name)} is not allowed; it is at least {least}")
         for block in ("mlstm", "slstm"):

@@ -20,6 +20,9 @@ from xlstm_jax.sharding import ACTIVATIONS, AXES, constrain
 class LanguageModel(nnx.Module):
     """Token logits from a stack of blocks: embedding -> blocks of `config.pattern` -> norm -> head.
 
+    With `config.input_features` each step reads as many real numbers in place of a token, and what the head gives may
+    be any `vocab_size` numbers.
+
     Calling the model gives logits alone, from an empty carry; `unroll` takes and returns the carry, so that a sequence
     can be read in pieces, and generation uses the very function that was trained.
     """
@@ -29,10 +32,16 @@ class LanguageModel(nnx.Module):
         init = small_init(config.features)
         embedding_init = nnx.initializers.normal(config.embedding_std) if config.embedding_std else init
         self.config = config
-        self.embedding = nnx.Embed(
-            config.vocab_size, config.features, embedding_init=embedding_init, dtype=dtype, rngs=rngs
-        )
-        self.embedding.embedding.set_metadata(axes=("vocab", "embed"))
+        if config.input_features:
+            axes = (None, "embed")
+            self.embedding = linear(
+                config.input_features, config.features, init, bias=True, axes=axes, dtype=dtype, rngs=rngs
+            )
+        else:
+            self.embedding = nnx.Embed(
+                config.vocab_size, config.features, embedding_init=embedding_init, dtype=dtype, rngs=rngs
+            )
+            self.embedding.embedding.set_metadata(axes=("vocab", "embed"))
         blocks = [BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.letters)]
         self.blocks = nnx.List(scannable(blocks, config.letters) if config.scan_layers else blocks)
         norm = NORMS[config.norm] if config.final_norm else None
@@ -61,7 +70,7 @@ class LanguageModel(nnx.Module):
         """Logits [B, T, A] and the carry after the last token: `logits` of `hidden`.
 
         Args:
-            tokens_BT: ints under the vocabulary's size.
+            tokens_BT: ints under the vocabulary's size; real [B, T, input_features] where the config says so.
             carry: from `init_carry` or from the call before; None is `init_carry`.
             reset: [B, T] bools, true where everything from before that token is forgotten.
             lengths: [B] ints, right padding: padded tokens leave the carry as it is.
@@ -117,6 +126,8 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> Languag
     """
     if not config.pattern:
         raise UsageError("model.pattern is empty; give one letter a block, such as 'ms'")
+    if config.input_features and config.tie_embedding:
+        raise UsageError(f"model.tie_embedding has no meaning with model.input_features {config.input_features}")
     for letter in config.letters:
         BLOCKS.get(letter)
     mesh = jax.sharding.get_abstract_mesh()

@@ -18,13 +18,20 @@ class Task(Protocol):
     A given tokenizer is used as it is (that of a saved run); else one is made from the data.
     """
 
-    Config: ClassVar[type]  # frozen dataclass, made from the config's section `data`
-    tokenizer: Any
+    Config: ClassVar[type]  # frozen dataclass, made from the config's section `data`, with batch_size, sequence_length
+    config: Any
+    tokenizer: Any  # `data.tokenizers.NoText` where the data are no text
     splits: Mapping[str, Any]  # the data by split
+    evaluated: tuple[str, ...]  # the splits scored while training; the loss of the first picks the best checkpoint
     passes_carry: bool  # whether training hands the carry from batch to batch
+    loss_at_chance: float  # of a model whose outputs are all zero
+    loss_unit: str  # of the loss, for people: "nats per byte"
 
     def fingerprint(self) -> str:
         """A digest of the data: a resumed run must find the same."""
+
+    def summary(self) -> str:
+        """A few words on the data, for people."""
 
     def model_fields(self) -> dict[str, Any]:
         """Fields of `ModelConfig` that the data fixes, such as `vocab_size`."""
@@ -47,3 +54,6 @@ class Task(Protocol):
 
     def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Metrics from the sums over a whole split; `loss` is among them."""
+
+    def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
+        """For people: what was measured and how, and the result."""

@@ -54,6 +54,7 @@ class LanguageModeling:
     """
 
     Config = DataConfig
+    evaluated = ("validation",)
 
     def __init__(self, config: DataConfig, tokenizer: Any = None):
         for name in ("sequence_length", "batch_size"):
@@ -102,6 +103,17 @@ class LanguageModeling:
 
     def fingerprint(self) -> str:
         return hashlib.sha256(" ".join(corpus.fingerprint for corpus in self._corpora).encode()).hexdigest()
+
+    def summary(self) -> str:
+        return "tokens: " + ", ".join(f"{name} {len(tokens):,}" for name, tokens in self.splits.items())
+
+    @property
+    def loss_unit(self) -> str:
+        return f"nats per {'token' if self.tokenizer.kind == 'bpe' else self.tokenizer.kind}"
+
+    @property
+    def loss_at_chance(self) -> float:
+        return math.log(self.tokenizer.vocab_size)
 
     def model_fields(self) -> dict[str, Any]:
         return {"vocab_size": self.tokenizer.vocab_size}
@@ -178,6 +190,24 @@ class LanguageModeling:
             for name, values_B in sums_B.items():
                 sums[f"{source.name}/{name}"] = jnp.sum(jnp.where(rows_B, values_B, 0))
         return sums, carry
+
+    def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
+        """For people: what was measured and how, and the result; of a mixture, a line more for each source."""
+        config = self.config
+        how = f"windows of {config.sequence_length}, each from an empty state"
+        if config.sampling == "packed":
+            how = f"documents, each from an empty state, in rows of {config.sequence_length}"
+        if carry:
+            how = f"state carried over windows of {config.sequence_length} in {config.batch_size} streams"
+        sources = [name.removesuffix("/loss") for name in result if name.endswith("/loss")]
+        return (
+            f"{split} loss {result['loss']:.4f} {self.loss_unit}, {result['bits_per_byte']:.4f} bits per byte, "
+            f"accuracy {result['accuracy']:.3f} ({result['tokens']:,.0f} targets, {how})"
+        ) + "".join(
+            f"\n  {name}: loss {result[f'{name}/loss']:.4f}, perplexity {result[f'{name}/perplexity']:.2f}, "
+            f"{result[f'{name}/bits_per_byte']:.4f} bits per byte ({result[f'{name}/tokens']:,.0f} targets)"
+            for name in sources
+        )
 
     def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
         metrics = _metrics(sums)

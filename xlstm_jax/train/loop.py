@@ -75,7 +75,7 @@ def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int
                     )
             checkpoints.wait()
         if primary:
-            draw_losses(workdir, run.task.tokenizer.kind)
+            draw_losses(workdir, run.task.loss_unit)
         if int(state.step) == run.train.steps:
             _show_sample(run, state, checkpoints, console)
             console.print(f"checkpoints, metrics.jsonl and loss.png are in {workdir}", highlight=False, soft_wrap=True)
@@ -101,10 +101,9 @@ def _start(run: Run, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, Any,
 
 
 def _announce(console: Console, run: Run, state: Any, first: int, cost: StepCost) -> None:
-    sizes = ", ".join(f"{name} {len(run.task.splits[name]):,}" for name in ("train", "validation"))
     console.print(
         f"{parameter_count(state.params):,} parameters, pattern {run.model_config.pattern}, "
-        f"vocabulary {run.model_config.vocab_size}; tokens: {sizes}; {cost}; on {jax.devices()[0].device_kind}",
+        f"vocabulary {run.model_config.vocab_size}; {run.task.summary()}; {cost}; on {jax.devices()[0].device_kind}",
         highlight=False,
         soft_wrap=True,
     )
@@ -162,12 +161,9 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
                 if step % run.train.eval_every == 0 or step == run.train.steps:
                     read_metrics(0)
                     paused = progress.pause()
-                    result = run.evaluate(state.params, "validation", carry=run.evaluation.carry)
-                    if not math.isfinite(result["loss"]):  # a checkpoint of it would be no good one
-                        raise _diverged(f"validation loss {result['loss']}", f"{step}", checkpoints, workdir)
-                    writer.write(step, {f"validation/{name}": value for name, value in result.items()})
-                    progress.say(f"step {step}  {run.describe(result, 'validation', carry=run.evaluation.carry)}")
-                    save(step, result["loss"])
+                    results = _evaluated(run, state.params, step, checkpoints, workdir, progress)
+                    writer.write(step, results)
+                    save(step, results[f"{run.task.evaluated[0]}/loss"])
                     progress.resume(paused)
                 elif interrupted.everywhere:
                     read_metrics(0)
@@ -179,6 +175,18 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
     finally:
         writer.close()
     return state
+
+
+def _evaluated(run, params, step: int, checkpoints, workdir: Path, progress) -> dict[str, float]:
+    """Metrics of the task's splits, by SPLIT/NAME."""
+    results, carry = {}, run.evaluation.carry
+    for split in run.task.evaluated:
+        result = run.evaluate(params, split, carry=carry)
+        if not math.isfinite(result["loss"]):  # a checkpoint of it would be no good one
+            raise _diverged(f"{split} loss {result['loss']}", f"{step}", checkpoints, workdir)
+        progress.say(f"step {step}  {run.task.describe(result, split, carry=carry)}")
+        results |= {f"{split}/{name}": value for name, value in result.items()}
+    return results
 
 
 def _diverged(what: str, where: str, checkpoints: Checkpoints, workdir: Path) -> UsageError:

@@ -113,7 +113,7 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
 
 
 def draw_losses(workdir: Path, unit: str) -> Path:
-    """Draw training and validation loss against the step as `loss.png`; `unit` is what one target is called."""
+    """Draw training and validation loss against the step as `loss.png`; `unit` is the loss's, as "nats per byte"."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -129,9 +129,9 @@ def draw_losses(workdir: Path, unit: str) -> Path:
     validation = [(record["validation/loss"], record["step"]) for record in records if "validation/loss" in record]
     if validation:
         loss, step = min(validation)
-        axes.set_title(f"best validation loss {loss:.4f} nats per {unit}, step {step}", fontsize=10)
+        axes.set_title(f"best validation loss {loss:.4f} {unit}, step {step}", fontsize=10)
     axes.set_xlabel("step")
-    axes.set_ylabel(f"nats per {unit}")
+    axes.set_ylabel(unit)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     path = Path(workdir) / FIGURE

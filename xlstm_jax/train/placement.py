@@ -65,7 +65,8 @@ class Placement:
         return jax.tree.map(placed, batch)
 
     def _batch(self, shape: tuple[int, ...]) -> NamedSharding:
-        return NamedSharding(self.mesh, sharding.spec(("batch", "time")[: len(shape)], shape, self.mesh))
+        axes = ("batch", "time", *(None for _ in shape[2:]))[: len(shape)]
+        return NamedSharding(self.mesh, sharding.spec(axes, shape, self.mesh))
 
     def gathered(self, params: Any) -> Any:
         """Parameters as they are used: whole along "fsdp". Inside `jit`; their gradients are summed likewise."""

@@ -94,6 +94,11 @@ class Run:
         self.task: Task = task(data, tokenizer)
         self.model_config = model_config or dataclasses.replace(model, **self.task.model_fields())
         if self.sample.length and tokenizer is None:
+            if self.task.tokenizer.kind == "none":
+                raise UsageError(
+                    f"sample.length {self.sample.length} asks for a text, and the data of task {config['task']!r} are "
+                    "none; set it to 0"
+                )
             self.task.tokenizer.encode(self.sample_prompt)  # characters outside the vocabulary show now, not at the end
         # Abstract: no weights are made until `init`.
         abstract = nnx.eval_shape(lambda: build_model(self.model_config))
@@ -203,25 +208,6 @@ class Run:
             return self.model(params).init_carry(self.task.config.batch_size)
 
         return jax.jit(make, out_shardings=self.placement.carry(jax.eval_shape(make, params)))(params)
-
-    def describe(self, result: dict[str, float], split: str, *, carry: bool) -> str:
-        """For people: what was measured and how, and the result; of a mixture, a line more for each source."""
-        config, kind = self.task.config, self.task.tokenizer.kind
-        unit = "token" if kind == "bpe" else kind
-        how = f"windows of {config.sequence_length}, each from an empty state"
-        if config.sampling == "packed":
-            how = f"documents, each from an empty state, in rows of {config.sequence_length}"
-        if carry:
-            how = f"state carried over windows of {config.sequence_length} in {config.batch_size} streams"
-        sources = [name.removesuffix("/loss") for name in result if name.endswith("/loss")]
-        return (
-            f"{split} loss {result['loss']:.4f} nats per {unit}, {result['bits_per_byte']:.4f} bits per byte, "
-            f"accuracy {result['accuracy']:.3f} ({result['tokens']:,.0f} targets, {how})"
-        ) + "".join(
-            f"\n  {name}: loss {result[f'{name}/loss']:.4f}, perplexity {result[f'{name}/perplexity']:.2f}, "
-            f"{result[f'{name}/bits_per_byte']:.4f} bits per byte ({result[f'{name}/tokens']:,.0f} targets)"
-            for name in sources
-        )
 
 
 def parameter_count(params: Any) -> int:

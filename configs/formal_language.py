@@ -1,0 +1,34 @@
+"""Formal languages after the xLSTM paper: two blocks, batch 256, rows of 3 to 40 steps, tested on 40 to 256.
+
+    python -m experiments.train --config=configs/formal_language.py:slstm --workdir=/tmp/parity --config.seed=1
+
+`--config.data.language` names another language than parity. Variants by model: rnn, lstm, gru, slstm (without
+convolution, as the paper has it), mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny` (seconds,
+for tests). The paper takes the best of learning rates 1e-2, 1e-3 and 1e-4 after 100,000 steps.
+"""
+
+from configs import _generated as generated
+
+VARIANTS = generated.VARIANTS
+
+
+def get_config(variant: str = "xlstm"):
+    config = generated.get_config("formal_language", variant)
+    config.data.language = "parity"  # a name in xlstm_jax.data.formal_languages.LANGUAGES
+    config.data.shortest = 3  # steps of the shortest training rows
+    config.data.sequence_length = 40  # of the longest
+    config.data.long_length = 256  # of the split "long", whose shortest rows have sequence_length
+    config.data.batch_size = 256
+    config.model.slstm.conv_width = 0
+    config.optimizer.b2 = 0.99
+    config.optimizer.weight_decay = 0.1
+    config.optimizer.schedule = "cosine"
+    config.optimizer.final_scale = 1e-2  # to 1e-5
+    config.optimizer.warmup_steps = 10_000
+    config.train.steps = 100_000
+    config.train.eval_every = 2_000
+    config.train.log_every = 100
+    if variant == "tiny":
+        generated.tiny(config)
+        config.data.long_length = 32
+    return config

@@ -1,0 +1,54 @@
+"""Batches drawn from a problem's definition: a pure function of the seed and the batch's index, as those of texts."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from xlstm_jax.data.batches import Batch, generator
+
+# Seeds of evaluation splits lie beyond those of runs that anyone would number.
+EVALUATION_SEED = 2**62
+
+
+class Problem(Protocol):
+    """What rows are drawn from."""
+
+    length: int  # T, steps of a row
+
+    def rows(self, rng: np.random.Generator, count: int) -> Batch:
+        """That many rows; `tokens_BT` may be real [B, T, F], `targets_BT` real too."""
+
+
+class GeneratedBatches:
+    """Random-access source whose item b is the given rows of batch b."""
+
+    def __init__(self, problem: Problem, length: int, *, batch_size: int, seed: int, rows: slice):
+        self._problem, self._length = problem, length
+        self._batch_size, self._seed, self._rows = batch_size, seed, rows
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Batch:
+        batch = self._problem.rows(generator(self._seed, index), self._batch_size)
+        return Batch(*(None if array is None else array[self._rows] for array in batch))
+
+
+def next_tokens(prompts: Sequence[np.ndarray], answers: Sequence[np.ndarray], length: int) -> Batch:
+    """Rows that read each prompt and then its answer, and predict the answer alone, token after token.
+
+    The step that reads the prompt's last token predicts the answer's first one; the answer's last token is not read.
+    Behind it stand zeros up to `length`.
+    """
+    count = len(prompts)
+    tokens_BT, targets_BT = np.zeros((2, count, length), np.int32)
+    mask_BT, reset_BT = np.zeros((2, count, length), bool)
+    reset_BT[:, 0] = True
+    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        first, end = len(prompt) - 1, len(prompt) + len(answer) - 1
+        tokens_BT[row, : first + 1] = prompt
+        tokens_BT[row, first + 1 : end] = answer[:-1]
+        targets_BT[row, first:end] = answer
+        mask_BT[row, first:end] = True
+    return Batch(tokens_BT, targets_BT, mask_BT, reset_BT)

@@ -1,0 +1,49 @@
+"""Answer questions about strings of formal languages, trained on short ones and tested on longer ones too."""
+
+import dataclasses
+
+from xlstm_jax.data.formal_languages import LANGUAGES, Examples
+from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import TASKS
+from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
+
+
+@dataclasses.dataclass(frozen=True)
+class FormalLanguageConfig(GeneratedConfig):
+    language: str = "parity"  # a name in LANGUAGES
+    shortest: int = 3  # steps of the shortest training rows, raised to what the language needs
+
+
+@TASKS.register("formal_language")
+class FormalLanguage(GeneratedTask):
+    """Training rows of `shortest` to `sequence_length` steps, split "long" of `sequence_length` to `long_length`.
+
+    Scaled accuracy, as the xLSTM paper has it: 0 is what guessing among the language's answers gives, 1 is perfect.
+    """
+
+    Config = FormalLanguageConfig
+
+    def __init__(self, config: FormalLanguageConfig, tokenizer=None):
+        if config.language not in LANGUAGES:
+            raise UsageError(f"data.language {config.language!r} is unknown; allowed: {', '.join(LANGUAGES)}")
+        self.language = LANGUAGES[config.language]
+        super().__init__(config, tokenizer)
+
+    @property
+    def vocab_size(self) -> int:
+        return self.language.vocab_size
+
+    @property
+    def choices(self) -> float:
+        return self.language.choices
+
+    def problem(self, split: str, length: int) -> Examples:
+        config = self.config
+        shortest = max(config.sequence_length if split == "long" else config.shortest, self.language.shortest)
+        if shortest > length:
+            name, before = ("long_length", "sequence_length") if split == "long" else ("sequence_length", "shortest")
+            raise UsageError(
+                f"data.{name} {length} is under {shortest}, the steps of the shortest row (data.{before}, or what "
+                f"{config.language!r} needs); raise it"
+            )
+        return Examples(self.language, shortest, length)
