@@ -1,4 +1,4 @@
-"""The formal languages' generators beside definitions written out: an answer computed in another way from the prompt."""
+"""The formal languages' generators beside definitions written out: each answer computed in another way."""
 
 import collections
 
