@@ -47,7 +47,7 @@ class AssociativeRecall(GeneratedTask):
         most = min(length // 4, config.vocab_size // 2 - 1)
         if not 1 <= pairs <= most:
             raise UsageError(
-                f"data.{name} {pairs} is not allowed; it is at least 1, and at most {most} in rows of {length} steps with "
-                f"a vocabulary of {config.vocab_size}"
+                f"data.{name} {pairs} is not allowed; it is at least 1, and at most {most} in rows of {length} steps "
+                f"with a vocabulary of {config.vocab_size}"
             )
         return Recall(length, pairs, config.vocab_size, config.power)
