@@ -43,7 +43,7 @@ class AssociativeRecall(GeneratedTask):
         if config.vocab_size < 4 or config.vocab_size % 2:
             raise UsageError(f"data.vocab_size {config.vocab_size} is not allowed; it is even and at least 4")
         if not 0 < config.power < math.inf:
-            raise UsageError(f"data.power {config.power} is not allowed; it is above 0")
+            raise UsageError(f"data.power {config.power} is not allowed; it is finite and above 0")
         most = min(length // 4, config.vocab_size // 2 - 1)
         if not 1 <= pairs <= most:
             raise UsageError(
