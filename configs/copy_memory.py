@@ -15,7 +15,9 @@ def get_config(variant: str = "lstm"):
     config = generated.get_config("copy_memory", variant)
     config.data.sequence_length = 70  # 20 and the lag
     config.data.long_length = 120  # likewise, of the split "long"
-    config.train.steps = 2_000
+    config.model.features = 64
+    config.optimizer.learning_rate = 3e-3
+    config.train.steps = 5_000
     config.train.eval_every = 250
     if variant == "tiny":
         generated.tiny(config)
