@@ -23,7 +23,7 @@ CELLS = {
     "FGR gates see all gates": "lstm_fgr",
 }
 
-VARIANTS = {"": (1404, 5000), "tiny": (10, 20)}  # steps on characters and on parity
+VARIANTS = {"": (1404, 5000), "tiny": (20, 20)}  # steps on characters and on parity
 
 
 SHORT = {"data.batch_size": 16, "data.sequence_length": 16, "data.long_length": 16, "data.evaluation_batches": 2}
@@ -35,7 +35,7 @@ def get_sweep(variant: str = "") -> Sweep:
         "characters": {
             "config": "configs/char_lm.py:lstm_1m",
             "train.steps": characters,
-            "train.eval_every": 5 if variant else 156,
+            "train.eval_every": 10 if variant else 156,
             **(SMALL if variant else {}),
         },
         "parity": {

@@ -38,7 +38,7 @@ CHANGES = {
     "SGD with momentum": {"optimizer.name": "sgd", "optimizer.momentum": 0.9, "optimizer.learning_rate": 1.0},
 }
 
-VARIANTS = {"": 1872, "tiny": 10}  # steps; 1872 are twelve passes over the text
+VARIANTS = {"": 1872, "tiny": 20}  # steps; 1872 are twelve passes over the text
 
 
 def get_sweep(variant: str = "") -> Sweep:
@@ -52,7 +52,7 @@ def get_sweep(variant: str = "") -> Sweep:
             "optimizer.weight_decay": 0.0,
             "model.dropout": 0.0,
             "train.steps": steps,
-            "train.eval_every": 5 if variant else 156,
+            "train.eval_every": 10 if variant else 156,
             "sample.length": 0,
             **(SMALL if variant else {}),
         },

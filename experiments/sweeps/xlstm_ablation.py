@@ -76,7 +76,7 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
-VARIANTS = {"": 1404, "tiny": 10}  # steps; 1404 are nine passes over the text
+VARIANTS = {"": 1404, "tiny": 20}  # steps; 1404 are nine passes over the text
 
 
 def part(name: str, points: Mapping[str, Mapping[str, Any]]) -> Axis:
@@ -94,7 +94,7 @@ def get_sweep(variant: str = "") -> Sweep:
             "model.num_blocks": 8,
             "model.features": 128,
             "train.steps": steps,
-            "train.eval_every": 5 if variant else 156,
+            "train.eval_every": 10 if variant else 156,
             "sample.length": 0,
             **(SMALL if variant else {}),
         },
