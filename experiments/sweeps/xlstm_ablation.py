@@ -18,80 +18,82 @@ gates: xLSTM[1:0] whose gates do not see the input, their biases learned or fixe
 convolution, projection: xLSTM[1:0] and xLSTM[0:1] without it, and each in the other's kind of block.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-from experiments.sweeps.base import Axis, Sweep, axis, product
+from experiments.sweeps.base import Sweep, axis, product
 from experiments.sweeps.shakespeare import SMALL
 
 MLSTM, SLSTM = {"model.pattern": "xLSTM[1:0]"}, {"model.pattern": "xLSTM[0:1]"}
-LSTM = {"model.pattern": "r" * 8}
-RESIDUAL = {**LSTM, "model.recurrent.norm": "layer", "model.recurrent.residual": True}
+RESIDUAL = {"model.recurrent.norm": "layer", "model.recurrent.residual": True}
 INPUT, FORGET = "model.mlstm.input_gate_form", "model.mlstm.forget_gate_form"
 ONE = {INPUT: "fixed", "model.mlstm.input_bias_std": 0.0}  # the input gate
 
-PARTS: dict[str, dict[str, dict[str, Any]]] = {
-    "stage": {
-        "LSTM": {**LSTM, "model.features": 120},
-        "+ residual": {**RESIDUAL, "model.features": 120},
-        "+ up-projection": {**RESIDUAL, "model.recurrent.ffn_factor": 1.3, "model.features": 96},
-        "+ heads": {**SLSTM, "model.slstm.input_gate": "sigmoid"},
-        "+ exponential gating, xLSTM[0:1]": SLSTM,
-        "+ matrix memory, xLSTM[7:1]": {"model.pattern": "xLSTM[7:1]"},
-    },
-    "ratio": {"xLSTM[1:0]": MLSTM, "xLSTM[1:1]": {"model.pattern": "xLSTM[1:1]"}},
-    "gates": {
-        "none, forget gate 1": {
-            **ONE,
-            FORGET: "fixed",
-            "model.mlstm.forget_bias_low": 100.0,
-            "model.mlstm.forget_bias_high": 100.0,
-        },
-        "none": {**ONE, FORGET: "fixed"},
-        "forget gate": ONE,
-        "input gate": {FORGET: "fixed"},
-        "forget bias": {**ONE, FORGET: "bias"},
-        "forget bias, input bias": {FORGET: "bias", INPUT: "bias"},
-        "forget gate, input bias": {INPUT: "bias"},
-        "both, forget bias from 0": {"model.mlstm.forget_bias_low": 0.0, "model.mlstm.forget_bias_high": 0.0},
-        "both, input bias from -10": {"model.mlstm.input_bias_mean": -10.0, "model.mlstm.input_bias_std": 0.0},
-    },
-    "convolution": {
-        "xLSTM[1:0] without": {**MLSTM, "model.mlstm.conv_width": 0},
-        "xLSTM[0:1] without": {**SLSTM, "model.slstm.conv_width": 0},
-    },
-    "projection": {
-        "xLSTM[1:0] post": {
-            **MLSTM,
-            "model.mlstm.proj_factor": 1.0,
-            "model.mlstm.ffn_factor": 1.3,
-            "model.features": 120,
-        },
-        "xLSTM[0:1] pre": {
-            **SLSTM,
-            "model.slstm.proj_factor": 2.0,
-            "model.slstm.ffn_factor": 0.0,
-            "model.features": 88,
-        },
-    },
-}
-
-VARIANTS = {"": 1404, "tiny": 20}  # steps; 1404 are nine passes over the text
+VARIANTS = {"": (1404, 8), "tiny": (20, 2)}  # steps, blocks; 1404 are nine passes over the text
 
 
-def part(name: str, points: Mapping[str, Mapping[str, Any]]) -> Axis:
-    return product(axis("part", {name: {}}), axis("model", points))
+def parts(blocks: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """Changes by point, by part."""
+    lstm = {"model.pattern": blocks * "r"}
+    return {
+        "stage": {
+            "LSTM": {**lstm, "model.features": 120},
+            "+ residual": {**lstm, **RESIDUAL, "model.features": 120},
+            "+ up-projection": {**lstm, **RESIDUAL, "model.recurrent.ffn_factor": 1.3, "model.features": 96},
+            "+ heads": {**SLSTM, "model.slstm.input_gate": "sigmoid"},
+            "+ exponential gating, xLSTM[0:1]": SLSTM,
+            "+ matrix memory, xLSTM[7:1]": {"model.pattern": "xLSTM[7:1]", "model.num_blocks": 8},
+        },
+        "ratio": {"xLSTM[1:0]": MLSTM, "xLSTM[1:1]": {"model.pattern": "xLSTM[1:1]"}},
+        "gates": {
+            "none, forget gate 1": {
+                **ONE,
+                FORGET: "fixed",
+                "model.mlstm.forget_bias_low": 100.0,
+                "model.mlstm.forget_bias_high": 100.0,
+            },
+            "none": {**ONE, FORGET: "fixed"},
+            "forget gate": ONE,
+            "input gate": {FORGET: "fixed"},
+            "forget bias": {**ONE, FORGET: "bias"},
+            "forget bias, input bias": {FORGET: "bias", INPUT: "bias"},
+            "forget gate, input bias": {INPUT: "bias"},
+            "both, forget bias from 0": {"model.mlstm.forget_bias_low": 0.0, "model.mlstm.forget_bias_high": 0.0},
+            "both, input bias from -10": {"model.mlstm.input_bias_mean": -10.0, "model.mlstm.input_bias_std": 0.0},
+        },
+        "convolution": {
+            "xLSTM[1:0] without": {**MLSTM, "model.mlstm.conv_width": 0},
+            "xLSTM[0:1] without": {**SLSTM, "model.slstm.conv_width": 0},
+        },
+        "projection": {
+            "xLSTM[1:0] post": {
+                **MLSTM,
+                "model.mlstm.proj_factor": 1.0,
+                "model.mlstm.ffn_factor": 1.3,
+                "model.features": 120,
+            },
+            "xLSTM[0:1] pre": {
+                **SLSTM,
+                "model.slstm.proj_factor": 2.0,
+                "model.slstm.ffn_factor": 0.0,
+                "model.features": 88,
+            },
+        },
+    }
 
 
 def get_sweep(variant: str = "") -> Sweep:
-    steps = VARIANTS[variant]
+    steps, blocks = VARIANTS[variant]
     return Sweep(
         question="Which step from the LSTM to the xLSTM brings what?",
         config="configs/char_lm.py:xlstm",
-        points=[point for name, points in PARTS.items() for point in part(name, points)],
+        points=[
+            point
+            for name, models in parts(blocks).items()
+            for point in product(axis("part", {name: {}}), axis("model", models))
+        ],
         changes={
             "model.pattern": "xLSTM[1:0]",
-            "model.num_blocks": 8,
+            "model.num_blocks": blocks,
             "model.features": 128,
             "train.steps": steps,
             "train.eval_every": 10 if variant else 156,
