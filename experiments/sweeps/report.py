@@ -58,7 +58,7 @@ class Row:
 
 
 def report(workdir: str | Path, out: str | Path) -> None:
-    """Write table.md, runs.csv and figure.png, and print the table.
+    """Write table.md, runs.csv and figure.png, samples.md where there are samples, and print the table.
 
     Raises:
         UsageError: no sweep stands in the workdir, or `out` cannot be written.
@@ -67,6 +67,7 @@ def report(workdir: str | Path, out: str | Path) -> None:
     from rich.table import Table
 
     from experiments.sweeps.figure import draw
+    from experiments.sweeps.samples import write_samples
 
     workdir, out = Path(workdir), Path(out)
     name = _name(workdir)
@@ -77,9 +78,9 @@ def report(workdir: str | Path, out: str | Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         _write(out / "table.md", markdown(sweep, name, rows))
         _write(out / "runs.csv", runs_csv(sweep, rows))
+        written = "table.md, runs.csv" + write_samples(sweep, rows, workdir, out)
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}); give another folder") from error
-    written = "table.md, runs.csv"
     if any(outcome.curve for row in rows for outcome in row.outcomes):
         draw(sweep, rows, out / "figure.png")
         written += ", figure.png"
