@@ -52,3 +52,27 @@ def next_tokens(prompts: Sequence[np.ndarray], answers: Sequence[np.ndarray], le
         targets_BT[row, first:end] = answer
         mask_BT[row, first:end] = True
     return Batch(tokens_BT, targets_BT, mask_BT, reset_BT)
+
+
+def shortest_steps(length: int) -> int:
+    """T of rows with T to T + T/10 steps, `length` at most: the lengths of the tasks of 1997, 100 where it is 110."""
+    return length - length // 11
+
+
+def answered_last(tokens: np.ndarray, steps_B: np.ndarray, answers_B: np.ndarray) -> Batch:
+    """Rows of so many steps each, whose last one is answered; behind it stand zeros.
+
+    Args:
+        tokens: [B, T], or real [B, T, F].
+        steps_B: ints, 1 to T.
+        answers_B: targets, of any dtype.
+    """
+    count, length = tokens.shape[:2]
+    place_BT = np.arange(length) - (steps_B[:, None] - 1)  # 0 at the last step
+    outside_BT, mask_BT = place_BT > 0, place_BT == 0
+    tokens[outside_BT] = 0
+    targets_BT = np.zeros((count, length), answers_B.dtype)
+    targets_BT[mask_BT] = answers_B
+    reset_BT = np.zeros((count, length), bool)
+    reset_BT[:, 0] = True
+    return Batch(tokens, targets_BT, mask_BT, reset_BT)

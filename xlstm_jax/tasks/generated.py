@@ -29,7 +29,8 @@ class GeneratedTask:
     """A task whose rows come from a `Problem`; the answers' tokens are predicted, loss in nats for each of them.
 
     Splits are "validation", drawn as the training rows are, and "long", of longer ones. A subclass gives `problem`,
-    `vocab_size` and `choices`, and may replace the loss.
+    `vocab_size` and `choices`, and `answers` where only few steps count; it may replace `judged`, what an answer costs
+    and whether it is right.
 
     Metrics: `loss`, `accuracy` of tokens, `scaled_accuracy` with chance at 0 and perfection at 1, `solved`, the share
     of rows all of whose answer is right, and `tokens`, how many were predicted.
@@ -68,6 +69,15 @@ class GeneratedTask:
         """What a split's rows of `length` steps are drawn from; raises `UsageError` for options that cannot be."""
         raise NotImplementedError
 
+    def answers(self, length: int) -> int:
+        """Targets that a row of `length` steps has at most: the head is applied at so many steps."""
+        return length
+
+    def judged(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What each answer costs, and whether it is right: of outputs [B, Q, A] and targets [B, Q], both [B, Q]."""
+        nats = optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
+        return nats, jnp.argmax(outputs, axis=-1) == targets
+
     def fingerprint(self) -> str:
         return hashlib.sha256(repr((type(self).__name__, self.config)).encode()).hexdigest()
 
@@ -92,37 +102,40 @@ class GeneratedTask:
         size = self.config.batch_size
         return dataset(GeneratedBatches(self._problems[split], length, batch_size=size, seed=seed, rows=rows))
 
-    def unrolled(self, model: Any, batch: Batch, carry: Any, key: jax.Array | None = None) -> tuple[jax.Array, Any]:
-        """The model's outputs [B, T, A], and its carry."""
+    def answered(self, model: Any, batch: Batch, carry: Any, key: jax.Array | None = None) -> tuple[Any, ...]:
+        """Cost, rightness and mask of each answer, all [B, Q] with Q = `answers(T)`, and the model's carry."""
         reset_BT = None if carry is None else batch.reset_BT
-        return model.unroll(batch.tokens_BT, carry, reset=reset_BT, key=key)
+        x_BTD, carry = model.hidden(batch.tokens_BT, carry, reset=reset_BT, key=key)
+        targets, mask = batch.targets_BT, batch.mask_BT
+        most = self.answers(mask.shape[1])
+        if most < mask.shape[1]:  # a head with a large vocabulary costs more than all else
+            at_BQ = jnp.argsort(~mask, axis=1, stable=True)[:, :most]  # steps that count come first
+            targets, mask = (jnp.take_along_axis(array, at_BQ, axis=1) for array in (targets, mask))
+            x_BTD = jnp.take_along_axis(x_BTD, at_BQ[..., None], axis=1)
+        return *self.judged(model.logits(x_BTD), targets), mask, carry
 
     def loss(self, model: Any, batch: Batch, carry: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        logits_BTA, carry = self.unrolled(model, batch, carry, key)
-        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.targets_BT)
-        nats = jnp.sum(jnp.where(batch.mask_BT, nats_BT, 0))
-        return nats / jnp.maximum(self.weight(batch), 1).astype(nats.dtype), carry
+        cost, _, mask, carry = self.answered(model, batch, carry, key)
+        return jnp.sum(jnp.where(mask, cost, 0)) / jnp.maximum(self.weight(batch), 1).astype(cost.dtype), carry
 
     def weight(self, batch: Batch) -> jax.Array:
         return jnp.sum(batch.mask_BT, dtype=jnp.float32)
 
     def score(self, model: Any, batch: Batch, carry: Any) -> tuple[dict[str, jax.Array], Any]:
-        logits_BTA, carry = self.unrolled(model, batch, carry)
-        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.targets_BT)
-        right_BT = jnp.argmax(logits_BTA, axis=-1) == batch.targets_BT
+        cost, right, mask, carry = self.answered(model, batch, carry)
         sums = {
-            "nats": jnp.sum(jnp.where(batch.mask_BT, nats_BT, 0)),
-            "right": jnp.sum(right_BT & batch.mask_BT, dtype=jnp.float32),
+            "cost": jnp.sum(jnp.where(mask, cost, 0)),
+            "right": jnp.sum(right & mask, dtype=jnp.float32),
             "tokens": self.weight(batch),
-            "solved": jnp.sum(jnp.all(right_BT | ~batch.mask_BT, axis=1), dtype=jnp.float32),
-            "rows": jnp.float32(batch.mask_BT.shape[0]),
+            "solved": jnp.sum(jnp.all(right | ~mask, axis=1), dtype=jnp.float32),
+            "rows": jnp.float32(mask.shape[0]),
         }
         return sums, carry
 
     def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
         accuracy, chance = sums["right"] / sums["tokens"], 1 / self.choices
         return {
-            "loss": sums["nats"] / sums["tokens"],
+            "loss": sums["cost"] / sums["tokens"],
             "accuracy": accuracy,
             "scaled_accuracy": (accuracy - chance) / (1 - chance),
             "solved": sums["solved"] / sums["rows"],

@@ -1,0 +1,34 @@
+"""Multi-query associative recall: two blocks, vocabulary 8,192, rows of 64 steps with 4 pairs, tested on 256 with 16.
+
+    python -m experiments.train --config=configs/recall.py:mlstm --workdir=/tmp/recall
+
+Other contexts of the papers, with their pairs, stand in CONTEXTS: `--config.data.sequence_length=128
+--config.data.pairs=8`; the last three are the hard ones of the xLSTM paper. Variants by model: rnn, lstm, gru, slstm,
+mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny` (seconds, for tests).
+"""
+
+from configs import _generated as generated
+
+VARIANTS = generated.VARIANTS
+CONTEXTS = {64: 4, 128: 8, 256: 16, 756: 48, 1024: 96, 2048: 256}  # pairs by steps
+
+
+def get_config(variant: str = "mlstm"):
+    config = generated.get_config("recall", variant)
+    config.data.sequence_length = 64
+    config.data.pairs = CONTEXTS[64]  # of key and value in a training row
+    config.data.long_length = 256
+    config.data.long_pairs = CONTEXTS[256]  # in a row of the split "long"
+    config.data.vocab_size = 8192  # the first half keys, the second values
+    config.data.power = 0.01  # of the law by which queries thin out behind the pairs
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 200
+    config.train.steps = 5_000
+    config.train.eval_every = 500
+    if variant == "tiny":
+        generated.tiny(config)
+        config.data.pairs = 2
+        config.data.long_length = 32
+        config.data.long_pairs = 4
+        config.data.vocab_size = 64
+    return config

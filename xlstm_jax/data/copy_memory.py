@@ -1,0 +1,33 @@
+"""Copy a string after a long wait: Arjovsky et al. 2016 (arXiv 1511.06464, section 4.1), after Hochreiter &
+Schmidhuber 1997."""
+
+import dataclasses
+
+import numpy as np
+
+from xlstm_jax.data.batches import Batch
+
+BLANK, FIRST, SYMBOLS, GO = 0, 1, 8, 9  # tokens 1 to 8 are the symbols
+VOCAB_SIZE = 10
+COPIED = 10  # symbols of a row
+
+
+@dataclasses.dataclass(frozen=True)
+class CopyMemory:
+    """Rows of 10 symbols drawn from 8, `lag` - 1 blanks, a go mark, and 10 blanks more, at which the symbols are due.
+
+    Args:
+        length: lag + 20 steps; `lag` is the paper's T, at least 1.
+    """
+
+    length: int
+
+    def rows(self, rng: np.random.Generator, count: int) -> Batch:
+        symbols_BS = rng.integers(FIRST, FIRST + SYMBOLS, (count, COPIED))
+        tokens_BT, targets_BT = np.zeros((2, count, self.length), np.int32)
+        mask_BT, reset_BT = np.zeros((2, count, self.length), bool)
+        tokens_BT[:, :COPIED] = targets_BT[:, -COPIED:] = symbols_BS
+        tokens_BT[:, -COPIED - 1] = GO
+        mask_BT[:, -COPIED:] = True
+        reset_BT[:, 0] = True
+        return Batch(tokens_BT, targets_BT, mask_BT, reset_BT)

@@ -1,0 +1,24 @@
+"""Copy ten symbols after a long wait."""
+
+from xlstm_jax.data.copy_memory import COPIED, SYMBOLS, VOCAB_SIZE, CopyMemory
+from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import TASKS
+from xlstm_jax.tasks.generated import GeneratedTask
+
+
+@TASKS.register("copy_memory")
+class CopyTask(GeneratedTask):
+    """Predict the symbols alone; the lag is `sequence_length` - 20, in split "long" `long_length` - 20."""
+
+    vocab_size = VOCAB_SIZE
+    choices = SYMBOLS
+
+    def answers(self, length: int) -> int:
+        del length
+        return COPIED
+
+    def problem(self, split: str, length: int) -> CopyMemory:
+        if length < 2 * COPIED + 1:
+            name = "long_length" if split == "long" else "sequence_length"
+            raise UsageError(f"data.{name} {length} is not allowed; it is 20 and a lag of at least 1: 21 or more")
+        return CopyMemory(length)

@@ -1,0 +1,41 @@
+"""Classify rows by the order of two or three marks far apart."""
+
+import dataclasses
+from typing import Literal
+
+from xlstm_jax.data.temporal_order import CLASSES, TemporalOrder
+from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import TASKS
+from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
+
+
+@dataclasses.dataclass(frozen=True)
+class TemporalOrderConfig(GeneratedConfig):
+    marks: Literal[2, 3] = 2  # 2: experiment 6a, 3: 6b
+
+
+@TASKS.register("temporal_order")
+class TemporalOrderTask(GeneratedTask):
+    """Predict the class at a row's last step."""
+
+    Config = TemporalOrderConfig
+    loss_unit = "nats per row"
+
+    @property
+    def vocab_size(self) -> int:
+        return CLASSES + self.choices
+
+    @property
+    def choices(self) -> int:
+        """The classes."""
+        return 2**self.config.marks
+
+    def answers(self, length: int) -> int:
+        del length
+        return 1
+
+    def problem(self, split: str, length: int) -> TemporalOrder:
+        if length < 11:
+            name = "long_length" if split == "long" else "sequence_length"
+            raise UsageError(f"data.{name} {length} is not allowed; the marks' intervals lie apart from 11 steps on")
+        return TemporalOrder(length, self.config.marks)
