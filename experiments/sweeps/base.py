@@ -52,6 +52,7 @@ class SweepRun(NamedTuple):
     seed: int
     config: str  # file and variant
     overrides: dict[str, Any]
+    measure: str
 
     @property
     def arguments(self) -> list[str]:
@@ -74,6 +75,8 @@ class Sweep:
         also: further metrics that the report shows beside it, where a run has them.
         best_of: an axis of which the report keeps the best setting alone, as of learning rates; "" keeps every one.
         log: axes and metrics that the figure draws on a log scale.
+        threshold: of the metric; the report gives the largest number along an axis at which it is reached.
+        measure: what `experiments.measure` takes of each run once it is trained, for the figure; "" for nothing.
         published: the result it is held against, with its source; "" where there is none.
     """
 
@@ -87,6 +90,8 @@ class Sweep:
     also: Sequence[str] = ()
     best_of: str = ""
     log: Sequence[str] = ()
+    threshold: float | None = None
+    measure: str = ""
     published: str = ""
 
     def __post_init__(self):
@@ -104,6 +109,8 @@ class Sweep:
         ):
             if unknown := sorted({*given} - {*known}):
                 raise ValueError(f"{field} {unknown} is not allowed; known: {', '.join(known)}")
+        if self.threshold is not None and not self.along:
+            raise ValueError(f"threshold {self.threshold} is not allowed; no axis has numbers for its settings")
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -131,6 +138,10 @@ class Sweep:
             return not math.isnan(one)
         return one < two if self.better == "lower" else one > two
 
+    def reached(self, value: float) -> bool:
+        """Whether a value of the metric is as good as the threshold."""
+        return not math.isnan(value) and not self.is_better(self.threshold, value)
+
     def runs(self) -> Iterator[SweepRun]:
         """Every run, in order."""
         for point, seed in itertools.product(self.points, self.seeds):
@@ -138,7 +149,7 @@ class Sweep:
             config = changes.pop("config", self.config)
             labels = {**point.labels, "seed": str(seed)}
             name = ",".join(f"{axis}={_plain(label)}" for axis, label in labels.items())
-            yield SweepRun(name, point, seed, config, {**changes, "seed": seed})
+            yield SweepRun(name, point, seed, config, {**changes, "seed": seed}, self.measure)
 
 
 def is_number(label: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.measures.base import Measured, read_measured
 from experiments.sweeps.base import Point, Sweep, SweepRun, is_number
 from experiments.sweeps.runner import RUNS, read_result
 from xlstm_jax.errors import UsageError
@@ -26,6 +27,7 @@ class Outcome:
     values: Mapping[str, float]
     curve: tuple[tuple[int, float], ...]  # (step, metric)
     share: tuple[int, int] | None  # cores it ran on, runs at a time; None where it was not kept
+    measured: Measured | None  # by `Sweep.measure`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +63,7 @@ def collect(sweep: Sweep, workdir: Path) -> list[Row]:
     """
     outcomes = [_outcome(sweep, run, workdir) for run in sweep.runs()]
     rows = [Row(point, tuple(o for o in outcomes if o.run.point is point)) for point in sweep.points]
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row.point.labels[name] for name in sweep.kept), []).append(row)
-    rows = [_best(sweep, group) for group in groups.values()]
+    rows = [_best(sweep, group) for group in by_setting(rows, sweep.kept).values()]
     if len(sweep.kept) == 1 and not all(is_number(row.point.labels[sweep.kept[0]]) for row in rows):
         sign = -1 if sweep.better == "higher" else 1
         means = {id(row): row.mean(sweep.metric) for row in rows}
@@ -86,6 +85,14 @@ def all_outcomes(rows: Iterable[Row]) -> list[Outcome]:
     return [outcome for row in rows for outcome in (*row.outcomes, *row.others)]
 
 
+def by_setting(rows: Iterable[Row], axes: Sequence[str]) -> dict[tuple[str, ...], list[Row]]:
+    """The rows of each setting of some axes, in the order they come."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row.point.labels[name] for name in axes), []).append(row)
+    return groups
+
+
 def _outcome(sweep: Sweep, run: SweepRun, workdir: Path) -> Outcome:
     result: dict[str, Any] = read_result(workdir, run) or NOT_RUN
     records = read_metrics(workdir / RUNS / run.name)
@@ -101,7 +108,8 @@ def _outcome(sweep: Sweep, run: SweepRun, workdir: Path) -> Outcome:
     if "seconds" in result:
         values["seconds"] = result["seconds"]
     share = (result["cores"], result["workers"]) if "cores" in result else None
-    return Outcome(run, result["status"], result["message"], values, curve, share)
+    measured = read_measured(workdir / RUNS / run.name, sweep.measure) if sweep.measure else None
+    return Outcome(run, result["status"], result["message"], values, curve, share, measured)
 
 
 def _series(records: Sequence[Mapping[str, Any]], name: str) -> tuple[tuple[int, float], ...]:

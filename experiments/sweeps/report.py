@@ -11,14 +11,14 @@ from importlib import metadata
 from pathlib import Path
 
 from experiments.sweeps.base import Sweep
-from experiments.sweeps.records import Outcome, Row, all_outcomes, collect
+from experiments.sweeps.records import Outcome, Row, all_outcomes, by_setting, collect
 from experiments.sweeps.runner import SWEEP, load
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import replacing
 
 
 def report(workdir: str | Path, out: str | Path) -> None:
-    """Write table.md, runs.csv and figure.png, and print the table.
+    """Write table.md, runs.csv, measured.csv where there is a measure, and figure.png; print the tables.
 
     Raises:
         UsageError: no sweep stands in the workdir, or `out` cannot be written.
@@ -32,22 +32,26 @@ def report(workdir: str | Path, out: str | Path) -> None:
     name = _name(workdir)
     sweep = load(name)
     rows = collect(sweep, workdir)
-    header, cells = table(sweep, rows)
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write(out / "table.md", markdown(sweep, name, rows))
         _write(out / "runs.csv", runs_csv(sweep, rows))
+        if sweep.measure:
+            _write(out / "measured.csv", measured_csv(sweep, rows))
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}); give another folder") from error
-    written = "table.md, runs.csv"
+    written = "table.md, runs.csv" + (", measured.csv" if sweep.measure else "")
     if any(outcome.curve for row in rows for outcome in row.outcomes):
         draw(sweep, rows, out / "figure.png")
         written += ", figure.png"
-    shown = Table(*header, title=sweep.question)
-    for row in cells:
-        shown.add_row(*row)
+    tables = {sweep.question: table(sweep, rows)}
+    tables |= {"": reach(sweep, rows)} if sweep.threshold is not None else {}
     console = Console(width=None if os.isatty(1) else 140)
-    console.print(shown)
+    for title, (header, cells) in tables.items():
+        shown = Table(*header, title=title or None)
+        for row in cells:
+            shown.add_row(*row)
+        console.print(shown)
     console.print(f"{written} are in {out}", highlight=False, soft_wrap=True)
 
 
@@ -78,6 +82,17 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]
         others = f"; at other {sweep.best_of}: {_runs(row.others)}" if row.others else ""
         cells.append([*line, _runs(row.outcomes) + others])
     return header, cells
+
+
+def reach(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells: for each setting of the other axes, the largest number at which the threshold is reached."""
+    other = [name for name in sweep.kept if name != sweep.along]
+    cells = []
+    for labels, mine in by_setting(rows, other).items():
+        numbers = [row.point.labels[sweep.along] for row in mine if sweep.reached(row.mean(sweep.metric))]
+        cells.append([*labels, max(numbers, key=float, default="none")])
+    bound = "or less" if sweep.better == "lower" else "or more"
+    return [*other, f"largest {sweep.along} with {sweep.metric} of {sweep.threshold:g} {bound}"], cells
 
 
 def _with_spread(row: Row, name: str) -> str:
@@ -113,8 +128,9 @@ def _share(rows: Sequence[Row]) -> str:
 
 
 def markdown(sweep: Sweep, name: str, rows: Sequence[Row]) -> str:
-    """The question, the table, the command, machine and versions."""
+    """The question, the tables, the command, machine and versions."""
     lines = [sweep.question, "", *_rows_of(*table(sweep, rows))]
+    lines += ["", *_rows_of(*reach(sweep, rows))] if sweep.threshold is not None else []
     versions = ", ".join(f"{package} {metadata.version(package)}" for package in ("jax", "flax", "optax"))
     machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), Python {platform.python_version()}, {versions}"
     common = ", ".join(f"{key} {value}" for key, value in sweep.changes.items())
@@ -138,6 +154,18 @@ def runs_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
     for outcome in all_outcomes(rows):
         labels, values = outcome.run.point.labels.values(), (outcome.values.get(name, "-") for name in known)
         writer.writerow([*labels, outcome.run.seed, outcome.status, *values, outcome.message])
+    return file.getvalue()
+
+
+def measured_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
+    """A line a point of a curve, of each run that was measured."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*sweep.axes, "seed", "curve", "x", "y"])
+    for outcome in all_outcomes(rows):
+        for curve in outcome.measured.curves if outcome.measured else ():
+            labels = [*outcome.run.point.labels.values(), outcome.run.seed, curve.name]
+            writer.writerows([*labels, x, f"{y:.6g}"] for x, y in zip(curve.x, curve.y, strict=True))
     return file.getvalue()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cli import module_at
+from experiments.measures.base import read_measured
 from experiments.sweeps.base import Sweep, SweepRun
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import write_json
@@ -90,7 +91,7 @@ def run_all(
 
 
 def read_result(workdir: Path, run: SweepRun) -> dict[str, Any] | None:
-    """What was recorded of a run that ended, finished or failed; None where it has not.
+    """What was recorded of a run that ended, finished or failed; None where it has not, or still is to be measured.
 
     Raises:
         UsageError: it was run with other arguments, as of an earlier form of the sweep.
@@ -101,6 +102,8 @@ def read_result(workdir: Path, run: SweepRun) -> dict[str, Any] | None:
     result = json.loads(path.read_text(encoding="utf-8"))
     if result["arguments"] != run.arguments:
         raise UsageError(f"{path.parent} was run with other arguments than the sweep now has; use another workdir")
+    if result["status"] == "finished" and run.measure and read_measured(path.parent, run.measure) is None:
+        return None
     return result
 
 
@@ -119,7 +122,10 @@ def _claim(workdir: Path, name: str) -> None:
 
 
 class _Pool:
-    """Processes of `experiments.train`, each pinned to its share of the cores; SIGTERM and Ctrl-C reach them all."""
+    """Processes of `experiments.train` and `experiments.measure`, each pinned to its share of the cores.
+
+    SIGTERM and Ctrl-C reach them all.
+    """
 
     def __init__(self, workers: int):
         self.signal: int | None = None
@@ -161,10 +167,23 @@ class _Pool:
         show(run.name)
         folder, cores, start = workdir / RUNS / run.name, self._cores.get(), time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "experiments.train", *run.arguments, f"--workdir={folder.resolve()}"]
+        place = f"--workdir={folder.resolve()}"
+        programs = [["experiments.train", *run.arguments, place]]
+        programs += [["experiments.measure", f"--measure={run.measure}", place]] if run.measure else []
+        for program in programs:
+            if (status := self._program(program, folder, cores)) or self.signal:
+                break
+        self._cores.put(cores)
+        if self.signal:
+            return None
+        share = {"cores": len(cores) or os.cpu_count(), "workers": self._workers}
+        return _record(folder, run, status, time.monotonic() - start, share)
+
+    def _program(self, program: Sequence[str], folder: Path, cores: Sequence[int]) -> int:
+        """Run it to its end; its exit status."""
         with (folder / LOG).open("ab") as log:
             process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", *program],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -178,11 +197,7 @@ class _Pool:
                 process.terminate()
             status = process.wait()
             self._running.discard(process)
-        self._cores.put(cores)
-        if self.signal:
-            return None
-        share = {"cores": len(cores) or os.cpu_count(), "workers": self._workers}
-        return _record(folder, run, status, time.monotonic() - start, share)
+        return status
 
 
 def _record(folder: Path, run: SweepRun, status: int, seconds: float, share: dict[str, int]) -> dict[str, Any]:
