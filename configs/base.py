@@ -47,21 +47,39 @@ def get_config() -> ConfigDict:
     config.model.mlstm.proj_factor = 2.0  # inner width over model width
     config.model.mlstm.qkv_block_size = 4  # blocks of the block-diagonal q, k, v maps
     config.model.mlstm.conv_width = 4  # taps of the causal convolution; 0: none
+    config.model.mlstm.ffn_factor = 0.0  # width of a feed-forward layer behind it over model width; 0: none
     config.model.mlstm.input_gate = "exp"  # exp | sigmoid
     config.model.mlstm.forget_gate = "sigmoid"  # sigmoid | exp
+    # A gate's pre-activation: linear (a map of q, k, v, and a bias) | bias (that alone) | fixed (that, as it starts)
+    config.model.mlstm.input_gate_form = "linear"  # linear | bias | fixed
+    config.model.mlstm.forget_gate_form = "linear"  # linear | bias | fixed
+    config.model.mlstm.input_bias_mean = 0.0  # the input gate's bias starts normal, about this ...
+    config.model.mlstm.input_bias_std = 0.1  # ... with this standard deviation
+    config.model.mlstm.forget_bias_low = 3.0  # the forget gate's starts evenly spread over heads, from this ...
+    config.model.mlstm.forget_bias_high = 6.0  # ... to this
     config.model.mlstm.chunk_size = 0  # of the chunkwise form; 0: chosen from the length
     config.model.mlstm.implementation = ""  # recurrent | parallel | chunkwise; "": chosen from the length
 
     config.model.slstm = ConfigDict()  # the sLSTM block
     config.model.slstm.num_heads = 4
+    config.model.slstm.proj_factor = 0.0  # inner width over model width, as of the mLSTM block; 0: the model's own
     config.model.slstm.conv_width = 4  # taps of the causal convolution; 0: none
-    config.model.slstm.ffn_factor = 1.3  # feed-forward width over model width, rounded up to a multiple of 64
+    config.model.slstm.ffn_factor = 1.3  # feed-forward width over model width, up to a multiple of 64; 0: no such layer
     config.model.slstm.input_gate = "exp"  # exp | sigmoid
     config.model.slstm.forget_gate = "sigmoid"  # sigmoid | exp
     config.model.slstm.implementation = ""  # scan; "": chosen
 
     config.model.recurrent = ConfigDict()  # the plain recurrent layer
     config.model.recurrent.cell = "lstm"  # rnn | lstm | gru | slstm | mlstm: a name in xlstm_jax.cells.CELLS
+    config.model.recurrent.forget_bias = 1.0  # where the forget gate's bias starts, in cells of the LSTM's kind
+    config.model.recurrent.recurrent_init = "orthogonal"  # of recurrent matrices, or identity | glorot | uniform
+    config.model.recurrent.dropout = 0.0  # inside the layer; model.dropout is that between layers
+    # variational (one mask a sequence, on inputs and what is fed back) | recurrent (a fresh mask a step, on what is fed
+    # back) | zoneout (features of the carry stay as they were)
+    config.model.recurrent.dropout_kind = "variational"  # of recurrent.dropout
+    config.model.recurrent.norm = "none"  # of the layer's input: none | layer | rms
+    config.model.recurrent.residual = False  # the block adds its input to its output
+    config.model.recurrent.ffn_factor = 0.0  # as of the mLSTM block; needs residual
 
     config.model.xlstm = ConfigDict()  # the block of xLSTM 7B
     config.model.xlstm.num_heads = 4

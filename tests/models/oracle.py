@@ -65,18 +65,26 @@ def mlstm_block(p, x, heads, **gates):
     return x + ((h + p["skip"] * s) * silu(z)) @ p["down"]["kernel"]
 
 
-def slstm_block(p, x, heads, **gates):
-    """Figure 10: post up-projection; then norm and the gated feed-forward layer."""
-    batch, time, features = x.shape
-    u = normalised(x, p["norm"]["scale"])
+def slstm_mixed(p, u, heads, **gates):
+    """The sLSTM with its convolution, maps and head norm, of what a block's norm or up-projection gives."""
+    batch, time, features = u.shape
     s = silu(convolved(u, p["conv"]["kernel"], p["conv"]["bias"])) if "conv" in p else u
     pre = [blockwise(s if gate in "if" else u, p[gate]["kernel"]) for gate in "ifzo"]
     pre = np.stack([part.reshape(batch, time, heads, -1) for part in pre], axis=2) + p["bias"]
     zero = np.zeros((batch, heads, features // heads))
     y, _ = slstm(pre, p["recurrent"], (zero, zero, zero - np.inf, zero), *zero_start(batch, time), **gates)
-    x = x + head_normalised(y, p["head_norm"]["scale"])
+    return head_normalised(y, p["head_norm"]["scale"])
+
+
+def feed_forward(p, x):
+    """A residual branch: norm and the gated layer."""
     a, b = np.split(normalised(x, p["ffn_norm"]["scale"]) @ p["ffn"]["up"]["kernel"], 2, axis=-1)
     return x + (gelu(a) * b) @ p["ffn"]["down"]["kernel"]
+
+
+def slstm_block(p, x, heads, **gates):
+    """Figure 10: post up-projection; then norm and the gated feed-forward layer."""
+    return feed_forward(p, x + slstm_mixed(p, normalised(x, p["norm"]["scale"]), heads, **gates))
 
 
 def rms_normalised(x, scale, eps=1e-6):

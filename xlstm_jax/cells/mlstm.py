@@ -147,6 +147,15 @@ class MLSTM(Cell):
         return carry, y.reshape(*y.shape[:-2], params.config.features)
 
 
-def gate_bias_init(key: jax.Array, heads: int) -> tuple[jax.Array, jax.Array]:
-    """Starting biases [H] of the input gate, normal(0, 0.1), and of the forget gate, spread from 3 to 6 over heads."""
-    return 0.1 * jax.random.normal(key, (heads,), jnp.float32), jnp.linspace(3.0, 6.0, heads, dtype=jnp.float32)
+def gate_bias_init(
+    key: jax.Array,
+    heads: int,
+    *,
+    input_mean: float = 0.0,
+    input_std: float = 0.1,
+    forget_low: float = 3.0,
+    forget_high: float = 6.0,
+) -> tuple[jax.Array, jax.Array]:
+    """Starting biases [H] of the input gate, normal, and of the forget gate, spread evenly over heads."""
+    drawn = input_mean + input_std * jax.random.normal(key, (heads,), jnp.float32)
+    return drawn, jnp.linspace(forget_low, forget_high, heads, dtype=jnp.float32)

@@ -5,6 +5,7 @@ import math
 import re
 from typing import Literal
 
+from xlstm_jax.cells.base import RecurrentInit
 from xlstm_jax.errors import UsageError
 
 
@@ -19,8 +20,16 @@ class MLSTMBlockConfig:
     proj_factor: float = 2.0  # inner width over model width
     qkv_block_size: int = 4  # blocks of the block-diagonal q, k, v maps
     conv_width: int = 4  # taps of the causal convolution; 0: none
+    ffn_factor: float = 0.0  # feed-forward width behind it over model width, rounded up to a multiple of 64; 0: none
     input_gate: Literal["exp", "sigmoid"] = "exp"
     forget_gate: Literal["sigmoid", "exp"] = "sigmoid"
+    # A gate's pre-activation: a linear map of q, k, v with a bias; that bias alone; or that, never changed.
+    input_gate_form: Literal["linear", "bias", "fixed"] = "linear"
+    forget_gate_form: Literal["linear", "bias", "fixed"] = "linear"
+    input_bias_mean: float = 0.0  # the input gate's bias starts normal
+    input_bias_std: float = 0.1
+    forget_bias_low: float = 3.0  # the forget gate's starts evenly spread over heads
+    forget_bias_high: float = 6.0
     chunk_size: int = 0  # of the chunkwise form; 0: chosen from the length
     implementation: str = ""  # a name in ops.mlstm.IMPLEMENTATIONS; "": chosen from the length
 
@@ -28,8 +37,9 @@ class MLSTMBlockConfig:
 @dataclasses.dataclass(frozen=True)
 class SLSTMBlockConfig:
     num_heads: int = 4
+    proj_factor: float = 0.0  # inner width over model width, as the mLSTM block has one; 0: it runs at the model's
     conv_width: int = 4  # taps of the causal convolution; 0: none
-    ffn_factor: float = 1.3  # feed-forward width over model width, rounded up to a multiple of 64
+    ffn_factor: float = 1.3  # feed-forward width over model width, rounded up to a multiple of 64; 0: none
     input_gate: Literal["exp", "sigmoid"] = "exp"
     forget_gate: Literal["sigmoid", "exp"] = "sigmoid"
     implementation: str = ""  # a name in ops.slstm.IMPLEMENTATIONS; "": chosen
@@ -38,6 +48,13 @@ class SLSTMBlockConfig:
 @dataclasses.dataclass(frozen=True)
 class RecurrentBlockConfig:
     cell: str = "lstm"  # a name in CELLS
+    forget_bias: float = 1.0  # start of the forget gates' bias, of an LSTM; another cell keeps its own
+    recurrent_init: RecurrentInit = "orthogonal"  # of recurrent matrices
+    dropout: float = 0.0  # inside the layer, by dropout_kind; that between layers is the model's
+    dropout_kind: Literal["variational", "recurrent", "zoneout"] = "variational"  # see nn.Recurrent
+    norm: Literal["none", "layer", "rms"] = "none"  # of the layer's input
+    residual: bool = False  # the input, before its norm, is added to the output
+    ffn_factor: float = 0.0  # width of a feed-forward layer behind it over model width, rounded up to 64; 0: none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +185,14 @@ class ModelConfig:
         for name, least in (("features", 1), ("embedding_std", 0), ("input_features", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"model.{name} {getattr(self, name)} is not allowed; it is at least {least}")
+        for block, factor in (("mlstm", "ffn"), ("slstm", "ffn"), ("slstm", "proj"), ("recurrent", "ffn")):
+            if (value := getattr(getattr(self, block), f"{factor}_factor")) < 0:
+                raise UsageError(f"model.{block}.{factor}_factor {value} is not allowed; it is at least 0")
+        if self.recurrent.ffn_factor and not self.recurrent.residual:
+            raise UsageError(
+                f"model.recurrent.ffn_factor {self.recurrent.ffn_factor} needs model.recurrent.residual=True; "
+                "what it adds goes onto the layer's residual sum"
+            )
         for block in ("mlstm", "slstm"):
             options = getattr(self, block)
             if options.num_heads < 1 or options.conv_width < 0:

@@ -6,22 +6,26 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from xlstm_jax.nn import linear, small_init
+from xlstm_jax.models.config import rounded_up
+from xlstm_jax.nn import layer_norm, linear, small_init, wang_init
 
 
 class TwoBranches(nnx.Module):
     """x += mix(norm(x)), then x += ffn(ffn_norm(x)), each with dropout where a key is given.
 
     A block that is one makes `norm`, `ffn_norm`, `ffn` and `dropout`, and says what its first branch adds:
-    `mix(u_BTD, carry, masks)` -> (y [B, T, D], carry), where `masks` holds `reset` and `lengths`.
+    `mix(u_BTD, carry, masks)` -> (y [B, T, D], carry), where `masks` holds `reset` and `lengths`. Where `ffn` is None
+    there is no second branch.
     """
 
     def __call__(self, x_BTD: jax.Array, carry: Any, *, reset=None, lengths=None, key=None) -> tuple[jax.Array, Any]:
-        keys = (None, None) if key is None else jax.random.split(key)
+        keys = (key,) if key is None or self.ffn is None else jax.random.split(key)
         y_BTD, carry = self.mix(self.norm(x_BTD), carry, {"reset": reset, "lengths": lengths})
         x_BTD = x_BTD + self.dropout(y_BTD, deterministic=key is None, rngs=keys[0])
+        if self.ffn is None:
+            return x_BTD, carry
         y_BTD = self.ffn(self.ffn_norm(x_BTD))
-        return x_BTD + self.dropout(y_BTD, deterministic=key is None, rngs=keys[1]), carry
+        return x_BTD + self.dropout(y_BTD, deterministic=key is None, rngs=keys[-1]), carry
 
 
 class GatedGELU(nnx.Module):
@@ -34,6 +38,20 @@ class GatedGELU(nnx.Module):
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         a, b = jnp.split(self.up(x_BTD), 2, axis=-1)
         return self.down(jax.nn.gelu(a, approximate=False) * b)
+
+
+def post_projection(
+    features: int, factor: float, num_blocks: int, *, dtype: jnp.dtype, rngs: nnx.Rngs
+) -> tuple[nnx.LayerNorm | None, GatedGELU | None]:
+    """Norm and gated layer of the sLSTM block's second branch, `factor` times as wide as the model; None without one.
+
+    The width is rounded up to a multiple of 64. Beck et al. 2024 (arXiv 2405.04517), figure 10: post up-projection.
+    """
+    if not factor:
+        return None, None
+    norm = layer_norm(features, dtype=dtype, rngs=rngs)
+    inner = rounded_up(factor * features, 64)
+    return norm, GatedGELU(features, inner, wang_init(features, num_blocks), dtype=dtype, rngs=rngs)
 
 
 class SwiGLU(nnx.Module):

@@ -134,7 +134,7 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> Languag
     check_context(config, math.prod(mesh.shape.get(axis, 1) for axis in AXES["time"]))
     widths = (
         ("mlstm", "m", config.mlstm.proj_factor),
-        ("slstm", "s", 1.0),
+        ("slstm", "s", config.slstm.proj_factor or 1.0),
         ("xlstm", "x", config.xlstm.qk_factor),
         ("xlstm", "x", config.xlstm.v_factor),
     )

@@ -8,7 +8,8 @@ from flax import nnx
 
 from xlstm_jax.cells.mlstm import MLSTMState, gate_bias_init, zero_state
 from xlstm_jax.models.blocks import BLOCKS
-from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.models.config import MLSTMBlockConfig, ModelConfig
+from xlstm_jax.models.feed_forward import TwoBranches, post_projection
 from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, linear, small_init, wang_init
 from xlstm_jax.ops.mlstm import mlstm
 from xlstm_jax.shapes import state_dtype
@@ -19,8 +20,42 @@ class MLSTMCarry(NamedTuple):
     state: MLSTMState | None
 
 
+class Gates(nnx.Module):
+    """Pre-activations i, f, each [B, T, H]: W x + b, or b alone, learned or not."""
+
+    def __init__(self, in_features: int, config: MLSTMBlockConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.forms, self.heads, self.dtype = (config.input_gate_form, config.forget_gate_form), config.num_heads, dtype
+        columns = self.forms.count("linear") * self.heads
+        zeros = jnp.zeros((in_features, columns), jnp.float32)
+        self.kernel = nnx.Param(zeros, axes=("embed", "inner")) if columns else None
+        key = [rngs.params() for _ in range(3)][-1]  # two are passed over, so that a seed gives what it always gave
+        start = gate_bias_init(
+            key,
+            self.heads,
+            input_mean=config.input_bias_mean,
+            input_std=config.input_bias_std,
+            forget_low=config.forget_bias_low,
+            forget_high=config.forget_bias_high,
+        )
+        self.bias = nnx.Param(jnp.concatenate(start))
+
+    def __call__(self, x_BTD: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mapped = iter(())
+        if self.kernel is not None:
+            product = x_BTD.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
+            mapped = iter(jnp.split(product, product.shape[-1] // self.heads, axis=-1))
+
+        def gate(form: str, bias_H: jax.Array) -> jax.Array:
+            bias_H = jax.lax.stop_gradient(bias_H) if form == "fixed" else bias_H
+            bias_BTH = jnp.broadcast_to(bias_H.astype(self.dtype), (*x_BTD.shape[:2], self.heads))
+            return next(mapped) + bias_BTH if form == "linear" else bias_BTH
+
+        i_BTH, f_BTH = (gate(*pair) for pair in zip(self.forms, jnp.split(self.bias[...], 2), strict=True))
+        return i_BTH, f_BTH
+
+
 @BLOCKS.register("m")
-class MLSTMBlock(nnx.Module):
+class MLSTMBlock(TwoBranches):
     """x + W_down((h + skip * s) * SiLU(z)), with
 
         [a, z] = W_up norm(x)          s = SiLU(conv(a))
@@ -29,6 +64,9 @@ class MLSTMBlock(nnx.Module):
         h = headnorm(mLSTM(q, k, v, i, f))
 
     Beck et al. 2024 (arXiv 2405.04517), figure 11 and section 2.4.
+
+    With `ffn_factor` the sLSTM block's feed-forward branch comes behind; with `proj_factor` 1 besides, that is the
+    mLSTM in a post up-projection block. `input_gate_form` and `forget_gate_form` leave W_if out (their table 2).
     """
 
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
@@ -43,14 +81,14 @@ class MLSTMBlock(nnx.Module):
         self.q = Headwise(inner, block.qkv_block_size, init, dtype=dtype, rngs=rngs)
         self.k = Headwise(inner, block.qkv_block_size, init, dtype=dtype, rngs=rngs)
         self.v = Headwise(inner, block.qkv_block_size, init, dtype=dtype, rngs=rngs)
-        self.gates = linear(
-            3 * inner, 2 * block.num_heads, nnx.initializers.zeros, bias=True, dtype=state_dtype(dtype), rngs=rngs
-        )
-        self.gates.bias[...] = jnp.concatenate(gate_bias_init(rngs.params(), block.num_heads))
+        self.gates = Gates(3 * inner, block, dtype=state_dtype(dtype), rngs=rngs)
         self.head_norm = HeadNorm(block.num_heads, inner // block.num_heads, dtype=dtype, rngs=rngs)
         self.skip = nnx.Param(jnp.ones((inner,), jnp.float32))
         self.down = linear(
             inner, features, wang_init(features, len(config.letters)), axes=("inner", "embed"), dtype=dtype, rngs=rngs
+        )
+        self.ffn_norm, self.ffn = post_projection(
+            features, block.ffn_factor, len(config.letters), dtype=dtype, rngs=rngs
         )
         self.dropout = nnx.Dropout(config.dropout)
 
@@ -64,16 +102,16 @@ class MLSTMBlock(nnx.Module):
         conv = self.conv.init_carry(batch) if self.conv is not None else None
         return MLSTMCarry(conv=conv, state=zero_state((batch,), heads, inner // heads, inner // heads))
 
-    def __call__(self, x_BTD, carry: MLSTMCarry | None, *, reset=None, lengths=None, key=None):
+    def mix(self, u, carry: MLSTMCarry | None, masks):
         carry = carry or MLSTMCarry(None, None)
-        a, z = jnp.split(self.up(self.norm(x_BTD)), 2, axis=-1)
+        a, z = jnp.split(self.up(u), 2, axis=-1)
         s, conv = a, None
         if self.conv is not None:
-            s, conv = self.conv(a, carry.conv, reset=reset, lengths=lengths)
+            s, conv = self.conv(a, carry.conv, **masks)
             s = jax.nn.silu(s)
         q, k, v = self.q(s), self.k(s), self.v(a)
-        i_BTH, f_BTH = jnp.split(self.gates(jnp.concatenate([q, k, v], axis=-1)), 2, axis=-1)
-        q_BTHK, k_BTHK, v_BTHV = (u.reshape(*u.shape[:2], self.config.num_heads, -1) for u in (q, k, v))
+        i_BTH, f_BTH = self.gates(jnp.concatenate([q, k, v], axis=-1))
+        q_BTHK, k_BTHK, v_BTHV = (x.reshape(*x.shape[:2], self.config.num_heads, -1) for x in (q, k, v))
         h_BTHV, state = mlstm(
             q_BTHK,
             k_BTHK,
@@ -81,8 +119,8 @@ class MLSTMBlock(nnx.Module):
             i_BTH,
             f_BTH,
             state=carry.state,
-            reset_BT=reset,
-            lengths_B=lengths,
+            reset_BT=masks["reset"],
+            lengths_B=masks["lengths"],
             input_gate=self.config.input_gate,
             forget_gate=self.config.forget_gate,
             chunk_size=self.config.chunk_size or None,
@@ -90,5 +128,4 @@ class MLSTMBlock(nnx.Module):
         )
         h = self.head_norm(h_BTHV)
         skip = jnp.broadcast_to(self.skip[...].astype(s.dtype), s.shape)
-        y = self.down((h + skip * s) * jax.nn.silu(z))
-        return x_BTD + self.dropout(y, deterministic=key is None, rngs=key), MLSTMCarry(conv, state)
+        return self.down((h + skip * s) * jax.nn.silu(z)), MLSTMCarry(conv, state)

@@ -1,23 +1,45 @@
 """A plain recurrent layer as a block of the stack."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.cells import CELLS
 from xlstm_jax.cells.base import LinearCell
 from xlstm_jax.models.blocks import BLOCKS
-from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.nn import Recurrent
+from xlstm_jax.models.config import ModelConfig, RecurrentBlockConfig
+from xlstm_jax.models.feed_forward import post_projection
+from xlstm_jax.nn import NORMS, Recurrent
 
 
 @BLOCKS.register("r")
 class RecurrentBlock(nnx.Module):
-    """One layer of the cell `config.recurrent.cell`, with no norm and no residual connection."""
+    """One layer of the cell `config.recurrent.cell`: y = layer(norm(x)), with `residual` x + layer(norm(x)).
+
+    There is a norm, and behind a residual layer the feed-forward branch of the sLSTM block, where the config has them;
+    dropout inside the layer as in `nn.Recurrent`.
+    """
 
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
         del index
+        block, features, dtype = config.recurrent, config.features, jnp.dtype(config.dtype)
+        self.residual = block.residual
         self.layer = Recurrent(
-            config.recurrent.cell, config.features, config.features, dtype=jnp.dtype(config.dtype), rngs=rngs
+            block.cell,
+            features,
+            features,
+            dropout=block.dropout,
+            dropout_kind=block.dropout_kind,
+            dtype=dtype,
+            rngs=rngs,
+            **_cell_options(block),
+        )
+        norm = NORMS.get(block.norm)
+        self.norm = norm and norm(features, dtype=dtype, rngs=rngs)
+        self.ffn_norm, self.ffn = post_projection(
+            features, block.ffn_factor, len(config.letters), dtype=dtype, rngs=rngs
         )
         self.dropout = nnx.Dropout(config.dropout)
 
@@ -31,5 +53,18 @@ class RecurrentBlock(nnx.Module):
         return self.layer.init_carry(batch)
 
     def __call__(self, x_BTD, carry, *, reset=None, lengths=None, key=None):
-        y_BTD, carry = self.layer(x_BTD, carry, reset=reset, lengths=lengths)
-        return self.dropout(y_BTD, deterministic=key is None, rngs=key), carry
+        inside, behind = (None, None) if key is None else (jax.random.fold_in(key, n) for n in (1, 2))
+        u_BTD = x_BTD if self.norm is None else self.norm(x_BTD)
+        y_BTD, carry = self.layer(u_BTD, carry, reset=reset, lengths=lengths, key=inside)
+        y_BTD = self.dropout(y_BTD, deterministic=key is None, rngs=key)
+        x_BTD = x_BTD + y_BTD if self.residual else y_BTD
+        if self.ffn is None:
+            return x_BTD, carry
+        y_BTD = self.ffn(self.ffn_norm(x_BTD))
+        return x_BTD + self.dropout(y_BTD, deterministic=key is None, rngs=behind), carry
+
+
+def _cell_options(block: RecurrentBlockConfig) -> dict[str, Any]:
+    """Fields of the cell's config that were set: at their defaults they are the cell's own, which may not have them."""
+    given = {name: getattr(block, name) for name in ("forget_bias", "recurrent_init")}
+    return {name: value for name, value in given.items() if value != getattr(RecurrentBlockConfig(), name)}

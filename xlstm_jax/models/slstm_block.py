@@ -8,14 +8,14 @@ from flax import nnx
 
 from xlstm_jax.cells.slstm import SLSTMState, empty_state, forget_bias_init
 from xlstm_jax.models.blocks import BLOCKS
-from xlstm_jax.models.config import ModelConfig, rounded_up
-from xlstm_jax.models.feed_forward import GatedGELU, TwoBranches
-from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, small_init, wang_init
+from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.models.feed_forward import TwoBranches, post_projection
+from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, linear, small_init, wang_init
 from xlstm_jax.ops.slstm import slstm
 
 
 class SLSTMCarry(NamedTuple):
-    conv: jax.Array | None  # [B, W-1, D]
+    conv: jax.Array | None  # [B, W-1, inner]
     state: SLSTMState | None
 
 
@@ -26,25 +26,30 @@ class SLSTMBlock(TwoBranches):
     Input pre-activations of i, f come from SiLU(conv(norm(x))), those of z, o from norm(x), by maps that are
     block-diagonal over heads; the recurrent matrix is too, and starts at zero.
     Beck et al. 2024 (arXiv 2405.04517), figure 10 and section 2.4.
+
+    With `proj_factor` the sLSTM stands where the mLSTM block has its own: [a, z] = W_up norm(x), the above with a for
+    norm(x), and the branch ends in W_down(h * SiLU(z)). With `ffn_factor` 0 there is no second branch.
     """
 
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
         block, features, dtype = config.slstm, config.features, jnp.dtype(config.dtype)
         heads, num_blocks = block.num_heads, len(config.letters)
-        width = features // heads
+        inner = round(block.proj_factor * features) or features
+        width = inner // heads
+        init = small_init(features)
         self.config = block
         self.norm = layer_norm(features, dtype=dtype, rngs=rngs)
-        self.conv = CausalConv(features, block.conv_width, dtype=dtype, rngs=rngs) if block.conv_width else None
-        init = small_init(features)
-        self.i, self.f, self.z, self.o = (Headwise(features, width, init, dtype=dtype, rngs=rngs) for _ in range(4))
+        self.up = linear(features, 2 * inner, init, dtype=dtype, rngs=rngs) if block.proj_factor else None
+        self.conv = CausalConv(inner, block.conv_width, dtype=dtype, rngs=rngs) if block.conv_width else None
+        self.i, self.f, self.z, self.o = (Headwise(inner, width, init, dtype=dtype, rngs=rngs) for _ in range(4))
         self.recurrent = nnx.Param(jnp.zeros((4, heads, width, width), jnp.float32))
         depth = index / (num_blocks - 1) if num_blocks > 1 else 0.0
         bias = jnp.zeros((4, heads, width), jnp.float32).at[1].set(forget_bias_init(heads, width, depth))
         self.bias = nnx.Param(bias)
         self.head_norm = HeadNorm(heads, width, dtype=dtype, rngs=rngs)
-        self.ffn_norm = layer_norm(features, dtype=dtype, rngs=rngs)
-        inner = rounded_up(block.ffn_factor * features, 64)
-        self.ffn = GatedGELU(features, inner, wang_init(features, num_blocks), dtype=dtype, rngs=rngs)
+        down = {"axes": ("inner", "embed"), "dtype": dtype, "rngs": rngs}
+        self.down = linear(inner, features, wang_init(features, num_blocks), **down) if block.proj_factor else None
+        self.ffn_norm, self.ffn = post_projection(features, block.ffn_factor, num_blocks, dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
     @staticmethod
@@ -59,11 +64,12 @@ class SLSTMBlock(TwoBranches):
 
     def mix(self, u, carry: SLSTMCarry | None, masks):
         carry = carry or SLSTMCarry(None, None)
-        s, conv = u, None
+        a, branch = (u, None) if self.up is None else jnp.split(self.up(u), 2, axis=-1)
+        s, conv = a, None
         if self.conv is not None:
-            s, conv = self.conv(u, carry.conv, **masks)
+            s, conv = self.conv(a, carry.conv, **masks)
             s = jax.nn.silu(s)
-        pre = jnp.stack([self.i(s), self.f(s), self.z(u), self.o(u)], axis=2)
+        pre = jnp.stack([self.i(s), self.f(s), self.z(a), self.o(a)], axis=2)
         bias = self.bias[...].astype(pre.dtype)
         pre_BTGHD = pre.reshape(*pre.shape[:3], *bias.shape[1:])
         y_BTHD, state = slstm(
@@ -76,4 +82,5 @@ class SLSTMBlock(TwoBranches):
             forget_gate=self.config.forget_gate,
             implementation=self.config.implementation or None,
         )
-        return self.head_norm(y_BTHD), SLSTMCarry(conv, state)
+        h = self.head_norm(y_BTHD)
+        return (h if self.down is None else self.down(h * jax.nn.silu(branch))), SLSTMCarry(conv, state)
