@@ -1,6 +1,6 @@
 """The largest lag at which copying ten symbols and the adding problem are solved, two layers or blocks of each kind.
 
-    python -m experiments.sweep --sweep=experiments/sweeps/memory_length.py --workdir=/tmp/memory --num_workers=2
+    python -m experiments.sweep --sweep=experiments/sweeps/memory_length.py --workdir=/tmp/memory
     python -m experiments.report --workdir=/tmp/memory
 
 Hours on 2 CPU cores (`--shard` shares it out over machines); `:tiny` (60 steps, short lags) takes 5 minutes.
@@ -27,7 +27,7 @@ VARIANTS = {
 
 
 def points(models: Sequence[str], lags: Sequence[int]) -> Axis:
-    """Rows of ten symbols, the lag and ten steps to copy them; rows of the adding problem whose least lag, T/2, it is."""
+    """Rows of ten symbols, the lag and ten steps to copy them; of the adding problem whose least lag, T/2, it is."""
     rows = {"copy_memory": lambda lag: lag + 20, "adding": lambda lag: 11 * lag // 5}
     found = []
     for task, length in rows.items():

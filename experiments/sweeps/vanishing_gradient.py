@@ -1,6 +1,6 @@
 """How d(output at T) / d(input at t) fades with the lag, a layer of each cell, before and after the adding problem.
 
-    python -m experiments.sweep --sweep=experiments/sweeps/vanishing_gradient.py --workdir=/tmp/gradients --num_workers=2
+    python -m experiments.sweep --sweep=experiments/sweeps/vanishing_gradient.py --workdir=/tmp/gradients
     python -m experiments.report --workdir=/tmp/gradients
 
 About half an hour on 2 CPU cores; `:tiny` (60 steps, rows of 44) takes 4 minutes.
