@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.figures import log_scale
 from experiments.sweeps.base import Sweep
 from experiments.sweeps.records import Row, by_setting
 from xlstm_jax.files import replacing
@@ -125,7 +126,7 @@ def _measured(rows: Sequence[Row], lines: dict[int, Line]) -> list[Panel]:
                     drawn = [y if y > 0 or "y" not in first.log else math.nan for y in curve.y]
                     axes.plot(curve.x, drawn, color=line.colour, alpha=line.alpha, lw=1.6, label=line.label)
             for which in first.log:
-                getattr(axes, f"set_{which}scale")("log")
+                log_scale(axes, which)
             if "y" in first.log:
                 axes.set_ylim(max(min(heights, default=1.0), top / DECADES) / 2, top * 2)
             axes.set(xlabel=first.x, ylabel=first.y)
@@ -156,7 +157,7 @@ def _dots(axes, sweep: Sweep, name: str, rows: Sequence[Row], lines: dict[int, L
     better = f" ({sweep.better} is better)" if name == sweep.metric else ""
     axes.set(xlabel=f"{name} at the end{better}", ylabel=", ".join(sweep.axes))
     if name in sweep.log:
-        axes.set_xscale("log")
+        log_scale(axes, "x")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", alpha=0.3)
 
@@ -181,7 +182,7 @@ def _against(axes, sweep: Sweep, name: str, rows: Sequence[Row], lines: dict[int
         axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
         axes.set_xticks([], minor=True)
     if name in sweep.log:
-        axes.set_yscale("log")
+        log_scale(axes, "y")
     axes.grid(alpha=0.3)
 
 
@@ -197,5 +198,5 @@ def _curves(axes, sweep: Sweep, rows: Sequence[Row], lines: dict[int, Line], gro
     axes.set(xlabel="step", ylabel=sweep.metric)
     axes.set_title(", ".join(filter(None, (group, darker))), fontsize=10)
     if sweep.metric in sweep.log:
-        axes.set_yscale("log")
+        log_scale(axes, "y")
     axes.grid(alpha=0.3)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from experiments.cli import module_at
 from experiments.sweeps.base import Sweep
 from experiments.sweeps.records import Outcome, Row, all_outcomes, by_setting, collect
 from experiments.sweeps.runner import SWEEP, load
@@ -68,7 +69,7 @@ def _name(workdir: Path) -> str:
 def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Header and cells: axes, parameters, the metrics, what else of it a loss gives, speed, runs."""
     several = " (mean ± std)" if len(sweep.seeds) > 1 else ""
-    perplexity = sweep.metric.endswith("loss")
+    perplexity = sweep.metric.endswith("loss") and _of_texts(sweep)
     header = [f"best {name}" if name == sweep.best_of else name for name in sweep.axes]
     header += ["parameters", sweep.metric + several]
     header += ["perplexity"] if perplexity else []
@@ -82,6 +83,13 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]
         others = f"; at other {sweep.best_of}: {_runs(row.others)}" if row.others else ""
         cells.append([*line, _runs(row.outcomes) + others])
     return header, cells
+
+
+def _of_texts(sweep: Sweep) -> bool:
+    """Whether its loss is that of predicting a text's next token."""
+    path, _, variant = sweep.config.partition(":")
+    get_config = module_at(path).get_config
+    return (get_config(variant) if variant else get_config()).task == "language_model"
 
 
 def reach(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

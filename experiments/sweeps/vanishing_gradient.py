@@ -43,7 +43,7 @@ def get_sweep(variant: str = "") -> Sweep:
         measure="gradient_by_lag",
         published=(
             "what is said of the start, no table: without a forget gate the cell state passes errors on as they are "
-            "(Hochreiter & Schmidhuber 1997), with its bias at 0 they halve at every step, and a bias of 1 or more "
-            "helps (Jozefowicz et al. 2015); an RNN's fade or grow exponentially (Bengio et al. 1994)"
+            "(Hochreiter & Schmidhuber 1997), with the gate's bias at 0 it halves them at every step, and a bias of 1 "
+            "or more helps (Jozefowicz et al. 2015); an RNN's fade or grow exponentially (Bengio et al. 1994)"
         ),
     )
