@@ -1,7 +1,7 @@
 """Report a sweep: python -m experiments.report --workdir=/tmp/families
 
 Writes table.md, runs.csv and figure.png into the workdir (or `--out`) from what its runs recorded: means over seeds
-with their spread; runs that failed or are not done yet are listed as such.
+with their spread; runs that failed or are not done yet are listed as such. Where runs were measured, measured.csv.
 """
 
 from absl import flags

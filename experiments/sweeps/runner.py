@@ -202,6 +202,11 @@ class _Pool:
 
 def _record(folder: Path, run: SweepRun, status: int, seconds: float, share: dict[str, int]) -> dict[str, Any]:
     """Keep how a run ended, and on what share of the machine; of one that failed, the last line that it said."""
+    path = folder / RESULT
+    if path.is_file():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        # It was trained before, and measured now.
+        seconds += earlier["seconds"] if earlier["status"] == "finished" else 0
     said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     result = {
         "labels": run.point.labels,
@@ -212,5 +217,5 @@ def _record(folder: Path, run: SweepRun, status: int, seconds: float, share: dic
         "seconds": round(seconds, 1),
         **share,
     }
-    write_json(folder / RESULT, result)
+    write_json(path, result)
     return result

@@ -148,7 +148,9 @@ def test_a_sweep_and_its_report(programs, sweep_file, tmp_path):
     results = sorted((tmp_path / "sweep" / RUNS).glob(f"*/{RESULT}"))
     assert len(results) == 6
     measured = sorted((tmp_path / "sweep" / RUNS).glob("*/measured-gradient_by_lag.json"))
-    assert [path.parent.name for path in measured] == [path.parent.name for path in results if "30" not in str(path)]
+    assert [path.parent.name for path in measured] == [
+        path.parent.name for path in results if "30" not in path.parent.name
+    ]
     before = {path: path.stat().st_mtime_ns for path in results}
     again = programs.run("sweep", *where)
     assert again.returncode == 1 and {path: path.stat().st_mtime_ns for path in results} == before
