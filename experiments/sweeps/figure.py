@@ -48,9 +48,10 @@ def draw(sweep: Sweep, rows: Sequence[Row], path: Path) -> None:
     FigureCanvasAgg(figure)
     parts = figure.subfigures(len(rows_of_panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, panels in zip(parts, rows_of_panels, strict=True):
+        handles = {}
         for axes, panel in zip(part.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             panel(axes)
-        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+            handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
         if len(handles) > 1:
             part.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="outside right center")
     figure.suptitle(sweep.question, fontsize=11)

@@ -93,12 +93,16 @@ def _of_texts(sweep: Sweep) -> bool:
 
 
 def reach(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Header and cells: for each setting of the other axes, the largest number at which the threshold is reached."""
+    """Header and cells: for each setting of the other axes, the largest number at which the threshold is reached.
+
+    "none" where it is at no number, "-" where that is not known yet.
+    """
     other = [name for name in sweep.kept if name != sweep.along]
     cells = []
     for labels, mine in by_setting(rows, other).items():
         numbers = [row.point.labels[sweep.along] for row in mine if sweep.reached(row.mean(sweep.metric))]
-        cells.append([*labels, max(numbers, key=float, default="none")])
+        neither = "none" if all(row.finished for row in mine) else "-"
+        cells.append([*labels, max(numbers, key=float, default=neither)])
     bound = "or less" if sweep.better == "lower" else "or more"
     return [*other, f"largest {sweep.along} with {sweep.metric} of {sweep.threshold:g} {bound}"], cells
 

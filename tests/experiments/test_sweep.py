@@ -159,7 +159,7 @@ def test_a_sweep_and_its_report(programs, sweep_file, tmp_path):
     assert [path.parent.name for path in results if path.stat().st_mtime_ns != before[path]] == ["features=30,seed=0"]
     measured[0].unlink()
     early = programs.output("report", f"--workdir={tmp_path / 'sweep'}", f"--out={tmp_path / 'early'}")
-    assert early.count("1 finished, 1 not run") == 1
+    assert "1 not run, 1 finished" in early
     programs.run("sweep", *where)
     assert measured[0].exists()
 
