@@ -3,7 +3,7 @@
     python -m experiments.sweep --sweep=experiments/sweeps/memory_length.py --workdir=/tmp/memory
     python -m experiments.report --workdir=/tmp/memory
 
-Hours on 2 CPU cores (`--shard` shares it out over machines); `:tiny` (60 steps, short lags) takes 5 minutes.
+Hours on 2 CPU cores (`--shard` shares it out over machines); `:tiny` (60 steps, short lags) takes a few minutes.
 """
 
 from collections.abc import Sequence

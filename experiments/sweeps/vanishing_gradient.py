@@ -3,7 +3,7 @@
     python -m experiments.sweep --sweep=experiments/sweeps/vanishing_gradient.py --workdir=/tmp/gradients
     python -m experiments.report --workdir=/tmp/gradients
 
-About half an hour on 2 CPU cores; `:tiny` (60 steps, rows of 44) takes 4 minutes.
+Some half an hour on 2 CPU cores (estimated); `:tiny` (60 steps, rows of 44) takes a few minutes.
 """
 
 from experiments.sweeps.base import Sweep, axis
