@@ -6,6 +6,8 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 from absl import app, flags, logging
 
@@ -77,6 +79,14 @@ def keep_freed_memory() -> None:
     mallopt(arena_max, 1)  # one heap for all threads: the others' are too small for a large block
 
 
+def module_at(path: str) -> ModuleType:
+    """The module that a Python file holds, run anew, wherever it lies."""
+    spec = importlib.util.spec_from_file_location(f"_{Path(path).stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def _quiet_reads(unraisable) -> None:
     """Where one array of a checkpoint cannot be read, orbax drops its other reads, and each complains on its own."""
     closed = str(unraisable.exc_value) == "Event loop is closed"
@@ -132,9 +142,7 @@ def _flag_error(argv: list[str], config: str, error: Exception) -> str:
 def _allowed_keys(config: str, key: str) -> list[str]:
     """The keys beside `key` where the config file has no such key; empty where it has."""
     path, _, variant = config.partition(":")
-    spec = importlib.util.spec_from_file_location("_config", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_at(path)
     node = module.get_config(variant) if variant else module.get_config()
     for part in key.split("."):
         if part not in node:

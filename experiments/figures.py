@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from experiments.timing import Row, series
 
+# What is drawn over the size of the cases, each where some case has it.
+LINES = {"median_ms": "ms a run", "memory_mb": "temporary memory, MB", "error": "error"}
+
 
 def draw(rows: Sequence[Row], path: pathlib.Path) -> None:
     """Lines over the size of the cases that have one; bars where none has."""
@@ -13,7 +16,7 @@ def draw(rows: Sequence[Row], path: pathlib.Path) -> None:
     from matplotlib.figure import Figure
 
     sized = [row for row in rows if row.size]
-    figure = Figure(figsize=(12.5, 4.2) if sized else (7, 0.42 * len(rows) + 1.2), layout="constrained")
+    figure = Figure(figsize=(7, 0.42 * len(rows) + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
     (_lines if sized else _bars)(figure, sized or rows)
     figure.savefig(path, dpi=130)
@@ -48,23 +51,38 @@ def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pa
         figure.savefig(temporary, dpi=130)
 
 
+def log_scale(axes, which: str) -> None:
+    """A log scale of the "x" or "y" axis, with what is drawn; 1, 2 and 5 stand at it where it has few powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    getattr(axes, f"set_{which}scale")("log")
+    axis = getattr(axes, f"{which}axis")
+    low, high = axis.get_view_interval()
+    if 0 < low < high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
 def _lines(figure, rows):
+    """A column a group, a row for the time and for each fact that is known; a colour a case."""
     panels = list(dict.fromkeys(series(row)[0] for row in rows))
-    memory = any(math.isfinite(row.memory_mb) for row in rows)
-    axes = figure.subplots(1, len(panels) + memory, squeeze=False)[0]
     names = list(dict.fromkeys(row.name for row in rows))
-    last = panels[-1]
-    for axis, panel in zip(axes, [*panels, last], strict=False):
-        of_memory = axis is axes[-1] and memory
-        for index, name in enumerate(names):
-            mine = [row for row in rows if series(row) == (panel, name)]
-            heights = [row.memory_mb if of_memory else row.median_ms for row in mine]
-            axis.plot([row.size for row in mine], heights, "o-", ms=3.5, color=f"C{index}", label=name)
-        axis.set(xscale="log", yscale="log", xlabel="steps T")
-        axis.set_xscale("log", base=2)
-        axis.set_title(f"{panel}: " + ("temporary memory, MB" if of_memory else "ms a run"), fontsize=9)
-        axis.grid(alpha=0.3)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
+    known = {field: title for field, title in LINES.items() if any(math.isfinite(getattr(row, field)) for row in rows)}
+    figure.set_size_inches(4.2 * len(panels) + 2, 3.5 * len(known))
+    grid = figure.subplots(len(known), len(panels), squeeze=False)
+    for (field, title), line in zip(known.items(), grid, strict=True):
+        for axis, panel in zip(line, panels, strict=True):
+            for index, name in enumerate(names):
+                mine = [row for row in rows if series(row) == (panel, name)]
+                heights = [getattr(row, field) for row in mine]
+                axis.plot([row.size for row in mine], heights, "o-", ms=3.5, color=f"C{index}", label=name)
+            log_scale(axis, "y")
+            axis.set_xscale("log", base=2)
+            axis.set_xlabel("steps T")
+            axis.set_title(f"{panel}: {title}", fontsize=9)
+            axis.grid(alpha=0.3)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
 
 
 def _bars(figure, rows):

@@ -2,7 +2,7 @@
 
 Writes table.md, runs.csv and figure.png into the workdir (or `--out`) from what its runs recorded: means over seeds
 with their spread; runs that failed or are not done yet are listed as such. Where the runs end in a sample, samples.md
-has one of each point.
+has one of each point; where they were measured, measured.csv has the figures.
 """
 
 from absl import flags

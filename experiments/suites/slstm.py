@@ -65,21 +65,23 @@ def _first(time: int):
 
 @functools.lru_cache(maxsize=2)
 def _reference(which: str, time: int):
+    return in_float64(which, plain_scan, _first(time))
+
+
+def plain_scan(x_BTGHD, r_GHDD):
+    """y [B, T, H, D] by a scan of the cell whose gradients are autodiff's own."""
     import jax
     import jax.numpy as jnp
 
     from xlstm_jax.cells.slstm import empty_state, slstm_step
 
-    def run(x_BTGHD, r_GHDD):
-        def step(state, x_BGHD):
-            pre = x_BGHD + jnp.einsum("bhd,ghde->bghe", state.y, r_GHDD, precision="highest")
-            state = slstm_step(state, *jnp.moveaxis(pre, 1, 0), input_gate="exp", forget_gate="sigmoid")
-            return state, state.y
+    def step(state, x_BGHD):
+        pre = x_BGHD + jnp.einsum("bhd,ghde->bghe", state.y, r_GHDD, precision="highest")
+        state = slstm_step(state, *jnp.moveaxis(pre, 1, 0), input_gate="exp", forget_gate="sigmoid")
+        return state, state.y
 
-        start = empty_state((x_BTGHD.shape[0], *x_BTGHD.shape[3:]), x_BTGHD.dtype)
-        return jnp.moveaxis(jax.lax.scan(step, start, jnp.moveaxis(x_BTGHD, 1, 0))[1], 0, 1)
-
-    return in_float64(which, run, _first(time))
+    start = empty_state((x_BTGHD.shape[0], *x_BTGHD.shape[3:]), x_BTGHD.dtype)
+    return jnp.moveaxis(jax.lax.scan(step, start, jnp.moveaxis(x_BTGHD, 1, 0))[1], 0, 1)
 
 
 def _official(which: str, time: int) -> list[Case]:

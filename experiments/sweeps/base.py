@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ class SweepRun(NamedTuple):
     seed: int
     config: str  # file and variant
     overrides: dict[str, Any]
+    measure: str
 
     @property
     def arguments(self) -> list[str]:
@@ -70,6 +72,11 @@ class Sweep:
         seeds: of parameters and data order.
         metric: of metrics.jsonl, at the last step.
         better: whether "lower" or "higher" values of it are.
+        also: further metrics that the report shows beside it, where a run has them.
+        best_of: an axis of which the report keeps the best setting alone, as of learning rates; "" keeps every one.
+        log: axes and metrics that the figure draws on a log scale.
+        threshold: of the metric; the report gives the largest number along an axis at which it is reached.
+        measure: what `experiments.measure` takes of each run once it is trained, for the figure; "" for nothing.
         published: the result it is held against, with its source; "" where there is none.
     """
 
@@ -80,6 +87,11 @@ class Sweep:
     seeds: Sequence[int] = (0,)
     metric: str = "validation/loss"
     better: str = "lower"
+    also: Sequence[str] = ()
+    best_of: str = ""
+    log: Sequence[str] = ()
+    threshold: float | None = None
+    measure: str = ""
     published: str = ""
 
     def __post_init__(self):
@@ -91,10 +103,44 @@ class Sweep:
             raise ValueError(f"points {sorted(twice)} are given twice")
         if self.better not in ("lower", "higher"):
             raise ValueError(f"better {self.better!r} is not allowed; it is lower or higher")
+        for field, given, known in (
+            ("best_of", [self.best_of] if self.best_of else [], self.axes),
+            ("log", self.log, (*self.axes, *self.metrics)),
+        ):
+            if unknown := sorted({*given} - {*known}):
+                raise ValueError(f"{field} {unknown} is not allowed; known: {', '.join(known)}")
+        if self.threshold is not None and not self.along:
+            raise ValueError(f"threshold {self.threshold} is not allowed; no axis has numbers for its settings")
 
     @property
     def axes(self) -> tuple[str, ...]:
         return tuple(self.points[0].labels)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.metric, *self.also)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The axes that the report has a row or a line for each setting of: all but `best_of`."""
+        return tuple(name for name in self.axes if name != self.best_of)
+
+    @property
+    def along(self) -> str:
+        """The kept axis whose settings are numbers, and the most, two or more; "" where there is none."""
+        settings = {name: {point.labels[name] for point in self.points} for name in self.kept}
+        numeric = [name for name in self.kept if len(settings[name]) > 1 and all(map(is_number, settings[name]))]
+        return max(numeric, key=lambda name: len(settings[name]), default="")
+
+    def is_better(self, one: float, two: float) -> bool:
+        """Whether one value of the metric is better than another; any is better than NaN."""
+        if math.isnan(one) or math.isnan(two):
+            return not math.isnan(one)
+        return one < two if self.better == "lower" else one > two
+
+    def reached(self, value: float) -> bool:
+        """Whether a value of the metric is as good as the threshold."""
+        return not math.isnan(value) and not self.is_better(self.threshold, value)
 
     def runs(self) -> Iterator[SweepRun]:
         """Every run, in order."""
@@ -103,7 +149,15 @@ class Sweep:
             config = changes.pop("config", self.config)
             labels = {**point.labels, "seed": str(seed)}
             name = ",".join(f"{axis}={_plain(label)}" for axis, label in labels.items())
-            yield SweepRun(name, point, seed, config, {**changes, "seed": seed})
+            yield SweepRun(name, point, seed, config, {**changes, "seed": seed}, self.measure)
+
+
+def is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(label: str) -> str:

@@ -1,64 +1,25 @@
 """Table, CSV and figure of a sweep, from the records of its runs."""
 
 import csv
-import dataclasses
 import io
 import json
 import math
 import os
 import platform
-import statistics
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from experiments.sweeps.base import Point, Sweep, SweepRun
-from experiments.sweeps.runner import RUNS, SWEEP, load, read_result
+from experiments.cli import module_at
+from experiments.sweeps.base import Sweep
+from experiments.sweeps.records import Outcome, Row, all_outcomes, by_setting, collect
+from experiments.sweeps.runner import SWEEP, load
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import replacing
-from xlstm_jax.train.metrics import read_metrics
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """One run as the report has it; NaN where it did not get so far."""
-
-    run: SweepRun
-    status: str  # finished, failed, not run
-    message: str
-    parameters: float
-    metric: float  # at the last step
-    tokens_per_second: float  # median while training
-    seconds: float
-    curve: tuple[tuple[int, float], ...]  # (step, metric)
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A point, over its seeds."""
-
-    point: Point
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def finished(self) -> list[Outcome]:
-        return [outcome for outcome in self.outcomes if outcome.status == "finished"]
-
-    def mean(self, field: str) -> float:
-        """Over the runs that finished."""
-        found = [getattr(outcome, field) for outcome in self.finished]
-        return statistics.fmean(found) if found else math.nan
-
-    @property
-    def spread(self) -> float:
-        """Sample standard deviation of the metric over seeds; NaN of fewer than two."""
-        found = [outcome.metric for outcome in self.finished]
-        return statistics.stdev(found) if len(found) > 1 else math.nan
 
 
 def report(workdir: str | Path, out: str | Path) -> None:
-    """Write table.md, runs.csv and figure.png, samples.md where there are samples, and print the table.
+    """Write table.md, runs.csv, figure.png, and what else there is: samples.md, measured.csv; print the tables.
 
     Raises:
         UsageError: no sweep stands in the workdir, or `out` cannot be written.
@@ -73,22 +34,27 @@ def report(workdir: str | Path, out: str | Path) -> None:
     name = _name(workdir)
     sweep = load(name)
     rows = collect(sweep, workdir)
-    header, cells = table(sweep, rows)
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write(out / "table.md", markdown(sweep, name, rows))
         _write(out / "runs.csv", runs_csv(sweep, rows))
         written = "table.md, runs.csv" + write_samples(sweep, rows, workdir, out)
+        if sweep.measure:
+            _write(out / "measured.csv", measured_csv(sweep, rows))
+            written += ", measured.csv"
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}); give another folder") from error
     if any(outcome.curve for row in rows for outcome in row.outcomes):
         draw(sweep, rows, out / "figure.png")
         written += ", figure.png"
-    shown = Table(*header, title=sweep.question)
-    for row in cells:
-        shown.add_row(*row)
+    tables = {sweep.question: table(sweep, rows)}
+    tables |= {"": reach(sweep, rows)} if sweep.threshold is not None else {}
     console = Console(width=None if os.isatty(1) else 140)
-    console.print(shown)
+    for title, (header, cells) in tables.items():
+        shown = Table(*header, title=title or None)
+        for row in cells:
+            shown.add_row(*row)
+        console.print(shown)
     console.print(f"{written} are in {out}", highlight=False, soft_wrap=True)
 
 
@@ -102,96 +68,118 @@ def _name(workdir: Path) -> str:
         raise UsageError(f"{path} is damaged; run experiments.sweep there again") from error
 
 
-def collect(sweep: Sweep, workdir: Path) -> list[Row]:
-    """Every point with its runs, in the sweep's order, or sorted by the metric where it has one axis of names."""
-    outcomes = [_outcome(sweep, run, workdir) for run in sweep.runs()]
-    rows = [Row(point, tuple(o for o in outcomes if o.run.point is point)) for point in sweep.points]
-    if len(sweep.axes) == 1 and not all(_is_number(*row.point.labels.values()) for row in rows):
-        sign = -1 if sweep.better == "higher" else 1
-        rows.sort(key=lambda row: math.inf if math.isnan(row.mean("metric")) else sign * row.mean("metric"))
-    return rows
-
-
-def _is_number(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return True
-
-
-def _outcome(sweep: Sweep, run: SweepRun, workdir: Path) -> Outcome:
-    result: dict[str, Any] = read_result(workdir, run) or {"status": "not run", "message": "", "seconds": math.nan}
-    records = read_metrics(workdir / RUNS / run.name)
-    curve = tuple((record["step"], record[sweep.metric]) for record in records if sweep.metric in record)
-    rates = [record["train/tokens_per_second"] for record in records if "train/tokens_per_second" in record]
-    if result["status"] == "finished" and not curve:
-        raise UsageError(f"no {sweep.metric} in metrics.jsonl of {workdir / RUNS / run.name}; the sweep asks for it")
-    return Outcome(
-        run=run,
-        status=result["status"],
-        message=result["message"],
-        parameters=next((record["model/parameters"] for record in records if "model/parameters" in record), math.nan),
-        metric=curve[-1][1] if curve else math.nan,
-        tokens_per_second=statistics.median(rates[1:]) if len(rates) > 1 else math.nan,
-        seconds=result["seconds"],
-        curve=curve,
-    )
-
-
 def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Header and cells: axes, parameters, the metric, what else of it a loss gives, speed, runs."""
-    several = len(sweep.seeds) > 1
-    perplexity = sweep.metric.endswith("loss")
-    header = [*sweep.axes, "parameters", sweep.metric + (" (mean ± std)" if several else "")]
+    """Header and cells: axes, parameters, the metrics, what else of it a loss gives, speed, runs."""
+    several = " (mean ± std)" if len(sweep.seeds) > 1 else ""
+    perplexity = sweep.metric.endswith("loss") and _of_texts(sweep)
+    header = [f"best {name}" if name == sweep.best_of else name for name in sweep.axes]
+    header += ["parameters", sweep.metric + several]
     header += ["perplexity"] if perplexity else []
-    header += ["tokens/s", "minutes", "runs"]
+    header += [*(name + several for name in sweep.also), "tokens/s", "minutes", "runs"]
     cells = []
     for row in rows:
-        metric = _number(row.mean("metric"), ".4f") + (f" ± {row.spread:.4f}" if math.isfinite(row.spread) else "")
-        line = [*row.point.labels.values(), _number(row.mean("parameters"), ",.0f"), metric]
-        line += [_number(math.exp(min(row.mean("metric"), 700.0)), ".2f")] if perplexity else []
+        line = [*row.point.labels.values(), _number(row.mean("parameters"), ",.0f"), _with_spread(row, sweep.metric)]
+        line += [_number(math.exp(min(row.mean(sweep.metric), 700.0)), ".2f")] if perplexity else []
+        line += [_with_spread(row, name) for name in sweep.also]
         line += [_number(row.mean("tokens_per_second"), ",.0f"), _number(row.mean("seconds") / 60, ".1f")]
-        cells.append([*line, _runs(row)])
+        others = f"; at other {sweep.best_of}: {_runs(row.others)}" if row.others else ""
+        cells.append([*line, _runs(row.outcomes) + others])
     return header, cells
+
+
+def _of_texts(sweep: Sweep) -> bool:
+    """Whether its loss is that of predicting a text's next token."""
+    path, _, variant = sweep.config.partition(":")
+    get_config = module_at(path).get_config
+    return (get_config(variant) if variant else get_config()).task == "language_model"
+
+
+def reach(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells: for each setting of the other axes, the largest number at which the threshold is reached.
+
+    "none" where it is at no number, "-" where that is not known yet.
+    """
+    other = [name for name in sweep.kept if name != sweep.along]
+    cells = []
+    for labels, mine in by_setting(rows, other).items():
+        numbers = [row.point.labels[sweep.along] for row in mine if sweep.reached(row.mean(sweep.metric))]
+        neither = "none" if all(row.finished for row in mine) else "-"
+        cells.append([*labels, max(numbers, key=float, default=neither)])
+    bound = "or less" if sweep.better == "lower" else "or more"
+    return [*other, f"largest {sweep.along} with {sweep.metric} of {sweep.threshold:g} {bound}"], cells
+
+
+def _with_spread(row: Row, name: str) -> str:
+    spread = row.spread(name)
+    return _number(row.mean(name), ".4f") + (f" ± {spread:.4f}" if math.isfinite(spread) else "")
 
 
 def _number(value: float, form: str) -> str:
     return "-" if math.isnan(value) else format(value, form)
 
 
-def _runs(row: Row) -> str:
+def _runs(outcomes: Sequence[Outcome]) -> str:
     """How many ended how; what the first failure said."""
     counts = {}
-    for outcome in row.outcomes:
+    for outcome in outcomes:
         counts[outcome.status] = counts.get(outcome.status, 0) + 1
-    failed = next((outcome.message for outcome in row.outcomes if outcome.status == "failed"), "")
+    failed = next((outcome.message for outcome in outcomes if outcome.status == "failed"), "")
     return ", ".join(f"{count} {status}" for status, count in counts.items()) + (f": {failed}" if failed else "")
 
 
+def _share(rows: Sequence[Row]) -> str:
+    """ "; one core a run, 2 runs at a time", as its runs were run; "" where it was not kept."""
+    shares = {outcome.share for outcome in all_outcomes(rows) if outcome.share is not None}
+    if not shares:
+        return ""
+
+    def counted(numbers: set[int], unit: str) -> str:
+        words = " or ".join("one" if number == 1 else str(number) for number in sorted(numbers))
+        return f"{words} {unit}" + ("" if numbers == {1} else "s")
+
+    cores, workers = (set(numbers) for numbers in zip(*shares, strict=True))
+    return f"; {counted(cores, 'core')} a run, {counted(workers, 'run')} at a time"
+
+
 def markdown(sweep: Sweep, name: str, rows: Sequence[Row]) -> str:
-    """The question, the table, the command, machine and versions."""
-    header, cells = table(sweep, rows)
-    lines = [sweep.question, "", *("| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells))]
+    """The question, the tables, the command, machine and versions."""
+    lines = [sweep.question, "", *_rows_of(*table(sweep, rows))]
+    lines += ["", *_rows_of(*reach(sweep, rows))] if sweep.threshold is not None else []
     versions = ", ".join(f"{package} {metadata.version(package)}" for package in ("jax", "flax", "optax"))
     machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), Python {platform.python_version()}, {versions}"
     common = ", ".join(f"{key} {value}" for key, value in sweep.changes.items())
     lines += ["", f"`python -m experiments.sweep --sweep={name} --workdir=DIR`, then"]
-    lines += [f"`python -m experiments.report --workdir=DIR`, on {machine}."]
+    lines += [f"`python -m experiments.report --workdir=DIR`, on {machine}{_share(rows)}."]
     lines += [f"At every point: {common}; seeds {', '.join(map(str, sweep.seeds))}."] if common else []
     lines += ["", f"Held against: {sweep.published}."] if sweep.published else []
     return "\n".join(lines) + "\n"
 
 
+def _rows_of(header: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)]
+
+
 def runs_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
-    """A line a run."""
+    """A line a run, whatever its setting."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    known = ("status", "parameters", "metric", "tokens_per_second", "seconds", "message")
-    writer.writerow([*sweep.axes, "seed", *(sweep.metric if field == "metric" else field for field in known)])
-    for outcome in (outcome for row in rows for outcome in row.outcomes):
-        labels = outcome.run.point.labels.values()
-        writer.writerow([*labels, outcome.run.seed, *(getattr(outcome, field) for field in known)])
+    known = ("parameters", *sweep.metrics, "tokens_per_second", "seconds")
+    writer.writerow([*sweep.axes, "seed", "status", *known, "message"])
+    for outcome in all_outcomes(rows):
+        labels, values = outcome.run.point.labels.values(), (outcome.values.get(name, "-") for name in known)
+        writer.writerow([*labels, outcome.run.seed, outcome.status, *values, outcome.message])
+    return file.getvalue()
+
+
+def measured_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
+    """A line a point of a curve, of each run that was measured."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*sweep.axes, "seed", "curve", "x", "y"])
+    for outcome in all_outcomes(rows):
+        for curve in outcome.measured.curves if outcome.measured else ():
+            labels = [*outcome.run.point.labels.values(), outcome.run.seed, curve.name]
+            writer.writerows([*labels, x, f"{y:.6g}"] for x, y in zip(curve.x, curve.y, strict=True))
     return file.getvalue()
 
 

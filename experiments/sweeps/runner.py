@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import importlib.util
 import json
 import os
 import queue
@@ -14,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.cli import module_at
+from experiments.measures.base import read_measured
 from experiments.sweeps.base import Sweep, SweepRun
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import write_json
@@ -31,9 +32,7 @@ def load(name: str) -> Sweep:
     path, _, variant = name.partition(":")
     if not Path(path).is_file():
         raise UsageError(f"sweep file {path!r} does not exist; those of the project are in experiments/sweeps/")
-    spec = importlib.util.spec_from_file_location(f"_sweep_{Path(path).stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_at(path)
     if not hasattr(module, "get_sweep"):
         raise UsageError(f"{path} is no sweep: it has no get_sweep(variant); see experiments/sweeps/families.py")
     known = getattr(module, "VARIANTS", ("",))
@@ -63,7 +62,7 @@ def run_all(
     )
 
     workdir, console = Path(workdir), Console()
-    _claim(workdir, sweep, name)
+    _claim(workdir, name)
     results = {run.name: read_result(workdir, run) for run in runs}
     left = [run for run in runs if results[run.name] is None or (retry and results[run.name]["status"] == "failed")]
     columns = (TextColumn("runs"), MofNCompleteColumn(), BarColumn(bar_width=None))
@@ -92,7 +91,7 @@ def run_all(
 
 
 def read_result(workdir: Path, run: SweepRun) -> dict[str, Any] | None:
-    """What was recorded of a run that ended, finished or failed; None where it has not.
+    """What was recorded of a run that ended, finished or failed; None where it has not, or still is to be measured.
 
     Raises:
         UsageError: it was run with other arguments, as of an earlier form of the sweep.
@@ -103,17 +102,19 @@ def read_result(workdir: Path, run: SweepRun) -> dict[str, Any] | None:
     result = json.loads(path.read_text(encoding="utf-8"))
     if result["arguments"] != run.arguments:
         raise UsageError(f"{path.parent} was run with other arguments than the sweep now has; use another workdir")
+    if result["status"] == "finished" and run.measure and read_measured(path.parent, run.measure) is None:
+        return None
     return result
 
 
-def _claim(workdir: Path, sweep: Sweep, name: str) -> None:
-    """Write what the report needs to know; refuse a folder that holds something else."""
-    path, record = workdir / SWEEP, {"sweep": name, "question": sweep.question, "metric": sweep.metric}
+def _claim(workdir: Path, name: str) -> None:
+    """Write which sweep it is; refuse a folder that holds another."""
+    path = workdir / SWEEP
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.is_file() and (there := json.loads(path.read_text(encoding="utf-8"))["sweep"]) != name:
             raise UsageError(f"workdir {workdir} holds the sweep {there}, not {name}; use another workdir")
-        write_json(path, record)
+        write_json(path, {"sweep": name})
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, UsageError):
             raise
@@ -121,7 +122,10 @@ def _claim(workdir: Path, sweep: Sweep, name: str) -> None:
 
 
 class _Pool:
-    """Processes of `experiments.train`, each pinned to its share of the cores; SIGTERM and Ctrl-C reach them all."""
+    """Processes of `experiments.train` and `experiments.measure`, each pinned to its share of the cores.
+
+    SIGTERM and Ctrl-C reach them all.
+    """
 
     def __init__(self, workers: int):
         self.signal: int | None = None
@@ -163,10 +167,23 @@ class _Pool:
         show(run.name)
         folder, cores, start = workdir / RUNS / run.name, self._cores.get(), time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "experiments.train", *run.arguments, f"--workdir={folder.resolve()}"]
+        place = f"--workdir={folder.resolve()}"
+        programs = [["experiments.train", *run.arguments, place]]
+        programs += [["experiments.measure", f"--measure={run.measure}", place]] if run.measure else []
+        for program in programs:
+            if (status := self._program(program, folder, cores)) or self.signal:
+                break
+        self._cores.put(cores)
+        if self.signal:
+            return None
+        share = {"cores": len(cores) or os.cpu_count(), "workers": self._workers}
+        return _record(folder, run, status, time.monotonic() - start, share)
+
+    def _program(self, program: Sequence[str], folder: Path, cores: Sequence[int]) -> int:
+        """Run it to its end; its exit status."""
         with (folder / LOG).open("ab") as log:
             process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", *program],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -180,14 +197,16 @@ class _Pool:
                 process.terminate()
             status = process.wait()
             self._running.discard(process)
-        self._cores.put(cores)
-        if self.signal:
-            return None
-        return _record(folder, run, status, time.monotonic() - start)
+        return status
 
 
-def _record(folder: Path, run: SweepRun, status: int, seconds: float) -> dict[str, Any]:
-    """Keep how a run ended; of one that failed, the last line that it said."""
+def _record(folder: Path, run: SweepRun, status: int, seconds: float, share: dict[str, int]) -> dict[str, Any]:
+    """Keep how a run ended, and on what share of the machine; of one that failed, the last line that it said."""
+    path = folder / RESULT
+    if path.is_file():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        # It was trained before, and measured now.
+        seconds += earlier["seconds"] if earlier["status"] == "finished" else 0
     said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     result = {
         "labels": run.point.labels,
@@ -196,6 +215,7 @@ def _record(folder: Path, run: SweepRun, status: int, seconds: float) -> dict[st
         "status": "finished" if status == 0 else "failed",
         "message": "" if status == 0 else f"exit status {status}, {said[-1] if said else 'nothing said'}",
         "seconds": round(seconds, 1),
+        **share,
     }
-    write_json(folder / RESULT, result)
+    write_json(path, result)
     return result

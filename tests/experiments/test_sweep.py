@@ -1,8 +1,7 @@
-"""Sweeps: their points, their runs as processes, and the report. Every sweep of the project is held to its contract."""
+"""Sweeps: their points, and their runs as processes. Every sweep of the project is held to its contract."""
 
 import csv
 import importlib
-import json
 import math
 import pathlib
 import re
@@ -13,9 +12,9 @@ import matplotlib.image
 import pytest
 
 import experiments.sweeps
+from experiments.measures.base import MEASURES
 from experiments.sweep import _slice
 from experiments.sweeps.base import Sweep, axis, product, values, zipped
-from experiments.sweeps.report import collect, markdown, runs_csv
 from experiments.sweeps.runner import LOG, RESULT, RUNS, load
 from tests.tasks.examples import write_text
 from xlstm_jax.errors import UsageError
@@ -49,6 +48,7 @@ def test_every_override_is_a_key_of_its_config(path, variant):
                 node = node[part]
             assert type(node) is type(value), f"{run.name}: {key}"
     assert sweep.question.endswith("?") and sweep.published
+    assert not sweep.measure or sweep.measure in MEASURES.names()
 
 
 @pytest.mark.parametrize("path", sorted({path for path, _ in SWEEPS}), ids=lambda path: path.stem)
@@ -84,6 +84,9 @@ def test_axes():
         ([*values("a", [1]), *values("b", [1])], {}, "one set of axes"),
         ([*values("a", [1]), *values("a", [1.0, 1])], {}, "given twice"),
         (values("a", [1]), {"better": "less"}, "lower or higher"),
+        (values("a", [1]), {"best_of": "b"}, r"best_of \['b'\] is not allowed; known: a"),
+        (values("a", [1]), {"threshold": 0.5}, "threshold 0.5 is not allowed; no axis has numbers"),
+        (values("a", [1]), {"log": ("a", "loss")}, r"log \['loss'\] is not allowed; known: a, validation/loss"),
     ],
 )
 def test_sweeps_that_cannot_be(points, options, message):
@@ -118,6 +121,7 @@ def get_sweep(variant=""):
             "train.eval_every": 10,
         }},
         seeds=(0, 1),
+        measure="gradient_by_lag",
         published="nothing",
     )
 """
@@ -143,12 +147,21 @@ def test_a_sweep_and_its_report(programs, sweep_file, tmp_path):
     assert "exit status 2, error: model.features 30 does not fit slstm.num_heads 4" in done.stdout
     results = sorted((tmp_path / "sweep" / RUNS).glob(f"*/{RESULT}"))
     assert len(results) == 6
+    measured = sorted((tmp_path / "sweep" / RUNS).glob("*/measured-gradient_by_lag.json"))
+    assert [path.parent.name for path in measured] == [
+        path.parent.name for path in results if "30" not in path.parent.name
+    ]
     before = {path: path.stat().st_mtime_ns for path in results}
     again = programs.run("sweep", *where)
     assert again.returncode == 1 and {path: path.stat().st_mtime_ns for path in results} == before
     retried = programs.run("sweep", *where, "--retry", "--shard=3/6")
     assert retried.returncode == 1
     assert [path.parent.name for path in results if path.stat().st_mtime_ns != before[path]] == ["features=30,seed=0"]
+    measured[0].unlink()
+    early = programs.output("report", f"--workdir={tmp_path / 'sweep'}", f"--out={tmp_path / 'early'}")
+    assert "1 not run, 1 finished" in early
+    programs.run("sweep", *where)
+    assert measured[0].exists()
 
     shown = programs.output("report", f"--workdir={tmp_path / 'sweep'}")
     table = (tmp_path / "sweep" / "table.md").read_text()
@@ -207,33 +220,15 @@ def test_one_line(programs, sweep_file, tmp_path, case):
     assert message.format(tmp=tmp_path) in done.stderr
 
 
-def recorded(workdir, run, *, loss=None, status="finished", parameters=10):
-    folder = workdir / RUNS / run.name
-    folder.mkdir(parents=True)
-    records = [{"step": 0, "model/parameters": parameters}]
-    records += [{"step": step, "train/tokens_per_second": rate} for step, rate in ((1, 5.0), (2, 90.0), (3, 110.0))]
-    records += [] if loss is None else [{"step": 3, "validation/loss": loss}]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    result = {"labels": run.point.labels, "seed": run.seed, "arguments": run.arguments, "status": status}
-    write_json(folder / RESULT, result | {"message": "" if status == "finished" else "died", "seconds": 60.0})
-
-
-def test_the_report_from_records(tmp_path):
-    """Means and spread over the seeds that finished; names in order of the metric; nothing is dropped."""
-    points = axis("cell", {name: {"model.recurrent.cell": name} for name in ("rnn", "gru", "lstm")})
-    sweep = Sweep("Which?", "configs/char_lm.py:lstm", points, seeds=(0, 1))
-    runs = {run.name: run for run in sweep.runs()}
-    recorded(tmp_path, runs["cell=rnn,seed=0"], loss=2.0)
-    recorded(tmp_path, runs["cell=rnn,seed=1"], status="failed", loss=9.0)
-    recorded(tmp_path, runs["cell=lstm,seed=0"], loss=1.0)
-    recorded(tmp_path, runs["cell=lstm,seed=1"], loss=1.5)
-    rows = collect(sweep, tmp_path)
-    assert [row.point.labels["cell"] for row in rows] == ["lstm", "rnn", "gru"]
-    text = markdown(sweep, "cells.py", rows)
-    assert "| lstm | 10 | 1.2500 ± 0.3536 | 3.49 | 100 | 1.0 | 2 finished |" in text
-    assert "| rnn | 10 | 2.0000 | 7.39 | 100 | 1.0 | 1 finished, 1 failed: died |" in text
-    assert "| gru | - | - | - | - | - | 2 not run |" in text
-    assert len(runs_csv(sweep, rows).splitlines()) == 1 + 6
-    changed = Sweep("Which?", "configs/char_lm.py:lstm", points, seeds=(0, 1), changes={"train.steps": 3})
-    with pytest.raises(UsageError, match="was run with other arguments"):
-        collect(changed, tmp_path)
+@pytest.mark.parametrize(
+    ("points", "best_of", "along"),
+    [
+        (product(values("cell", ["rnn", "lstm"]), values("lag", [10, 1e3])), "", "lag"),
+        (product(values("cell", ["rnn", "lstm"]), values("lag", [10, 20])), "lag", ""),
+        (product(values("width", [1, 2]), values("lag", [10, 20, 30])), "", "lag"),
+        (product(values("lag", [10]), values("cell", ["rnn", "1"])), "", ""),
+    ],
+)
+def test_the_axis_of_numbers(points, best_of, along):
+    sweep = Sweep("?", "a.py", points, best_of=best_of)
+    assert sweep.along == along and sweep.kept == tuple(name for name in sweep.axes if name != best_of)

@@ -1,0 +1,29 @@
+"""Measure a trained run: python -m experiments.measure --measure=gradient_by_lag --workdir=/tmp/lstm
+
+Leaves measured-MEASURE.json in the workdir. A sweep that names a measure has it taken of each of its runs, and the
+report draws it.
+"""
+
+from absl import flags
+
+from experiments import cli
+
+_MEASURE = flags.DEFINE_string("measure", None, "what to measure: a name in experiments/measures")
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "best (lowest validation loss), latest, or a step")
+
+
+def main() -> None:
+    cli.start_jax()
+    from experiments.measures.base import MEASURES, write_measured
+    from xlstm_jax.train import saved
+
+    measure = MEASURES.get(_MEASURE.value)
+    run, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)
+    path = write_measured(_WORKDIR.value, _MEASURE.value, measure(run, params), step=step)
+    print(f"step {step} ({_CHECKPOINT.value}) measured; written to {path}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["measure", "workdir"])
+    cli.run(main)

@@ -1,0 +1,57 @@
+"""The registry of measures, the form of what they find, and the file that keeps it."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from xlstm_jax.files import write_json
+from xlstm_jax.registry import Registry
+
+# A measure is called with the run (`xlstm_jax.train.run.Run`) and its trained parameters.
+MEASURES: Registry[Callable[[Any, Any], "Measured"]] = Registry("measure", package="experiments.measures")
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    name: str  # "after training"
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Curves over one axis, to be drawn a panel each.
+
+    Args:
+        x, y: what the axes show, with the unit.
+        curves: any number of them.
+        log: those of "x" and "y" that are drawn on a log scale.
+    """
+
+    x: str
+    y: str
+    curves: Sequence[Curve]
+    log: Sequence[str] = ()
+
+
+def measured_path(workdir: str | Path, name: str) -> Path:
+    """Where a run's workdir keeps what a measure found."""
+    return Path(workdir) / f"measured-{name}.json"
+
+
+def write_measured(workdir: str | Path, name: str, measured: Measured, **about: Any) -> Path:
+    """Keep it, with what `about` says of the weights; the file is at all times whole."""
+    path = measured_path(workdir, name)
+    write_json(path, dataclasses.asdict(measured) | about)
+    return path
+
+
+def read_measured(workdir: str | Path, name: str) -> Measured | None:
+    """What was kept; None where the run was not measured."""
+    path = measured_path(workdir, name)
+    if not path.is_file():
+        return None
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return Measured(kept["x"], kept["y"], [Curve(**curve) for curve in kept["curves"]], kept["log"])

@@ -1,0 +1,113 @@
+"""How much of the gradient comes back over a lag: d(output at T) / d(input at t), before and after training.
+
+Bengio, Simard & Frasconi 1994 and Hochreiter & Schmidhuber 1997 explain by its decay why long lags are hard to learn;
+Pascanu, Mikolov & Bengio 2013 (arXiv 1211.5063) by its growth why gradients explode.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.measures.base import MEASURES, Curve, Measured
+from xlstm_jax.models.stack import run_blocks
+from xlstm_jax.train.run import Run
+
+BATCHES, ROWS, DIRECTIONS = 2, 32, 16  # of the validation split, of each batch, of each output
+
+
+@MEASURES.register("gradient_by_lag")
+def gradient_by_lag(run: Run, params: Any) -> Measured:
+    """Root mean square over rows of ||d y_T / d x_t||_F against T - t, of the start's parameters and of `params`.
+
+    y_T [D] is what the last block puts out, before the final norm and the head, at the last step that a row is scored
+    at; x_t [D] is the embedded input of step t. The derivative goes through all blocks and all paths between the two.
+    It is exact; its norm is estimated from `DIRECTIONS` of the D directions of y_T (see `gradient_norms`). Norms under
+    1e-38, float32's least number, are 0.
+    """
+    batches = run.task.evaluation_dataset("validation", carry=False, rows=slice(0, ROWS))
+    batches = [*itertools.islice(batches, BATCHES)]
+    directions_KD = random_directions(jax.random.key(run.seed), run.model_config.features, DIRECTIONS)
+
+    @jax.jit
+    def norms(params, tokens_BT, last_B, reset_BT):
+        model = run.model(params)
+        depth = len(model.config.letters)
+
+        def blocks(x_BTD):
+            return run_blocks(model.blocks, x_BTD, (None,) * depth, (None,) * depth, reset=reset_BT)[0]
+
+        return gradient_norms(blocks, model.embedding(tokens_BT), last_B, directions_KD)
+
+    curves = []
+    for name, weights in (("before training", run.init().params), ("after training", params)):
+        measured = []
+        for batch in batches:
+            last_B = last_scored(batch.mask_BT)
+            norms_KBT = norms(weights, batch.tokens_BT, last_B, batch.reset_BT)
+            measured.append((np.asarray(norms_KBT, np.float64), last_B))
+        by_lag = by_lags(measured)
+        curves.append(Curve(name, [*range(len(by_lag))], by_lag.tolist()))
+    return Measured("lag T - t, steps", "norm of d(output at T) / d(input at t)", curves, log=("y",))
+
+
+def random_directions(key: jax.Array, features: int, count: int) -> jax.Array:
+    """[K, D]: K = min(count, D) orthogonal directions, evenly distributed, each of length sqrt(D / K).
+
+    So the expected sum of (v . a)^2 over them is |a|^2 for any a, and is |a|^2 itself where K = D.
+    """
+    count = min(count, features)
+    orthonormal_DK, _ = jnp.linalg.qr(jax.random.normal(key, (features, count)))
+    return orthonormal_DK.T * math.sqrt(features / count)
+
+
+def gradient_norms(
+    stack: Callable[[jax.Array], jax.Array], x_BTD: jax.Array, last_B: jax.Array, directions_KD: jax.Array
+) -> jax.Array:
+    """|v^T d y_T / d x_t| [K, B, T] for each direction v, where y = stack(x) [B, T, D] and T = last_B of each row.
+
+    One backward pass a direction gives it for every t. The squares summed over `random_directions` are an unbiased
+    estimate of the Jacobian's squared Frobenius norm.
+
+    Args:
+        stack: a function in which no row of the batch sees another.
+        x_BTD: where the derivative is taken.
+        last_B: ints under T.
+        directions_KD: as `random_directions` makes them.
+    """
+
+    def last(x_BTD):
+        return jnp.take_along_axis(stack(x_BTD), last_B[:, None, None], axis=1)[:, 0]
+
+    y_BD, pullback = jax.vjp(last, x_BTD)
+
+    def norms_BT(v_D):
+        (gradient_BTD,) = pullback(jnp.broadcast_to(v_D.astype(y_BD.dtype), y_BD.shape))
+        # Squares of what is small are 0 in float32; what is divided by the largest has none too small to matter.
+        largest_BT = jnp.max(jnp.abs(gradient_BTD), axis=-1, keepdims=True)
+        scaled_BTD = gradient_BTD / jnp.where(largest_BT > 0, largest_BT, 1)
+        return largest_BT[..., 0] * jnp.linalg.norm(scaled_BTD, axis=-1)
+
+    return jax.lax.map(norms_BT, directions_KD)
+
+
+def last_scored(mask_BT: np.ndarray) -> np.ndarray:
+    """The last step of each row whose target counts; its last one where none does."""
+    steps = mask_BT.shape[1]
+    return np.where(mask_BT.any(axis=1), steps - 1 - np.argmax(mask_BT[:, ::-1], axis=1), steps - 1)
+
+
+def by_lags(measured: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Root mean square over rows at each lag from 0 on, of `gradient_norms` [K, B, T] and `last_B` of each batch."""
+    size = 1 + max(last_B.max() for _, last_B in measured)
+    squares, counts = np.zeros((2, size))
+    for norms_KBT, last_B in measured:
+        lag_BT = last_B[:, None] - np.arange(norms_KBT.shape[-1])
+        seen_BT = lag_BT >= 0
+        squares += np.bincount(lag_BT[seen_BT], np.sum(norms_KBT**2, axis=0)[seen_BT], minlength=size)
+        counts += np.bincount(lag_BT[seen_BT], minlength=size)
+    return np.sqrt(squares / counts)

@@ -1,0 +1,49 @@
+"""How d(output at T) / d(input at t) fades with the lag, a layer of each cell, before and after the adding problem.
+
+    python -m experiments.sweep --sweep=experiments/sweeps/vanishing_gradient.py --workdir=/tmp/gradients
+    python -m experiments.report --workdir=/tmp/gradients
+
+Some half an hour on 2 CPU cores (estimated); `:tiny` (60 steps, rows of 44) takes a few minutes.
+"""
+
+from experiments.sweeps.base import Sweep, axis
+
+CELLS = {
+    "RNN": {"cell": "rnn"},
+    "LSTM, no forget gate": {"cell": "lstm_1997"},
+    "LSTM, forget bias 0": {"cell": "lstm", "forget_bias": 0.0},
+    "LSTM, forget bias 1": {"cell": "lstm", "forget_bias": 1.0},
+    "LSTM, forget bias 5": {"cell": "lstm", "forget_bias": 5.0},
+    "GRU": {"cell": "gru"},
+    "sLSTM": {"cell": "slstm"},
+    "mLSTM": {"cell": "mlstm"},
+}
+
+# steps, features, the longest rows, seeds
+VARIANTS = {"": (4_000, 64, 110, (0, 1, 2)), "tiny": (60, 32, 44, (0,))}
+
+
+def get_sweep(variant: str = "") -> Sweep:
+    steps, features, length, seeds = VARIANTS[variant]
+    cells = {name: {f"model.recurrent.{key}": value for key, value in cell.items()} for name, cell in CELLS.items()}
+    return Sweep(
+        question="How does the gradient from the end of a sequence fade with the lag, before and after training?",
+        config="configs/adding.py:lstm",
+        points=axis("cell", cells),
+        changes={
+            "model.pattern": "r",
+            "model.features": features,
+            "data.sequence_length": length,
+            "data.long_length": 0,
+            "train.steps": steps,
+            "train.eval_every": steps // 4,
+        },
+        seeds=seeds,
+        log=("validation/loss",),
+        measure="gradient_by_lag",
+        published=(
+            "what is said of the start, no table: without a forget gate the cell state passes errors on as they are "
+            "(Hochreiter & Schmidhuber 1997), with the gate's bias at 0 it halves them at every step, and a bias of 1 "
+            "or more helps (Jozefowicz et al. 2015); an RNN's fade or grow exponentially (Bengio et al. 1994)"
+        ),
+    )

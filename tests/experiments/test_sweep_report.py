@@ -1,0 +1,139 @@
+"""The report of a sweep from what its runs recorded: tables, CSV and figure."""
+
+import json
+import math
+
+import matplotlib.image
+import pytest
+
+from experiments.measures.base import Curve, Measured, write_measured
+from experiments.sweeps.base import Sweep, axis, product, values
+from experiments.sweeps.figure import draw
+from experiments.sweeps.records import collect
+from experiments.sweeps.report import markdown, measured_csv, reach, runs_csv
+from experiments.sweeps.runner import RESULT, RUNS
+from xlstm_jax.errors import UsageError
+from xlstm_jax.files import write_json
+
+
+def recorded(workdir, run, *, loss=None, status="finished", parameters=10, **metrics):
+    folder = workdir / RUNS / run.name
+    folder.mkdir(parents=True)
+    records = [{"step": 0, "model/parameters": parameters}]
+    records += [{"step": step, "train/tokens_per_second": rate} for step, rate in ((1, 5.0), (2, 90.0), (3, 110.0))]
+    records += [] if loss is None else [{"step": 3, "validation/loss": loss, **metrics}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    result = {"labels": run.point.labels, "seed": run.seed, "arguments": run.arguments, "status": status}
+    share = {"cores": 1, "workers": 2}
+    write_json(folder / RESULT, result | share | {"message": "" if status == "finished" else "died", "seconds": 60.0})
+
+
+def test_the_report_from_records(tmp_path):
+    """Means and spread over the seeds that finished; names in order of the metric; nothing is dropped."""
+    points = axis("cell", {name: {"model.recurrent.cell": name} for name in ("rnn", "gru", "lstm")})
+    sweep = Sweep("Which?", "configs/char_lm.py:lstm", points, seeds=(0, 1))
+    runs = {run.name: run for run in sweep.runs()}
+    recorded(tmp_path, runs["cell=rnn,seed=0"], loss=2.0)
+    recorded(tmp_path, runs["cell=rnn,seed=1"], status="failed", loss=9.0)
+    recorded(tmp_path, runs["cell=lstm,seed=0"], loss=1.0)
+    recorded(tmp_path, runs["cell=lstm,seed=1"], loss=1.5)
+    rows = collect(sweep, tmp_path)
+    assert [row.point.labels["cell"] for row in rows] == ["lstm", "rnn", "gru"]
+    text = markdown(sweep, "cells.py", rows)
+    assert "| lstm | 10 | 1.2500 ± 0.3536 | 3.49 | 100 | 1.0 | 2 finished |" in text
+    assert "| rnn | 10 | 2.0000 | 7.39 | 100 | 1.0 | 1 finished, 1 failed: died |" in text
+    assert "| gru | - | - | - | - | - | 2 not run |" in text
+    assert "; one core a run, 2 runs at a time." in text
+    assert len(runs_csv(sweep, rows).splitlines()) == 1 + 6
+    changed = Sweep("Which?", "configs/char_lm.py:lstm", points, seeds=(0, 1), changes={"train.steps": 3})
+    with pytest.raises(UsageError, match="was run with other arguments"):
+        collect(changed, tmp_path)
+
+
+CELLS = axis("cell", {name: {"model.recurrent.cell": name} for name in ("rnn", "lstm")})
+RATES = values("optimizer.learning_rate", [1e-2, 1e-3])
+
+
+def test_the_best_setting_stands_for_its_point(tmp_path):
+    """By its mean over seeds, what diverged last; the others are counted, and all are in the CSV."""
+    sweep = Sweep(
+        "?",
+        "a.py",
+        product(CELLS, RATES),
+        seeds=(0, 1),
+        better="higher",
+        metric="validation/accuracy",
+        also=("long/accuracy",),
+        best_of="learning_rate",
+    )
+    accuracies = {"rnn,0.01": (0.9, 0.1), "rnn,0.001": (0.6, 0.6), "lstm,0.01": (1, math.nan), "lstm,0.001": (0, 0.2)}
+    for run in sweep.runs():
+        accuracy = accuracies[",".join(run.point.labels.values())][run.seed]
+        far = {} if run.seed else {"long/accuracy": 0.25}
+        recorded(tmp_path, run, loss=1.0, **{"validation/accuracy": accuracy}, **far)
+    rows = collect(sweep, tmp_path)
+    text, lines = markdown(sweep, "a.py", rows), runs_csv(sweep, rows).splitlines()
+    assert "| cell | best learning_rate | parameters | validation/accuracy (mean ± std) | long/accuracy" in text
+    others = "2 finished; at other learning_rate: 2 finished |"
+    assert f"| rnn | 0.001 | 10 | 0.6000 ± 0.0000 | 0.2500 | 100 | 1.0 | {others}" in text
+    assert f"| lstm | 0.001 | 10 | 0.1000 ± 0.1414 | 0.2500 | 100 | 1.0 | {others}" in text
+    assert len(lines) == 1 + 8 and "lstm,0.01,1,finished,10,nan,-,100.0,60.0," in lines
+
+
+@pytest.mark.parametrize("names", [("cell",), ("lag",), ("cell", "lag"), ("task", "cell", "lag")], ids=",".join)
+def test_the_figure_has_panels_for_what_was_asked(tmp_path, names):
+    """Dots for names, lines along numbers, a column for each task; a metric that no run has leaves its panel empty."""
+    axes = {"cell": CELLS, "lag": values("lag", [10, 100, 1000]), "task": axis("task", {"copy": {}, "adding": {}})}
+    options = {"also": ("long/loss", "none"), "log": ("validation/loss", *({"lag"} & {*names}))}
+    sweep = Sweep("Which?", "a.py", product(*(axes[name] for name in names)), seeds=(0, 1), **options)
+    for number, run in enumerate(sweep.runs()):
+        recorded(tmp_path, run, loss=1.0 + number, **{"long/loss": 2.0})
+    draw(sweep, collect(sweep, tmp_path), tmp_path / "figure.png")
+    height, width, _ = matplotlib.image.imread(tmp_path / "figure.png").shape
+    if len(names) == 3:
+        assert height > 1.5 * width
+    else:
+        assert width > 2.5 * height
+
+
+@pytest.mark.parametrize(("better", "reached"), [("higher", ["100", "-"]), ("lower", ["1000", "100"])])
+def test_how_far_the_threshold_is_reached(tmp_path, better, reached):
+    """By the mean over seeds, equal to it counts; it need not be reached at all smaller numbers."""
+    points = product(CELLS, values("lag", [10, 100, 1000]))
+    metric = "validation/solved"
+    sweep = Sweep("?", "a.py", points, seeds=(0, 1), metric=metric, better=better, threshold=0.5)
+    for run in sweep.runs():
+        solved = {"rnn": (0.0, 0.5, 0.25), "lstm": (0.2, 0.4, math.nan)}[run.point.labels["cell"]]
+        value = solved[("10", "100", "1000").index(run.point.labels["lag"])]
+        if not math.isnan(value):
+            recorded(tmp_path, run, loss=1.0, **{metric: value + (0.125 if run.seed else -0.125)})
+    rows = collect(sweep, tmp_path)
+    assert reach(sweep, rows)[1] == [["rnn", reached[0]], ["lstm", reached[1]]]
+    bound = "or more" if better == "higher" else "or less"
+    text = markdown(sweep, "a.py", rows)
+    assert f"| cell | largest lag with validation/solved of 0.5 {bound} |" in text
+    assert f"| lstm | {reached[1]} |\n" in text
+
+
+def test_what_was_measured_is_drawn(tmp_path):
+    """One row of panels more, and a line a point in the CSV; a run without a measure is not done."""
+    changes = {"seeds": (0, 1), "measure": "gradient_by_lag"}
+    sweep = Sweep("?", "configs/adding.py:lstm", CELLS, **changes)
+    measured = Measured("lag", "norm", [Curve("before", [0, 1], [1.0, 0.0]), Curve("after", [0], [2.0])], log=("y",))
+    for run in sweep.runs():
+        recorded(tmp_path, run, loss=1.0)
+    draw(sweep, collect(sweep, tmp_path), tmp_path / "without.png")
+    for run in list(sweep.runs())[1:]:
+        write_measured(tmp_path / RUNS / run.name, "gradient_by_lag", measured, step=3)
+    rows = collect(sweep, tmp_path)
+    assert {row.point.labels["cell"]: [o.status for o in row.outcomes] for row in rows} == {
+        "rnn": ["not run", "finished"],
+        "lstm": ["finished"] * 2,
+    }
+    assert "perplexity" not in markdown(sweep, "a.py", rows)  # of a squared error
+    lines = measured_csv(sweep, rows).splitlines()
+    assert lines[0] == "cell,seed,curve,x,y" and len(lines) == 1 + 3 * 3
+    assert {"rnn,1,before,0,1", "rnn,1,before,1,0", "rnn,1,after,0,2"} < {*lines}
+    draw(sweep, rows, tmp_path / "with.png")
+    heights = [matplotlib.image.imread(tmp_path / f"{name}.png").shape[0] for name in ("without", "with")]
+    assert heights[1] > 1.8 * heights[0]
