@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import grain
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, Batch, check_shape, checked_seed, dataset
-from xlstm_jax.data.generated import EVALUATION_SEED, GeneratedBatches, Problem
+from xlstm_jax.data.generated import EVALUATION_SEED, FixedBatches, FixedRows, GeneratedBatches, Problem
 from xlstm_jax.data.tokenizers import NoText
 from xlstm_jax.errors import UsageError
 
@@ -28,8 +28,9 @@ class GeneratedConfig:
 class GeneratedTask:
     """A task whose rows come from a `Problem`; the answers' tokens are predicted, loss in nats for each of them.
 
-    Splits are "validation", drawn as the training rows are, and "long", of longer ones. A subclass gives `problem`,
-    `vocab_size` and `choices`, and may replace the loss.
+    Splits are "validation", drawn as the training rows are, and "long", of longer ones; of a problem with `FixedRows`
+    each is scored once. A subclass gives `problem`, `vocab_size` and `choices`, may replace `nats` and `right`, and
+    adds to `least` what its own options are at least.
 
     Metrics: `loss`, `accuracy` of tokens, `scaled_accuracy` with chance at 0 and perfection at 1, `solved`, the share
     of rows all of whose answer is right, and `tokens`, how many were predicted.
@@ -38,13 +39,14 @@ class GeneratedTask:
     Config = GeneratedConfig
     passes_carry = False
     loss_unit = "nats per token of an answer"
+    least: ClassVar[dict[str, int]] = {"long_length": 0, "evaluation_batches": 1}
 
     def __init__(self, config: Any, tokenizer: Any = None):
         self.config, self.tokenizer = config, tokenizer or NoText()
+        for name, value in dataclasses.asdict(config).items():
+            if name in self.least and value < self.least[name]:
+                raise UsageError(f"data.{name} {value} is not allowed; it is at least {self.least[name]}")
         check_shape(config.sequence_length, config.batch_size)
-        for name, least in (("long_length", 0), ("evaluation_batches", 1)):
-            if getattr(config, name) < least:
-                raise UsageError(f"data.{name} {getattr(config, name)} is not allowed; it is at least {least}")
         lengths = {"train": config.sequence_length, "validation": config.sequence_length, "long": config.long_length}
         self._problems = {name: self.problem(name, length) for name, length in lengths.items() if length}
         self.splits = {name: problem for name, problem in self._problems.items() if name != "train"}
@@ -85,6 +87,9 @@ class GeneratedTask:
         del carry  # every row starts afresh
         if split not in self.splits:
             raise UsageError(f"split {split!r} is unknown; allowed: {', '.join(self.splits)}")
+        problem = self.splits[split]
+        if isinstance(problem, FixedRows):
+            return dataset(FixedBatches(problem, batch_size=self.config.batch_size, rows=rows))
         seed = EVALUATION_SEED + tuple(self.splits).index(split)
         return self._dataset(split, self.config.evaluation_batches, seed, rows)
 
@@ -99,25 +104,34 @@ class GeneratedTask:
 
     def loss(self, model: Any, batch: Batch, carry: Any, key: jax.Array) -> tuple[jax.Array, Any]:
         logits_BTA, carry = self.unrolled(model, batch, carry, key)
-        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.targets_BT)
-        nats = jnp.sum(jnp.where(batch.mask_BT, nats_BT, 0))
+        nats = jnp.sum(jnp.where(batch.mask_BT, self.nats(logits_BTA, batch), 0))
         return nats / jnp.maximum(self.weight(batch), 1).astype(nats.dtype), carry
 
     def weight(self, batch: Batch) -> jax.Array:
         return jnp.sum(batch.mask_BT, dtype=jnp.float32)
 
+    def nats(self, logits_BTA: jax.Array, batch: Batch) -> jax.Array:
+        """The loss of each step's prediction, [B, T]."""
+        return optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.targets_BT)
+
+    def right(self, logits_BTA: jax.Array, batch: Batch) -> jax.Array:
+        """Whether each step's prediction is right, bools [B, T]."""
+        return jnp.argmax(logits_BTA, axis=-1) == batch.targets_BT
+
     def score(self, model: Any, batch: Batch, carry: Any) -> tuple[dict[str, jax.Array], Any]:
         logits_BTA, carry = self.unrolled(model, batch, carry)
-        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.targets_BT)
-        right_BT = jnp.argmax(logits_BTA, axis=-1) == batch.targets_BT
-        sums = {
-            "nats": jnp.sum(jnp.where(batch.mask_BT, nats_BT, 0)),
+        return self.sums(logits_BTA, batch), carry
+
+    def sums(self, logits_BTA: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+        """Of an evaluation batch: what `summarise` needs. A row without a target is none."""
+        right_BT, row_B = self.right(logits_BTA, batch), jnp.any(batch.mask_BT, axis=1)
+        return {
+            "nats": jnp.sum(jnp.where(batch.mask_BT, self.nats(logits_BTA, batch), 0)),
             "right": jnp.sum(right_BT & batch.mask_BT, dtype=jnp.float32),
             "tokens": self.weight(batch),
-            "solved": jnp.sum(jnp.all(right_BT | ~batch.mask_BT, axis=1), dtype=jnp.float32),
-            "rows": jnp.float32(batch.mask_BT.shape[0]),
+            "solved": jnp.sum(row_B & jnp.all(right_BT | ~batch.mask_BT, axis=1), dtype=jnp.float32),
+            "rows": jnp.sum(row_B, dtype=jnp.float32),
         }
-        return sums, carry
 
     def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
         accuracy, chance = sums["right"] / sums["tokens"], 1 / self.choices
