@@ -25,7 +25,7 @@ def read(*, permuted: bool) -> dict[str, Batch]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise UsageError("the digits are scikit-learn's, which is not installed; pip install scikit-learn") from error
+        raise UsageError(f"the digits come with scikit-learn ({error}); pip install scikit-learn") from error
     pixels_BT, class_B = load_digits(return_X_y=True)
     order_B = generator(0, 0).permutation(len(class_B))
     order_T = generator(0, 1).permutation(PIXELS) if permuted else np.arange(PIXELS)
