@@ -15,9 +15,10 @@ VARIANTS = generated.VARIANTS
 
 def get_config(variant: str = "lstm"):
     config = generated.get_config("digits", variant)
+    config.model.features = 64
     config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "cosine"
-    config.train.steps = 1_500
+    config.train.steps = 1_000
     config.train.eval_every = 250
     config.train.log_every = 50
     if variant == "tiny":
