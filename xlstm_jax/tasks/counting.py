@@ -86,5 +86,5 @@ class CountingTask(LegalSymbolsTask):
         return super().summarise(sums) | {"largest_n": float(largest)}
 
     def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
-        first = 1 if split == "validation" else self.config.longest + 1
-        return f"{super().describe(result, split, carry=carry)}, every n from {first} to {result['largest_n']:.0f}"
+        described = super().describe(result, split, carry=carry)
+        return f"{described}, all accepted up to n = {result['largest_n']:.0f}"
