@@ -2,6 +2,9 @@
 
     python -m experiments.train --config=configs/embedded_reber.py:lstm --workdir=/tmp/embedded_reber
 
+About half a minute on 2 CPU cores; 500 steps are enough for an LSTM to have all of validation right (also the long lag),
+and 99% of the split "long".
+
 Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests). The
 cell of 1997 is `--config.model.recurrent.cell=lstm_1997`.
 """
@@ -19,8 +22,8 @@ def get_config(variant: str = "lstm"):
     config.model.features = 32
     config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "cosine"
-    config.train.steps = 2_000
-    config.train.eval_every = 500
+    config.train.steps = 1_000
+    config.train.eval_every = 100
     config.train.log_every = 50
     if variant == "tiny":
         generated.tiny(config)

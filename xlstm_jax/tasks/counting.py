@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ class CountingTask(LegalSymbolsTask):
     """
 
     Config = CountingConfig
-    least = {"longest": 1, "longest_tested": 0}  # noqa: RUF012
+    least: ClassVar[dict[str, int]] = {"longest": 1, "longest_tested": 0}
 
     @property
     def vocab_size(self) -> int:
