@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=configs/embedded_reber.py:lstm --workdir=/tmp/embedded_reber
 
-About half a minute on 2 CPU cores; 500 steps are enough for an LSTM to have all of validation right (also the long lag),
+About half a minute on 2 CPU cores; 500 steps are enough for an LSTM to have all of validation right (the long lag too)
 and 99% of the split "long".
 
 Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests). The

@@ -2,8 +2,8 @@
 
     python -m experiments.train --config=configs/timing.py:lstm --workdir=/tmp/timing
 
-`--config.model.recurrent.cell=lstm_peephole` lets the gates see the cell state, for which the paper has the task. Shorter
-intervals are learned in a minute on 2 CPU cores, and then told apart without an error in rows of 512 steps as well:
+`--config.model.recurrent.cell=lstm_peephole` lets the gates see the cell state, for which the paper has the task.
+Shorter intervals are learned in a minute on 2 CPU cores, and then told apart without an error in rows of 512 steps too:
 
     --config.data.interval=9 --config.data.sequence_length=64 --config.data.long_length=512 --config.train.steps=500
     --config.data.interval=19 --config.data.sequence_length=80 --config.data.long_length=512 --config.train.steps=800
