@@ -32,7 +32,38 @@ class GeneratedBatches:
 
     def __getitem__(self, index: int) -> Batch:
         batch = self._problem.rows(generator(self._seed, index), self._batch_size)
-        return Batch(*(None if array is None else array[self._rows] for array in batch))
+        return batch._make(array[self._rows] for array in batch)
+
+
+class FixedRows:
+    """A problem whose rows are given: training draws among them, evaluation reads each once, in order."""
+
+    def __init__(self, batch: Batch):
+        self.batch, self.length = batch, batch.mask_BT.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.batch.mask_BT)
+
+    def rows(self, rng: np.random.Generator, count: int) -> Batch:
+        drawn_B = rng.integers(len(self), size=count)
+        return self.batch._make(array[drawn_B] for array in self.batch)
+
+
+class FixedBatches:
+    """Random-access source of all rows of a `FixedRows` in order; rows that fill up the last batch are masked."""
+
+    def __init__(self, problem: FixedRows, *, batch_size: int, rows: slice):
+        self._problem, self._batch_size, self._rows = problem, batch_size, rows
+
+    def __len__(self) -> int:
+        return -(-len(self._problem) // self._batch_size)
+
+    def __getitem__(self, index: int) -> Batch:
+        wanted_B = (index * self._batch_size + np.arange(self._batch_size))[self._rows]
+        there_B = wanted_B < len(self._problem)
+        batch = self._problem.batch
+        batch = batch._make(array[np.where(there_B, wanted_B, 0)] for array in batch)
+        return batch._replace(mask_BT=batch.mask_BT & there_B[:, None])
 
 
 def next_tokens(prompts: Sequence[np.ndarray], answers: Sequence[np.ndarray], length: int) -> Batch:

@@ -33,10 +33,10 @@ class LanguageModel(nnx.Module):
         embedding_init = nnx.initializers.normal(config.embedding_std) if config.embedding_std else init
         self.config = config
         if config.input_features:
-            axes = (None, "embed")
-            self.embedding = linear(
-                config.input_features, config.features, embedding_init, bias=True, axes=axes, dtype=dtype, rngs=rngs
-            )
+            # With a bias of zero, norms would hide how large one number is, and blow up gradients where it is 0.
+            init_both = {"kernel_init": embedding_init, "bias": True, "bias_init": embedding_init}
+            out = {"axes": (None, "embed"), "dtype": dtype, "rngs": rngs}
+            self.embedding = linear(config.input_features, config.features, **init_both, **out)
         else:
             self.embedding = nnx.Embed(
                 config.vocab_size, config.features, embedding_init=embedding_init, dtype=dtype, rngs=rngs

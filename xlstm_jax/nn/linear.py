@@ -29,6 +29,7 @@ def linear(
     kernel_init: nnx.Initializer,
     *,
     bias: bool = False,
+    bias_init: nnx.Initializer = nnx.initializers.zeros,
     axes: tuple[str | None, str | None] = ("embed", "inner"),
     dtype: jnp.dtype,
     rngs: nnx.Rngs,
@@ -38,7 +39,8 @@ def linear(
     `axes` are the kernel's logical ones (`xlstm_jax.sharding.AXES`): ("embed", "inner") of a map from the model's
     width, ("inner", "embed") of one back to it.
     """
-    layer = nnx.Linear(in_features, out_features, use_bias=bias, kernel_init=kernel_init, dtype=dtype, rngs=rngs)
+    init = {"kernel_init": kernel_init, "bias_init": bias_init}
+    layer = nnx.Linear(in_features, out_features, use_bias=bias, dtype=dtype, rngs=rngs, **init)
     layer.kernel.set_metadata(axes=axes)
     return layer
 

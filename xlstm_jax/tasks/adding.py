@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.data.adding import TOLERANCE, Adding
+from xlstm_jax.data.batches import Batch
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
 from xlstm_jax.tasks.generated import GeneratedTask
@@ -42,12 +43,18 @@ class AddingProblem(GeneratedTask):
         zeroed, w = self._problems["train"].zeroed, 4 * TOLERANCE
         return 1 / (w - (1 - zeroed) * w**2 / 4)
 
-    def judged(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        error = outputs[..., 0] - targets.astype(outputs.dtype)
-        return error**2, jnp.abs(error) < TOLERANCE
+    def cost(self, outputs_BTA: jax.Array, batch: Batch) -> jax.Array:
+        return _error(outputs_BTA, batch) ** 2
+
+    def right(self, outputs_BTA: jax.Array, batch: Batch) -> jax.Array:
+        return jnp.abs(_error(outputs_BTA, batch)) < TOLERANCE
 
     def problem(self, split: str, length: int) -> Adding:
         if length < 12:
             name = "long_length" if split == "long" else "sequence_length"
             raise UsageError(f"data.{name} {length} is not allowed; the shortest rows need 11 steps: at least 12")
         return Adding(length)
+
+
+def _error(outputs_BTA: jax.Array, batch: Batch) -> jax.Array:
+    return outputs_BTA[..., 0] - batch.targets_BT.astype(outputs_BTA.dtype)

@@ -52,8 +52,8 @@ class Task(Protocol):
     def score(self, model: Any, batch: Any, carry: Any) -> tuple[dict[str, jax.Array], Any]:
         """Sums over an evaluation batch, to be added up over batches, and the carry after it."""
 
-    def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """Metrics from the sums over a whole split; `loss` is among them."""
+    def summarise(self, sums: Mapping[str, Any]) -> dict[str, float]:
+        """Metrics from the sums over a whole split, float64 in the shapes `score` gave; `loss` is among them."""
 
     def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
         """For people: what was measured and how, and the result."""

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import grain
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, Batch, check_shape, checked_seed, dataset
-from xlstm_jax.data.generated import EVALUATION_SEED, GeneratedBatches, Problem
+from xlstm_jax.data.generated import EVALUATION_SEED, FixedBatches, FixedRows, GeneratedBatches, Problem
 from xlstm_jax.data.tokenizers import NoText
 from xlstm_jax.errors import UsageError
 
@@ -28,9 +28,9 @@ class GeneratedConfig:
 class GeneratedTask:
     """A task whose rows come from a `Problem`; the answers' tokens are predicted, loss in nats for each of them.
 
-    Splits are "validation", drawn as the training rows are, and "long", of longer ones. A subclass gives `problem`,
-    `vocab_size` and `choices`, and `answers` where only few steps count; it may replace `judged`, what an answer costs
-    and whether it is right.
+    Splits are "validation", drawn as the training rows are, and "long", of longer ones; of a problem with `FixedRows`
+    each is scored once. A subclass gives `problem`, `vocab_size` and `choices`, and `answers` where only few steps
+    count; it may replace `cost` and `right`, and adds to `least` what its own options are at least.
 
     Metrics: `loss`, `accuracy` of tokens, `scaled_accuracy` with chance at 0 and perfection at 1, `solved`, the share
     of rows all of whose answer is right, and `tokens`, how many were predicted.
@@ -39,13 +39,14 @@ class GeneratedTask:
     Config = GeneratedConfig
     passes_carry = False
     loss_unit = "nats per token of an answer"
+    least: ClassVar[dict[str, int]] = {"long_length": 0, "evaluation_batches": 1}
 
     def __init__(self, config: Any, tokenizer: Any = None):
         self.config, self.tokenizer = config, tokenizer or NoText()
+        for name, value in dataclasses.asdict(config).items():
+            if name in self.least and value < self.least[name]:
+                raise UsageError(f"data.{name} {value} is not allowed; it is at least {self.least[name]}")
         check_shape(config.sequence_length, config.batch_size)
-        for name, least in (("long_length", 0), ("evaluation_batches", 1)):
-            if getattr(config, name) < least:
-                raise UsageError(f"data.{name} {getattr(config, name)} is not allowed; it is at least {least}")
         lengths = {"train": config.sequence_length, "validation": config.sequence_length, "long": config.long_length}
         self._problems = {name: self.problem(name, length) for name, length in lengths.items() if length}
         self.splits = {name: problem for name, problem in self._problems.items() if name != "train"}
@@ -73,11 +74,6 @@ class GeneratedTask:
         """Targets that a row of `length` steps has at most: the head is applied at so many steps."""
         return length
 
-    def judged(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """What each answer costs, and whether it is right: of outputs [B, Q, A] and targets [B, Q], both [B, Q]."""
-        nats = optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
-        return nats, jnp.argmax(outputs, axis=-1) == targets
-
     def fingerprint(self) -> str:
         return hashlib.sha256(repr((type(self).__name__, self.config)).encode()).hexdigest()
 
@@ -95,6 +91,9 @@ class GeneratedTask:
         del carry  # every row starts afresh
         if split not in self.splits:
             raise UsageError(f"split {split!r} is unknown; allowed: {', '.join(self.splits)}")
+        problem = self.splits[split]
+        if isinstance(problem, FixedRows):
+            return dataset(FixedBatches(problem, batch_size=self.config.batch_size, rows=rows))
         seed = EVALUATION_SEED + tuple(self.splits).index(split)
         return self._dataset(split, self.config.evaluation_batches, seed, rows)
 
@@ -102,35 +101,50 @@ class GeneratedTask:
         size = self.config.batch_size
         return dataset(GeneratedBatches(self._problems[split], length, batch_size=size, seed=seed, rows=rows))
 
-    def answered(self, model: Any, batch: Batch, carry: Any, key: jax.Array | None = None) -> tuple[Any, ...]:
-        """Cost, rightness and mask of each answer, all [B, Q] with Q = `answers(T)`, and the model's carry."""
+    def outputs(self, model: Any, batch: Batch, carry: Any, key: jax.Array | None = None) -> tuple[jax.Array, Any, Any]:
+        """[B, Q, A] at the Q = `answers(T)` steps that may count, the batch at these alone, and the model's carry."""
         reset_BT = None if carry is None else batch.reset_BT
         x_BTD, carry = model.hidden(batch.tokens_BT, carry, reset=reset_BT, key=key)
-        targets, mask = batch.targets_BT, batch.mask_BT
-        most = self.answers(mask.shape[1])
-        if most < mask.shape[1]:  # a head with a large vocabulary costs more than all else
-            at_BQ = jnp.argsort(~mask, axis=1, stable=True)[:, :most]  # steps that count come first
-            targets, mask = (jnp.take_along_axis(array, at_BQ, axis=1) for array in (targets, mask))
-            x_BTD = jnp.take_along_axis(x_BTD, at_BQ[..., None], axis=1)
-        return *self.judged(model.logits(x_BTD), targets), mask, carry
+        most = self.answers(batch.mask_BT.shape[1])
+        if most < batch.mask_BT.shape[1]:  # a head with a large vocabulary costs more than all else
+            at_BQ = jnp.argsort(~batch.mask_BT, axis=1, stable=True)[:, :most]  # steps that count come first
+
+            def at_answers(a: jax.Array) -> jax.Array:
+                return jnp.take_along_axis(a, at_BQ.reshape(*at_BQ.shape, *(1,) * (a.ndim - 2)), axis=1)
+
+            batch, x_BTD = jax.tree.map(at_answers, (batch, x_BTD))
+        return model.logits(x_BTD), batch, carry
+
+    def cost(self, outputs_BTA: jax.Array, batch: Batch) -> jax.Array:
+        """The loss of each step's answer, [B, T]."""
+        return optax.softmax_cross_entropy_with_integer_labels(outputs_BTA, batch.targets_BT)
+
+    def right(self, outputs_BTA: jax.Array, batch: Batch) -> jax.Array:
+        """Whether each step's answer is right, bools [B, T]."""
+        return jnp.argmax(outputs_BTA, axis=-1) == batch.targets_BT
 
     def loss(self, model: Any, batch: Batch, carry: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        cost, _, mask, carry = self.answered(model, batch, carry, key)
-        return jnp.sum(jnp.where(mask, cost, 0)) / jnp.maximum(self.weight(batch), 1).astype(cost.dtype), carry
+        outputs_BTA, batch, carry = self.outputs(model, batch, carry, key)
+        cost = jnp.sum(jnp.where(batch.mask_BT, self.cost(outputs_BTA, batch), 0))
+        return cost / jnp.maximum(self.weight(batch), 1).astype(cost.dtype), carry
 
     def weight(self, batch: Batch) -> jax.Array:
         return jnp.sum(batch.mask_BT, dtype=jnp.float32)
 
     def score(self, model: Any, batch: Batch, carry: Any) -> tuple[dict[str, jax.Array], Any]:
-        cost, right, mask, carry = self.answered(model, batch, carry)
-        sums = {
-            "cost": jnp.sum(jnp.where(mask, cost, 0)),
-            "right": jnp.sum(right & mask, dtype=jnp.float32),
+        outputs_BTA, batch, carry = self.outputs(model, batch, carry)
+        return self.sums(outputs_BTA, batch), carry
+
+    def sums(self, outputs_BTA: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+        """Of an evaluation batch: what `summarise` needs. A row without a target is none."""
+        right_BT, row_B = self.right(outputs_BTA, batch), jnp.any(batch.mask_BT, axis=1)
+        return {
+            "cost": jnp.sum(jnp.where(batch.mask_BT, self.cost(outputs_BTA, batch), 0)),
+            "right": jnp.sum(right_BT & batch.mask_BT, dtype=jnp.float32),
             "tokens": self.weight(batch),
-            "solved": jnp.sum(jnp.all(right | ~mask, axis=1), dtype=jnp.float32),
-            "rows": jnp.float32(mask.shape[0]),
+            "solved": jnp.sum(row_B & jnp.all(right_BT | ~batch.mask_BT, axis=1), dtype=jnp.float32),
+            "rows": jnp.sum(row_B, dtype=jnp.float32),
         }
-        return sums, carry
 
     def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
         accuracy, chance = sums["right"] / sums["tokens"], 1 / self.choices

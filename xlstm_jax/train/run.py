@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import grain
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
@@ -186,14 +187,14 @@ class Run:
 
     def evaluate(self, params: Any, split: str, *, carry: bool) -> dict[str, float]:
         """Metrics over a whole split; with `carry` the state passes from window to window, else each starts empty."""
-        sums: dict[str, float] = {}
+        sums: dict[str, Any] = {}
         state = self._first_carry(params) if carry else None
         for batch in self.task.evaluation_dataset(split, carry=carry, rows=self.placement.rows):
             batch_sums, state = self._score(params, self.placement.batch(batch), state)
             state = state if carry else None
-            # Added up in Python floats, which are float64: float32 sums would lose digits over a long split.
+            # Added up in float64: float32 sums would lose digits over a long split.
             for name, value in jax.device_get(batch_sums).items():
-                sums[name] = sums.get(name, 0.0) + float(value)
+                sums[name] = sums.get(name, 0.0) + np.asarray(value, np.float64)
         return self.task.summarise(sums)
 
     @functools.cached_property

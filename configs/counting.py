@@ -1,0 +1,36 @@
+"""a^n b^n and a^n b^n c^n after Gers & Schmidhuber 2001: counters, trained on small n, tested on larger ones.
+
+    python -m experiments.train --config=configs/counting.py:lstm --workdir=/tmp/counting
+
+About a minute on 2 CPU cores. 500 steps are enough for an LSTM to accept every n up to 10, but of larger ones only the
+next three; training on larger n carries further (`--config.data.longest=40 --config.data.longest_tested=200`).
+
+`--config.data.language=anbncn` is the context-sensitive one. Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm,
+transformer, mamba2; and `tiny` (seconds, for tests). The paper's cell is `--config.model.recurrent.cell=lstm_peephole`.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import _generated as generated
+
+VARIANTS = generated.VARIANTS
+
+
+def get_config(variant: str = "lstm"):
+    config = generated.get_config("counting", variant)
+    config.model.features = 32
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.schedule = "cosine"
+    config.train.steps = 3_000
+    config.train.eval_every = 500
+    config.train.log_every = 50
+    if variant == "tiny":
+        generated.tiny(config)
+    config.data = ConfigDict()  # rows are as long as n makes them, and every n of a split is scored once
+    config.data.language = "anbn"  # anbn | anbncn
+    config.data.longest = 10  # n of the longest training string
+    # n of the longest of the split "long", which goes on from there; 0: there is no such split
+    config.data.longest_tested = 20 if variant == "tiny" else 100
+    config.data.target = "legal"  # the loss's: symbol, the one that came | legal, all that may follow
+    config.data.batch_size = 8 if variant == "tiny" else 64
+    return config

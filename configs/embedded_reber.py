@@ -1,0 +1,31 @@
+"""Embedded Reber strings after Hochreiter & Schmidhuber 1997, experiment 1: next-symbol prediction over a long lag.
+
+    python -m experiments.train --config=configs/embedded_reber.py:lstm --workdir=/tmp/embedded_reber
+
+About half a minute on 2 CPU cores; 500 steps are enough for an LSTM to have all of validation right (the long lag too)
+and 99% of the split "long".
+
+Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests). The
+cell of 1997 is `--config.model.recurrent.cell=lstm_1997`.
+"""
+
+from configs import _generated as generated
+
+VARIANTS = generated.VARIANTS
+
+
+def get_config(variant: str = "lstm"):
+    config = generated.get_config("embedded_reber", variant)
+    config.data.sequence_length = 40  # steps of the longest training rows
+    config.data.long_length = 100  # of the split "long", whose strings are longer than those of training
+    config.data.target = "symbol"  # the loss's: symbol, the one that came | legal, all that may follow
+    config.model.features = 32
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.schedule = "cosine"
+    config.train.steps = 1_000
+    config.train.eval_every = 100
+    config.train.log_every = 50
+    if variant == "tiny":
+        generated.tiny(config)
+        config.data.long_length = 32
+    return config

@@ -1,0 +1,30 @@
+"""ListOps after Nangia & Bowman 2018: nested operations on lists of digits; with long rows as in Long Range Arena.
+
+    python -m experiments.train --config=configs/listops.py:lstm --workdir=/tmp/listops
+
+`--config.data.arguments=10 --config.data.shortest=500 --config.data.sequence_length=2000` are the arena's. Variants by
+model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests).
+"""
+
+from configs import _generated as generated
+
+VARIANTS = generated.VARIANTS
+
+
+def get_config(variant: str = "lstm"):
+    config = generated.get_config("listops", variant)
+    config.data.depth = 10  # of operations in one another, at most
+    config.data.arguments = 5  # of an operation, at most
+    config.data.shortest = 4  # steps of the shortest training rows
+    config.data.sequence_length = 128  # of the longest
+    config.data.long_length = 0  # of the split "long", whose shortest rows have sequence_length; 0: there is none
+    config.data.batch_size = 32
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 100
+    config.train.steps = 5_000
+    config.train.eval_every = 500
+    config.train.log_every = 50
+    if variant == "tiny":
+        generated.tiny(config)
+        config.data.long_length = 32
+    return config

@@ -1,0 +1,72 @@
+"""Strings against the grammar written out as a generator of all of them, and legal symbols against its prefixes."""
+
+import collections
+
+import numpy as np
+import pytest
+
+from xlstm_jax.data.embedded_reber import SHORTEST, SYMBOLS, EmbeddedReber
+
+INNER = {"0": "T1P2", "1": "S1X3", "2": "T2V4", "3": "X2S5", "4": "P3V5"}
+
+
+def inner(longest, so_far="", node="0"):
+    """All ways through Reber's graph of at most so many symbols."""
+    if node == "5":
+        yield so_far
+    elif len(so_far) < longest:
+        for symbol, to in zip(INNER[node][::2], INNER[node][1::2], strict=True):
+            yield from inner(longest, so_far + symbol, to)
+
+
+def embedded(longest):
+    """All strings of at most so many symbols, with their probabilities: one half at each choice."""
+    return {f"B{outer}B{middle}E{outer}E": 0.5 ** (1 + len(middle)) for outer in "TP" for middle in inner(longest - 6)}
+
+
+def spelt(batch):
+    for tokens, targets, mask in zip(batch.tokens_BT, batch.targets_BT, batch.mask_BT, strict=True):
+        steps = mask.sum()
+        assert np.array_equal(mask, np.arange(len(mask)) < steps) and not tokens[steps:].any()
+        assert not targets[steps:].any() and np.array_equal(tokens[1:steps], targets[: steps - 1])
+        yield "".join(SYMBOLS[symbol] for symbol in (*tokens[:steps], targets[steps - 1]))
+
+
+@pytest.fixture(scope="module")
+def strings():
+    return embedded(21)
+
+
+@pytest.mark.parametrize("shortest, length", [(SHORTEST, 12), (13, 20)])
+def test_strings_are_the_grammars(strings, shortest, length):
+    """Each as often as its probability among those of an allowed length says."""
+    probability = {string: p for string, p in strings.items() if shortest <= len(string) - 1 <= length}
+    total, count = sum(probability.values()), 6_000
+    drawn = collections.Counter(spelt(EmbeddedReber(shortest, length).rows(np.random.default_rng(0), count)))
+    assert set(drawn) <= set(probability)
+    for string, p in probability.items():
+        expected = count * p / total
+        assert abs(drawn[string] - expected) < 5 * expected**0.5 + 1, string
+
+
+def test_legal_symbols_are_those_that_go_on(strings):
+    """Upon each prefix, the symbols with which some string goes on."""
+    follows = collections.defaultdict(set)
+    for string in strings:
+        for at in range(1, len(string)):
+            follows[string[:at]].add(string[at])
+    batch = EmbeddedReber(SHORTEST, 12).rows(np.random.default_rng(1), 64)
+    assert batch.reset_BT[:, 0].all() and not batch.reset_BT[:, 1:].any()
+    for string, legal_TA in zip(spelt(batch), batch.legal_BTA, strict=True):
+        for step in range(len(string) - 1):
+            assert {SYMBOLS[symbol] for symbol in np.flatnonzero(legal_TA[step])} == follows[string[: step + 1]]
+        assert not legal_TA[len(string) - 1 :].any()
+
+
+def test_long_strings_are_drawn_at_once():
+    """Of the grammar's strings only one in many millions has 200 steps."""
+    batch = EmbeddedReber(200, 220).rows(np.random.default_rng(2), 16)
+    steps_B = batch.mask_BT.sum(axis=1)
+    assert (steps_B >= 200).all() and (steps_B <= 220).all()
+    for string in spelt(batch):
+        assert string[1] == string[-2] and string[:3] in ("BTB", "BPB") and string[-3:] in ("ETE", "EPE")

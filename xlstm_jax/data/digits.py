@@ -1,0 +1,40 @@
+"""Handwritten digits of 8x8 pixels, read pixel by pixel.
+
+The 1,797 images that come with scikit-learn: the test part of Alpaydin & Kaynak 1998, "Optical recognition of
+handwritten digits" (UCI). As Le, Jaitly & Hinton 2015 (arXiv 1504.00941) read MNIST: row by row, or all images in one
+random order of the pixels.
+"""
+
+import numpy as np
+
+from xlstm_jax.data.batches import Batch, generator
+from xlstm_jax.errors import UsageError
+
+PIXELS, CLASSES = 64, 10
+TRAINED = 1437  # of the images; the other 360 are for validation
+
+
+def read(*, permuted: bool) -> dict[str, Batch]:
+    """The splits "train" and "validation": pixels as real numbers in [0, 1], [B, 64, 1], the class at the last step.
+
+    Which images are in which, and the order of permuted pixels, are the same in every run.
+
+    Raises:
+        UsageError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise UsageError(f"the digits come with scikit-learn ({error}); pip install scikit-learn") from error
+    pixels_BT, class_B = load_digits(return_X_y=True)
+    order_B = generator(0, 0).permutation(len(class_B))
+    order_T = generator(0, 1).permutation(PIXELS) if permuted else np.arange(PIXELS)
+    tokens_BT = (pixels_BT[order_B][:, order_T, None] / 16).astype(np.float32)  # grey levels are 0 to 16
+    targets_BT = np.zeros((len(class_B), PIXELS), np.int32)
+    mask_BT, reset_BT = np.zeros((2, len(class_B), PIXELS), bool)
+    targets_BT[:, -1], mask_BT[:, -1], reset_BT[:, 0] = class_B[order_B], True, True
+    whole = Batch(tokens_BT, targets_BT, mask_BT, reset_BT)
+    train, validation = slice(None, TRAINED), slice(TRAINED, None)
+    return {
+        name: Batch(*(array[part] for array in whole)) for name, part in (("train", train), ("validation", validation))
+    }

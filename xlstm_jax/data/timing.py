@@ -1,0 +1,31 @@
+"""Spikes that are nearly evenly spaced: what was the interval? (Gers, Schraudolph & Schmidhuber 2002, task MSD.)"""
+
+import dataclasses
+
+import numpy as np
+
+from xlstm_jax.data.batches import Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class SpikeDelays:
+    """Rows of ones (spikes) among zeros; spike n stands `interval` + I(n) steps behind the one before.
+
+    I(n) is drawn evenly from 0 to `offsets` for each spike, and is its target; no other step has one. The first spike
+    stands `interval` + I(0) steps behind the row's first step.
+    """
+
+    interval: int
+    offsets: int
+    length: int
+
+    def rows(self, rng: np.random.Generator, count: int) -> Batch:
+        offset_BN = rng.integers(0, self.offsets + 1, (count, self.length // self.interval))
+        at_BN = np.cumsum(self.interval + offset_BN, axis=1)
+        row_N, spike_N = np.nonzero(at_BN < self.length)
+        at_N = at_BN[row_N, spike_N]
+        tokens_BT, targets_BT = np.zeros((2, count, self.length), np.int32)
+        reset_BT = np.zeros((count, self.length), bool)
+        tokens_BT[row_N, at_N], targets_BT[row_N, at_N] = 1, offset_BN[row_N, spike_N]
+        reset_BT[:, 0] = True
+        return Batch(tokens_BT, targets_BT, tokens_BT == 1, reset_BT)

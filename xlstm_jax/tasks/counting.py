@@ -1,0 +1,90 @@
+"""Predict the next symbol of a^n b^n or a^n b^n c^n, trained on small n and tested on larger ones too."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xlstm_jax.data.counting import LANGUAGES, A, Counting, batch, steps, vocab_size
+from xlstm_jax.data.generated import FixedRows
+from xlstm_jax.data.legal_symbols import LegalBatch
+from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import TASKS
+from xlstm_jax.tasks.legal_symbols import LegalSymbolsTask
+
+
+@dataclasses.dataclass(frozen=True)
+class CountingConfig:
+    language: Literal["anbn", "anbncn"] = "anbn"
+    longest: int = 10  # n of the longest training string
+    longest_tested: int = 100  # n of the longest of the split "long", over `longest`; 0: there is no such split
+    target: Literal["symbol", "legal"] = "legal"  # the loss's: the symbol that came, or all that may follow
+    batch_size: int = 64
+
+    @property
+    def letters(self) -> str:
+        return LANGUAGES[self.language]
+
+    @property
+    def sequence_length(self) -> int:
+        return steps(self.letters, self.longest)
+
+    @property
+    def long_length(self) -> int:
+        return self.longest_tested and steps(self.letters, self.longest_tested)
+
+
+@TASKS.register("counting")
+class CountingTask(LegalSymbolsTask):
+    """Training draws n from 1 to `longest`; "validation" has each of these once, "long" each from there on.
+
+    `solved` is the share of a split's n whose string is accepted; `largest_n` is the last n before the split's first
+    string that is not.
+    """
+
+    Config = CountingConfig
+    least: ClassVar[dict[str, int]] = {"longest": 1, "longest_tested": 0}
+
+    @property
+    def vocab_size(self) -> int:
+        return vocab_size(self.config.letters)
+
+    def problem(self, split: str, length: int) -> Any:
+        del length
+        config = self.config
+        if split == "train":
+            return Counting(config.letters, config.longest)
+        if split == "validation":
+            return FixedRows(batch(config.letters, np.arange(1, config.longest + 1), config.sequence_length))
+        if config.longest_tested <= config.longest:
+            raise UsageError(
+                f"data.longest_tested {config.longest_tested} is not allowed; it is over data.longest {config.longest},"
+                ' or 0 for no split "long"'
+            )
+        return FixedRows(
+            batch(config.letters, np.arange(config.longest, config.longest_tested) + 1, config.long_length)
+        )
+
+    def sums(self, logits_BTA: jax.Array, batch: LegalBatch) -> dict[str, jax.Array]:
+        """Beside the rest, by n: how many strings there were, and how many of them were accepted."""
+        n_B = jnp.sum(batch.tokens_BT == A, axis=1, dtype=jnp.int32)
+        row_B = jnp.any(batch.mask_BT, axis=1)
+        accepted_B = row_B & jnp.all(self.right(logits_BTA, batch) | ~batch.mask_BT, axis=1)
+        zeros_N = jnp.zeros(max(self.config.longest, self.config.longest_tested) + 1, jnp.float32)
+        by_n = {"tested_N": row_B, "accepted_N": accepted_B}
+        return super().sums(logits_BTA, batch) | {
+            name: zeros_N.at[n_B].add(rows_B.astype(jnp.float32)) for name, rows_B in by_n.items()
+        }
+
+    def summarise(self, sums: Mapping[str, Any]) -> dict[str, float]:
+        tested = np.flatnonzero(sums["tested_N"])
+        failed = np.flatnonzero(sums["accepted_N"] < sums["tested_N"])
+        largest = failed[0] - 1 if len(failed) else tested[-1]
+        return super().summarise(sums) | {"largest_n": float(largest)}
+
+    def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
+        described = super().describe(result, split, carry=carry)
+        return f"{described}, all accepted up to n = {result['largest_n']:.0f}"

@@ -1,0 +1,52 @@
+"""Tell a handwritten digit that is read pixel by pixel."""
+
+import dataclasses
+import hashlib
+from typing import Any, ClassVar
+
+from xlstm_jax.data.digits import CLASSES, PIXELS, read
+from xlstm_jax.data.generated import FixedRows
+from xlstm_jax.tasks.base import TASKS
+from xlstm_jax.tasks.generated import GeneratedTask
+
+
+@dataclasses.dataclass(frozen=True)
+class DigitsConfig:
+    permuted: bool = False  # pixels in one random order, the same for all images
+    batch_size: int = 64
+
+    sequence_length: ClassVar[int] = PIXELS
+    long_length: ClassVar[int] = 0
+
+
+@TASKS.register("digits")
+class Digits(GeneratedTask):
+    """One real number a step, the class at the last step; training draws among 1,437 images, 360 are validated."""
+
+    Config = DigitsConfig
+    loss_unit = "nats per image"
+    vocab_size = choices = CLASSES
+
+    def __init__(self, config: DigitsConfig, tokenizer: Any = None):
+        self._rows = {name: FixedRows(batch) for name, batch in read(permuted=config.permuted).items()}
+        super().__init__(config, tokenizer)
+
+    def answers(self, length: int) -> int:
+        del length
+        return 1
+
+    def problem(self, split: str, length: int) -> FixedRows:
+        del length
+        return self._rows[split]
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for rows in self._rows.values():
+            digest.update(rows.batch.tokens_BT.tobytes() + rows.batch.targets_BT.tobytes())
+        return digest.hexdigest()
+
+    def summary(self) -> str:
+        return ", ".join(f"{name} {len(rows):,}" for name, rows in self._rows.items()) + f" images of {PIXELS} steps"
+
+    def model_fields(self) -> dict[str, Any]:
+        return {"vocab_size": CLASSES, "input_features": 1}

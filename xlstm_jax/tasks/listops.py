@@ -1,0 +1,37 @@
+"""Evaluate nested operations on lists of digits."""
+
+import dataclasses
+
+from xlstm_jax.data.listops import SYMBOLS, ListOps
+from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import TASKS
+from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
+
+
+@dataclasses.dataclass(frozen=True)
+class ListOpsConfig(GeneratedConfig):
+    depth: int = 10  # of operations in one another, at most
+    arguments: int = 5  # of an operation, at most
+    shortest: int = 4  # steps of the shortest training rows
+
+
+@TASKS.register("listops")
+class ListOpsTask(GeneratedTask):
+    """Rows of `shortest` to `sequence_length` steps, in the split "long" of `sequence_length` to `long_length`.
+
+    The digit is predicted at the last step, among 10.
+    """
+
+    Config = ListOpsConfig
+    loss_unit = "nats per expression"
+    least = GeneratedTask.least | {"depth": 1, "arguments": 2, "shortest": 1}
+    vocab_size = len(SYMBOLS)
+    choices = 10
+
+    def problem(self, split: str, length: int) -> ListOps:
+        config = self.config
+        shortest = config.sequence_length if split == "long" else config.shortest
+        if shortest > length:
+            name, before = ("long_length", "sequence_length") if split == "long" else ("sequence_length", "shortest")
+            raise UsageError(f"data.{name} {length} is under data.{before} {shortest}; raise it")
+        return ListOps(config.depth, config.arguments, shortest, length)

@@ -1,0 +1,46 @@
+"""Tell at each spike how long ago the one before was."""
+
+import dataclasses
+
+from xlstm_jax.data.timing import SpikeDelays
+from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import TASKS
+from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
+
+
+@dataclasses.dataclass(frozen=True)
+class TimingConfig(GeneratedConfig):
+    interval: int = 49  # steps from spike to spike, at least; F
+    offsets: int = 1  # each interval is longer by 0 to so many steps
+
+
+@TASKS.register("timing")
+class Timing(GeneratedTask):
+    """At each spike one of `offsets` + 1 classes: the steps since the last one beyond `interval`.
+
+    The paper has the offset as a real number with squared error, right within 0.49, and one stream without end; here it
+    is a class, and a stream has `sequence_length` steps, in the split "long" `long_length`.
+    """
+
+    Config = TimingConfig
+    loss_unit = "nats per spike"
+    least = GeneratedTask.least | {"interval": 1, "offsets": 1}
+
+    @property
+    def vocab_size(self) -> int:
+        """Of what is read, 0 or 1, and of the classes."""
+        return self.choices
+
+    @property
+    def choices(self) -> int:
+        return self.config.offsets + 1
+
+    def problem(self, split: str, length: int) -> SpikeDelays:
+        least = self.config.interval + self.config.offsets + 1
+        if length < least:
+            name = "long_length" if split == "long" else "sequence_length"
+            raise UsageError(
+                f"data.{name} {length} is not allowed; it is at least {least}, that each row have a spike "
+                "(data.interval + data.offsets + 1)"
+            )
+        return SpikeDelays(self.config.interval, self.config.offsets, length)
