@@ -2,8 +2,8 @@
 
     python -m experiments.train --config=configs/copy_memory.py:lstm_1997 --workdir=/tmp/copy
 
-Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny`
-(seconds, for tests).
+Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2;
+and `tiny` (seconds, for tests).
 """
 
 from configs import _generated as generated
