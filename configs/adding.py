@@ -2,8 +2,12 @@
 
     python -m experiments.train --config=configs/adding.py:lstm_1997 --workdir=/tmp/adding
 
-Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny`
-(seconds, for tests).
+Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2;
+and `tiny` (seconds, for tests).
+
+With `--config.train.steps=700` (half a minute on a CPU core; seed 0, jax 0.10.2) the 1997 LSTM has 93% of rows right.
+The LSTM with a forget gate, whose state fades by 0.73 a step at first, is still at chance: the second number comes 50
+steps or more before the end.
 """
 
 from configs import _generated as generated

@@ -3,8 +3,8 @@
     python -m experiments.train --config=configs/recall.py:mlstm --workdir=/tmp/recall
 
 Other contexts of the papers, with their pairs, stand in CONTEXTS: `--config.data.sequence_length=128
---config.data.pairs=8`; the last three are the hard ones of the xLSTM paper. Variants by model: rnn, lstm, gru, slstm,
-mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny` (seconds, for tests).
+--config.data.pairs=8`; the last three are the hard ones of the xLSTM paper. Variants by model: rnn, lstm_1997, lstm,
+gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny` (seconds, for tests).
 """
 
 from configs import _generated as generated

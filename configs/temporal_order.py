@@ -2,8 +2,11 @@
 
     python -m experiments.train --config=configs/temporal_order.py:lstm_1997 --workdir=/tmp/order
 
-`--config.data.marks=3` is experiment 6b. Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM
-block), transformer, mamba2; and `tiny` (seconds, for tests).
+`--config.data.marks=3` is experiment 6b. Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm (an mLSTM
+and an sLSTM block), transformer, mamba2; and `tiny` (seconds, for tests).
+
+With `--config.train.steps=700` (half a minute on a CPU core; seed 0, jax 0.10.2) the 1997 LSTM has every row right. The
+LSTM with a forget gate, whose state fades by 0.73 a step at first, is still at chance.
 """
 
 from configs import _generated as generated
