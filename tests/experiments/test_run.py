@@ -19,7 +19,7 @@ def test_train_evaluate_generate(programs, text, tmp_path):
     shown = programs.output("train", *tiny, "--config.train.steps=25")
 
     files = {path.name for path in workdir.iterdir()}
-    assert {"config.json", "tokenizer.json", "metrics.jsonl", "loss.png", "checkpoints"} <= files
+    assert {"config.json", "tokenizer.json", "metrics.jsonl", "loss.png", "sample.txt", "checkpoints"} <= files
     assert any(name.startswith("events.out.tfevents") for name in files) and not any("tmp" in name for name in files)
     assert json.loads((workdir / "config.json").read_text())["train"]["steps"] == 25
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"20", "25"}
@@ -28,6 +28,8 @@ def test_train_evaluate_generate(programs, text, tmp_path):
     # Twenty letters and a few words: chance is 3.0 nats, and the letters' own frequencies come quickly.
     assert train[25] < train[1] - 0.5 and validation[25] < 2.6
     assert f"validation loss {validation[25]:.4f} nats per char" in shown and "sample from step 25" in shown
+    sample = (workdir / "sample.txt").read_text()
+    assert len(sample) > 20 and sample in shown
 
     evaluated = programs.output("evaluate", f"--workdir={workdir}")
     result = json.loads((workdir / "evaluation-validation.json").read_text())

@@ -13,13 +13,13 @@ from rich.console import Console
 
 from xlstm_jax.data.tokenizers import save_tokenizer
 from xlstm_jax.errors import UsageError
-from xlstm_jax.files import write_json
+from xlstm_jax.files import replacing, write_json
 from xlstm_jax.generate import sample_text
 from xlstm_jax.models import unscanned
 from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.flops import StepCost, step_cost
 from xlstm_jax.train.interruption import Interrupted, peers_watched
-from xlstm_jax.train.metrics import MetricWriter, draw_losses
+from xlstm_jax.train.metrics import SAMPLE, MetricWriter, draw_losses
 from xlstm_jax.train.profiling import Profile, check_steps
 from xlstm_jax.train.progress import TrainProgress
 from xlstm_jax.train.run import Run, parameter_count
@@ -32,7 +32,8 @@ LAG = 2
 def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int] | None = None) -> int:
     """Train as `config` says; a workdir with a checkpoint is taken up where it stopped.
 
-    Leaves `config.json`, `tokenizer.json`, `metrics.jsonl`, TensorBoard events, `loss.png` and `checkpoints/`.
+    Leaves `config.json`, `tokenizer.json`, `metrics.jsonl`, TensorBoard events, `loss.png`, `checkpoints/` and, once at
+    its end, `sample.txt`.
 
     Args:
         config: see `configs/base.py`.
@@ -77,7 +78,7 @@ def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int
         if primary:
             draw_losses(workdir, run.task.loss_unit)
         if int(state.step) == run.train.steps:
-            _show_sample(run, state, checkpoints, console)
+            _show_sample(run, state, checkpoints, workdir, console)
             console.print(f"checkpoints, metrics.jsonl and loss.png are in {workdir}", highlight=False, soft_wrap=True)
     return 130 if interrupted.signal == signal.SIGINT else 0
 
@@ -199,7 +200,7 @@ def _diverged(what: str, where: str, checkpoints: Checkpoints, workdir: Path) ->
     )
 
 
-def _show_sample(run: Run, state: Any, checkpoints: Checkpoints, console: Console) -> None:
+def _show_sample(run: Run, state: Any, checkpoints: Checkpoints, workdir: Path, console: Console) -> None:
     best = checkpoints.best_step()
     if best is None or not run.sample.length:
         return
@@ -215,6 +216,8 @@ def _show_sample(run: Run, state: Any, checkpoints: Checkpoints, console: Consol
         temperature=run.sample.temperature,
         seed=run.seed,
     )
+    with replacing(workdir / SAMPLE) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
     console.rule(f"sample from step {best}, the best")
     console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.rule()

@@ -1,4 +1,4 @@
-"""What a run writes for people: `metrics.jsonl`, TensorBoard events, `loss.png`."""
+"""What a run writes for people: `metrics.jsonl`, TensorBoard events, `loss.png`, `sample.txt`."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from xlstm_jax.files import replacing
 
-JSONL, FIGURE = "metrics.jsonl", "loss.png"
+JSONL, FIGURE, SAMPLE = "metrics.jsonl", "loss.png", "sample.txt"
 # What a clock measures: all else is the same in a run that is repeated.
 TIMED = ("train/tokens_per_second", "train/model_flops_per_second", "train/utilisation")
 
