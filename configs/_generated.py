@@ -20,7 +20,7 @@ def blocks(pattern):
 
 
 VARIANTS = {
-    **dict.fromkeys(("rnn", "lstm", "gru"), recurrent),
+    **dict.fromkeys(("rnn", "lstm_1997", "lstm", "gru"), recurrent),
     "slstm": blocks("ss"),
     "mlstm": blocks("mm"),
     "xlstm": blocks("ms"),

@@ -3,7 +3,7 @@
     python -m experiments.train --config=configs/recall.py:mlstm --workdir=/tmp/recall
 
 Other contexts of the papers, with their pairs, stand in CONTEXTS: `--config.data.sequence_length=128
---config.data.pairs=8`; the last three are the hard ones of the xLSTM paper. Variants by model: rnn, lstm, gru, slstm,
+--config.data.pairs=8`; the last three are the hard ones of the xLSTM paper. Variants by model: rnn, lstm_1997, lstm, gru, slstm,
 mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny` (seconds, for tests).
 """
 

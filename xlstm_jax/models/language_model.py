@@ -35,7 +35,7 @@ class LanguageModel(nnx.Module):
         if config.input_features:
             axes = (None, "embed")
             self.embedding = linear(
-                config.input_features, config.features, init, bias=True, axes=axes, dtype=dtype, rngs=rngs
+                config.input_features, config.features, embedding_init, bias=True, axes=axes, dtype=dtype, rngs=rngs
             )
         else:
             self.embedding = nnx.Embed(

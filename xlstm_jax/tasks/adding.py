@@ -49,7 +49,5 @@ class AddingProblem(GeneratedTask):
     def problem(self, split: str, length: int) -> Adding:
         if length < 12:
             name = "long_length" if split == "long" else "sequence_length"
-            raise UsageError(
-                f"data.{name} {length} is not allowed; the shortest of its rows need 11 steps: at least 12"
-            )
+            raise UsageError(f"data.{name} {length} is not allowed; the shortest rows need 11 steps: at least 12")
         return Adding(length)

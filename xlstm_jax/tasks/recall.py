@@ -43,11 +43,11 @@ class AssociativeRecall(GeneratedTask):
         if config.vocab_size < 4 or config.vocab_size % 2:
             raise UsageError(f"data.vocab_size {config.vocab_size} is not allowed; it is even and at least 4")
         if not 0 < config.power < math.inf:
-            raise UsageError(f"data.power {config.power} is not allowed; it is above 0")
+            raise UsageError(f"data.power {config.power} is not allowed; it is finite and above 0")
         most = min(length // 4, config.vocab_size // 2 - 1)
         if not 1 <= pairs <= most:
             raise UsageError(
-                f"data.{name} {pairs} is not allowed; it is at least 1, and at most {most} in rows of {length} steps with "
-                f"a vocabulary of {config.vocab_size}"
+                f"data.{name} {pairs} is not allowed; it is at least 1, and at most {most} in rows of {length} steps "
+                f"with a vocabulary of {config.vocab_size}"
             )
         return Recall(length, pairs, config.vocab_size, config.power)
