@@ -1,8 +1,8 @@
 """Report a sweep: python -m experiments.report --workdir=/tmp/families
 
 Writes table.md, runs.csv and figure.png into the workdir (or `--out`) from what its runs recorded: means over seeds
-with their spread; runs that failed or are not done yet are listed as such. Where the runs end in a sample, samples.md
-has one of each point; where they were measured, measured.csv has the figures.
+with their spread; runs that failed or are not done yet are listed as such. Where runs were measured, measured.csv has
+what was found; where they end in a sample, samples.md has one of each point.
 """
 
 from absl import flags

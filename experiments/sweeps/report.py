@@ -19,7 +19,7 @@ from xlstm_jax.files import replacing
 
 
 def report(workdir: str | Path, out: str | Path) -> None:
-    """Write table.md, runs.csv, figure.png, and what else there is: samples.md, measured.csv; print the tables.
+    """Write table.md, runs.csv, figure.png, and measured.csv and samples.md where there are such; print the tables.
 
     Raises:
         UsageError: no sweep stands in the workdir, or `out` cannot be written.
@@ -38,10 +38,11 @@ def report(workdir: str | Path, out: str | Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         _write(out / "table.md", markdown(sweep, name, rows))
         _write(out / "runs.csv", runs_csv(sweep, rows))
-        written = "table.md, runs.csv" + write_samples(sweep, rows, workdir, out)
+        written = "table.md, runs.csv"
         if sweep.measure:
             _write(out / "measured.csv", measured_csv(sweep, rows))
             written += ", measured.csv"
+        written += write_samples(sweep, rows, workdir, out)
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}); give another folder") from error
     if any(outcome.curve for row in rows for outcome in row.outcomes):

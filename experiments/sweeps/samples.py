@@ -13,7 +13,7 @@ from xlstm_jax.train.metrics import SAMPLE
 def write_samples(sweep: Sweep, rows: Sequence[Any], workdir: Path, out: Path) -> str:
     """Write samples.md into `out`; ", samples.md", or "" where no run left a sample (`sample.length` 0).
 
-    A text a point, of the first of its seeds that has one, in the order of `rows` (as `report.collect` makes them).
+    A text a point, of the first of its seeds that has one, in the order of `rows` (as `records.collect` makes them).
     """
     parts = []
     for row in rows:
@@ -21,7 +21,7 @@ def write_samples(sweep: Sweep, rows: Sequence[Any], workdir: Path, out: Path) -
         path = next((path for path in paths if path.is_file()), None)
         if path is not None:
             name, text = ", ".join(row.point.labels.values()), path.read_text(encoding="utf-8")
-            parts.append(f"## {name}\n\n{sweep.metric} {row.mean('metric'):.4f}\n\n{_indented(text)}\n")
+            parts.append(f"## {name}\n\n{sweep.metric} {row.mean(sweep.metric):.4f}\n\n{_indented(text)}\n")
     if not parts:
         return ""
     with replacing(out / "samples.md") as temporary:

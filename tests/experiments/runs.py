@@ -1,4 +1,4 @@
-"""What tests read of a run's workdir, to compare one that was stopped or hurt with one that was not."""
+"""What tests read and write of a run's workdir: one that was stopped or hurt is compared with one that was not."""
 
 import json
 import pathlib
@@ -6,6 +6,8 @@ import pathlib
 import jax
 import numpy as np
 
+from experiments.sweeps.runner import RESULT, RUNS
+from xlstm_jax.files import write_json
 from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.metrics import TIMED, read_metrics
 from xlstm_jax.train.run import Run
@@ -33,3 +35,16 @@ def assert_same_end(got: pathlib.Path, wanted: pathlib.Path) -> None:
     assert ends[0].data == ends[1].data
     for a, b in zip(*(jax.tree.leaves(end.state) for end in ends), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def recorded(workdir, run, *, loss=None, status="finished", parameters=10, **metrics):
+    """Leave what a run of a sweep leaves in the workdir: three steps, 90 to 110 tokens a second, a minute."""
+    folder = workdir / RUNS / run.name
+    folder.mkdir(parents=True)
+    records = [{"step": 0, "model/parameters": parameters}]
+    records += [{"step": step, "train/tokens_per_second": rate} for step, rate in ((1, 5.0), (2, 90.0), (3, 110.0))]
+    records += [] if loss is None else [{"step": 3, "validation/loss": loss, **metrics}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    result = {"labels": run.point.labels, "seed": run.seed, "arguments": run.arguments, "status": status}
+    share = {"cores": 1, "workers": 2}
+    write_json(folder / RESULT, result | share | {"message": "" if status == "finished" else "died", "seconds": 60.0})

@@ -1,6 +1,5 @@
 """The report of a sweep from what its runs recorded: tables, CSV and figure."""
 
-import json
 import math
 
 import matplotlib.image
@@ -11,21 +10,9 @@ from experiments.sweeps.base import Sweep, axis, product, values
 from experiments.sweeps.figure import draw
 from experiments.sweeps.records import collect
 from experiments.sweeps.report import markdown, measured_csv, reach, runs_csv
-from experiments.sweeps.runner import RESULT, RUNS
+from experiments.sweeps.runner import RUNS
+from tests.experiments.runs import recorded
 from xlstm_jax.errors import UsageError
-from xlstm_jax.files import write_json
-
-
-def recorded(workdir, run, *, loss=None, status="finished", parameters=10, **metrics):
-    folder = workdir / RUNS / run.name
-    folder.mkdir(parents=True)
-    records = [{"step": 0, "model/parameters": parameters}]
-    records += [{"step": step, "train/tokens_per_second": rate} for step, rate in ((1, 5.0), (2, 90.0), (3, 110.0))]
-    records += [] if loss is None else [{"step": 3, "validation/loss": loss, **metrics}]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    result = {"labels": run.point.labels, "seed": run.seed, "arguments": run.arguments, "status": status}
-    share = {"cores": 1, "workers": 2}
-    write_json(folder / RESULT, result | share | {"message": "" if status == "finished" else "died", "seconds": 60.0})
 
 
 def test_the_report_from_records(tmp_path):

@@ -1,10 +1,10 @@
 """Samples of a sweep's runs, one under the other."""
 
 from experiments.sweeps.base import Sweep, axis
-from experiments.sweeps.report import collect
+from experiments.sweeps.records import collect
 from experiments.sweeps.runner import RUNS
 from experiments.sweeps.samples import write_samples
-from tests.experiments.test_sweep import recorded
+from tests.experiments.runs import recorded
 
 
 def test_one_of_each_point_in_the_order_of_the_table(tmp_path):
