@@ -3,7 +3,7 @@
     python -m experiments.train --config=configs/counting.py:lstm --workdir=/tmp/counting
 
 About a minute on 2 CPU cores. 500 steps are enough for an LSTM to accept every n up to 10, but of larger ones only the
-next three; training on larger n carries further (`--config.data.longest=40 --config.data.longest_tested=200`).
+next three.
 
 `--config.data.language=anbncn` is the context-sensitive one. Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm,
 transformer, mamba2; and `tiny` (seconds, for tests). The paper's cell is `--config.model.recurrent.cell=lstm_peephole`.

@@ -44,9 +44,10 @@ def test_strings_are_the_grammars(strings, shortest, length):
     total, count = sum(probability.values()), 6_000
     drawn = collections.Counter(spelt(EmbeddedReber(shortest, length).rows(np.random.default_rng(0), count)))
     assert set(drawn) <= set(probability)
-    for string, p in probability.items():
-        expected = count * p / total
-        assert abs(drawn[string] - expected) < 5 * expected**0.5 + 1, string
+    expected = {string: count * p / total for string, p in probability.items() if count * p / total > 10}
+    assert len(expected) > 10
+    for string, mean in expected.items():
+        assert abs(drawn[string] - mean) < 5 * mean**0.5, string
 
 
 def test_legal_symbols_are_those_that_go_on(strings):

@@ -41,6 +41,15 @@ def test_kernels(params):
     assert_normal(params["embedding"]["embedding"], small)
 
 
+@pytest.mark.parametrize("std, wanted", [(0.0, math.sqrt(2 / (5 * 64))), (1.0, 1.0)])
+def test_real_inputs_are_mapped_with_a_random_bias(std, wanted):
+    """Else a norm behind the map would see the sign alone of one number, and nothing at all of 0."""
+    embedding = initial(ModelConfig(features=64, pattern="r", input_features=3, embedding_std=std))["embedding"]
+    for values in embedding.values():
+        assert_normal(values, wanted)
+    assert set(embedding) == {"kernel", "bias"}
+
+
 def test_blocks_and_gates_start_apart(params):
     mlstm, first, second = params["blocks"].values()
     pairs = [(mlstm["q"], mlstm["k"]), (mlstm["k"], mlstm["v"]), (first["i"], first["f"]), (first["i"], second["i"])]
