@@ -22,11 +22,12 @@ MODELS = {
     "Transformer": "transformer",
     "Mamba-2": "mamba2",
 }
+SHORT = ("LSTM", "sLSTM", "mLSTM", "Transformer")
 # languages, models, learning rates, steps, batch, features, seeds
 VARIANTS = {
     "": (tuple(LANGUAGES), tuple(MODELS), (1e-2, 1e-3, 1e-4), 100_000, 256, 128, (0, 1, 2)),
-    "parity": (("parity",), ("LSTM", "sLSTM", "mLSTM", "Transformer"), (1e-2, 1e-3), 4_000, 128, 32, (0,)),
-    "tiny": (("parity", "even_pairs", "majority"), ("LSTM", "sLSTM", "mLSTM", "Transformer"), (1e-2,), 400, 64, 32, (0,)),
+    "parity": (("parity",), SHORT, (1e-2, 1e-3), 4_000, 128, 32, (0,)),
+    "tiny": (("parity", "even_pairs", "majority"), SHORT, (1e-2,), 400, 64, 32, (0,)),
 }
 
 
