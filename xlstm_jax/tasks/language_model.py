@@ -105,7 +105,7 @@ class LanguageModeling:
         return hashlib.sha256(" ".join(corpus.fingerprint for corpus in self._corpora).encode()).hexdigest()
 
     def summary(self) -> str:
-        return "tokens: " + ", ".join(f"{name} {len(tokens):,}" for name, tokens in self.splits.items())
+        return "tokens: " + ", ".join(f"{name} {len(self.splits[name]):,}" for name in ("train", "validation"))
 
     @property
     def loss_unit(self) -> str:
