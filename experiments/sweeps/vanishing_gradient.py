@@ -4,11 +4,16 @@
     python -m experiments.report --workdir=/tmp/gradients
 
 Some half an hour on 2 CPU cores (estimated); `:tiny` (60 steps, rows of 44) takes a few minutes.
+`:cells` is of every cell in `xlstm_jax.cells.CELLS`, also of one that was added.
 """
 
-from experiments.sweeps.base import Sweep, axis
+import dataclasses
+from dataclasses import MISSING
 
-CELLS = {
+from experiments.sweeps.base import Sweep, axis
+from xlstm_jax.cells import CELLS
+
+KNOWN = {
     "RNN": {"cell": "rnn"},
     "LSTM, no forget gate": {"cell": "lstm_1997"},
     "LSTM, forget bias 0": {"cell": "lstm", "forget_bias": 0.0},
@@ -19,13 +24,28 @@ CELLS = {
     "mLSTM": {"cell": "mlstm"},
 }
 
-# steps, features, the longest rows, seeds
-VARIANTS = {"": (4_000, 64, 110, (0, 1, 2)), "tiny": (60, 32, 44, (0,))}
+
+def registered() -> dict[str, dict[str, str]]:
+    """Every cell there is that reads and writes vectors, a new one too: its config asks for the widths alone."""
+    found = {name: {"cell": name} for name in CELLS.names() if CELLS.get(name).kind == "sequence"}
+
+    def needed(name: str) -> set[str]:
+        return {field.name for field in dataclasses.fields(CELLS.get(name).Config) if field.default is MISSING}
+
+    return {name: cell for name, cell in found.items() if needed(name) <= {"in_features", "features"}}
+
+
+# cells, steps, features, the longest rows, seeds
+VARIANTS = {
+    "": (KNOWN, 4_000, 64, 110, (0, 1, 2)),
+    "cells": (registered(), 4_000, 64, 110, (0,)),
+    "tiny": (KNOWN, 60, 32, 44, (0,)),
+}
 
 
 def get_sweep(variant: str = "") -> Sweep:
-    steps, features, length, seeds = VARIANTS[variant]
-    cells = {name: {f"model.recurrent.{key}": value for key, value in cell.items()} for name, cell in CELLS.items()}
+    known, steps, features, length, seeds = VARIANTS[variant]
+    cells = {name: {f"model.recurrent.{key}": value for key, value in cell.items()} for name, cell in known.items()}
     return Sweep(
         question="How does the gradient from the end of a sequence fade with the lag, before and after training?",
         config="configs/adding.py:lstm",
