@@ -43,6 +43,7 @@ def serve(programs, tmp_path):
 
 
 @needs_flatbuffers
+@pytest.mark.slow
 def test_the_page_s_program_writes_the_same_text(programs, tiny_run, serve, tmp_path):
     """A prompt as long as a piece, and one that fills its last piece in part."""
     out = tmp_path / "model.zip"

@@ -21,7 +21,13 @@ def sample(programs, tiny_run):
     return lambda *options, **more: programs.output("generate", f"--workdir={tiny_run}", *COMMON, *options, **more)
 
 
-@pytest.mark.parametrize("options", [("--temperature=0.8", "--seed=3"), ("--temperature=0",)], ids=["drawn", "greedy"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(("--temperature=0.8", "--seed=3"), id="drawn"),
+        pytest.param(("--temperature=0",), id="greedy", marks=pytest.mark.slow),
+    ],
+)
 def test_a_saved_text_goes_on_exactly(sample, tmp_path, options):
     """20 tokens at once are 8, saved, and 12 more; shown is the whole text each time."""
     whole = sample("--prompt=the ", "--length=20", *options)
