@@ -1,5 +1,6 @@
 """The training loop, in one process: what it leaves, how it goes on, and what it refuses."""
 
+import json
 import os
 import signal
 
@@ -125,6 +126,22 @@ def test_another_config_in_the_same_workdir(config, tmp_path):
     with pytest.raises(UsageError, match=message):
         train(config, workdir)
     assert {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()} == before
+
+
+def test_a_workdir_from_before_a_knob_was_there(config, tmp_path):
+    """The knob stood at its default: the run goes on with that, and with nothing else."""
+    workdir = trained(config, tmp_path / "run", steps=2)
+    path = workdir / "config.json"
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    del saved["model"]["mlstm"]["ffn_factor"], saved["optimizer"]["momentum"]
+    path.write_text(json.dumps(saved), encoding="utf-8")
+    with config.unlocked():
+        config.model.mlstm.ffn_factor = 2.0
+    with pytest.raises(UsageError, match=r"another config: model\.mlstm\.ffn_factor \(saved 0\.0, given 2\.0\);"):
+        train(config, workdir)
+    config.model.mlstm.ffn_factor = 0.0
+    trained(config, workdir, steps=3)
+    assert "ffn_factor" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("change", ["same characters", "another alphabet"])

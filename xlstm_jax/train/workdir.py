@@ -7,6 +7,7 @@ from typing import Any
 
 from xlstm_jax.errors import UsageError
 from xlstm_jax.sharding import MeshConfig
+from xlstm_jax.train.run import defaults
 
 # What may change when a run is taken up again.
 RESUMABLE = (
@@ -31,6 +32,8 @@ def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as JSON; use another workdir") from error
     given = _flat(values)
+    # A knob that the saved run did not have yet stood at its default.
+    saved = {key: value for key, value in _flat(defaults(values["task"])).items() if key in given} | saved
     differing = sorted(
         key for key in saved.keys() | given.keys() if saved.get(key) != given.get(key) and key not in RESUMABLE
     )
