@@ -6,7 +6,7 @@
 As in the xLSTM paper (Beck et al. 2024, arXiv 2405.04517, section 4.1 and its appendix): 15 languages, two blocks or
 layers, batch 256, rows of 3 to 40 steps, tested on 40 to 256, the best of three learning rates, 100,000 steps: weeks on
 2 CPU cores (`--shard` shares it out over machines). `:parity` is that one language with fewer steps, an hour on 2
-cores; `:tiny` (three languages, batch 64, 800 steps) takes 5 minutes.
+cores; `:tiny` (three languages, batch 64, 800 steps) takes 7 minutes.
 """
 
 from experiments.sweeps.base import Sweep, axis, product, values

@@ -3,7 +3,7 @@
     python -m experiments.sweep --sweep=experiments/sweeps/vanishing_gradient.py --workdir=/tmp/gradients
     python -m experiments.report --workdir=/tmp/gradients
 
-Some half an hour on 2 CPU cores (estimated); `:tiny` (60 steps, rows of 44) takes a few minutes.
+Some half an hour on 2 CPU cores (estimated); `:tiny` (60 steps, rows of 44) takes a minute.
 `:cells` is of every cell in `xlstm_jax.cells.CELLS`, also of one that was added.
 """
 
