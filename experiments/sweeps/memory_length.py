@@ -3,7 +3,7 @@
     python -m experiments.sweep --sweep=experiments/sweeps/memory_length.py --workdir=/tmp/memory
     python -m experiments.report --workdir=/tmp/memory
 
-Hours on 2 CPU cores (`--shard` shares it out over machines); `:tiny` (60 steps, short lags) takes a few minutes.
+Hours on 2 CPU cores (`--shard` shares it out over machines); `:tiny` (600 steps, short lags) takes a few minutes.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ MODELS = {
 # models, lags, features, steps, seeds
 VARIANTS = {
     "": (tuple(MODELS), (10, 50, 100, 200), 128, 3_000, (0, 1, 2)),
-    "tiny": (("RNN", "GRU", "mLSTM"), (6, 12), 32, 60, (0,)),
+    "tiny": (("RNN", "GRU", "mLSTM"), (6, 12), 32, 600, (0,)),
 }
 
 
