@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -87,6 +88,13 @@ def module_at(path: str) -> ModuleType:
     return module
 
 
+def config_at(name: str) -> Any:
+    """The config that FILE or FILE:VARIANT names."""
+    path, _, variant = name.partition(":")
+    get_config = module_at(path).get_config
+    return get_config(variant) if variant else get_config()
+
+
 def _quiet_reads(unraisable) -> None:
     """Where one array of a checkpoint cannot be read, orbax drops its other reads, and each complains on its own."""
     closed = str(unraisable.exc_value) == "Event loop is closed"
@@ -141,9 +149,7 @@ def _flag_error(argv: list[str], config: str, error: Exception) -> str:
 
 def _allowed_keys(config: str, key: str) -> list[str]:
     """The keys beside `key` where the config file has no such key; empty where it has."""
-    path, _, variant = config.partition(":")
-    module = module_at(path)
-    node = module.get_config(variant) if variant else module.get_config()
+    node = config_at(config)
     for part in key.split("."):
         if part not in node:
             return sorted(node.keys())

@@ -9,19 +9,10 @@ layers, batch 256, rows of 3 to 40 steps, tested on 40 to 256, the best of three
 cores; `:tiny` (three languages, batch 64, 800 steps) takes 7 minutes.
 """
 
-from experiments.sweeps.base import Sweep, axis, product, values
+from experiments.sweeps.base import Sweep, product, values
+from experiments.sweeps.models import MODELS, models
 from xlstm_jax.data.formal_languages import LANGUAGES
 
-MODELS = {
-    "RNN": "rnn",
-    "LSTM": "lstm",
-    "GRU": "gru",
-    "sLSTM": "slstm",
-    "mLSTM": "mlstm",
-    "xLSTM (ms)": "xlstm",
-    "Transformer": "transformer",
-    "Mamba-2": "mamba2",
-}
 SHORT = ("LSTM", "sLSTM", "mLSTM", "Transformer")
 # languages, models, learning rates, steps, batch, features, seeds
 VARIANTS = {
@@ -32,13 +23,13 @@ VARIANTS = {
 
 
 def get_sweep(variant: str = "") -> Sweep:
-    languages, models, rates, steps, batch, features, seeds = VARIANTS[variant]
+    languages, names, rates, steps, batch, features, seeds = VARIANTS[variant]
     return Sweep(
         question="Which models learn which formal languages, and does it hold on longer rows?",
         config="configs/formal_language.py:xlstm",
         points=product(
             values("data.language", languages),
-            axis("model", {name: {"config": f"configs/formal_language.py:{MODELS[name]}"} for name in models}),
+            models("formal_language", names),
             values("optimizer.learning_rate", rates),
         ),
         changes={

@@ -9,40 +9,33 @@ Hours on 2 CPU cores (`--shard` shares it out over machines); `:tiny` (600 steps
 from collections.abc import Sequence
 
 from experiments.sweeps.base import Axis, Sweep, axis, product
+from experiments.sweeps.models import models
 
-MODELS = {
-    "RNN": "rnn",
-    "LSTM": "lstm",
-    "GRU": "gru",
-    "sLSTM": "slstm",
-    "mLSTM": "mlstm",
-    "xLSTM (ms)": "xlstm",
-    "Transformer": "transformer",
-}
+NAMES = ("RNN", "LSTM", "GRU", "sLSTM", "mLSTM", "xLSTM (ms)", "Transformer")
 # models, lags, features, steps, seeds
 VARIANTS = {
-    "": (tuple(MODELS), (10, 50, 100, 200), 128, 3_000, (0, 1, 2)),
+    "": (NAMES, (10, 50, 100, 200), 128, 3_000, (0, 1, 2)),
     "tiny": (("RNN", "GRU", "mLSTM"), (6, 12), 32, 600, (0,)),
 }
 
 
-def points(models: Sequence[str], lags: Sequence[int]) -> Axis:
+def points(names: Sequence[str], lags: Sequence[int]) -> Axis:
     """Rows of ten symbols, the lag and ten steps to copy them; of the adding problem whose least lag, T/2, it is."""
     rows = {"copy_memory": lambda lag: lag + 20, "adding": lambda lag: 11 * lag // 5}
     found = []
     for task, length in rows.items():
-        cells = axis("model", {name: {"config": f"configs/{task}.py:{MODELS[name]}"} for name in models})
+        cells = models(task, names)
         lengths = axis("lag", {str(lag): {"data.sequence_length": length(lag)} for lag in lags})
         found += product(axis("task", {task: {}}), cells, lengths)
     return found
 
 
 def get_sweep(variant: str = "") -> Sweep:
-    models, lags, features, steps, seeds = VARIANTS[variant]
+    names, lags, features, steps, seeds = VARIANTS[variant]
     return Sweep(
         question="Over how many steps does each kind of model learn to remember?",
         config="configs/copy_memory.py:lstm",
-        points=points(models, lags),
+        points=points(names, lags),
         changes={
             "model.features": features,
             "data.long_length": 0,

@@ -10,24 +10,18 @@ pairs of 128 tokens, 400 steps) takes 2 minutes.
 
 from configs.recall import CONTEXTS
 from experiments.sweeps.base import Sweep, axis, product, values
+from experiments.sweeps.models import models
 
-MODELS = {
-    "LSTM": "lstm",
-    "sLSTM": "slstm",
-    "mLSTM": "mlstm",
-    "xLSTM (ms)": "xlstm",
-    "Transformer": "transformer",
-    "Mamba-2": "mamba2",
-}
+NAMES = ("LSTM", "sLSTM", "mLSTM", "xLSTM (ms)", "Transformer", "Mamba-2")
 # pairs by steps, vocabulary, models, learning rates, steps, features, seeds
 VARIANTS = {
-    "": (CONTEXTS, 8192, tuple(MODELS), (1e-2, 1e-3, 1e-4), 20_000, 256, (0, 1, 2)),
-    "tiny": ({32: 4}, 128, tuple(MODELS), (3e-3,), 400, 64, (0,)),
+    "": (CONTEXTS, 8192, NAMES, (1e-2, 1e-3, 1e-4), 20_000, 256, (0, 1, 2)),
+    "tiny": ({32: 4}, 128, NAMES, (3e-3,), 400, 64, (0,)),
 }
 
 
 def get_sweep(variant: str = "") -> Sweep:
-    contexts, vocabulary, models, rates, steps, features, seeds = VARIANTS[variant]
+    contexts, vocabulary, names, rates, steps, features, seeds = VARIANTS[variant]
     sizes = {
         str(pairs): {
             "data.sequence_length": length,
@@ -41,7 +35,7 @@ def get_sweep(variant: str = "") -> Sweep:
         question="How many pairs of key and value does each model recall, and in rows twice as long?",
         config="configs/recall.py:mlstm",
         points=product(
-            axis("model", {name: {"config": f"configs/recall.py:{MODELS[name]}"} for name in models}),
+            models("recall", names),
             axis("pairs", sizes),
             values("optimizer.learning_rate", rates),
         ),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from experiments.cli import module_at
+from experiments.cli import config_at
 from experiments.sweeps.base import Sweep
 from experiments.sweeps.records import Outcome, Row, all_outcomes, by_setting, collect
 from experiments.sweeps.runner import SWEEP, load
@@ -90,9 +90,7 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]
 
 def _of_texts(sweep: Sweep) -> bool:
     """Whether its loss is that of predicting a text's next token."""
-    path, _, variant = sweep.config.partition(":")
-    get_config = module_at(path).get_config
-    return (get_config(variant) if variant else get_config()).task == "language_model"
+    return config_at(sweep.config).task == "language_model"
 
 
 def reach(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 
 from xlstm_jax.data.batches import Batch
+from xlstm_jax.data.generated import empty_rows
 
 BLANK, FIRST, SYMBOLS, GO = 0, 1, 8, 9  # tokens 1 to 8 are the symbols
 VOCAB_SIZE = 10
@@ -24,10 +25,8 @@ class CopyMemory:
 
     def rows(self, rng: np.random.Generator, count: int) -> Batch:
         symbols_BS = rng.integers(FIRST, FIRST + SYMBOLS, (count, COPIED))
-        tokens_BT, targets_BT = np.zeros((2, count, self.length), np.int32)
-        mask_BT, reset_BT = np.zeros((2, count, self.length), bool)
-        tokens_BT[:, :COPIED] = targets_BT[:, -COPIED:] = symbols_BS
-        tokens_BT[:, -COPIED - 1] = GO
-        mask_BT[:, -COPIED:] = True
-        reset_BT[:, 0] = True
-        return Batch(tokens_BT, targets_BT, mask_BT, reset_BT)
+        batch = empty_rows(count, self.length)
+        batch.tokens_BT[:, :COPIED] = batch.targets_BT[:, -COPIED:] = symbols_BS
+        batch.tokens_BT[:, -COPIED - 1] = GO
+        batch.mask_BT[:, -COPIED:] = True
+        return batch

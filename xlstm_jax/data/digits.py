@@ -8,6 +8,7 @@ random order of the pixels.
 import numpy as np
 
 from xlstm_jax.data.batches import Batch, generator
+from xlstm_jax.data.generated import answered_last
 from xlstm_jax.errors import UsageError
 
 PIXELS, CLASSES = 64, 10
@@ -30,10 +31,7 @@ def read(*, permuted: bool) -> dict[str, Batch]:
     order_B = generator(0, 0).permutation(len(class_B))
     order_T = generator(0, 1).permutation(PIXELS) if permuted else np.arange(PIXELS)
     tokens_BT = (pixels_BT[order_B][:, order_T, None] / 16).astype(np.float32)  # grey levels are 0 to 16
-    targets_BT = np.zeros((len(class_B), PIXELS), np.int32)
-    mask_BT, reset_BT = np.zeros((2, len(class_B), PIXELS), bool)
-    targets_BT[:, -1], mask_BT[:, -1], reset_BT[:, 0] = class_B[order_B], True, True
-    whole = Batch(tokens_BT, targets_BT, mask_BT, reset_BT)
+    whole = answered_last(tokens_BT, np.full(len(class_B), PIXELS), class_B[order_B].astype(np.int32))
     train, validation = slice(None, TRAINED), slice(TRAINED, None)
     return {
         name: Batch(*(array[part] for array in whole)) for name, part in (("train", train), ("validation", validation))

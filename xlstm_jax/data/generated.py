@@ -66,23 +66,28 @@ class FixedBatches:
         return batch._replace(mask_BT=batch.mask_BT & there_B[:, None])
 
 
+def empty_rows(count: int, length: int) -> Batch:
+    """Rows of zeros with no target, each of which starts afresh; to be filled in."""
+    tokens_BT, targets_BT = np.zeros((2, count, length), np.int32)
+    mask_BT, reset_BT = np.zeros((2, count, length), bool)
+    reset_BT[:, 0] = True
+    return Batch(tokens_BT, targets_BT, mask_BT, reset_BT)
+
+
 def next_tokens(prompts: Sequence[np.ndarray], answers: Sequence[np.ndarray], length: int) -> Batch:
     """Rows that read each prompt and then its answer, and predict the answer alone, token after token.
 
     The step that reads the prompt's last token predicts the answer's first one; the answer's last token is not read.
     Behind it stand zeros up to `length`.
     """
-    count = len(prompts)
-    tokens_BT, targets_BT = np.zeros((2, count, length), np.int32)
-    mask_BT, reset_BT = np.zeros((2, count, length), bool)
-    reset_BT[:, 0] = True
+    batch = empty_rows(len(prompts), length)
     for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         first, end = len(prompt) - 1, len(prompt) + len(answer) - 1
-        tokens_BT[row, : first + 1] = prompt
-        tokens_BT[row, first + 1 : end] = answer[:-1]
-        targets_BT[row, first:end] = answer
-        mask_BT[row, first:end] = True
-    return Batch(tokens_BT, targets_BT, mask_BT, reset_BT)
+        batch.tokens_BT[row, : first + 1] = prompt
+        batch.tokens_BT[row, first + 1 : end] = answer[:-1]
+        batch.targets_BT[row, first:end] = answer
+        batch.mask_BT[row, first:end] = True
+    return batch
 
 
 def shortest_steps(length: int) -> int:
@@ -104,6 +109,4 @@ def answered_last(tokens: np.ndarray, steps_B: np.ndarray, answers_B: np.ndarray
     tokens[outside_BT] = 0
     targets_BT = np.zeros((count, length), answers_B.dtype)
     targets_BT[mask_BT] = answers_B
-    reset_BT = np.zeros((count, length), bool)
-    reset_BT[:, 0] = True
-    return Batch(tokens, targets_BT, mask_BT, reset_BT)
+    return empty_rows(count, length)._replace(tokens_BT=tokens, targets_BT=targets_BT, mask_BT=mask_BT)

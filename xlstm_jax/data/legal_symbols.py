@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xlstm_jax.data.generated import empty_rows
+
 
 class LegalBatch(NamedTuple):
     tokens_BT: np.ndarray  # int32
@@ -23,13 +25,9 @@ def next_symbols(strings: Sequence[np.ndarray], legal: Sequence[np.ndarray], len
         length: T.
         size: A, symbols there are, 0 for padding among them.
     """
-    count = len(strings)
-    tokens_BT, targets_BT = np.zeros((2, count, length), np.int32)
-    mask_BT, reset_BT = np.zeros((2, count, length), bool)
-    legal_BTA = np.zeros((count, length, size), bool)
-    reset_BT[:, 0] = True
+    batch = LegalBatch(*empty_rows(len(strings), length), np.zeros((len(strings), length, size), bool))
     for row, (string, follows) in enumerate(zip(strings, legal, strict=True)):
         steps = len(string) - 1
-        tokens_BT[row, :steps], targets_BT[row, :steps] = string[:-1], string[1:]
-        mask_BT[row, :steps], legal_BTA[row, :steps] = True, follows
-    return LegalBatch(tokens_BT, targets_BT, mask_BT, reset_BT, legal_BTA)
+        batch.tokens_BT[row, :steps], batch.targets_BT[row, :steps] = string[:-1], string[1:]
+        batch.mask_BT[row, :steps], batch.legal_BTA[row, :steps] = True, follows
+    return batch

@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from xlstm_jax.data.batches import Batch
+from xlstm_jax.data.generated import empty_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +44,13 @@ class Recall:
         values_BP = rng.integers(values, 2 * values, (count, self.pairs))
         log_weights = (self.power - 1) * np.log(np.arange(1, self.slots + 1))
         query_BP = 2 * (self.pairs + _drawn(rng, log_weights, count, self.pairs))
-        tokens_BT, targets_BT = np.zeros((2, count, self.length), np.int32)
-        mask_BT, reset_BT = np.zeros((2, count, self.length), bool)
-        tokens_BT[:, 0 : 2 * self.pairs : 2] = keys_BP
-        tokens_BT[:, 1 : 2 * self.pairs : 2] = values_BP
-        np.put_along_axis(tokens_BT, query_BP, keys_BP, axis=1)
-        np.put_along_axis(targets_BT, query_BP, values_BP, axis=1)
-        np.put_along_axis(mask_BT, query_BP, True, axis=1)
-        reset_BT[:, 0] = True
-        return Batch(tokens_BT, targets_BT, mask_BT, reset_BT)
+        batch = empty_rows(count, self.length)
+        batch.tokens_BT[:, 0 : 2 * self.pairs : 2] = keys_BP
+        batch.tokens_BT[:, 1 : 2 * self.pairs : 2] = values_BP
+        np.put_along_axis(batch.tokens_BT, query_BP, keys_BP, axis=1)
+        np.put_along_axis(batch.targets_BT, query_BP, values_BP, axis=1)
+        np.put_along_axis(batch.mask_BT, query_BP, True, axis=1)
+        return batch
 
 
 def _drawn(rng: np.random.Generator, log_weights: np.ndarray, rows: int, count: int) -> np.ndarray:

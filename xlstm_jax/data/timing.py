@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from xlstm_jax.data.batches import Batch
+from xlstm_jax.data.generated import empty_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +25,7 @@ class SpikeDelays:
         at_BN = np.cumsum(self.interval + offset_BN, axis=1)
         row_N, spike_N = np.nonzero(at_BN < self.length)
         at_N = at_BN[row_N, spike_N]
-        tokens_BT, targets_BT = np.zeros((2, count, self.length), np.int32)
-        reset_BT = np.zeros((count, self.length), bool)
-        tokens_BT[row_N, at_N], targets_BT[row_N, at_N] = 1, offset_BN[row_N, spike_N]
-        reset_BT[:, 0] = True
-        return Batch(tokens_BT, targets_BT, tokens_BT == 1, reset_BT)
+        batch = empty_rows(count, self.length)
+        batch.tokens_BT[row_N, at_N], batch.targets_BT[row_N, at_N] = 1, offset_BN[row_N, spike_N]
+        batch.mask_BT[row_N, at_N] = True
+        return batch

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 
 from xlstm_jax.data.adding import TOLERANCE, Adding
 from xlstm_jax.data.batches import Batch
-from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
 from xlstm_jax.tasks.generated import GeneratedTask
 
@@ -51,8 +50,7 @@ class AddingProblem(GeneratedTask):
 
     def problem(self, split: str, length: int) -> Adding:
         if length < 12:
-            name = "long_length" if split == "long" else "sequence_length"
-            raise UsageError(f"data.{name} {length} is not allowed; the shortest rows need 11 steps: at least 12")
+            raise self.refused(split, length, "the shortest rows need 11 steps: at least 12")
         return Adding(length)
 
 

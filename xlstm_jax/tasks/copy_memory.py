@@ -1,7 +1,6 @@
 """Copy ten symbols after a long wait."""
 
 from xlstm_jax.data.copy_memory import COPIED, SYMBOLS, VOCAB_SIZE, CopyMemory
-from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
 from xlstm_jax.tasks.generated import GeneratedTask
 
@@ -19,6 +18,5 @@ class CopyTask(GeneratedTask):
 
     def problem(self, split: str, length: int) -> CopyMemory:
         if length < 2 * COPIED + 1:
-            name = "long_length" if split == "long" else "sequence_length"
-            raise UsageError(f"data.{name} {length} is not allowed; it is 20 and a lag of at least 1: 21 or more")
+            raise self.refused(split, length, "it is 20 and a lag of at least 1: 21 or more")
         return CopyMemory(length)

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from xlstm_jax.data.embedded_reber import SHORTEST, SYMBOLS, EmbeddedReber
 from xlstm_jax.data.legal_symbols import LegalBatch
-from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
 from xlstm_jax.tasks.generated import GeneratedConfig
 from xlstm_jax.tasks.legal_symbols import LegalSymbolsTask
@@ -33,9 +32,8 @@ class EmbeddedReberTask(LegalSymbolsTask):
     def problem(self, split: str, length: int) -> EmbeddedReber:
         shortest = max(self.config.sequence_length + 1 if split == "long" else 0, SHORTEST)
         if length < shortest:
-            name = "long_length" if split == "long" else "sequence_length"
             why = f"data.sequence_length + 1, and {SHORTEST}" if split == "long" else "that of the shortest strings"
-            raise UsageError(f"data.{name} {length} is not allowed; it is at least {shortest} ({why})")
+            raise self.refused(split, length, f"it is at least {shortest} ({why})")
         return EmbeddedReber(shortest, length)
 
     def sums(self, logits_BTA: jax.Array, batch: LegalBatch) -> dict[str, jax.Array]:

@@ -70,6 +70,12 @@ class GeneratedTask:
         """What a split's rows of `length` steps are drawn from; raises `UsageError` for options that cannot be."""
         raise NotImplementedError
 
+    @staticmethod
+    def refused(split: str, length: int, why: str) -> UsageError:
+        """Says that a split's rows cannot have so many steps."""
+        name = "long_length" if split == "long" else "sequence_length"
+        return UsageError(f"data.{name} {length} is not allowed; {why}")
+
     def answers(self, length: int) -> int:
         """Targets that a row of `length` steps has at most: the head is applied at so many steps."""
         return length

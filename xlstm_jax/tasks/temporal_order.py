@@ -4,7 +4,6 @@ import dataclasses
 from typing import Literal
 
 from xlstm_jax.data.temporal_order import CLASSES, TemporalOrder
-from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
 from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
 
@@ -36,6 +35,5 @@ class TemporalOrderTask(GeneratedTask):
 
     def problem(self, split: str, length: int) -> TemporalOrder:
         if length < 11:
-            name = "long_length" if split == "long" else "sequence_length"
-            raise UsageError(f"data.{name} {length} is not allowed; the marks' intervals lie apart from 11 steps on")
+            raise self.refused(split, length, "the marks' intervals lie apart from 11 steps on")
         return TemporalOrder(length, self.config.marks)

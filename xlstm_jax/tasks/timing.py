@@ -3,7 +3,6 @@
 import dataclasses
 
 from xlstm_jax.data.timing import SpikeDelays
-from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
 from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
 
@@ -38,9 +37,7 @@ class Timing(GeneratedTask):
     def problem(self, split: str, length: int) -> SpikeDelays:
         least = self.config.interval + self.config.offsets + 1
         if length < least:
-            name = "long_length" if split == "long" else "sequence_length"
-            raise UsageError(
-                f"data.{name} {length} is not allowed; it is at least {least}, that each row have a spike "
-                "(data.interval + data.offsets + 1)"
+            raise self.refused(
+                split, length, f"it is at least {least}, that each row have a spike (data.interval + data.offsets + 1)"
             )
         return SpikeDelays(self.config.interval, self.config.offsets, length)

@@ -53,22 +53,22 @@ class SampleConfig:
     temperature: float = 0.8
 
 
+PARSED = {
+    "model": ModelConfig,
+    "optimizer": OptimizerConfig,
+    "train": TrainConfig,
+    "evaluation": EvaluationConfig,
+    "sample": SampleConfig,
+    "mesh": MeshConfig,
+}
+SECTIONS = ("task", "seed", "data", *PARSED)
+PROMPT_TOKENS = 20  # of the validation text, where no prompt is given
+
+
 def defaults(task: str) -> dict[str, Any]:
     """The values of every section's keys where a config gives none."""
-    sections = {
-        "data": TASKS.get(task).Config,
-        "model": ModelConfig,
-        "optimizer": OptimizerConfig,
-        "train": TrainConfig,
-        "evaluation": EvaluationConfig,
-        "sample": SampleConfig,
-        "mesh": MeshConfig,
-    }
+    sections = {"data": TASKS.get(task).Config, **PARSED}
     return {name: dataclasses.asdict(section()) for name, section in sections.items()}
-
-
-PROMPT_TOKENS = 20  # of the validation text, where no prompt is given
-SECTIONS = ("task", "seed", "data", "model", "optimizer", "train", "evaluation", "sample", "mesh")
 
 
 class TrainState(NamedTuple):
