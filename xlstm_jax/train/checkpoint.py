@@ -212,8 +212,9 @@ class Checkpoints:
                 )
 
     def _unsaved(self, error: Exception) -> UsageError:
-        whole = [step for step in self.steps if (self.folder / str(step)).exists()]
-        last = f"the last whole one is step {whole[-1]}" if whole else "there is none before it"
+        # What is there, and not what the manager knows: it drops what a save replaces before that save is whole.
+        whole = [int(path.name) for path in self.folder.glob("*") if path.name.isdigit()]
+        last = f"the last whole one is step {max(whole)}" if whole else "there is none before it"
         reason = next((text for text in map(os.strerror, FULL) if text in str(error)), one_line(error))
         return UsageError(
             f"checkpoint {self._saving} cannot be saved in {self.folder} ({reason}); {last}; make room there, and run "
