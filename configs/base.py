@@ -77,7 +77,7 @@ def get_config() -> ConfigDict:
     # variational (one mask a sequence, on inputs and what is fed back) | recurrent (a fresh mask a step, on what is fed
     # back) | zoneout (features of the carry stay as they were)
     config.model.recurrent.dropout_kind = "variational"  # of recurrent.dropout
-    config.model.recurrent.norm = "none"  # of the layer's input: none | layer | rms
+    config.model.recurrent.norm = "none"  # of the layer's input: none | layer | rms | batch
     config.model.recurrent.residual = False  # the block adds its input to its output
     config.model.recurrent.ffn_factor = 0.0  # as of the mLSTM block; needs residual
 

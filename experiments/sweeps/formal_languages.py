@@ -17,7 +17,7 @@ SHORT = ("LSTM", "sLSTM", "mLSTM", "Transformer")
 # languages, models, learning rates, steps, batch, features, seeds
 VARIANTS = {
     "": (tuple(LANGUAGES), tuple(MODELS), (1e-2, 1e-3, 1e-4), 100_000, 256, 128, (0, 1, 2)),
-    "parity": (("parity",), SHORT, (1e-2, 1e-3), 4_000, 128, 32, (0,)),
+    "parity": (("parity",), SHORT, (3e-3,), 6_000, 256, 64, (0,)),
     "tiny": (("parity", "even_pairs", "majority"), SHORT, (3e-3,), 800, 64, 64, (0,)),
 }
 

@@ -48,12 +48,14 @@ def abstract(config: ModelConfig) -> tuple[Any, dict]:
 
 
 def random_params(shapes: dict, seed: int = 0) -> dict:
-    """Normal values of a size at which gates open and close; those of norms and skips around 1."""
+    """Normal values of a size at which gates open and close; those of norms and skips around 1, variances above 0."""
     rng = np.random.default_rng(seed)
 
     def value(path, leaf):
-        centre = 1.0 if str(path[-1].key) in ("scale", "skip") else 0.0
-        return jnp.asarray(centre + 0.4 * rng.standard_normal(leaf.shape), leaf.dtype)
+        name, noise = str(path[-1].key), 0.4 * rng.standard_normal(leaf.shape)
+        if name == "running_var":
+            return jnp.asarray(np.exp(noise), leaf.dtype)
+        return jnp.asarray((1.0 if name in ("scale", "skip") else 0.0) + noise, leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(value, shapes)
 

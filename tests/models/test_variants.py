@@ -39,6 +39,7 @@ VARIANTS = {
     "mlstm, post up-projection": mlstm(proj_factor=1.0, ffn_factor=1.3),
     "slstm, pre up-projection": slstm(proj_factor=2.0, ffn_factor=0.0),
     "lstm, norm": recurrent(norm="rms"),
+    "lstm, batch norm": recurrent(norm="batch"),
     "lstm, residual": recurrent(norm="layer", residual=True),
     "lstm, feed-forward layer": small("r", recurrent=RESIDUAL),
     "lstm, zoneout": recurrent(dropout=0.25, dropout_kind="zoneout"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from xlstm_jax.nn import HeadNorm, layer_norm
+from xlstm_jax.nn import BatchNorm, HeadNorm, layer_norm
 
 
 def normalised(x):
@@ -44,3 +44,45 @@ def test_layer_norm(scale):
     module = layer_norm(16, dtype=jnp.float32, rngs=nnx.Rngs(0))
     assert list(nnx.to_pure_dict(nnx.split(module)[1])) == ["scale"]
     np.testing.assert_allclose(module(jnp.asarray(x)), normalised(x.astype(np.float64)), atol=2e-5)
+
+
+def batch_norm(features):
+    """One whose parameters are no neutral ones, and them."""
+    module, rng = BatchNorm(features, dtype=jnp.float32, rngs=nnx.Rngs(0)), np.random.default_rng(1)
+    values = {name: rng.uniform(0.5, 2, features) for name in ("scale", "bias", "running_mean", "running_var")}
+    for name, value in values.items():
+        getattr(module, name)[...] = jnp.asarray(value, jnp.float32)
+    return module, values
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 1, 3]])
+@pytest.mark.parametrize("scale", [1.0, 3e-3])
+def test_batch_norm(scale, lengths):
+    """Training: mean and variance of all rows' steps; else the running ones. What pads has no part in either."""
+    x = scale * (np.random.default_rng(0).standard_normal((3, 4, 5)) + np.arange(5))
+    inside = np.arange(4) < np.asarray(lengths or [4, 4, 4])[:, None]
+    module, values = batch_norm(5)
+    given = {"lengths": jnp.asarray(lengths)} if lengths else {}
+    for training in (True, False):
+        mean, var = values["running_mean"], values["running_var"]
+        if training:
+            mean, var = x[inside].mean(0), x[inside].var(0)
+        wanted = (x - mean) / np.sqrt(var + 1e-5) * values["scale"] + values["bias"]
+        got = module(jnp.asarray(x, jnp.float32), training=training, **given)
+        np.testing.assert_allclose(got[inside], wanted[inside], rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_of_batch_norm():
+    """Those of the running averages are their distances from the batch's values, whatever the loss."""
+    x = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)
+    module, values = batch_norm(5)
+    for weight in (1.0, 7.0):
+        grads = nnx.grad(lambda module, weight=weight: weight * jnp.sum(module(jnp.asarray(x), training=True) ** 3))(
+            module
+        )
+        np.testing.assert_allclose(grads.running_mean[...], values["running_mean"] - x.mean((0, 1)), rtol=1e-5)
+        np.testing.assert_allclose(grads.running_var[...], values["running_var"] - x.var((0, 1)), rtol=1e-5)
+    # The gradient of x goes through mean and variance: a constant added to a feature changes nothing.
+    dx = jax.grad(lambda x: jnp.sum(module(x, training=True) ** 3))(jnp.asarray(x))
+    np.testing.assert_allclose(dx.sum((0, 1)), 0, atol=1e-4)
+    assert float(jnp.abs(dx).max()) > 0.1

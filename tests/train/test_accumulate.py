@@ -56,6 +56,25 @@ def test_parts_are_the_whole(config, sampling):
     assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(first, last, strict=True))
 
 
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_running_averages(config, accumulate):
+    """Batch norm's go a tenth of the way to the mean of the parts' values, whatever optimizer, clipping and loss."""
+    config.model.recurrent.norm = "batch"
+    config.optimizer.name, config.optimizer.clip_norm = "adam", 1e-3
+    states, _ = two_steps(config, accumulate)
+    run = Run(config.to_dict())
+    mean, var = np.zeros(8), np.ones(8)
+    for state, after, batch in zip(states, states[1:], iter(run.task.train_dataset(0)), strict=False):
+        x_PBTD = np.asarray(state.params["embedding"]["embedding"])[batch.tokens_BT].reshape(-1, accumulate, 9, 8)
+        x_PBTD = x_PBTD.swapaxes(0, 1)
+        mean = 0.9 * mean + 0.1 * x_PBTD.mean((1, 2)).mean(0)
+        var = 0.9 * var + 0.1 * x_PBTD.var((1, 2)).mean(0)
+        norm = after.params["blocks"][0]["norm"]
+        np.testing.assert_allclose(norm["running_mean"], mean, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(norm["running_var"], var, rtol=1e-5, atol=1e-7)
+    assert int(states[-1].step) == 2
+
+
 def test_one_part_at_a_time(config):
     """The compiled step holds the activations of one part: an eighth of the rows, in less than half of the memory."""
     config.data.batch_size, config.model.features = 64, 32

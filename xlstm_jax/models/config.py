@@ -52,7 +52,7 @@ class RecurrentBlockConfig:
     recurrent_init: RecurrentInit = "orthogonal"  # of recurrent matrices
     dropout: float = 0.0  # inside the layer, by dropout_kind; that between layers is the model's
     dropout_kind: Literal["variational", "recurrent", "zoneout"] = "variational"  # see nn.Recurrent
-    norm: Literal["none", "layer", "rms"] = "none"  # of the layer's input
+    norm: Literal["none", "layer", "rms", "batch"] = "none"  # of the layer's input; batch: over rows and steps
     residual: bool = False  # the input, before its norm, is added to the output
     ffn_factor: float = 0.0  # width of a feed-forward layer behind it over model width, rounded up to 64; 0: none
 

@@ -11,7 +11,7 @@ from xlstm_jax.cells.base import LinearCell
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig, RecurrentBlockConfig
 from xlstm_jax.models.feed_forward import post_projection
-from xlstm_jax.nn import NORMS, Recurrent
+from xlstm_jax.nn import NORMS, BatchNorm, Recurrent
 
 
 @BLOCKS.register("r")
@@ -36,7 +36,7 @@ class RecurrentBlock(nnx.Module):
             rngs=rngs,
             **_cell_options(block),
         )
-        norm = NORMS.get(block.norm)
+        norm = {**NORMS, "batch": BatchNorm}.get(block.norm)
         self.norm = norm and norm(features, dtype=dtype, rngs=rngs)
         self.ffn_norm, self.ffn = post_projection(
             features, block.ffn_factor, len(config.letters), dtype=dtype, rngs=rngs
@@ -54,7 +54,8 @@ class RecurrentBlock(nnx.Module):
 
     def __call__(self, x_BTD, carry, *, reset=None, lengths=None, key=None):
         inside, behind = (None, None) if key is None else (jax.random.fold_in(key, n) for n in (1, 2))
-        u_BTD = x_BTD if self.norm is None else self.norm(x_BTD)
+        training = {"training": key is not None, "lengths": lengths} if isinstance(self.norm, BatchNorm) else {}
+        u_BTD = x_BTD if self.norm is None else self.norm(x_BTD, **training)
         y_BTD, carry = self.layer(u_BTD, carry, reset=reset, lengths=lengths, key=inside)
         y_BTD = self.dropout(y_BTD, deterministic=key is None, rngs=key)
         x_BTD = x_BTD + y_BTD if self.residual else y_BTD

@@ -19,6 +19,58 @@ def rms_norm(features: int, *, eps: float = 1e-6, dtype: jnp.dtype, rngs: nnx.Rn
 
 NORMS = {"layer": layer_norm, "rms": rms_norm}
 
+RUNNING = ("running_mean", "running_var")  # names of the parameters that `train.optimizer` moves as averages
+
+
+class BatchNorm(nnx.Module):
+    """(x - mean) / sqrt(var + eps) * scale + bias, with mean and variance of each feature over rows and steps.
+
+    In training they are those of the batch at hand, so that a row sees the others and each step the later ones; else
+    running averages of them (Ioffe & Szegedy 2015, arXiv 1502.03167; over a sequence's steps as in Laurent et al. 2015,
+    arXiv 1510.01378). The averages are parameters like others, whose gradient is by definition their distance from the
+    batch's values, whatever the loss: an optimizer moves them a part of that way, and accumulation, meshes and
+    checkpoints take care of them as of any other.
+    """
+
+    def __init__(self, features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs):
+        del rngs
+        self.eps, self.dtype = eps, dtype
+        self.scale = nnx.Param(jnp.ones((features,), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((features,), jnp.float32))
+        self.running_mean = nnx.Param(jnp.zeros((features,), jnp.float32))
+        self.running_var = nnx.Param(jnp.ones((features,), jnp.float32))
+
+    def __call__(self, x_BTD: jax.Array, *, training: bool, lengths: jax.Array | None = None) -> jax.Array:
+        """[B, T, D] -> [B, T, D]; steps from a row's length on (int32 [B]) have no part in mean and variance."""
+        mean_D, var_D = self.running_mean[...], self.running_var[...]
+        wide_BTD = x_BTD.astype(state_dtype(x_BTD))
+        if training:
+            steps_T = jnp.arange(x_BTD.shape[1])
+            counts = True if lengths is None else (steps_T[None] < lengths[:, None])[..., None]
+            of_batch = jnp.mean(wide_BTD, (0, 1), where=counts), jnp.var(wide_BTD, (0, 1), where=counts)
+            wide_BTD = _pulled(wide_BTD, (mean_D, var_D), jax.lax.stop_gradient(of_batch))
+            mean_D, var_D = of_batch
+        scale_D = self.scale[...] * jax.lax.rsqrt(var_D + self.eps)
+        y_BTD = (wide_BTD - mean_D[None, None]) * scale_D[None, None] + self.bias[...][None, None]
+        return y_BTD.astype(self.dtype)
+
+
+@jax.custom_vjp
+def _pulled(x: jax.Array, averages: tuple, values: tuple) -> jax.Array:
+    """x itself; the gradient of `averages` is averages - values."""
+    return x
+
+
+def _pulled_forward(x, averages, values):
+    return x, jax.tree.map(lambda average, value: average - value.astype(average.dtype), averages, values)
+
+
+def _pulled_backward(distances, g):
+    return g, distances, None
+
+
+_pulled.defvjp(_pulled_forward, _pulled_backward)
+
 
 def softcap(x: jax.Array, cap: float) -> jax.Array:
     """cap tanh(x / cap), x itself where it is small, and never beyond +- cap; a cap of 0 leaves x as it is."""

@@ -1,13 +1,18 @@
 """The optimizer and its learning-rate schedule, by optax."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.stack import STACKED
+from xlstm_jax.nn.norm import RUNNING
+
+AVERAGE_RATE = 0.1  # the part of the way that a running average goes towards a batch's value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +87,34 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> tuple[optax.GradientT
         "sgd": lambda: optax.sgd(schedule, momentum=config.momentum or None),
     }[config.name]()
     clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    return optax.chain(*clip, rule), schedule
+    return _averaging(optax.chain(*clip, rule)), schedule
+
+
+def learned(gradients: Any) -> Any:
+    """The gradients, with zeros where they are a running average's distance from a batch's value (`nn.BatchNorm`)."""
+    return _by_kind(lambda gradient, running: jnp.zeros_like(gradient) if running else gradient, gradients)
+
+
+def _averaging(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimizer, which leaves running averages alone; they go `AVERAGE_RATE` of the way to the batch's values."""
+
+    def moved(update, running, gradient):
+        return -AVERAGE_RATE * gradient if running else update
+
+    def update(gradients, state, params=None):
+        updates, state = optimizer.update(learned(gradients), state, params)
+        return _by_kind(moved, updates, gradients), state
+
+    return optax.GradientTransformation(optimizer.init, update)
+
+
+def _by_kind(function: Callable, tree: Any, *others: Any) -> Any:
+    """function(leaf, whether it is a running average, leaves of the others) at every leaf."""
+
+    def at(path, leaf, *rest):
+        return function(leaf, any(getattr(entry, "key", None) in RUNNING for entry in path[-1:]), *rest)
+
+    return jax.tree_util.tree_map_with_path(at, tree, *others)
 
 
 def updates_made(opt_state: Any) -> jax.Array:

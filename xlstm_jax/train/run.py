@@ -18,7 +18,7 @@ from xlstm_jax.models import LanguageModel, ModelConfig, build_model, check_cont
 from xlstm_jax.sharding import MeshConfig, make_mesh
 from xlstm_jax.tasks import TASKS, Task
 from xlstm_jax.train.accumulate import accumulated, check_parts
-from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer, updates_made
+from xlstm_jax.train.optimizer import OptimizerConfig, learned, make_optimizer, updates_made
 from xlstm_jax.train.placement import Placement
 
 
@@ -183,7 +183,7 @@ class Run:
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         carry = carry if self.task.passes_carry else None
-        grad_norm = optax.tree.norm(grads)
+        grad_norm = optax.tree.norm(learned(grads))
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         kept = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old),
