@@ -6,7 +6,7 @@
 Once at about a million parameters, as in `families`, and once at two layers or blocks of 256 features, all under one
 recipe. samples.md has what each goes on with from one prompt, minutes and tokens/s its time. Transformers see the last
 100 characters, the others carry all of the text on in sampling. By the speeds of families.md some 7 hours on 2 CPU
-cores; `:tiny` (20 steps) takes a few minutes.
+cores; `:tiny` (100 steps) takes MIN minutes.
 """
 
 from experiments.sweeps.base import Sweep, axis, product
@@ -23,7 +23,7 @@ PATTERNS = {  # at equal width
 }
 NAMES = {"xLSTM": "xLSTM (msm)"}  # in FAMILIES, where it is another
 
-VARIANTS = {"": 1404, "tiny": 20}  # steps; 1404 are nine passes over the text
+VARIANTS = {"": 1404, "tiny": 100}  # steps; 1404 are nine passes over the text
 SMALL = {"data.batch_size": 16, "data.train_fraction": 0.99}  # of tiny variants on this text: little to learn and score
 
 
@@ -43,7 +43,7 @@ def get_sweep(variant: str = "") -> Sweep:
         ],
         changes={
             "train.steps": steps,
-            "train.eval_every": 10 if variant else 156,
+            "train.eval_every": 25 if variant else 156,
             "sample.prompt": "ROMEO:",
             "sample.length": 60 if variant else 400,
             **(SMALL if variant else {}),
