@@ -13,11 +13,10 @@ from xlstm_jax.cells import CELLS
 from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import ModelConfig, build_model
-from xlstm_jax.sharding import MeshConfig
 from xlstm_jax.tasks import TASKS
 from xlstm_jax.tasks.language_model import DataConfig
-from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer
-from xlstm_jax.train.run import SECTIONS, EvaluationConfig, SampleConfig, TrainConfig
+from xlstm_jax.train import run
+from xlstm_jax.train.optimizer import make_optimizer
 
 FILES = sorted(path.stem for path in pathlib.Path(base.__file__).parent.glob("[!_]*.py"))
 CONFIGS = [
@@ -25,15 +24,7 @@ CONFIGS = [
     for name in FILES
     for variant in (None, *getattr(importlib.import_module(f"configs.{name}"), "VARIANTS", ()))
 ]
-PARSED = {
-    "data": DataConfig,
-    "model": ModelConfig,
-    "optimizer": OptimizerConfig,
-    "train": TrainConfig,
-    "evaluation": EvaluationConfig,
-    "sample": SampleConfig,
-    "mesh": MeshConfig,
-}
+PARSED = {"data": DataConfig, **run.PARSED}
 
 
 def get(name, variant=None):
@@ -55,7 +46,7 @@ def test_there_are_configs():
 def test_config_builds(name, variant):
     """All but the data: sections parse, the model's sizes fit, the optimizer's options go together."""
     config = get(name, variant).to_dict()
-    assert set(config) == set(SECTIONS)
+    assert set(config) == set(run.SECTIONS)
     sections = {key: from_section(parsed, config[key], key) for key, parsed in PARSED.items() if key != "data"}
     data = from_section(TASKS.get(config["task"]).Config, config["data"], "data")
     assert data.sequence_length >= 1
