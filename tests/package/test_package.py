@@ -43,7 +43,7 @@ def test_a_wheel_in_a_clean_environment(wheel, tmp_path):
     env["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "compiled")
 
     def program(name, *arguments):
-        return run(python, "-W", "error", "-m", f"experiments.{name}", *arguments, cwd=tmp_path, env=env)
+        return run(python, "-m", f"experiments.{name}", *arguments, cwd=tmp_path, env=env)
 
     (tmp_path / "text.txt").write_text("to be or not to be, that is the question\n" * 300)
     steps = ("--config.train.steps=4", "--config.train.eval_every=2", "--config.sample.length=0")
