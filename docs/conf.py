@@ -28,6 +28,7 @@ nb_execution_mode = "off"
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
 
+highlight_language = "text"  # of what names no other
 default_role = "code"  # a docstring's `single` backticks, as in Markdown
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -38,4 +39,5 @@ napoleon_use_rtype = False
 
 def setup(app):
     app.connect("builder-inited", lambda app: generated.write(pathlib.Path(app.srcdir)))
+    app.connect("autodoc-skip-member", generated.is_plain_field)
     app.connect("autodoc-process-docstring", generated.as_rst, priority=400)  # napoleon comes at 500

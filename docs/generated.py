@@ -17,6 +17,11 @@ def as_rst(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = _as_rst(lines)
 
 
+def is_plain_field(app, what, name, obj, skip, options) -> bool | None:
+    """Skip the fields of a NamedTuple: its signature has them, and Python documents each as an alias for a number."""
+    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
 def _as_rst(lines: list[str]) -> Iterator[str]:
     in_section = in_block = False
     for line in lines:
