@@ -82,9 +82,9 @@ class SplitCell(Cell):
 class LinearCell(Cell):
     """A cell whose carry enters its own step by one factor a feature, so that all steps can be taken in parallel.
 
-        a, b = coefficients(params, u_t)     trees like the carry; from u [B, T, ...] likewise
-        carry' = a carry + b
-        y = output(carry')                   over any leading axes
+    a, b = coefficients(params, u_t)     trees like the carry; from u [B, T, ...] likewise
+    carry' = a carry + b
+    y = output(carry')                   over any leading axes
     """
 
     coefficients: ClassVar[Any]
