@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 YEARS = (1990, 1997, 1999, 2000, 2014, 2015, 2016, 2024)
 COLUMN, HEIGHT, PAD, CHARACTER = 1.0, 0.66, 0.06, 0.085  # in columns and rows
@@ -60,32 +59,33 @@ BOXES = (
 
 
 def draw(path: Path) -> None:
-    """The tree, time from left to right; the same file every time."""
-    plt.rcParams.update({"svg.hashsalt": "family", "font.family": "DejaVu Sans Mono"})
-    figure, axes = plt.subplots(figsize=(8.6, 6.2))
+    """The tree, time from left to right."""
+    figure = Figure(figsize=(8.6, 6.2))
+    axes = figure.add_axes((0, 0, 1, 1))
     boxes = {box.names: box for box in BOXES}
     for box in BOXES:
         height = HEIGHT + 0.5 * (len(box.lines) - 1)
         corner = (box.left, box.row - height / 2)
-        axes.add_patch(plt.Rectangle(corner, box.right - box.left, height, color=box.colour, linewidth=0, zorder=2))
+        axes.add_patch(Rectangle(corner, box.right - box.left, height, color=box.colour, linewidth=0, zorder=2))
         middle = (box.left + box.right) / 2
-        axes.text(middle, box.row, "\n".join(box.lines), color=TEXT, ha="center", va="center", fontsize=8.6, zorder=3)
+        axes.text(middle, box.row, "\n".join(box.lines), color=TEXT, ha="center", va="center", fontsize=9.4, zorder=3)
         if box.parent is not None:
             parent = boxes[box.parent]
             bend = parent.right + 0.13
             x, y = (parent.right, bend, bend, box.left), (parent.row, parent.row, box.row, box.row)
             axes.plot(x, y, color=LINE, linewidth=1.1, zorder=1, solid_joinstyle="round")
     for index, year in enumerate(YEARS):
-        axes.text(COLUMN * index, -1.1, year, color=LINE, fontsize=9.5, va="center")
+        axes.text(COLUMN * index, -1.1, year, color=LINE, fontsize=10.5, va="center")
     for index, (colour, what) in enumerate(LEGEND.items()):
         left = 3.0 * index
-        axes.add_patch(plt.Rectangle((left, 13.2), 0.22, 0.45, color=colour, linewidth=0))
-        axes.text(left + 0.32, 13.42, what, color=LINE, fontsize=9.5, va="center")
+        axes.add_patch(Rectangle((left, 13.2), 0.22, 0.45, color=colour, linewidth=0))
+        axes.text(left + 0.32, 13.42, what, color=LINE, fontsize=10.5, va="center")
     axes.set(xlim=(-0.05, 8.05), ylim=(13.8, -1.6))
     axes.axis("off")
     figure.savefig(path, transparent=True, bbox_inches="tight", pad_inches=0.02, metadata={"Date": None})
-    plt.close(figure)
 
 
 if __name__ == "__main__":
-    draw(Path(__file__).with_suffix(".svg"))
+    # The salt makes the same file every time.
+    with matplotlib.rc_context({"svg.hashsalt": "family", "font.family": "DejaVu Sans Mono"}):
+        draw(Path(__file__).with_suffix(".svg"))

@@ -24,7 +24,7 @@ def rows() -> dict[str, set[str]]:
     """From each cell in the first table to its forms."""
     found = {}
     for cells, _, forms in re.findall(r"^\| (`.*?) \| (.*?) \| (.*?) \|$", PAGE, flags=re.M):
-        found |= dict.fromkeys(re.findall(r"`(\w+)`", cells), set(re.findall(r"`(\w+)`", forms)))
+        found |= {name: set(re.findall(r"`(\w+)`", forms)) for name in re.findall(r"`(\w+)`", cells)}
     return found
 
 
