@@ -5,9 +5,9 @@ import sys
 
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent)]
 
-import generated
+import generated  # noqa: E402
 
-import xlstm_jax
+import xlstm_jax  # noqa: E402
 
 project = "xlstm_jax"
 copyright = "the xlstm_jax authors, Apache-2.0"

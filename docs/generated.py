@@ -36,6 +36,7 @@ def _escaped(line: str) -> str:
     """`*`, `|` and a word's last `_` are letters here, outside of `code`."""
     parts = re.split(r"(`[^`]*`)", line)
     parts[::2] = [re.sub(r"([*|]|(?<=\w)_(?!\w))", r"\\\1", part) for part in parts[::2]]
+    parts[2::2] = [re.sub(r"^(?=\w)", r"\\ ", part) for part in parts[2::2]]  # what follows `code` without a space
     return "".join(parts)
 
 

@@ -16,6 +16,7 @@ from xlstm_jax.errors import PeerLost, UsageError, one_line
 from xlstm_jax.files import FULL
 
 PEER_LOST = 3  # exit status
+ROOT = Path(__file__).parents[1]  # of the checkout, or where the packages are installed
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -80,9 +81,14 @@ def keep_freed_memory() -> None:
     mallopt(arena_max, 1)  # one heap for all threads: the others' are too small for a large block
 
 
+def located(path: str) -> str:
+    """The file itself; where it is not there, the project's own of that name, so that `configs/...` works anywhere."""
+    return str(ROOT / path) if not os.path.isfile(path) and (ROOT / path).is_file() else path
+
+
 def module_at(path: str) -> ModuleType:
-    """The module that a Python file holds, run anew, wherever it lies."""
-    spec = importlib.util.spec_from_file_location(f"_{Path(path).stem}", path)
+    """The module that a Python file holds, run anew, wherever it lies; see `located`."""
+    spec = importlib.util.spec_from_file_location(f"_{Path(path).stem}", located(path))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -110,8 +116,10 @@ def _fail(message: str) -> int:
 def _parse(argv: list[str]) -> list[str]:
     app.define_help_flags()
     config = _config_argument(argv)
-    if config and not os.path.isfile(config.split(":")[0]):
-        sys.exit(_fail(f"config file {config.split(':')[0]!r} does not exist; those of the project are in configs/"))
+    path, colon, variant = config.partition(":")
+    if config and not os.path.isfile(located(path)):
+        sys.exit(_fail(f"config file {path!r} does not exist; those of the project are in configs/"))
+    argv = [re.sub(rf"^((--?config=)?){re.escape(config)}$", rf"\g<1>{located(path)}{colon}{variant}", a) for a in argv]
     try:
         rest = flags.FLAGS(argv)
     except (flags.Error, AttributeError, KeyError, OSError, ImportError, SyntaxError, TypeError, ValueError) as error:

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.cli import module_at
+from experiments.cli import ROOT, located, module_at
 from experiments.measures.base import read_measured
 from experiments.sweeps.base import Sweep, SweepRun
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import write_json
 
-ROOT = Path(__file__).parents[2]
 SWEEP, RUNS, RESULT, LOG = "sweep.json", "runs", "result.json", "log.txt"
 
 
@@ -30,7 +29,7 @@ def load(name: str) -> Sweep:
         UsageError: no such file or variant.
     """
     path, _, variant = name.partition(":")
-    if not Path(path).is_file():
+    if not Path(located(path)).is_file():
         raise UsageError(f"sweep file {path!r} does not exist; those of the project are in experiments/sweeps/")
     module = module_at(path)
     if not hasattr(module, "get_sweep"):
