@@ -23,11 +23,14 @@ extensions = [
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_title = f"xlstm_jax {version}"
 nb_execution_mode = "off"
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
 
+highlight_language = "text"  # of what names no other
 default_role = "code"  # a docstring's `single` backticks, as in Markdown
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -38,4 +41,5 @@ napoleon_use_rtype = False
 
 def setup(app):
     app.connect("builder-inited", lambda app: generated.write(pathlib.Path(app.srcdir)))
+    app.connect("autodoc-skip-member", generated.is_plain_field)
     app.connect("autodoc-process-docstring", generated.as_rst, priority=400)  # napoleon comes at 500

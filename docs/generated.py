@@ -1,10 +1,10 @@
-"""What the site takes from the code: docstrings as reStructuredText, and the page of knobs."""
+"""What the site takes from the code: docstrings as reStructuredText, the page of knobs, the notebooks."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-BASE = Path(__file__).parent.parent / "configs" / "base.py"
+ROOT = Path(__file__).parent.parent
 SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields|Source|Note):$")
 KNOB = re.compile(r"\s+config\.(?P<name>[\w.]+) = (?P<value>.*?)(?:\s+# (?P<comment>.*))?$")
 
@@ -15,6 +15,11 @@ def as_rst(app, what, name, obj, options, lines: list[str]) -> None:
     An indented block is set as it stands, but under a heading such as "Args:", which napoleon reads.
     """
     lines[:] = _as_rst(lines)
+
+
+def is_plain_field(app, what, name, obj, skip, options) -> bool | None:
+    """Skip the fields of a NamedTuple: its signature has them, and Python documents each as an alias for a number."""
+    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
 def _as_rst(lines: list[str]) -> Iterator[str]:
@@ -41,11 +46,15 @@ def _escaped(line: str) -> str:
 
 
 def write(folder: Path) -> None:
-    """Make the page of knobs anew; nothing where it is the same, so that only changes are built again."""
-    page = folder / "knobs.md"
-    text = knobs(BASE.read_text(encoding="utf-8"))
-    if not page.exists() or page.read_text(encoding="utf-8") != text:
-        page.write_text(text, encoding="utf-8")
+    """The page of knobs and the notebooks, in `folder`; one that has not changed stays, and is not built again."""
+    made = {"knobs.md": knobs((ROOT / "configs" / "base.py").read_text(encoding="utf-8"))}
+    for notebook in sorted((ROOT / "experiments" / "notebooks").glob("*.ipynb")):
+        made[f"notebooks/{notebook.name}"] = notebook.read_text(encoding="utf-8")
+    for name, text in made.items():
+        page = folder / name
+        page.parent.mkdir(exist_ok=True)
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
 
 
 def knobs(source: str) -> str:

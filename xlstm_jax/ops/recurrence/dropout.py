@@ -17,11 +17,12 @@ Kind = Literal["variational", "recurrent", "zoneout"]
 class Noise:
     """What may be dropped between a step and the next.
 
-    kind: "variational" drops features of what is fed back, with one mask a sequence (Gal & Ghahramani 2016, arXiv
-        1512.05287); "recurrent" does so with a fresh mask a step; both act on the products of `SplitCell.recur` alone,
-        not on what the carry remembers, and scale what is left by 1/(1 - rate). "zoneout" leaves features of the whole
-        carry at their old value, with a fresh mask a step (Krueger et al. 2016, arXiv 1606.01305).
-    rate: the share of features dropped or left.
+    Args:
+        kind: "variational" drops features of what is fed back, with one mask a sequence (Gal & Ghahramani 2016, arXiv
+            1512.05287); "recurrent" does so with a fresh mask a step; both act on the products of `SplitCell.recur`
+            alone, not on what the carry remembers, and scale what is left by 1/(1 - rate). "zoneout" leaves features of
+            the whole carry at their old value, with a fresh mask a step (Krueger et al. 2016, arXiv 1606.01305).
+        rate: the share of features dropped or left.
 
     Raises:
         UsageError: `check`, for a cell without recurrent products, or without a carry in plain scale.

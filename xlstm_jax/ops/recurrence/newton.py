@@ -35,11 +35,12 @@ FULL = 64
 class NewtonOptions:
     """How far to go.
 
-    tolerance: the largest change of any state in the last iteration, relative to the state where that is above 1;
-        states and gradients then differ from the scan's by about that much.
-    max_iterations: at most that many; T if not given, which always suffices.
-    jacobian: "full" for carries up to 64 wide, "diagonal" (less work an iteration, more iterations), or None, which
-        is "full" where that is allowed.
+    Args:
+        tolerance: the largest change of any state in the last iteration, relative to the state where that is above 1;
+            states and gradients then differ from the scan's by about that much.
+        max_iterations: at most that many; T if not given, which always suffices.
+        jacobian: "full" for carries up to 64 wide, "diagonal" (less work an iteration, more iterations), or None, which
+            is "full" where that is allowed.
     """
 
     tolerance: float = 1e-5
