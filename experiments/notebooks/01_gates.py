@@ -13,15 +13,17 @@
 # sentence, and its forget, input and output gates are drawn, character by character.
 
 # %%
-# The project: as it is installed; else the checkout that this notebook stands in; else ADDRESS.
+# The project: as it is installed; else the checkout that this notebook stands in or beside; else ADDRESS.
 import importlib.util
 import pathlib
 import subprocess
 import sys
 
 ADDRESS = "xlstm_jax"
-if importlib.util.find_spec("xlstm_jax") is None:
-    folders = (pathlib.Path.cwd(), *pathlib.Path.cwd().parents)
+found = importlib.util.find_spec("xlstm_jax")
+if found is None or found.origin is None:  # a folder of that name, as a checkout's, is no package
+    here = pathlib.Path.cwd()
+    folders = (here / "xlstm_jax", here, *here.parents)
     source = next((str(one) for one in folders if (one / "xlstm_jax" / "__init__.py").is_file()), ADDRESS)
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)
 import xlstm_jax
@@ -49,6 +51,7 @@ from configs import char_lm
 from experiments import cli
 from xlstm_jax.train import saved
 from xlstm_jax.train.loop import train
+from xlstm_jax.train.metrics import read_metrics
 
 cli.start_jax()
 trained = {}
@@ -62,7 +65,7 @@ for cell in ("lstm", "slstm", "mlstm"):
     with capture_output():
         train(config, workdir)
     trained[cell] = saved.load(workdir)
-    print(cell, trained[cell].run.evaluate(trained[cell].params, "validation", carry=False))
+    print(f"{cell}: validation loss {read_metrics(workdir)[-1]['validation/loss']:.3f} nats a character")
 
 # %% [markdown]
 # ## Gates from the cells' own functions

@@ -14,15 +14,17 @@
 # start, and once when they have learned to add two numbers that stand far apart.
 
 # %%
-# The project: as it is installed; else the checkout that this notebook stands in; else ADDRESS.
+# The project: as it is installed; else the checkout that this notebook stands in or beside; else ADDRESS.
 import importlib.util
 import pathlib
 import subprocess
 import sys
 
 ADDRESS = "xlstm_jax"
-if importlib.util.find_spec("xlstm_jax") is None:
-    folders = (pathlib.Path.cwd(), *pathlib.Path.cwd().parents)
+found = importlib.util.find_spec("xlstm_jax")
+if found is None or found.origin is None:  # a folder of that name, as a checkout's, is no package
+    here = pathlib.Path.cwd()
+    folders = (here / "xlstm_jax", here, *here.parents)
     source = next((str(one) for one in folders if (one / "xlstm_jax" / "__init__.py").is_file()), ADDRESS)
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)
 import xlstm_jax
@@ -59,6 +61,7 @@ from experiments.measures.base import MEASURES
 from experiments.sweeps.vanishing_gradient import get_sweep
 from xlstm_jax.train import saved
 from xlstm_jax.train.loop import train
+from xlstm_jax.train.metrics import read_metrics
 
 cli.start_jax()
 sweep, before, after = get_sweep("tiny"), {}, {}
@@ -74,7 +77,7 @@ for point in sweep.points:
         train(config, workdir)
     run, params, _ = saved.load(workdir, "latest")
     before[cell], after[cell] = MEASURES.get("gradient_by_lag")(run, params).curves
-    print(f"{cell}: squared error {run.evaluate(params, 'validation', carry=False)['loss']:.4f}")
+    print(f"{cell}: squared error {read_metrics(workdir)[-1]['validation/loss']:.4f}")
 print(f"always 0.5: squared error {run.task.loss_at_chance - 0.25:.4f}")
 
 # %% [markdown]
