@@ -117,9 +117,9 @@ found = {
 # %% [markdown]
 # ## Over the sentence
 #
-# A column is a character, a row is a feature (of the mLSTM's forget and input gate: a head), in the order of its mean
-# forget gate. Look at how many rows of each forget gate are yellow all the way, which is long memory, and for columns
-# in which many rows change at once.
+# A column is a character, a row is a feature, in the order of its mean forget gate (of the mLSTM's forget and input
+# gate: a head; its output gate's features are in no order). Look at how many rows of each forget gate are yellow all
+# the way, which is long memory, and for columns in which many rows change at once.
 
 # %%
 import matplotlib.pyplot as plt

@@ -83,12 +83,15 @@ print(f"always 0.5: squared error {run.task.loss_at_chance - 0.25:.4f}")
 # %% [markdown]
 # ## Before and after
 #
-# On the logarithmic scale a straight line down is a gradient that shrinks by the same factor at every step. Look at the
-# left panel first:
+# On the logarithmic scale a straight line is a gradient that shrinks by the same factor at every step. Look at the left
+# panel first:
 #
-# - With a forget bias of 0 the LSTM's forget gates start near $\sigma(0) = 0.5$: the gradient halves at every step. A
-#   bias of 1 keeps 0.73, a bias of 5 keeps 0.993.
-# - The 1997 LSTM has no forget gate, and its line stays up.
+# - The RNN's gradient falls along such a line all the way.
+# - The 1997 LSTM, without a forget gate, and the LSTM with a forget bias of 5, whose gates start near
+#   $\sigma(5) = 0.993$, lose some of it at once and keep the rest.
+# - With a forget bias of 0 or 1 the gates start near 0.5 or 0.73, and the gradient falls with the lag; less steeply far
+#   back, where what is left has come through the gates that were most open.
+# - The forget biases of the sLSTM and the mLSTM start spread out: some features or heads hold on to it.
 #
 # Then, in the right panel, at which of them came up in training, and compare with the errors above: a gradient that
 # does not arrive teaches nothing.
@@ -97,6 +100,7 @@ print(f"always 0.5: squared error {run.task.loss_at_chance - 0.25:.4f}")
 import matplotlib.pyplot as plt
 import numpy as np
 
+plt.rcParams["font.size"] = 12
 figure, axes = plt.subplots(1, 2, figsize=(12.5, 5.2), sharey=True, layout="constrained")
 for axis, curves, title in zip(axes, (before, after), ("before training", f"after {steps} steps"), strict=True):
     for number, (cell, curve) in enumerate(curves.items()):
