@@ -42,6 +42,7 @@ length = 55  # of the longest rows; the shortest have a tenth less
 features = 32
 learning_rate = 3e-3
 seed = 0
+cells = ()  # some of the sweep's, by name, such as ("RNN", "GRU"); none: all
 
 # %% [markdown]
 # ## Train and measure
@@ -67,6 +68,8 @@ cli.start_jax()
 sweep, before, after = get_sweep("tiny"), {}, {}
 for point in sweep.points:
     cell = point.labels["cell"]
+    if cells and cell not in cells:
+        continue
     config = adding.get_config("lstm")
     config.update_from_flattened_dict({**sweep.changes, **point.changes})
     config.seed, config.model.features, config.data.sequence_length = seed, features, length
