@@ -166,9 +166,10 @@ def newton(x, options):
 styles = {"full": "o-", "diagonal": "s--"}
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 x = sequence(steps)[1]
+scanned = solvers["scan"](x)
 for jacobian, style in styles.items():
     stopped = [NewtonOptions(tolerance=0.0, max_iterations=n, jacobian=jacobian) for n in iterations]
-    errors = [relative_error(newton(x, options)[0], solvers["scan"](x)) for options in stopped]
+    errors = [relative_error(newton(x, options)[0], scanned) for options in stopped]
     left.semilogy(iterations, errors, style, label=f"{jacobian} Jacobian")
     reports = [newton(sequence(time)[1], NewtonOptions(jacobian=jacobian))[2] for time in lengths]
     assert all(report.converged for report in reports)

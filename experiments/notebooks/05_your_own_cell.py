@@ -68,6 +68,8 @@ class JANETConfig(RecurrentConfig):
 
 @CELLS.register("janet")
 class JANET(SplitCell):
+    """The LSTM's forget gate alone (arXiv 1804.04849, section 3). Order s, n along w_x [D, 2F], w_h [F, 2F], b [2F]."""
+
     additive = True  # u and v are seen as their sum alone
     Config = JANETConfig
     init_carry = HiddenCarry.zeros
@@ -184,4 +186,4 @@ plt.show()
 #
 # Moved to `xlstm_jax/cells/janet.py` it is found by itself: by the command line
 # (`--config.model.pattern=rr --config.model.recurrent.cell=janet`), by sweeps and by the tests, which then ask for
-# `janet` above in `tests/oracles` too.
+# the equations in NumPy (`janet` above), in `tests/oracles`, and for its size.
