@@ -129,7 +129,7 @@ with jax.enable_x64(True):
     params, x = example.params(np.float64), example.inputs(20, np.float64)
     y, _ = recurrence(JANET, params, x)
     wanted = janet({name: np.asarray(weight) for name, weight in params.items()}, np.asarray(x))
-assert np.abs(y - wanted).max() < 1e-12
+assert np.abs(np.asarray(y) - wanted).max() < 1e-12
 
 # %% [markdown]
 # ## Training
