@@ -29,8 +29,8 @@ import xlstm_jax
 xlstm_jax.__version__
 
 # %% tags=["parameters"]
-length = 66  # steps of the longest rows
-steps = 600  # of training
+length = 110  # steps of the longest rows
+steps = 700  # of training
 features = 32
 seed = 0
 
@@ -156,7 +156,7 @@ for name, (cell, bias) in models.items():
     config.data.sequence_length, config.data.long_length = length, 0
     config.model.features = features
     config.model.recurrent.cell, config.model.recurrent.forget_bias = cell, bias
-    config.train.steps, config.train.eval_every = steps, max(steps // 6, 1)
+    config.train.steps, config.train.eval_every = steps, max(steps // 7, 1)
     workdir = tempfile.mkdtemp()
     train(config, workdir)
     records[name] = read_metrics(workdir)
