@@ -15,6 +15,8 @@ import pytest
 
 from xlstm_jax.ops.recurrence import scan
 
+pytest.register_assert_rewrite("xlstm_jax.testing")  # its assertions show their values as the tests' do
+
 CACHE = pathlib.Path(tempfile.gettempdir()) / f"xlstm_jax_test_cache_{getattr(os, 'getuid', int)()}"
 
 # Tokens of tests' texts stay out of the user's own cache.

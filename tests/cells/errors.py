@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.cells.examples import Example, examples
 from tests.oracles import classic, convlstm, lstm_variants, minimal, mlstm, slstm, treelstm
 from xlstm_jax.ops.recurrence import recurrence
 from xlstm_jax.ops.tree import forest, tree_recurrence
+from xlstm_jax.testing.examples import Example, examples
 
 
 def _heads(oracle):

@@ -1,242 +1,58 @@
-"""What every registered sequence cell keeps. Nothing here names a cell: a new one is tested once it is registered.
-
-Most tests work in float64, where rounding is far below the effect of a mistake.
-"""
-
-import functools
+"""What every registered sequence cell keeps: a new one is tested once it is registered. And that broken ones fail it."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cells.examples import BATCH, Example, examples
-from xlstm_jax.ops.recurrence import recurrence
+from xlstm_jax.cells import CELLS
+from xlstm_jax.testing import cells
+from xlstm_jax.testing.examples import Example, examples
 
-T, HALF = 6, 3
-FULL = np.full(BATCH, T)
-LENGTHS = np.array([6, 4])
-RESET = np.zeros((BATCH, T), bool)
-RESET[0, [2, 3]] = True  # one right after the other
-RESET[1, [0, 5]] = True  # at the first step, and in the padding of LENGTHS
-NO_RESET = np.zeros_like(RESET)
-CLOSE = 1e-11
+RNN = CELLS.get("rnn")
 
 
-@functools.cache
-def compiled(example: Example):
-    """(run, pull, step): jitted once for all tests of an example.
-
-    run(params, x, carry, lengths, reset) -> (y, carry); pull(dy, dcarry, *the same) -> gradients of params, x and
-    carry; step(params, carry, x_t) -> (carry, y_t).
-    """
-
-    def run(params, x, carry, lengths, reset):
-        return recurrence(example.cell, params, x, carry=carry, lengths_B=lengths, reset_BT=reset)
-
-    def pull(dy, dcarry, params, x, carry, lengths, reset):
-        _, pullback = jax.vjp(lambda *args: run(*args, lengths, reset), params, x, carry)
-        return pullback((dy, dcarry))
-
-    def step(params, carry, x):
-        u = jax.tree.map(lambda leaf: leaf[:, 0], example.cell.project(params, x[:, None]))
-        return example.cell.step(params, carry, u)
-
-    return jax.jit(run), jax.jit(pull), jax.jit(step)
+@pytest.mark.parametrize("check", cells.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("example", examples(), ids=repr)
+def test_cell(example, check):
+    check(example)
 
 
-@pytest.fixture(params=examples(), ids=repr, scope="module")
-def example(request):
-    return request.param
+class SeesTheNextStep(RNN):
+    @classmethod
+    def project(cls, params, x_TBD):  # the scan has time first
+        return super().project(params, x_TBD + jnp.roll(x_TBD, -1, axis=0))
 
 
-@pytest.fixture
-def given(example, x64):
-    """params, x and a carry as it is after some steps, in float64."""
-    return given_from(example, seed=0)
+class StartsInBfloat16(RNN):
+    @staticmethod
+    def init(key, config):
+        return RNN.init(key, config).astype(jnp.bfloat16)
 
 
-def given_from(example, seed):
-    params, run = example.params(np.float64, seed), compiled(example)[0]
-    x, earlier = (example.inputs(T, np.float64, 2 * seed + n) for n in (1, 2))
-    return params, x, run(params, earlier, example.start(np.float64), FULL, NO_RESET)[1]
+class LosesItsGradient(RNN):
+    @classmethod
+    def recur(cls, params, h):
+        return super().recur(params, jax.lax.stop_gradient(h))
 
 
-def gradients(example, dy, params, x, carry, lengths, reset):
-    """Of sum(dy * y), with respect to params, x and carry."""
-    return compiled(example)[1](dy, jax.tree.map(jnp.zeros_like, carry), params, x, carry, lengths, reset)
+class Promotes(RNN):
+    @classmethod
+    def project(cls, params, x_BTD):
+        return super().project(params, x_BTD) * np.float16(1)
 
 
-def assert_close(got, wanted, limit=CLOSE):
-    """Trees equal up to `limit`, relative to 1 or to the leaf's largest value; infinities in the same places."""
-    assert jax.tree.structure(got) == jax.tree.structure(wanted)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-        a, b = np.asarray(a), np.asarray(b)
-        assert a.shape == b.shape and a.dtype == b.dtype
-        scale = max(1.0, np.max(np.abs(b), initial=0, where=np.isfinite(b)))
-        np.testing.assert_allclose(a, b, rtol=0, atol=limit * scale)
-
-
-def dot(tree, direction) -> float:
-    return sum(float(jnp.vdot(a, b)) for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(direction), strict=True))
-
-
-def normal_like(tree, seed):
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape), leaf.dtype), tree)
-
-
-@pytest.mark.parametrize("wide", [False, True], ids=["x32", "x64"])
-def test_float32_in_float32_out(example, wide):
-    """y has x's dtype, the carry is float32 and keeps the shapes of `init_carry`; x64 mode changes none of it."""
-    with jax.enable_x64(wide):
-        params, x = example.cell.init(jax.random.key(0), example.config), example.inputs(T, np.float32)
-        assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(np.float32)}
-        start = example.cell.init_carry(example.config, (BATCH,))
-        y, carry = jax.eval_shape(functools.partial(recurrence, example.cell), params, x)
-    assert y.dtype == np.float32 and y.shape[: x.ndim - 1] == x.shape[:-1]
-    assert jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), carry) == jax.tree.map(
-        lambda leaf: (leaf.shape, "float32"), start
-    )
-    several = jax.eval_shape(lambda: example.cell.init_carry(example.config, (5, 7)))
-    assert jax.tree.map(lambda leaf: leaf.shape, several) == jax.tree.map(lambda leaf: (5, 7, *leaf.shape[1:]), start)
-
-
-def test_bfloat16(example, x64):
-    """Weights and inputs in bfloat16 give y in bfloat16, as they would in float64, and a float32 carry."""
-    params, x = example.params(jnp.bfloat16), example.inputs(T, jnp.bfloat16)
-    y, carry = jax.jit(functools.partial(recurrence, example.cell))(params, x)
-    assert y.dtype == jnp.bfloat16
-    assert {leaf.dtype for leaf in jax.tree.leaves(carry)} == {jnp.dtype(np.float32)}
-    params, x = jax.tree.map(lambda leaf: leaf.astype(np.float64), (params, x))
-    wanted, _ = compiled(example)[0](params, x, example.start(np.float64), FULL, NO_RESET)
-    y = np.asarray(y, np.float64)
-    assert np.isfinite(y).all()
-    assert np.linalg.norm(y - wanted) <= 0.03 * np.linalg.norm(wanted)
-
-
-def test_scan_equals_python_loop(example, given):
-    """With lengths and resets, against `step` called in a Python loop that knows of neither."""
-    run, _, step = compiled(example)
-    params, x, carry = given
-    start = example.start(np.float64)
-
-    def pick(flags, new, old):
-        return jax.tree.map(lambda a, b: jnp.stack([(b, a)[int(flag)][j] for j, flag in enumerate(flags)]), new, old)
-
-    wanted, state = [], carry
-    for t in range(T):
-        after, y = step(params, pick(RESET[:, t], start, state), x[:, t])
-        state = pick(t < LENGTHS, after, state)
-        wanted.append(pick(t < LENGTHS, y, jnp.zeros_like(y)))
-    assert_close(run(params, x, carry, LENGTHS, RESET), (jnp.stack(wanted, axis=1), state))
-
-
-def test_gradients_equal_finite_differences(example, given):
-    """Along random directions of the weights, the inputs and the first carry, through resets and padding."""
-    run, _, _ = compiled(example)
-    dy, step = normal_like(run(*given, FULL, NO_RESET)[0], 3), 1e-7
-    for lengths, reset in ((FULL, NO_RESET), (LENGTHS, RESET)):
-        for which, gradient in enumerate(gradients(example, dy, *given, lengths, reset)):
-            direction = normal_like(given[which], 4)
-
-            def loss(steps, which=which, direction=direction, lengths=lengths, reset=reset):
-                moved = list(given)
-                moved[which] = jax.tree.map(lambda a, b: a + steps * step * b, given[which], direction)
-                return float(jnp.sum(dy * run(*moved, lengths, reset)[0]))
-
-            # Of fourth order: an mLSTM whose n.q comes close to zero bends sharply.
-            difference = (8 * (loss(1) - loss(-1)) - (loss(2) - loss(-2))) / (12 * step)
-            assert dot(gradient, direction) == pytest.approx(difference, rel=1e-6, abs=1e-6)
-
-
-def test_split(example, given):
-    """T = T1 + T2 with the carry passed on: values and all gradients, with resets and padding."""
-    run, pull, _ = compiled(example)
-    params, x, carry = given
-    y, last = run(params, x, carry, LENGTHS, RESET)
-    dy = normal_like(y, 3)
-    first = (params, x[:, :HALF], carry, np.minimum(LENGTHS, HALF), RESET[:, :HALF])
-    y1, middle = run(*first)
-    second = (params, x[:, HALF:], middle, np.maximum(LENGTHS - HALF, 0), RESET[:, HALF:])
-    y2, end = run(*second)
-    assert_close((jnp.concatenate([y1, y2], axis=1), end), (y, last))
-    dparams2, dx2, dmiddle = gradients(example, dy[:, HALF:], *second)
-    dparams1, dx1, dcarry = pull(dy[:, :HALF], dmiddle, *first)
-    parts = jax.tree.map(jnp.add, dparams1, dparams2), jnp.concatenate([dx1, dx2], axis=1), dcarry
-    assert_close(parts, gradients(example, dy, *given, LENGTHS, RESET))
-
-
-def test_padding(example, given):
-    """Padding gives zero output, is not seen, has no gradient, and the carry is that of the short sequences."""
-    run, _, _ = compiled(example)
-    params, x, carry = given
-    padding = np.arange(T) >= LENGTHS[:, None]
-    garbage = jnp.where(padding.reshape(BATCH, T, *(1,) * (x.ndim - 2)), 1e3, x)
-    y, last = run(params, x, carry, LENGTHS, NO_RESET)
-    assert not np.asarray(y)[padding].any()
-    assert_close(run(params, garbage, carry, LENGTHS, NO_RESET), (y, last), limit=0)
-    dy = normal_like(y, 3)
-    wanted = gradients(example, dy, params, x, carry, LENGTHS, NO_RESET)
-    assert_close(gradients(example, dy, params, garbage, carry, LENGTHS, NO_RESET), wanted, limit=0)
-    assert not np.asarray(wanted[1])[padding].any()
-    short = run(params, x[:, :HALF], carry, np.full(BATCH, HALF), NO_RESET[:, :HALF])
-    padded = run(params, x, carry, np.full(BATCH, HALF), NO_RESET)
-    assert_close((padded[0][:, :HALF], padded[1]), short)
-
-
-def test_reset(example, given):
-    """A reset makes two runs of one: nothing from before it gets past it, in values or gradients."""
-    run, _, _ = compiled(example)
-    params, x, carry = given
-    reset = NO_RESET.copy()
-    reset[:, HALF] = True
-    y, last = run(params, x, carry, FULL, reset)
-    none, half = NO_RESET[:, :HALF], np.full(BATCH, HALF)
-    start = example.start(np.float64)
-    before, _ = run(params, x[:, :HALF], carry, half, none)
-    after, wanted = run(params, x[:, HALF:], start, half, none)
-    assert_close((y, last), (jnp.concatenate([before, after], axis=1), wanted))
-    other = jax.tree.map(lambda leaf: leaf + 1, carry)
-    changed, same = run(params, x.at[:, :HALF].add(1), other, FULL, reset)
-    assert_close((changed[:, HALF:], same), (y[:, HALF:], last), limit=0)
-    assert np.max(np.abs(changed[:, :HALF] - y[:, :HALF])) > 1e-3
-    dy = normal_like(y, 3).at[:, :HALF].set(0)
-    _, dx, dcarry = gradients(example, dy, params, x, carry, FULL, reset)
-    assert not np.asarray(dx[:, :HALF]).any() and np.asarray(dx[:, HALF:]).any()
-    assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(dcarry))
-
-
-def test_causality(example, given):
-    """Later inputs change no earlier output; earlier ones change every later one."""
-    run, _, _ = compiled(example)
-    params, x, carry = given
-    y, _ = run(params, x, carry, FULL, NO_RESET)
-    changed, _ = run(params, x.at[:, HALF:].add(1), carry, FULL, NO_RESET)
-    assert_close(changed[:, :HALF], y[:, :HALF], limit=0)
-    dy = jnp.zeros_like(y).at[:, HALF].set(normal_like(y[:, HALF], 3))
-    _, dx, dcarry = gradients(example, dy, params, x, carry, FULL, NO_RESET)
-    reached = np.abs(np.asarray(dx)).reshape(BATCH, T, -1).max(axis=(0, 2)) > 0
-    np.testing.assert_array_equal(reached, np.arange(T) <= HALF)
-    assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(dcarry))
-
-
-def test_reverse(example, given):
-    """`reverse` equals turning each sequence round within its own length, running it forwards, and turning it back."""
-    run, _, _ = compiled(example)
-    params, x, carry = given
-    backwards = jax.jit(functools.partial(recurrence, example.cell, reverse=True))
-    turn = np.stack([np.r_[np.arange(n)[::-1], np.arange(n, T)] for n in LENGTHS])
-    rows = np.arange(BATCH)[:, None]
-    y, last = run(params, x[rows, turn], carry, LENGTHS, RESET[rows, turn])
-    assert_close(backwards(params, x, carry=carry, lengths_B=LENGTHS, reset_BT=RESET), (y[rows, turn], last))
-
-
-def test_vmap(example, x64):
-    """Over weights, inputs and carries at once, as for an ensemble."""
-    run, _, _ = compiled(example)
-    members = [given_from(example, seed) for seed in (0, 5)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    got = jax.jit(jax.vmap(run, in_axes=(0, 0, 0, None, None)))(*stacked, LENGTHS, RESET)
-    wanted = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[run(*member, LENGTHS, RESET) for member in members])
-    assert_close(got, wanted)
+@pytest.mark.parametrize(
+    "cell, check, message",
+    [
+        (SeesTheNextStep, cells.causality, "Not equal to tolerance"),
+        (SeesTheNextStep, cells.split, "Not equal to tolerance"),
+        (StartsInBfloat16, cells.float32_in_float32_out, "bfloat16"),
+        (LosesItsGradient, cells.gradients_equal_finite_differences, "<="),
+        (Promotes, cells.bfloat16, "no available implicit dtype promotion"),
+    ],
+)
+def test_a_broken_cell_is_found(cell, check, message):
+    example = Example("broken", cell, cell.Config(in_features=3, features=4))
+    with pytest.raises((AssertionError, ValueError), match=message):
+        check(example)

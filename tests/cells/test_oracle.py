@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tests.cells.errors import ORACLES, T, cell_name, error, measure
-from tests.cells.examples import Example, examples
 from tests.oracles import mlstm, slstm
 from xlstm_jax.cells import CELLS
+from xlstm_jax.testing.examples import Example, examples
 
 EVERY = examples("sequence") + examples("tree")
 # Largest errors allowed: of outputs and states, and of gradients.

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cells.examples import Example, examples
 from tests.oracles import classic
 from xlstm_jax.cells import CELLS
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence import recurrence
 from xlstm_jax.ops.tree import forest, tree_recurrence
+from xlstm_jax.testing.examples import Example, examples
 
 CLOSE = 1e-12
 NODES = 14

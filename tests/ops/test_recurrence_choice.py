@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from tests.cells.examples import examples
 from xlstm_jax.cells import CELLS
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence import IMPLEMENTATIONS, NewtonOptions, Noise, newton_recurrence, recurrence
+from xlstm_jax.testing.examples import examples
 
 T = 11
 EXAMPLES = {example.name: example for example in examples()}

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from jax.experimental import rnn
 
-from tests.cells.examples import BATCH, examples
-from tests.cells.test_contract import assert_close, normal_like
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence import cudnn as module
 from xlstm_jax.ops.recurrence import recurrence
+from xlstm_jax.testing.compare import assert_close, normal_like
+from xlstm_jax.testing.examples import BATCH, examples
 
 T = 6
 SHORTEST = []  # lengths that the stand-in was given, the least of each call

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cells.examples import BATCH, examples
-from tests.cells.test_contract import assert_close, normal_like
 from xlstm_jax.cells.base import LinearCell, SplitCell
 from xlstm_jax.ops.recurrence import recurrence
 from xlstm_jax.ops.recurrence.chunked import chunk_length
+from xlstm_jax.testing.compare import assert_close, normal_like
+from xlstm_jax.testing.examples import BATCH, examples
 
 pytestmark = pytest.mark.usefixtures("rolled")
 

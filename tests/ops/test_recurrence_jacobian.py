@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cells.examples import BATCH, examples
 from xlstm_jax.ops.recurrence.jacobian import by_columns, has_own_diagonal, own_diagonal
 from xlstm_jax.ops.recurrence.scan import masked
+from xlstm_jax.testing.examples import BATCH, examples
 
 T = 5
 RESET = np.zeros((T, BATCH), bool)

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cells.examples import BATCH, examples
-from tests.cells.test_contract import assert_close, normal_like
 from xlstm_jax.cells import CELLS, CellParams
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence import NewtonOptions, newton_recurrence, recurrence
+from xlstm_jax.testing.compare import assert_close, normal_like
+from xlstm_jax.testing.examples import BATCH, examples
 
 pytestmark = pytest.mark.usefixtures("rolled")
 

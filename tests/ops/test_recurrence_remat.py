@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cells.examples import BATCH, examples
-from tests.cells.test_contract import assert_close, normal_like
 from xlstm_jax.cells import CELLS
 from xlstm_jax.ops.recurrence import Noise, recurrence
+from xlstm_jax.testing.compare import assert_close, normal_like
+from xlstm_jax.testing.examples import BATCH, examples
 
 pytestmark = pytest.mark.usefixtures("rolled")
 

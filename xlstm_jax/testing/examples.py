@@ -62,19 +62,21 @@ def _options(field: str, hint) -> tuple:
     return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
 
 
+def examples_of(name: str) -> list[Example]:
+    """The registered cell of that name: with its default options, and with each other option."""
+    cell, known = CELLS.get(name), SMALL | OWN.get(name, {})
+    small = {field.name: known[field.name] for field in dataclasses.fields(cell.Config) if field.name in known}
+    found = [Example(name, cell, cell.Config(**small))]
+    for field, hint in typing.get_type_hints(cell.Config).items():
+        for option in _options(field, hint):
+            if option != getattr(found[0].config, field):
+                found.append(Example(f"{name}-{field}={option}", cell, cell.Config(**small, **{field: option})))
+    return found
+
+
 def examples(kind: str = "sequence") -> list[Example]:
-    """One example a cell of that kind and option; names that stand for one cell count once."""
-    found = {}
+    """Those of every cell of that kind; names that stand for one cell count once."""
+    first_names = {}
     for name in CELLS.names():
-        cell = CELLS.get(name)
-        if cell.kind != kind or cell in [example.cell for example in found.values()]:
-            continue
-        known = SMALL | OWN.get(name, {})
-        small = {field.name: known[field.name] for field in dataclasses.fields(cell.Config) if field.name in known}
-        found[name] = Example(name, cell, cell.Config(**small))
-        for field, hint in typing.get_type_hints(cell.Config).items():
-            for option in _options(field, hint):
-                if option != getattr(found[name].config, field):
-                    label = f"{name}-{field}={option}"
-                    found[label] = Example(label, cell, cell.Config(**small, **{field: option}))
-    return list(found.values())
+        first_names.setdefault(CELLS.get(name), name)
+    return [one for cell, name in first_names.items() if cell.kind == kind for one in examples_of(name)]

@@ -1,0 +1,26 @@
+"""Trees of arrays compared, and random ones like them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+CLOSE = 1e-11
+
+
+def assert_close(got, wanted, limit: float = CLOSE) -> None:
+    """Trees equal up to `limit`, relative to 1 or to the leaf's largest value; infinities in the same places."""
+    assert jax.tree.structure(got) == jax.tree.structure(wanted)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert a.shape == b.shape and a.dtype == b.dtype
+        scale = max(1.0, np.max(np.abs(b), initial=0, where=np.isfinite(b)))
+        np.testing.assert_allclose(a, b, rtol=0, atol=limit * scale)
+
+
+def dot(tree, direction) -> float:
+    return sum(float(jnp.vdot(a, b)) for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(direction), strict=True))
+
+
+def normal_like(tree, seed: int):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape), leaf.dtype), tree)
