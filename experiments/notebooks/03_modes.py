@@ -14,15 +14,17 @@
 # Newton's method.
 
 # %%
-# The project: as it is installed; else the checkout that this notebook stands in; else ADDRESS.
+# The project: as it is installed; else the checkout that this notebook stands in or beside; else ADDRESS.
 import importlib.util
 import pathlib
 import subprocess
 import sys
 
 ADDRESS = "xlstm_jax"
-if importlib.util.find_spec("xlstm_jax") is None:
-    folders = (pathlib.Path.cwd(), *pathlib.Path.cwd().parents)
+found = importlib.util.find_spec("xlstm_jax")
+if found is None or found.origin is None:  # a folder of that name, as a checkout's, is no package
+    here = pathlib.Path.cwd()
+    folders = (here / "xlstm_jax", here, *here.parents)
     source = next((str(one) for one in folders if (one / "xlstm_jax" / "__init__.py").is_file()), ADDRESS)
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)
 import xlstm_jax

@@ -1,4 +1,4 @@
-"""What every registered sequence cell keeps: a new one is tested once it is registered. And that broken ones fail it."""
+"""What every registered sequence cell keeps: a new one is tested once it is registered; and that broken ones fail."""
 
 import jax
 import jax.numpy as jnp

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tests.cells.examples import examples
 from xlstm_jax.cells import CELLS
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence import recurrence
 from xlstm_jax.ops.recurrence.api import IMPLEMENTATIONS
+from xlstm_jax.testing.examples import examples
 
 DOCS = pathlib.Path(__file__).parent.parent.parent / "docs"
 PAGE = (DOCS / "cells.md").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ DOCS = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "kno
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in (*DOCS, ROOT / "README.md")}
 PYTHON = {name: re.findall(r"^```python\n(.*?)^```", text, flags=re.S | re.M) for name, text in TEXTS.items()}
 # An indented block or a fenced one; a command may go on behind a backslash.
-COMMAND = re.compile(r"python -m experiments\.(\w+)((?:[^\n`|&)]|\\\n)*)")
+COMMAND = re.compile(r"python -m experiments\.([a-z]\w*)((?:[^\n`|&)]|\\\n)*)")
 COMMANDS = sorted({(name, *found) for name, text in TEXTS.items() for found in COMMAND.findall(text)})
 FLAG = re.compile(r"DEFINE_\w+\(\s*\"(\w+)\"")
 

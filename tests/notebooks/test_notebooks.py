@@ -18,6 +18,9 @@ TINY = {
     "00_tour": {"steps": 20, "features": 16, "length": 20},
     "01_gates": {"steps": 2, "features": 8},
     "02_vanishing_gradients": {"steps": 2, "features": 8, "length": 12, "cells": ("RNN", "sLSTM")},
+    "03_modes": {"steps": 32, "lengths": (16, 32), "rounds": 1, "iterations": (1, 2)},
+    "04_ablation": {"cells": ("lstm",), "biases": (1.0,), "length": 16, "steps": 4, "workers": 1},
+    "05_your_own_cell": {"length": 16, "steps": 4, "features": 8},
 }
 SHAKESPEARE = ("00_tour", "01_gates")  # they read Tiny Shakespeare
 each_script = pytest.mark.parametrize("script", scripts(), ids=lambda script: script.stem)
