@@ -70,7 +70,7 @@ def against(axes, sweep: Sweep, name: str, rows: Sequence[Row], lines: dict[int,
     if name == sweep.metric and sweep.threshold is not None:
         axes.axhline(sweep.threshold, color="black", lw=1, ls="--")
     better = f" ({sweep.better} is better)" if name == sweep.metric else ""
-    axes.set(xlabel=sweep.along, ylabel=f"{name} at the end{better}")
+    axes.set(xlabel=sweep.along, ylabel=f"{name}\nat the end{better}")
     axes.set_title(group, fontsize=10)
     if sweep.along in sweep.log:
         axes.set_xscale("log")
