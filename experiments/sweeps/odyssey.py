@@ -6,7 +6,7 @@
 V is the LSTM with peepholes; each of the others changes one thing about it. Characters of Tiny Shakespeare, and the
 parity of short strings of bits, whose loss is 0.693 by chance. Where the paper searches learning rate, width and input
 noise for each variant, here all have one recipe and width. By the speeds of families.md some 3 hours on 2 CPU cores;
-`:tiny` (100 and 400 steps, bits in strings of at most 16) takes MIN minutes.
+`:tiny` (100 and 400 steps, bits in strings of at most 16) takes 5 minutes.
 """
 
 from experiments.sweeps.base import Sweep, axis, product

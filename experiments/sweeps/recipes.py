@@ -5,7 +5,7 @@
 
 The base: two LSTM layers, forget bias 1, orthogonal recurrent matrices, no dropout, no norm, the gradient clipped at a
 norm of 1, Adam. It makes twelve passes over the text, so that dropout has something to do: by the speeds of families.md
-some 7 hours on 2 CPU cores. `:tiny` (100 steps) takes MIN minutes.
+some 7 hours on 2 CPU cores. `:tiny` (100 steps) takes 4 minutes.
 """
 
 from experiments.sweeps.base import Sweep, axis

@@ -72,15 +72,16 @@ def _name(workdir: Path) -> str:
 def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Header and cells: axes, parameters, the metrics, what else of it a loss gives, speed, runs."""
     several = " (mean ± std)" if len(sweep.seeds) > 1 else ""
-    perplexity = sweep.metric.endswith("loss") and _of_texts(sweep)
+    texts = {id(row): sweep.metric.endswith("loss") and _is_of_text(sweep, row) for row in rows}
     header = [f"best {name}" if name == sweep.best_of else name for name in sweep.axes]
     header += ["parameters", sweep.metric + several]
-    header += ["perplexity"] if perplexity else []
+    header += ["perplexity"] if any(texts.values()) else []
     header += [*(name + several for name in sweep.also), "tokens/s", "minutes", "runs"]
     cells = []
     for row in rows:
         line = [*row.point.labels.values(), _number(row.mean("parameters"), ",.0f"), _with_spread(row, sweep.metric)]
-        line += [_number(math.exp(min(row.mean(sweep.metric), 700.0)), ".2f")] if perplexity else []
+        perplexity = math.exp(min(row.mean(sweep.metric), 700.0)) if texts[id(row)] else math.nan
+        line += [_number(perplexity, ".2f")] if any(texts.values()) else []
         line += [_with_spread(row, name) for name in sweep.also]
         line += [_number(row.mean("tokens_per_second"), ",.0f"), _number(row.mean("seconds") / 60, ".1f")]
         others = f"; at other {sweep.best_of}: {_runs(row.others)}" if row.others else ""
@@ -88,9 +89,9 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]
     return header, cells
 
 
-def _of_texts(sweep: Sweep) -> bool:
-    """Whether its loss is that of predicting a text's next token."""
-    return config_at(sweep.config).task == "language_model"
+def _is_of_text(sweep: Sweep, row: Row) -> bool:
+    """Whether the loss is that of predicting a text's next token."""
+    return config_at(row.point.changes.get("config", sweep.config)).task == "language_model"
 
 
 def reach(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

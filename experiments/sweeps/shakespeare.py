@@ -6,7 +6,7 @@
 Once at about a million parameters, as in `families`, and once at two layers or blocks of 256 features, all under one
 recipe. samples.md has what each goes on with from one prompt, minutes and tokens/s its time. Transformers see the last
 100 characters, the others carry all of the text on in sampling. By the speeds of families.md some 7 hours on 2 CPU
-cores; `:tiny` (100 steps) takes MIN minutes.
+cores; `:tiny` (100 steps) takes 5 minutes.
 """
 
 from experiments.sweeps.base import Sweep, axis, product
