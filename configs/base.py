@@ -58,7 +58,7 @@ def get_config() -> ConfigDict:
     config.model.mlstm.forget_bias_low = 3.0  # the forget gate's starts evenly spread over heads, from this ...
     config.model.mlstm.forget_bias_high = 6.0  # ... to this
     config.model.mlstm.chunk_size = 0  # of the chunkwise form; 0: chosen from the length
-    config.model.mlstm.implementation = ""  # recurrent | parallel | chunkwise; "": chosen from the length
+    config.model.mlstm.implementation = ""  # recurrent | parallel | chunkwise | associative | pallas; "": chosen
 
     config.model.slstm = ConfigDict()  # the sLSTM block
     config.model.slstm.num_heads = 4
@@ -67,7 +67,7 @@ def get_config() -> ConfigDict:
     config.model.slstm.ffn_factor = 1.3  # feed-forward width over model width, up to a multiple of 64; 0: no such layer
     config.model.slstm.input_gate = "exp"  # exp | sigmoid
     config.model.slstm.forget_gate = "sigmoid"  # sigmoid | exp
-    config.model.slstm.implementation = ""  # scan; "": chosen
+    config.model.slstm.implementation = ""  # scan | pallas; "": chosen
 
     config.model.recurrent = ConfigDict()  # the plain recurrent layer
     config.model.recurrent.cell = "lstm"  # rnn | lstm | gru | slstm | mlstm: a name in xlstm_jax.cells.CELLS

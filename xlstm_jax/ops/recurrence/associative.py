@@ -16,7 +16,7 @@ def linear_scan(
 ) -> jax.Array:
     """h_t = a_t h_{t-1} + b_t for all t at once, feature by feature.
 
-    Steps combine by (a1, b1) then (a2, b2) = (a1 a2, a2 b1 + b2): work T log T at most, depth log T (Blelloch 1990).
+    Steps combine by (a1, b1) then (a2, b2) = (a1 a2, a2 b1 + b2): about 2T combinations, 2 log T deep (Blelloch 1990).
     The gradient is a scan of the same kind, l_t = g_t + a_{t+1} l_{t+1}, which keeps h alone in memory.
 
     Args:
