@@ -78,6 +78,10 @@ def _lines(figure, rows):
                 heights = [getattr(row, field) for row in mine]
                 axis.plot([row.size for row in mine], heights, "o-", ms=3.5, color=f"C{index}", label=name)
             log_scale(axis, "y")
+            low, high = axis.get_ylim()
+            if high < 10 * low:  # what differs by less is as good as equal
+                middle = math.sqrt(low * high)
+                axis.set_ylim(middle / math.sqrt(10), middle * math.sqrt(10))
             axis.set_xscale("log", base=2)
             axis.set_xlabel("steps T")
             axis.set_title(f"{panel}: {title}", fontsize=9)
