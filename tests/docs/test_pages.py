@@ -20,11 +20,15 @@ PYTHON = {name: re.findall(r"^```python\n(.*?)^```", text, flags=re.S | re.M) fo
 # An indented block or a fenced one; a command may go on behind a backslash.
 COMMAND = re.compile(r"python -m experiments\.([a-z]\w*)((?:[^\n`|&)]|\\\n)*)")
 COMMANDS = sorted({(name, *found) for name, text in TEXTS.items() for found in COMMAND.findall(text)})
+ELSEWHERE = (
+    "README.md",
+    "docs/serving.md",
+)  # tests/test_readme.py; tests/experiments/test_export.py, with a file to read
 FLAG = re.compile(r"DEFINE_\w+\(\s*\"(\w+)\"")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, blocks in PYTHON.items() if blocks and name != "README.md"])
+@pytest.mark.parametrize("name", [name for name in PYTHON if PYTHON[name] and name not in ELSEWHERE])
 def test_python_runs(name, tmp_path):
     """A page's blocks in order, in one process."""
     program = tmp_path / "page.py"
