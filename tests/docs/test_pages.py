@@ -20,10 +20,8 @@ PYTHON = {name: re.findall(r"^```python\n(.*?)^```", text, flags=re.S | re.M) fo
 # An indented block or a fenced one; a command may go on behind a backslash.
 COMMAND = re.compile(r"python -m experiments\.([a-z]\w*)((?:[^\n`|&)]|\\\n)*)")
 COMMANDS = sorted({(name, *found) for name, text in TEXTS.items() for found in COMMAND.findall(text)})
-ELSEWHERE = (
-    "README.md",
-    "docs/serving.md",
-)  # tests/test_readme.py; tests/experiments/test_export.py, with a file to read
+# Run by tests/test_readme.py, and by tests/experiments/test_export.py with a file to read.
+ELSEWHERE = ("README.md", "docs/serving.md")
 FLAG = re.compile(r"DEFINE_\w+\(\s*\"(\w+)\"")
 
 
