@@ -17,9 +17,6 @@ from xlstm_jax.files import FULL
 
 PEER_LOST = 3  # exit status
 ROOT = Path(__file__).parents[1]  # of the checkout, or where the packages are installed
-ROOT = Path(__file__).parents[1]  # of the checkout, or where the packages are installed
-ROOT = Path(__file__).parents[1]  # of the checkout, or where the packages are installed
-ROOT = Path(__file__).parents[1]  # of the checkout, or where the packages are installed
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -51,13 +51,20 @@ def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pa
         figure.savefig(temporary, dpi=130)
 
 
-def log_scale(axes, which: str) -> None:
-    """A log scale of the "x" or "y" axis, with what is drawn; 1, 2 and 5 stand at it where it has few powers of ten."""
+def log_scale(axes, which: str, least: float = 1.0) -> None:
+    """A log scale of the "x" or "y" axis, with what is drawn; 1, 2 and 5 stand at it where it has few powers of ten.
+
+    It ranges over a factor `least` at least.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     getattr(axes, f"set_{which}scale")("log")
     axis = getattr(axes, f"{which}axis")
     low, high = axis.get_view_interval()
+    if high < least * low:
+        middle = math.sqrt(low * high)
+        low, high = middle / math.sqrt(least), middle * math.sqrt(least)
+        getattr(axes, f"set_{which}lim")(low, high)
     if 0 < low < high < 100 * low:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -77,11 +84,7 @@ def _lines(figure, rows):
                 mine = [row for row in rows if series(row) == (panel, name)]
                 heights = [getattr(row, field) for row in mine]
                 axis.plot([row.size for row in mine], heights, "o-", ms=3.5, color=f"C{index}", label=name)
-            log_scale(axis, "y")
-            low, high = axis.get_ylim()
-            if high < 10 * low:  # what differs by less is as good as equal
-                middle = math.sqrt(low * high)
-                axis.set_ylim(middle / math.sqrt(10), middle * math.sqrt(10))
+            log_scale(axis, "y", least=10)  # what differs by less is as good as equal
             axis.set_xscale("log", base=2)
             axis.set_xlabel("steps T")
             axis.set_title(f"{panel}: {title}", fontsize=9)

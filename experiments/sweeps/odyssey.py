@@ -34,7 +34,7 @@ def get_sweep(variant: str = "") -> Sweep:
         "characters": {
             "config": "configs/char_lm.py:lstm_1m",
             "train.steps": characters,
-            "train.eval_every": 25 if variant else 156,
+            "train.eval_every": 156,
             **(SMALL if variant else {}),
         },
         "parity": {

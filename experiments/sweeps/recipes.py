@@ -50,7 +50,7 @@ def get_sweep(variant: str = "") -> Sweep:
             "optimizer.weight_decay": 0.0,
             "model.dropout": 0.0,
             "train.steps": steps,
-            "train.eval_every": 25 if variant else 156,
+            "train.eval_every": 156,
             "sample.length": 0,
             **(SMALL if variant else {}),
         },

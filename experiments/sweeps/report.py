@@ -72,16 +72,15 @@ def _name(workdir: Path) -> str:
 def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Header and cells: axes, parameters, the metrics, what else of it a loss gives, speed, runs."""
     several = " (mean ± std)" if len(sweep.seeds) > 1 else ""
-    texts = {id(row): sweep.metric.endswith("loss") and _is_of_text(sweep, row) for row in rows}
+    perplexities = _perplexities(sweep, rows)
     header = [f"best {name}" if name == sweep.best_of else name for name in sweep.axes]
     header += ["parameters", sweep.metric + several]
-    header += ["perplexity"] if any(texts.values()) else []
+    header += ["perplexity"] if perplexities else []
     header += [*(name + several for name in sweep.also), "tokens/s", "minutes", "runs"]
     cells = []
-    for row in rows:
+    for place, row in enumerate(rows):
         line = [*row.point.labels.values(), _number(row.mean("parameters"), ",.0f"), _with_spread(row, sweep.metric)]
-        perplexity = math.exp(min(row.mean(sweep.metric), 700.0)) if texts[id(row)] else math.nan
-        line += [_number(perplexity, ".2f")] if any(texts.values()) else []
+        line += [_number(perplexities[place], ".2f")] if perplexities else []
         line += [_with_spread(row, name) for name in sweep.also]
         line += [_number(row.mean("tokens_per_second"), ",.0f"), _number(row.mean("seconds") / 60, ".1f")]
         others = f"; at other {sweep.best_of}: {_runs(row.others)}" if row.others else ""
@@ -89,9 +88,16 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]
     return header, cells
 
 
-def _is_of_text(sweep: Sweep, row: Row) -> bool:
-    """Whether the loss is that of predicting a text's next token."""
-    return config_at(row.point.changes.get("config", sweep.config)).task == "language_model"
+def _perplexities(sweep: Sweep, rows: Sequence[Row]) -> list[float]:
+    """By row, NaN where the loss is not that of predicting a text's next token; empty where it is in none."""
+    configs = [row.point.changes.get("config", sweep.config) for row in rows] if sweep.metric.endswith("loss") else []
+    texts = {config for config in set(configs) if config_at(config).task == "language_model"}
+    if not texts:
+        return []
+    losses = [
+        row.mean(sweep.metric) if config in texts else math.nan for row, config in zip(rows, configs, strict=True)
+    ]
+    return [math.exp(min(loss, 700.0)) for loss in losses]
 
 
 def reach(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

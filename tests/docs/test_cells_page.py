@@ -1,21 +1,20 @@
 """The page of the family: every cell has a section, and its forms in the table are those that the code has."""
 
 import functools
-import importlib.util
-import pathlib
 import re
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments.cli import ROOT, module_at
 from xlstm_jax.cells import CELLS
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence import recurrence
 from xlstm_jax.ops.recurrence.api import IMPLEMENTATIONS
 from xlstm_jax.testing.examples import examples
 
-DOCS = pathlib.Path(__file__).parent.parent.parent / "docs"
+DOCS = ROOT / "docs"
 PAGE = (DOCS / "cells.md").read_text(encoding="utf-8")
 ALIASES = {"lstm_np": "lstm"}
 
@@ -40,9 +39,7 @@ def test_every_cell_stands_in_the_table():
 
 
 def test_every_cell_stands_in_the_figure():
-    spec = importlib.util.spec_from_file_location("family", DOCS / "figures" / "family.py")
-    family = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(family)
+    family = module_at(str(DOCS / "figures" / "family.py"))
     drawn = [name for box in family.BOXES for name in box.names.split()]
     assert sorted(drawn) == sorted(set(CELLS.names()) - set(ALIASES))
     (DOCS / "figures" / "family.svg").stat()

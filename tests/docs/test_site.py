@@ -1,6 +1,5 @@
 """The site: built with warnings as errors, with every module and knob on it."""
 
-import importlib.util
 import pathlib
 import re
 import subprocess
@@ -9,34 +8,21 @@ import sys
 import pytest
 
 from configs import base
-from experiments.cli import ROOT
+from experiments.cli import ROOT, module_at
+from tests.configs.test_configs import flat
 
 DOCS = ROOT / "docs"
 
 
 @pytest.fixture(scope="module")
 def generated():
-    spec = importlib.util.spec_from_file_location("generated", DOCS / "generated.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(str(DOCS / "generated.py"))
 
 
 @pytest.mark.slow
 def test_it_is_built_without_a_warning(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-W",
-        "--keep-going",
-        "-q",
-        "-E",
-        "-b",
-        "html",
-        "docs",
-        tmp_path / "site",
-    ]
+    options = "-m sphinx -W --keep-going -q -E -b html docs"
+    command = [sys.executable, *options.split(), tmp_path / "site"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-5000:]
     pages = {path.stem for path in DOCS.glob("*.md")}
@@ -67,12 +53,7 @@ def test_every_module_has_its_place():
 def test_every_knob_is_on_the_page(generated):
     text = generated.knobs(pathlib.Path(base.__file__).read_text(encoding="utf-8"))
     shown = set(re.findall(r"^\| `([\w.]+)` \| `[^`]+` \| .* \|$", text, flags=re.M))
-
-    def names(tree, prefix=""):
-        for key, value in tree.items():
-            yield from names(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key]
-
-    assert shown == set(names(base.get_config().to_dict()))
+    assert shown == {name for name, _ in flat(base.get_config().to_dict())}
     assert "none \\| dots" in text  # of a comment above its knob, and with what would end a cell
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.cli import ROOT
 from experiments.suites.base import SUITES
+from tests.experiments.programs import PROGRAMS
 from xlstm_jax.models import BLOCKS
 
 
@@ -21,14 +22,6 @@ def having(folder: str, name: str) -> set[str]:
     return {file for file in found if hasattr(importlib.import_module(f"experiments.{folder}.{file[:-3]}"), name)}
 
 
-def programs() -> set[str]:
-    return {
-        name.removesuffix(".py")
-        for name in files("experiments")
-        if '__name__ == "__main__"' in (ROOT / "experiments" / name).read_text(encoding="utf-8")
-    }
-
-
 @pytest.mark.parametrize(
     ("page", "names"),
     [
@@ -36,7 +29,7 @@ def programs() -> set[str]:
         ("tasks.md", files("configs") - {"base.py"}),
         ("tasks.md", having("sweeps", "get_sweep")),
         ("benchmarks.md", set(SUITES.names())),
-        ("programs.md", programs()),
+        ("programs.md", set(PROGRAMS)),
     ],
     ids=["blocks", "configs", "sweeps", "suites", "programs"],
 )

@@ -1,17 +1,10 @@
 """Help and flag errors answer at once: nothing heavy is imported for them."""
 
-import pathlib
 import re
 
 import pytest
 
-import experiments
-
-PROGRAMS = sorted(
-    path.stem
-    for path in pathlib.Path(experiments.__path__[0]).glob("*.py")
-    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
-)
+from tests.experiments.programs import PROGRAMS, flags_of, source
 
 
 def test_the_programs_are_found():
@@ -25,9 +18,7 @@ def test_help(programs, program):
     imported = set(re.findall(r"^import time:.*\| +(\w+)", done.stderr, flags=re.MULTILINE))
     assert "absl" in imported and not imported & {"jax", "flax", "optax", "orbax", "grain", "matplotlib"}
     assert f"experiments/{program}.py:" in done.stdout or "--" in done.stdout
-    doc = pathlib.Path(experiments.__path__[0], f"{program}.py").read_text(encoding="utf-8").split('"""')[1]
+    doc = source(program).split('"""')[1]
     assert doc.splitlines()[0] in done.stdout
-    for name in re.findall(
-        r"DEFINE_\w+\(\s*\"(\w+)\"", (pathlib.Path(experiments.__path__[0]) / f"{program}.py").read_text()
-    ):
+    for name in flags_of(program):
         assert f"--{name}" in done.stdout or f"--[no]{name}" in done.stdout

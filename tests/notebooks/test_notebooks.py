@@ -8,9 +8,9 @@ import nbclient
 import nbformat
 import pytest
 
+from experiments.cli import ROOT
 from experiments.notebooks.make import make, scripts
 
-ROOT = pathlib.Path(__file__).parents[2]
 TIMEOUT = 300  # seconds; far above what a cell takes
 
 # Sizes that stand in for those of the cell tagged `parameters`; every notebook has some here.

@@ -35,7 +35,7 @@ def wheel(tmp_path_factory) -> pathlib.Path:
 
 @pytest.mark.slow
 def test_a_wheel_in_a_clean_environment(wheel, tmp_path):
-    """Installed with what it asks for and nothing else, it trains, samples and reports from any folder."""
+    """Installed with what it asks for and nothing else, it trains, samples and evaluates from any folder."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", wheel)
@@ -52,7 +52,7 @@ def test_a_wheel_in_a_clean_environment(wheel, tmp_path):
     )
     assert "step 4  validation loss" in out
     assert len(program("generate", "--workdir=run", "--prompt=to be", "--length=5").strip()) >= 5
-    assert "runs.csv" not in program("evaluate", "--workdir=run", "--split=validation")
+    assert "loss" in program("evaluate", "--workdir=run", "--split=validation")
     version = run(python, "-c", "import xlstm_jax; print(xlstm_jax.__version__)", cwd=tmp_path).strip()
     assert version == xlstm_jax.__version__ and f"-{version}-" in wheel.name
 
