@@ -46,12 +46,12 @@ def main() -> None:
     import jax
 
     jax.config.update("jax_num_cpu_devices", _CPU_DEVICES.value)
-    from rich.console import Console
     from rich.table import Table
 
     from experiments.figures import draw
     from experiments.suites.base import SUITES
     from experiments.timing import Row, measure
+    from xlstm_jax.data.console import plain_console
 
     rows = measure(SUITES.get(_SUITE.value)(_TINY.value), _ROUNDS.value, patience=_PATIENCE.value)
     out = pathlib.Path(_OUT.value)
@@ -73,7 +73,7 @@ def main() -> None:
     table = Table(*header, title=_machine())
     for row in cells:
         table.add_row(*row)
-    Console(width=None if os.isatty(1) else 140).print(table)
+    plain_console(width=None if os.isatty(1) else 140).print(table, soft_wrap=False)
     print(*crossings, sep="\n", end="\n" if crossings else "")
     print(f"written to {out}/{_SUITE.value}{written}")
 

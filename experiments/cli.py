@@ -12,15 +12,19 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from xlstm_jax.errors import PeerLost, UsageError, one_line
+from experiments.memory import asked_for, what_there_is
+from xlstm_jax.errors import PeerLost, UsageError, one_line, out_of_memory
 from xlstm_jax.files import FULL
 
 PEER_LOST = 3  # exit status
 ROOT = Path(__file__).parents[1]  # of the checkout, or where the packages are installed
 
 
-def run(main: Callable[[], int | None]) -> None:
-    """Parse the flags, call `main`, exit with its result; a `UsageError` is printed as one line, exit status 2."""
+def run(main: Callable[[], int | None], smaller: str = "take a smaller model or fewer rows at once") -> None:
+    """Parse the flags, call `main`, exit with its result; a `UsageError` is printed as one line, exit status 2.
+
+    So is memory that does not suffice: `smaller` says what to do about it.
+    """
 
     def guarded(argv: list[str]) -> int:
         if len(argv) > 1:
@@ -42,7 +46,13 @@ def run(main: Callable[[], int | None]) -> None:
                 raise
             what = f" {error.filename}" if error.filename else ""
             return _fail(f"cannot write{what} ({error.strerror}); make room there, and run again to go on")
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            return _fail(f"out of memory ({asked_for(error)}); {what_there_is(error)}; {smaller}")
 
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # the name of a file may be no text
     sys.unraisablehook = _quiet_reads
     app.run(guarded, flags_parser=_parse)
 
@@ -109,32 +119,43 @@ def _quiet_reads(unraisable) -> None:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    # One line, whatever characters a path in it has.
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    print(f"error: {line}", file=sys.stderr)
     return 2
 
 
 def _parse(argv: list[str]) -> list[str]:
     app.define_help_flags()
     config = _config_argument(argv)
+    if config == "" and "config" in flags.FLAGS:
+        sys.exit(_fail("--config= is empty; give a file, such as one of configs/"))
+    config = config or ""
     path, colon, variant = config.partition(":")
     if config and not os.path.isfile(located(path)):
         sys.exit(_fail(f"config file {path!r} does not exist; those of the project are in configs/"))
-    argv = [re.sub(rf"^((--?config=)?){re.escape(config)}$", rf"\g<1>{located(path)}{colon}{variant}", a) for a in argv]
+    full = f"{located(path)}{colon}{variant}"
+    argv = [re.sub(rf"\A((--?config=)?){re.escape(config)}\Z", lambda match: match[1] + full, a) for a in argv]
     try:
         rest = flags.FLAGS(argv)
     except (flags.Error, AttributeError, KeyError, OSError, ImportError, SyntaxError, TypeError, ValueError) as error:
         sys.exit(_fail(_flag_error(argv, config, error)))
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        # Where a default is not empty, an empty value is a shell variable that is not set.
+        if flag.present and flag.default not in ("", []) and flag.value in ("", []):
+            sys.exit(_fail(f"--{name}= is empty; give a value, or leave the option out"))
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # --verbosity=0 also shows what was chosen and why
     return rest
 
 
-def _config_argument(argv: list[str]) -> str:
-    """What is given as --config=FILE or --config FILE; "" where nothing is."""
+def _config_argument(argv: list[str]) -> str | None:
+    """What is given as --config=FILE or --config FILE; None where nothing is."""
     for argument, following in zip(argv, [*argv[1:], ""], strict=True):
-        if match := re.fullmatch(r"--?config(=.*)?", argument):
+        if match := re.fullmatch(r"--?config(=.*)?", argument, flags=re.DOTALL):
             return match[1][1:] if match[1] else following
-    return ""
+    return None
 
 
 def _flag_error(argv: list[str], config: str, error: Exception) -> str:

@@ -94,4 +94,4 @@ def _data() -> dict[str, object]:
 
 if __name__ == "__main__":
     flags.mark_flags_as_mutual_exclusive(["workdir", "huggingface"], required=True)
-    cli.run(main)
+    cli.run(main, smaller="lower --batch_size or --sequence_length")

@@ -43,4 +43,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["workdir", "out"])
-    cli.run(main)
+    cli.run(main, smaller="lower --prefill_chunk or --batch")

@@ -168,4 +168,4 @@ def _rate(tokens: int, seconds: float) -> str:
 
 if __name__ == "__main__":
     flags.mark_flags_as_mutual_exclusive(["workdir", "huggingface"], required=True)
-    cli.run(main)
+    cli.run(main, smaller="give fewer prompts, or lower --prefill_chunk")

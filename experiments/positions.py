@@ -9,10 +9,10 @@ def report(run: Any, params: Any, about: dict[str, Any], which: str, folder: Pat
 
     `about` has the split and what else the file says of the weights and texts; `which` names the weights for people.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from experiments.figures import draw_positions
+    from xlstm_jax.data.console import plain_console
     from xlstm_jax.files import write_json
     from xlstm_jax.tasks.language_model import perplexity
     from xlstm_jax.train.positions import loss_by_position
@@ -26,13 +26,13 @@ def report(run: Any, params: Any, about: dict[str, Any], which: str, folder: Pat
         where = f"{one.first}" if one.first == one.last else f"{one.first} to {one.last}"
         ratio = f"{one.last / trained:.3g}"
         table.add_row(where, f"{one.nats:.4f}", error, f"{perplexity(one.nats):.3f}", ratio)
-    console = Console()
+    console = plain_console()
     how = (
         f"{windows.count} consecutive windows of {windows.length} tokens ({windows.multiple} x the training length "
         f"{trained}) that do not overlap, each from an empty state that is carried to its end"
     )
-    console.print(table)
-    console.print(f"{which}  {split}: {how}", highlight=False, soft_wrap=True)
+    console.print(table, soft_wrap=False)
+    console.print(f"{which}  {split}: {how}")
     path = folder / f"evaluation-{split}-positions.json"
     figure = path.with_suffix(".png")
     draw_positions(bins, trained, unit, f"{split}, {which}: {windows.count} windows of {windows.length}", figure)
@@ -46,4 +46,4 @@ def report(run: Any, params: Any, about: dict[str, Any], which: str, folder: Pat
             "bins": [one._asdict() | {"perplexity": perplexity(one.nats)} for one in bins],
         },
     )
-    console.print(f"written to {path} and {figure.name}", highlight=False, soft_wrap=True)
+    console.print(f"written to {path} and {figure.name}")

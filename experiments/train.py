@@ -27,4 +27,8 @@ def main() -> int:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    cli.run(main)
+    cli.run(
+        main,
+        smaller="raise train.accumulate or set model.remat=full, or lower data.batch_size, data.sequence_length or "
+        "model.features in another workdir",
+    )

@@ -1,5 +1,7 @@
 """The one exception that a user is meant to read."""
 
+import re
+
 
 class UsageError(ValueError):
     """Something the user gave cannot work; the message is one line: what was given, what is allowed, what to do.
@@ -10,6 +12,12 @@ class UsageError(ValueError):
 
 class PeerLost(UsageError):
     """Another process of the run has ended, so that this one cannot go on; it must end at once, without waiting."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether NumPy's or XLA's memory did not suffice; XLA says so in the text alone, in words that differ by device."""
+    by_xla = isinstance(error, RuntimeError) and re.search(r"RESOURCE_EXHAUSTED|[Oo]ut of memory|bad_alloc", str(error))
+    return isinstance(error, MemoryError) or bool(by_xla)
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:

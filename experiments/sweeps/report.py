@@ -24,11 +24,11 @@ def report(workdir: str | Path, out: str | Path) -> None:
     Raises:
         UsageError: no sweep stands in the workdir, or `out` cannot be written.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from experiments.sweeps.figure import draw
     from experiments.sweeps.samples import write_samples
+    from xlstm_jax.data.console import plain_console
 
     workdir, out = Path(workdir), Path(out)
     name = _name(workdir)
@@ -50,13 +50,13 @@ def report(workdir: str | Path, out: str | Path) -> None:
         written += ", figure.png"
     tables = {sweep.question: table(sweep, rows)}
     tables |= {"": reach(sweep, rows)} if sweep.threshold is not None else {}
-    console = Console(width=None if os.isatty(1) else 140)
+    console = plain_console(width=None if os.isatty(1) else 140)
     for title, (header, cells) in tables.items():
         shown = Table(*header, title=title or None)
         for row in cells:
             shown.add_row(*row)
-        console.print(shown)
-    console.print(f"{written} are in {out}", highlight=False, soft_wrap=True)
+        console.print(shown, soft_wrap=False)
+    console.print(f"{written} are in {out}")
 
 
 def _name(workdir: Path) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pooch
-from rich.console import Console
 
+from xlstm_jax.data.console import plain_console
 from xlstm_jax.errors import UsageError, one_line
 
 CONNECT_SECONDS = 5.0
@@ -75,7 +75,7 @@ def _from_network(name: str) -> Path:
     try:
         if path.is_file() and pooch.file_hash(str(path), alg="sha256") == remote.sha256:
             return path
-        with Console(stderr=True).status(f"downloading {name}"):
+        with plain_console(stderr=True).status(f"downloading {name}"):
             pooch.retrieve(
                 remote.url,
                 known_hash=f"sha256:{remote.sha256}",

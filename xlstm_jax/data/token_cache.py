@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from xlstm_jax.data.console import plain_console
 from xlstm_jax.data.download import cache_dir
 from xlstm_jax.errors import one_line
 from xlstm_jax.files import replacing
@@ -45,13 +46,13 @@ def tokenised(documents: Iterable[tuple[str, np.ndarray]], key: str, tokenizer: 
     Raises:
         UsageError: the tokenizer cannot encode a document.
     """
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     folder = cache_dir() / "tokens" / key
     found = _load(folder)
     if found is not None:
         return found
     if folder.exists():
-        console.print(f"tokens of {name} in {folder} are damaged; encoding them again", highlight=False, soft_wrap=True)
+        console.print(f"tokens of {name} in {folder} are damaged; encoding them again")
     encoded = _with_progress(_encoded(documents, tokenizer), size, name, console)
     try:
         with replacing(folder) as temporary:
@@ -64,9 +65,7 @@ def tokenised(documents: Iterable[tuple[str, np.ndarray]], key: str, tokenizer: 
             return found
         console.print(
             f"cannot keep tokens of {name} in {folder.parent} ({one_line(error)}); they stay in memory "
-            "(XLSTM_JAX_CACHE names another folder)",
-            highlight=False,
-            soft_wrap=True,
+            "(XLSTM_JAX_CACHE names another folder)"
         )
         return _in_memory(_encoded(documents, tokenizer))
     return _load(folder)
@@ -145,7 +144,7 @@ def _load(folder: Path) -> Tokens | None:
 
 def _with_progress(parts: Iterator[Part], size: int, name: str, console: Console) -> Iterator[Part]:
     """`parts`, with a bar on a terminal and a line now and then elsewhere."""
-    columns = TextColumn("encoding {task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    columns = TextColumn("encoding {task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     done, last_line = 0, time.monotonic()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=size)
@@ -155,4 +154,4 @@ def _with_progress(parts: Iterator[Part], size: int, name: str, console: Console
             bar.update(task, completed=done)
             if not console.is_terminal and time.monotonic() - last_line > QUIET_SECONDS:
                 last_line = time.monotonic()
-                console.print(f"encoding {name}: {done / size:.0%}", highlight=False, soft_wrap=True)
+                console.print(f"encoding {name}: {done / size:.0%}")

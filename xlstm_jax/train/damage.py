@@ -9,8 +9,8 @@ from pathlib import Path
 
 import jax
 from jax.experimental import multihost_utils
-from rich.console import Console
 
+from xlstm_jax.data.console import plain_console
 from xlstm_jax.errors import UsageError
 
 NAME = "SHA256SUMS"  # beside what it lists, as `sha256sum --check` reads it
@@ -84,7 +84,7 @@ def set_aside_damaged(folder: Path) -> None:
 
 
 def say(line: str) -> None:
-    Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+    plain_console(stderr=True).print(line)
 
 
 def _files(folder: Path) -> Iterator[str]:

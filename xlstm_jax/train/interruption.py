@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from xlstm_jax.errors import PeerLost, one_line
+from xlstm_jax.errors import PeerLost, one_line, out_of_memory
 from xlstm_jax.train.checkpoint import Checkpoints
 
 
@@ -50,7 +50,7 @@ def peers_watched(checkpoints: Checkpoints) -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+        if jax.process_count() == 1 or out_of_memory(error):
             raise
         last = checkpoints.latest_step()
         raise PeerLost(

@@ -11,6 +11,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from xlstm_jax.data.console import plain_console
 from xlstm_jax.data.tokenizers import save_tokenizer
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import replacing, write_json
@@ -49,7 +50,7 @@ def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int
             be traced are not taken.
     """
     workdir, primary = Path(workdir), jax.process_index() == 0
-    console = Console(quiet=not primary)
+    console = plain_console(quiet=not primary)
     values = config.to_dict()
     check_workdir(workdir, values)
     run = Run(values)  # reads the data: nothing is written before all that can be wrong with it has shown
@@ -79,7 +80,7 @@ def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int
             draw_losses(workdir, run.task.loss_unit)
         if int(state.step) == run.train.steps:
             _show_sample(run, state, checkpoints, workdir, console)
-            console.print(f"checkpoints, metrics.jsonl and loss.png are in {workdir}", highlight=False, soft_wrap=True)
+            console.print(f"checkpoints, metrics.jsonl and loss.png are in {workdir}")
     return 130 if interrupted.signal == signal.SIGINT else 0
 
 
@@ -104,14 +105,12 @@ def _start(run: Run, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, Any,
 def _announce(console: Console, run: Run, state: Any, first: int, cost: StepCost) -> None:
     console.print(
         f"{parameter_count(state.params):,} parameters, pattern {run.model_config.pattern}, "
-        f"vocabulary {run.model_config.vocab_size}; {run.task.summary()}; {cost}; on {jax.devices()[0].device_kind}",
-        highlight=False,
-        soft_wrap=True,
+        f"vocabulary {run.model_config.vocab_size}; {run.task.summary()}; {cost}; on {jax.devices()[0].device_kind}"
     )
     if first >= run.train.steps:
-        console.print(f"step {first} of {run.train.steps} is done already; train.steps can be raised", highlight=False)
+        console.print(f"step {first} of {run.train.steps} is done already; train.steps can be raised")
     elif first:
-        console.print(f"going on from step {first}", highlight=False)
+        console.print(f"going on from step {first}")
 
 
 def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted, cost, profile):
@@ -219,5 +218,5 @@ def _show_sample(run: Run, state: Any, checkpoints: Checkpoints, workdir: Path, 
     with replacing(workdir / SAMPLE) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     console.rule(f"sample from step {best}, the best")
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text)
     console.rule()

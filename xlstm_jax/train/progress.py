@@ -71,4 +71,4 @@ class TrainProgress:
 
     def say(self, text: Any) -> None:
         """Print a line above the bar."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text)

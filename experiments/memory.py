@@ -1,0 +1,56 @@
+"""How much memory there is, for the line that ends a program which asked for more."""
+
+import contextlib
+import os
+import re
+import sys
+from pathlib import Path
+
+from xlstm_jax.errors import one_line
+
+# Limits of the container that the process runs in: control groups of version 2, and of version 1.
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def asked_for(error: BaseException) -> str:
+    """What could not be had, in the library's words but for its place in the library."""
+    words = re.sub(r"^[A-Z_]+: (Error dispatching computation: )?", "", one_line(error)).removesuffix(".")
+    return re.sub(r"\d{7,}(?= bytes)", lambda match: _gigabytes(int(match[0])), words).replace("GB bytes", "GB")
+
+
+def what_there_is(error: BaseException) -> str:
+    """Of the memory that `error` is about, the device's or the machine's: how much, and how much of it is free."""
+    stats = _device_stats() if isinstance(error, RuntimeError) else None
+    if stats is not None:
+        name, stats = stats
+        free = stats["bytes_limit"] - stats["bytes_in_use"]
+        return f"{name} lets it have {_gigabytes(stats['bytes_limit'])}, {_gigabytes(free)} of it free"
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+            total = min(total, int(Path(path).read_text()))
+    with contextlib.suppress(ImportError):
+        import resource
+
+        soft = resource.getrlimit(resource.RLIMIT_AS)[0]
+        total = min(total, soft) if soft != resource.RLIM_INFINITY else total
+    there = f"there are {_gigabytes(total)} for this process"
+    with contextlib.suppress(OSError):
+        found = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())
+        there += f", {_gigabytes(min(total, 1024 * int(found[1])))} at most free on this machine" if found else ""
+    return there
+
+
+def _device_stats():
+    """(name, statistics) of the device that jax computes on; None on CPU, which has none of its own."""
+    if "jax" not in sys.modules:
+        return None
+    import jax
+
+    device = jax.devices()[0]
+    stats = device.memory_stats()
+    return (device.device_kind, stats) if stats and {"bytes_limit", "bytes_in_use"} <= set(stats) else None
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
