@@ -15,7 +15,7 @@ class PeerLost(UsageError):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether NumPy's or XLA's memory did not suffice; XLA says so in the text alone, in words that differ by device."""
+    """Whether NumPy's or XLA's memory did not suffice; XLA says so in its text alone, worded by the device."""
     by_xla = isinstance(error, RuntimeError) and re.search(r"RESOURCE_EXHAUSTED|[Oo]ut of memory|bad_alloc", str(error))
     return isinstance(error, MemoryError) or bool(by_xla)
 

@@ -79,8 +79,8 @@ def test_a_folder_has_a_document_a_file(tmp_path):
 
 def test_json_lines(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "é\\n", "id": 3}\n\n{"text": ""}\n{"text": "b"}', encoding="utf-8")
-    assert list(Source("", str(path)).documents()) == ["é\n", "b"]
+    path.write_text('{"text": "é\\n", "id": 3}\n\n{"text": ""}\n{"text": "b\\ud83d\\ude00"}', encoding="utf-8")
+    assert list(Source("", str(path)).documents()) == ["é\n", "b\U0001f600"]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,7 @@ def test_json_lines(tmp_path):
         ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
         ("a.jsonl", b'{"text": 3}\n', "line 1 is no JSON object"),
         ("a.jsonl", b'{"text": "\xff"}\n', "line 1 is no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "b\\ud83d"}\n', r"a\.jsonl' line 2 has '\\ud83d' at character 1 of its"),
         ("a.jsonl", b"\n", "holds no text"),
         ("a.txt", b"\n\n", "holds no text"),
         ("none.jsonl", None, "no file"),

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.registry import Registry
 
 STDLIB_BYTES = 4_000_000
+# JSON can write one half of a pair of UTF-16 as an escape; whole pairs have become one character when it is read.
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 SOURCES: Registry[Callable[[], str]] = Registry("data source")
 
@@ -153,6 +156,11 @@ def _json_lines(path: Path) -> Iterator[str]:
                         f'{name} line {number} is no JSON object with a string "text": {line.strip()[:60]!r}; '
                         "each line needs one"
                     ) from error
+                if not text.isascii() and (lone := LONE_SURROGATE.search(text)) is not None:
+                    raise UsageError(
+                        f'{name} line {number} has {lone[0]!r} at character {lone.start()} of its "text": half of a '
+                        "pair, which no UTF-8 text can hold; take it out"
+                    )
                 yield text
     except FileNotFoundError as error:
         raise UsageError(f"no file {name}; give the path of a JSON-lines file") from error

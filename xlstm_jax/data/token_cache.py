@@ -144,7 +144,8 @@ def _load(folder: Path) -> Tokens | None:
 
 def _with_progress(parts: Iterator[Part], size: int, name: str, console: Console) -> Iterator[Part]:
     """`parts`, with a bar on a terminal and a line now and then elsewhere."""
-    columns = TextColumn("encoding {task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    named = TextColumn("encoding {task.description}", markup=False)
+    columns = named, BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     done, last_line = 0, time.monotonic()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=size)

@@ -14,7 +14,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from xlstm_jax.errors import PeerLost, UsageError, one_line, out_of_memory
 from xlstm_jax.files import FULL
-from xlstm_jax.train.damage import find_damage, say, set_aside_damaged, write_sums
+from xlstm_jax.train.damage import find_damage, say, set_aside_damaged, steps_in, write_sums
 
 FOLDER = "checkpoints"
 METRIC = "validation/loss"
@@ -110,7 +110,7 @@ class Checkpoints:
         elif which == "best":
             by_loss = sorted(self.steps, key=lambda step: (_metric(self._manager.metrics(step)), -step))
             order = [self.best_step(), *by_loss]
-        elif which.isdigit() and int(which) in self.steps:
+        elif which in map(str, self.steps):
             order = [int(which)]
         else:
             steps = ", ".join(str(step) for step in self.steps)
@@ -225,7 +225,7 @@ class Checkpoints:
 
     def _unsaved(self, error: Exception) -> UsageError:
         # What is there, and not what the manager knows: it drops what a save replaces before that save is whole.
-        whole = [int(path.name) for path in self.folder.glob("*") if path.name.isdigit()]
+        whole = steps_in(self.folder)
         last = f"the last whole one is step {max(whole)}" if whole else "there is none before it"
         reason = next((text for text in map(os.strerror, FULL) if text in str(error)), self._reason(error))
         return UsageError(

@@ -56,13 +56,18 @@ def find_damage(folder: Path) -> str | None:
     return None
 
 
+def steps_in(folder: Path) -> list[int]:
+    """The steps of the checkpoints in a folder, those that are damaged among them."""
+    return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdecimal() and path.name.isascii())
+
+
 def set_aside_damaged(folder: Path) -> None:
     """Move damaged checkpoints out of `folder`, into FOLDER-damaged beside it, and say so, a line for each.
 
     Raises:
         UsageError: none would be left, and nothing is moved; or there is no right to move them.
     """
-    steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+    steps = steps_in(folder)
     found = {step: find_damage(folder / str(step)) for step in steps}
     whole = [step for step in steps if found[step] is None]
     if steps and not whole:

@@ -20,11 +20,12 @@ from xlstm_jax.models import unscanned
 from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.flops import StepCost, step_cost
 from xlstm_jax.train.interruption import Interrupted, peers_watched
+from xlstm_jax.train.lock import Lock, check_free
 from xlstm_jax.train.metrics import SAMPLE, MetricWriter, draw_losses
 from xlstm_jax.train.profiling import Profile, check_steps
 from xlstm_jax.train.progress import TrainProgress
 from xlstm_jax.train.run import Run, parameter_count
-from xlstm_jax.train.workdir import check_workdir
+from xlstm_jax.train.workdir import CONFIG, check_workdir, locked
 
 # Metrics are read this many steps late, when they are long computed, so that the device never waits for the host.
 LAG = 2
@@ -45,14 +46,15 @@ def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int
         The exit status: 0, or 130 after Ctrl-C.
 
     Raises:
+        Held: another process trains in the workdir.
         PeerLost: of several processes, another one has ended.
         UsageError: the config cannot work, the workdir holds another run, the loss is not finite, or steps that are to
             be traced are not taken.
     """
-    workdir, primary = Path(workdir), jax.process_index() == 0
-    console = plain_console(quiet=not primary)
-    values = config.to_dict()
+    workdir, values = Path(workdir), config.to_dict()
     check_workdir(workdir, values)
+    if jax.process_count() == 1:
+        check_free(workdir)  # before the data are read, which may take long
     run = Run(values)  # reads the data: nothing is written before all that can be wrong with it has shown
     check_steps(profile_steps, 0, run.train.steps)
     try:
@@ -61,19 +63,27 @@ def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int
         raise UsageError(f"workdir {workdir} cannot be made ({error.strerror}); give another folder") from error
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("all processes have read the workdir as it was")
+    with locked(workdir) as lock:
+        check_workdir(workdir, values)  # as another run may have left it since
+        return _train(run, values, workdir, profile_steps, lock)
+
+
+def _train(run: Run, values: dict, workdir: Path, profile_steps: tuple[int, int] | None, lock: Lock) -> int:
+    primary = jax.process_index() == 0
+    console = plain_console(quiet=not primary)
     cost = step_cost(run, run.abstract_state.params)
     with Checkpoints(workdir, run.train.keep) as checkpoints, Interrupted() as interrupted:
         with jax.set_mesh(run.placement.mesh):
             state, iterator, first = _start(run, checkpoints, workdir)
             profile = Profile(workdir, profile_steps, first, run.train.steps)
             if primary:
-                write_json(workdir / "config.json", values)
+                write_json(workdir / CONFIG, values)
                 save_tokenizer(run.task.tokenizer, workdir / "tokenizer.json")
             _announce(console, run, state, first, cost)
             if first < run.train.steps:
                 with peers_watched(checkpoints):
                     state = _loop(
-                        run, state, iterator, first, checkpoints, workdir, console, interrupted, cost, profile
+                        run, state, iterator, first, checkpoints, workdir, console, interrupted, cost, profile, lock
                     )
             checkpoints.wait()
         if primary:
@@ -113,7 +123,7 @@ def _announce(console: Console, run: Run, state: Any, first: int, cost: StepCost
         console.print(f"going on from step {first}")
 
 
-def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted, cost, profile):
+def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupted, cost, profile, lock):
     """Steps, metrics, evaluations and checkpoints up to `train.steps` or an interruption; the state reached."""
     tokens_per_step = run.task.config.batch_size * run.task.config.sequence_length
     fingerprint = run.task.fingerprint()
@@ -152,6 +162,7 @@ def _loop(run, state, iterator, first, checkpoints, workdir, console, interrupte
     try:
         with profile, TrainProgress(console, first, run.train.steps, tokens_per_step) as progress:
             for step in range(first + 1, run.train.steps + 1):
+                lock.check()
                 batch = run.placement.batch(next(iterator))
                 state, metrics = profile.run(step, run.step, state, batch)
                 if jax.process_count() > 1:

@@ -1,6 +1,5 @@
 """A trained run, read back from its workdir."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.models import LanguageModel, unscanned
 from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.run import Run
+from xlstm_jax.train.workdir import CONFIG, read_config
 
 
 class Saved(NamedTuple):
@@ -31,14 +31,11 @@ def load(workdir: str | Path, checkpoint: str = "best", *, data: Mapping[str, An
     Raises:
         UsageError: no run stands there, or the checkpoint is missing or damaged.
     """
-    path = Path(workdir) / "config.json"
+    path = Path(workdir) / CONFIG
     if not path.is_file():
         raise UsageError(f"workdir {workdir} holds no run (no config.json); train there first")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        config["data"] |= data or {}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path} is damaged: it is no config in JSON; train in another workdir") from error
+    config = read_config(path)
+    config["data"] |= data or {}
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.select(checkpoint)
         config |= {"mesh": {"data": 1}}  # what is trained on many devices is read on one

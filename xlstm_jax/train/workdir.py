@@ -1,14 +1,22 @@
-"""Whether a folder can be the workdir of a run: it holds none, or one of the same config."""
+"""Whether a folder can be the workdir of a run: it holds none, or one of the same config, and no process uses it."""
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
 from xlstm_jax.errors import UsageError
 from xlstm_jax.sharding import MeshConfig
-from xlstm_jax.train.run import defaults
+from xlstm_jax.train.lock import RUN_LOCK, Lock
+from xlstm_jax.train.run import SECTIONS, defaults
 
+CONFIG = "config.json"
 # What may change when a run is taken up again.
 RESUMABLE = (
     "train.steps",
@@ -24,14 +32,10 @@ def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
     """Raise `UsageError`, naming the keys, where the workdir holds a run of another config."""
     if workdir.exists() and not workdir.is_dir():
         raise UsageError(f"workdir {workdir} is a file; give a folder")
-    path = workdir / "config.json"
+    path = workdir / CONFIG
     if not path.exists():
         return
-    try:
-        saved = _flat(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read as JSON; use another workdir") from error
-    given = _flat(values)
+    saved, given = _flat(read_config(path)), _flat(values)
     # A knob that the saved run did not have yet stood at its default.
     saved = {key: value for key, value in _flat(defaults(values["task"])).items() if key in given} | saved
     differing = sorted(
@@ -41,6 +45,51 @@ def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
         shown = ", ".join(f"{key} (saved {saved.get(key)!r}, given {given.get(key)!r})" for key in differing[:5])
         more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
         raise UsageError(f"workdir {workdir} holds a run with another config: {shown}{more}; use another workdir")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The config that a run left, whole but for its keys' values.
+
+    Raises:
+        UsageError: it cannot be read, or a section is missing, unknown, or none.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged: it cannot be read as JSON; use another workdir") from error
+    if not isinstance(config, dict):
+        raise UsageError(f"{path} is damaged: it holds no sections; use another workdir")
+    config = {"mesh": dataclasses.asdict(MeshConfig())} | config  # which runs once did not have
+    for name in dict.fromkeys((*SECTIONS, *config)):
+        wanted = {"task": str, "seed": int}.get(name, dict)
+        if name not in config or name not in SECTIONS or type(config[name]) is not wanted:
+            what = "missing" if name not in config else "unknown" if name not in SECTIONS else f"no {wanted.__name__}"
+            raise UsageError(f"{path} is damaged: {name!r} is {what} in it; restore it from a copy, or train anew")
+    return config
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[Lock]:
+    """The lock of a workdir, which the processes of one run share: process 0 holds it, and all raise alike."""
+    lock, refusal = Lock(workdir / RUN_LOCK), None
+    with contextlib.ExitStack() as stack:
+        if jax.process_index() == 0:
+            try:
+                stack.enter_context(lock)
+            except UsageError as error:
+                refusal = error
+        if jax.process_count() > 1 and (said := _of_first_process(str(refusal or ""))) and refusal is None:
+            refusal = UsageError(said)
+        if refusal is not None:
+            raise refusal
+        yield lock
+
+
+def _of_first_process(text: str) -> str:
+    data = np.zeros(1000, np.uint8)
+    encoded = np.frombuffer(text.encode("utf-8", "backslashreplace")[: len(data)], np.uint8)
+    data[: len(encoded)] = encoded
+    return bytes(np.asarray(multihost_utils.broadcast_one_to_all(data))).rstrip(b"\0").decode("utf-8", "replace")
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
