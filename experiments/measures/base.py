@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from xlstm_jax.errors import UsageError
 from xlstm_jax.files import write_json
 from xlstm_jax.registry import Registry
 
@@ -49,9 +50,22 @@ def write_measured(workdir: str | Path, name: str, measured: Measured, **about: 
 
 
 def read_measured(workdir: str | Path, name: str) -> Measured | None:
-    """What was kept; None where the run was not measured."""
+    """What was kept; None where the run was not measured.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
     path = measured_path(workdir, name)
     if not path.is_file():
         return None
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return Measured(kept["x"], kept["y"], [Curve(**curve) for curve in kept["curves"]], kept["log"])
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        curves = [Curve(curve["name"], curve["x"], curve["y"]) for curve in kept["curves"]]
+        measured = Measured(kept["x"], kept["y"], curves, kept["log"])
+        texts = [measured.x, measured.y, *measured.log, *(curve.name for curve in curves)]
+        numbers = [number for curve in curves for pair in zip(curve.x, curve.y, strict=True) for number in pair]
+        if not all(isinstance(text, str) for text in texts) or not all(type(n) in (int, float) for n in numbers):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged; delete it, and measure the run again") from error
+    return measured

@@ -108,7 +108,8 @@ def _outcome(sweep: Sweep, run: SweepRun, workdir: Path) -> Outcome:
     if "seconds" in result:
         values["seconds"] = result["seconds"]
     share = (result["cores"], result["workers"]) if "cores" in result else None
-    measured = read_measured(workdir / RUNS / run.name, sweep.measure) if sweep.measure else None
+    ended = sweep.measure and result["status"] == "finished"
+    measured = read_measured(workdir / RUNS / run.name, sweep.measure) if ended else None
     return Outcome(run, result["status"], result["message"], values, curve, share, measured)
 
 

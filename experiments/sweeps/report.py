@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import os
 import platform
@@ -13,7 +12,7 @@ from pathlib import Path
 from experiments.cli import config_at
 from experiments.sweeps.base import Sweep
 from experiments.sweeps.records import Outcome, Row, all_outcomes, by_setting, collect
-from experiments.sweeps.runner import SWEEP, load
+from experiments.sweeps.runner import SWEEP, load, read_name
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import replacing
 
@@ -60,13 +59,10 @@ def report(workdir: str | Path, out: str | Path) -> None:
 
 
 def _name(workdir: Path) -> str:
-    path = workdir / SWEEP
-    if not path.is_file():
+    name = read_name(workdir)
+    if name is None:
         raise UsageError(f"workdir {workdir} holds no sweep (no {SWEEP}); run experiments.sweep there first")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["sweep"]
-    except (ValueError, KeyError) as error:
-        raise UsageError(f"{path} is damaged; run experiments.sweep there again") from error
+    return name
 
 
 def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

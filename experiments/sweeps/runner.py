@@ -16,10 +16,15 @@ from typing import Any
 from experiments.cli import ROOT, located, module_at
 from experiments.measures.base import read_measured
 from experiments.sweeps.base import Sweep, SweepRun
+from xlstm_jax.data.console import plain_console, say
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import write_json
+from xlstm_jax.train.lock import Held, Lock, check_free
 
 SWEEP, RUNS, RESULT, LOG = "sweep.json", "runs", "result.json", "log.txt"
+SWEEP_LOCK = "sweep.lock"  # in a run's folder: of the sweep that has it trained and measured
+LOOK_SECONDS = 1.0  # between two looks at a run that another process works on
+ELSEWHERE = object()  # in a result's place, where another process works on the run
 
 
 def load(name: str) -> Sweep:
@@ -47,10 +52,11 @@ def run_all(
 ) -> int:
     """Do what is left of `runs`; the exit status: 0, 1 where a run failed, 130 after Ctrl-C, 143 after SIGTERM.
 
+    Several of these may work in one workdir, each on runs of its own; at the end they wait for one another's.
+
     Raises:
         UsageError: the workdir holds another sweep, or cannot be written.
     """
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -60,64 +66,110 @@ def run_all(
         TimeRemainingColumn,
     )
 
-    workdir, console = Path(workdir), Console()
+    workdir, console = Path(workdir), plain_console()
     _claim(workdir, name)
     results = {run.name: read_result(workdir, run) for run in runs}
     left = [run for run in runs if results[run.name] is None or (retry and results[run.name]["status"] == "failed")]
     columns = (TextColumn("runs"), MofNCompleteColumn(), BarColumn(bar_width=None))
-    columns += (TextColumn("{task.fields[now]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns += (
+        TextColumn("{task.fields[now]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     pool = _Pool(workers)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress, pool.stopped_by_signals():
         bar = progress.add_task("sweep", total=len(runs), completed=len(runs) - len(left), now="")
         done = 0
-        for run, result in pool.results(workdir, left, lambda now: progress.update(bar, now=now)):
+        before = [(run, results[run.name]) for run in left]
+        for run, result in pool.results(workdir, before, lambda now: progress.update(bar, now=now)):
             results[run.name], done = result, done + 1
             said = f": {result['message']}" if result["message"] else ""
             console.print(
                 f"{len(runs) - len(left) + done}/{len(runs)}  {run.name}  {result['status']} after "
-                f"{result['seconds']:.0f} s{said}",
-                highlight=False,
-                soft_wrap=True,
-                markup=False,
+                f"{result['seconds']:.0f} s{said}"
             )
             progress.advance(bar)
     if pool.signal:
-        console.print(f"stopped by signal {pool.signal}; the same command goes on", highlight=False)
+        console.print(f"stopped by signal {pool.signal}; the same command goes on")
         return 128 + pool.signal
     failed = sum(result["status"] == "failed" for result in results.values())
-    console.print(f"{len(runs) - failed} finished, {failed} failed, in {workdir}", highlight=False, soft_wrap=True)
+    console.print(f"{len(runs) - failed} finished, {failed} failed, in {workdir}")
     return 1 if failed else 0
 
 
 def read_result(workdir: Path, run: SweepRun) -> dict[str, Any] | None:
     """What was recorded of a run that ended, finished or failed; None where it has not, or still is to be measured.
 
+    A damaged record counts as none, so that the run is taken up again; a line says so.
+
     Raises:
         UsageError: it was run with other arguments, as of an earlier form of the sweep.
     """
     path = Path(workdir) / RUNS / run.name / RESULT
-    if not path.is_file():
+    try:
+        result = _load_result(path)
+    except UsageError as error:
+        say(f"{error}; the run counts as not run")
         return None
-    result = json.loads(path.read_text(encoding="utf-8"))
+    if result is None:
+        return None
     if result["arguments"] != run.arguments:
         raise UsageError(f"{path.parent} was run with other arguments than the sweep now has; use another workdir")
-    if result["status"] == "finished" and run.measure and read_measured(path.parent, run.measure) is None:
+    if result["status"] == "finished" and run.measure:
+        try:
+            return result if read_measured(path.parent, run.measure) is not None else None
+        except UsageError as error:
+            say(f"{error}; it counts as not measured")
+            return None
+    return result
+
+
+def read_name(workdir: Path) -> str | None:
+    """Which sweep's folder it is, as FILE or FILE:VARIANT; None where it is no sweep's.
+
+    Raises:
+        UsageError: what says so is damaged.
+    """
+    path = Path(workdir) / SWEEP
+    if not path.is_file():
         return None
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["sweep"]
+        if not isinstance(name, str):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged; delete it, and run experiments.sweep there again") from error
+    return name
+
+
+def _load_result(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        kinds = {"labels": dict, "seed": int, "arguments": list, "status": str, "message": str}
+        whole = all(type(result[name]) is kind for name, kind in kinds.items())
+        whole = whole and result["status"] in ("finished", "failed") and type(result["seconds"]) in (int, float)
+        if not whole or any(type(result[name]) is not int for name in ("cores", "workers") if name in result):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged") from error
     return result
 
 
 def _claim(workdir: Path, name: str) -> None:
     """Write which sweep it is; refuse a folder that holds another."""
-    path = workdir / SWEEP
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        if path.is_file() and (there := json.loads(path.read_text(encoding="utf-8"))["sweep"]) != name:
-            raise UsageError(f"workdir {workdir} holds the sweep {there}, not {name}; use another workdir")
-        write_json(path, {"sweep": name})
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"workdir {workdir} cannot be used ({error}); give another folder") from error
+    there = read_name(workdir)
+    if there is None:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            write_json(workdir / SWEEP, {"sweep": name})
+        except OSError as error:
+            raise UsageError(f"workdir {workdir} cannot be used ({error.strerror}); give another folder") from error
+        there = read_name(workdir)
+    if there != name:
+        raise UsageError(f"workdir {workdir} holds the sweep {there}, not {name}; use another workdir")
 
 
 class _Pool:
@@ -128,6 +180,7 @@ class _Pool:
 
     def __init__(self, workers: int):
         self.signal: int | None = None
+        self._elsewhere = ""  # where another process works on a run
         self._workers = workers
         self._running: set[subprocess.Popen] = set()
         self._cores: queue.SimpleQueue = queue.SimpleQueue()
@@ -151,21 +204,47 @@ class _Pool:
             process.terminate()  # a training run saves where it stands
 
     def results(
-        self, workdir: Path, runs: Sequence[SweepRun], show: Callable[[str], None]
+        self, workdir: Path, runs: Sequence[tuple[SweepRun, dict[str, Any] | None]], show: Callable[[str], None]
     ) -> Iterator[tuple[SweepRun, dict[str, Any]]]:
-        """(run, result) as they end; none more once a signal came."""
+        """(run, result) as they end, of runs with what was recorded of them before; none more once a signal came."""
+        said = False
         with concurrent.futures.ThreadPoolExecutor(self._workers) as threads:
-            waiting = {threads.submit(self._one, workdir, run, show): run for run in runs}
-            for future in concurrent.futures.as_completed(waiting):
-                if (result := future.result()) is not None:
-                    yield waiting[future], result
+            while runs:
+                waiting = {threads.submit(self._one, workdir, *run, show): run for run in runs}
+                runs = []
+                for future in concurrent.futures.as_completed(waiting):
+                    if (result := future.result()) is ELSEWHERE:
+                        runs.append(waiting[future])
+                    elif result is not None:
+                        yield waiting[future][0], result
+                if runs and not said:
+                    said = True
+                    say(f"{len(runs)} of the runs are left to other processes ({self._elsewhere}); waiting for them")
+                if runs:
+                    time.sleep(LOOK_SECONDS)
 
-    def _one(self, workdir: Path, run: SweepRun, show: Callable[[str], None]) -> dict[str, Any] | None:
+    def _one(
+        self, workdir: Path, run: SweepRun, before: dict[str, Any] | None, show: Callable[[str], None]
+    ) -> dict[str, Any] | object | None:
+        """Its result; `ELSEWHERE` where another process works on it, None after a signal."""
         if self.signal:
             return None
-        show(run.name)
-        folder, cores, start = workdir / RUNS / run.name, self._cores.get(), time.monotonic()
+        folder = workdir / RUNS / run.name
         folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with Lock(folder / SWEEP_LOCK):
+                found = read_result(workdir, run)
+                if found is not None and found != before:
+                    return found  # another sweep was quicker
+                check_free(folder)  # a training may outlive its sweep
+                show(run.name)
+                return self._train_and_measure(folder, run)
+        except Held as error:
+            self._elsewhere = error.who
+            return ELSEWHERE
+
+    def _train_and_measure(self, folder: Path, run: SweepRun) -> dict[str, Any] | None:
+        cores, start = self._cores.get(), time.monotonic()
         place = f"--workdir={folder.resolve()}"
         programs = [["experiments.train", *run.arguments, place]]
         programs += [["experiments.measure", f"--measure={run.measure}", place]] if run.measure else []
@@ -202,8 +281,8 @@ class _Pool:
 def _record(folder: Path, run: SweepRun, status: int, seconds: float, share: dict[str, int]) -> dict[str, Any]:
     """Keep how a run ended, and on what share of the machine; of one that failed, the last line that it said."""
     path = folder / RESULT
-    if path.is_file():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+    with contextlib.suppress(UsageError):  # damaged
+        earlier = _load_result(path) or {"status": "failed"}
         # It was trained before, and measured now.
         seconds += earlier["seconds"] if earlier["status"] == "finished" else 0
     said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()

@@ -20,7 +20,7 @@ def write_samples(sweep: Sweep, rows: Sequence[Any], workdir: Path, out: Path) -
         paths = (workdir / RUNS / outcome.run.name / SAMPLE for outcome in row.finished)
         path = next((path for path in paths if path.is_file()), None)
         if path is not None:
-            name, text = ", ".join(row.point.labels.values()), path.read_text(encoding="utf-8")
+            name, text = ", ".join(row.point.labels.values()), path.read_text(encoding="utf-8", errors="replace")
             parts.append(f"## {name}\n\n{sweep.metric} {row.mean(sweep.metric):.4f}\n\n{_indented(text)}\n")
     if not parts:
         return ""

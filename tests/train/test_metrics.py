@@ -76,6 +76,45 @@ def test_cut_off_last_line_is_left_out(tmp_path, end):
     assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3]
 
 
+RECORDS = [{"step": step, "train/loss": 1.0 / step} for step in range(1, 7)]
+LINES = [json.dumps(record).encode() for record in RECORDS]
+# (what stands in the place of line 3, the steps that can be read)
+DAMAGED = {
+    "blank": (b"", [1, 2, 4, 5, 6]),
+    "torn": (LINES[2][:20], [1, 2, 4, 5, 6]),
+    "two in one": (LINES[2] + LINES[2].replace(b"3", b"4"), [1, 2, 3, 4, 4, 5, 6]),
+    "torn, and a whole one": (LINES[2][:20] + LINES[2], [1, 2, 3, 4, 5, 6]),
+    "no UTF-8": (b"\xff" + LINES[2], [1, 2, 3, 4, 5, 6]),
+    "bytes of a failing disk": (b"\x00\xff\x80" * 20, [1, 2, 4, 5, 6]),
+    "no record": (b"[3]", [1, 2, 4, 5, 6]),
+    "no step": (b'{"train/loss": 1.0}', [1, 2, 4, 5, 6]),
+    "a step that is no number": (b'{"step": "3"}', [1, 2, 4, 5, 6]),
+    "brackets without end": (b"[" * 100_000, [1, 2, 4, 5, 6]),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_line_in_the_middle(tmp_path, capsys, case):
+    """The others are kept, on resume too; one line says so, and none is left to say it of afterwards."""
+    line, steps = DAMAGED[case]
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"".join(line + b"\n" for line in [*LINES[:2], line, *LINES[3:]]))
+    assert [record["step"] for record in read_metrics(tmp_path)] == steps
+    whole = len(steps) - 5
+    wanted = f"{path}: line 3 is damaged; all others are kept, and {whole} records that stand whole in such a line\n"
+    assert capsys.readouterr().err == wanted
+    write(tmp_path, [6], last_step=5)
+    assert capsys.readouterr().err == wanted
+    assert [record["step"] for record in read_metrics(tmp_path)] == [step for step in steps if step < 6] + [6]
+    assert capsys.readouterr().err == ""
+
+
+def test_several_damaged_lines(tmp_path, capsys):
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([LINES[0], b"x", b"", LINES[3], b'{"step": 7, "tr\xff']))
+    assert read_metrics(tmp_path) == [RECORDS[0], RECORDS[3]]
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'metrics.jsonl'}: 2 lines from line 2 on are damaged; ")
+
+
 # With the first record it leaves room for one more line of metrics.jsonl and a part of the next.
 NO_ROOM = """
 import resource, sys

@@ -11,3 +11,8 @@ def plain_console(**options: Any) -> Console:
     Print tables with `soft_wrap=False`, so that they fit the terminal.
     """
     return Console(markup=False, emoji=False, highlight=False, soft_wrap=True, **options)
+
+
+def say(line: str) -> None:
+    """Print a line on standard error, as for what is noticed and got over."""
+    plain_console(stderr=True).print(line)

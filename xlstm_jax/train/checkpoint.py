@@ -12,9 +12,10 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from xlstm_jax.data.console import say
 from xlstm_jax.errors import PeerLost, UsageError, one_line, out_of_memory
 from xlstm_jax.files import FULL
-from xlstm_jax.train.damage import find_damage, say, set_aside_damaged, steps_in, write_sums
+from xlstm_jax.train.damage import find_damage, set_aside_damaged, steps_in, write_sums
 
 FOLDER = "checkpoints"
 METRIC = "validation/loss"

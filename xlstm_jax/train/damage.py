@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 from jax.experimental import multihost_utils
 
-from xlstm_jax.data.console import plain_console
+from xlstm_jax.data.console import say
 from xlstm_jax.errors import UsageError
 
 NAME = "SHA256SUMS"  # beside what it lists, as `sha256sum --check` reads it
@@ -86,10 +86,6 @@ def set_aside_damaged(folder: Path) -> None:
                 raise UsageError(f"damaged checkpoint {step} cannot be moved to {place} ({error.strerror})") from error
             say(f"checkpoint {step} is damaged ({found[step]}): moved to {place}; step {whole[-1]} is taken")
     multihost_utils.sync_global_devices("damaged checkpoints set aside")
-
-
-def say(line: str) -> None:
-    plain_console(stderr=True).print(line)
 
 
 def _files(folder: Path) -> Iterator[str]:

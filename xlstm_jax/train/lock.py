@@ -21,7 +21,11 @@ MAKING_SECONDS = 1.0  # for which a file that cannot be read may be one that is 
 
 
 class Held(UsageError):
-    """Another process, which still runs, has the lock."""
+    """Another process, which still runs, has the lock; `who` names it."""
+
+    def __init__(self, who: str):
+        super().__init__(f"{who}; wait for it to end, or use another workdir")
+        self.who = who
 
 
 class Holder(NamedTuple):
@@ -100,7 +104,7 @@ class Lock:
             if found is None:
                 continue  # it was given up in the meantime
             if not found.gone:
-                raise Held(_refusal(self.path, found))
+                raise Held(_user(self.path, found))
             if self._take_over(found):
                 return
 
@@ -176,16 +180,16 @@ def check_free(workdir: Path) -> None:
     """Raise `Held` where another process trains in the workdir; nothing is taken and nothing written."""
     found = read_lock(workdir / RUN_LOCK)
     if found is not None and not found.gone:
-        raise Held(_refusal(workdir / RUN_LOCK, found))
+        raise Held(_user(workdir / RUN_LOCK, found))
 
 
-def _refusal(path: Path, found: Holder) -> str:
+def _user(path: Path, found: Holder) -> str:
     user = f"workdir {path.parent} is in use by process {found.pid} on {found.host} since {found.since}"
     if not found.here:
         user += (
             f" ({max(found.quiet, 0):.0f} s ago it gave a sign of life; after {GONE_SECONDS:.0f} s it counts as gone)"
         )
-    return f"{user}; wait for it to end, or use another workdir"
+    return user
 
 
 def _space() -> str:

@@ -3,12 +3,14 @@
 import io
 import json
 import os
+import re
 import socket
 import struct
 import time
 from pathlib import Path
 from typing import Any
 
+from xlstm_jax.data.console import say
 from xlstm_jax.files import replacing
 
 JSONL, FIGURE, SAMPLE = "metrics.jsonl", "loss.png", "sample.txt"
@@ -99,17 +101,43 @@ def _append(file: io.FileIO, data: bytes) -> None:
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """All records of a workdir in order; a last line cut off by a kill is left out."""
+    """All records of a workdir in order.
+
+    A last line cut off by a kill is left out. Of damaged lines before it, as of a failing disk, the whole records in
+    them are kept, and a line on the console says which lines those are.
+    """
     path = Path(workdir) / JSONL
     if not path.exists():
         return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except (json.JSONDecodeError, RecursionError):
-            break
+    *lines, last = path.read_bytes().split(b"\n")
+    records, damaged, saved = [], [], 0
+    for number, line in enumerate(lines, start=1):
+        if (record := _record(line)) is not None:
+            records.append(record)
+            continue
+        damaged.append(number)
+        saved += len(whole := _whole_records(line))
+        records += whole
+    records += [record] if (record := _record(last)) is not None else []
+    if damaged:
+        lines = f"line {damaged[0]} is" if len(damaged) == 1 else f"{len(damaged)} lines from line {damaged[0]} on are"
+        say(f"{path}: {lines} damaged; all others are kept, and {saved} records that stand whole in such a line")
     return records
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record that a line holds; None where it holds none, or more than that."""
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and type(record.get("step")) is int else None
+
+
+def _whole_records(line: bytes) -> list[dict[str, Any]]:
+    """The records in a line with more or less than one, which are flat: from a brace to the next closing one."""
+    found = re.findall(rb'\{"step": [^{}]*\}', line)
+    return [record for text in found if (record := _record(text)) is not None]
 
 
 def draw_losses(workdir: Path, unit: str) -> Path:
