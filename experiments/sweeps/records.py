@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.measures.base import Measured, read_measured
 from experiments.sweeps.base import Point, Sweep, SweepRun, is_number
-from experiments.sweeps.runner import RUNS, read_result
+from experiments.sweeps.results import RUNS, read_result
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.metrics import read_metrics
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from experiments.cli import config_at
 from experiments.sweeps.base import Sweep
 from experiments.sweeps.records import Outcome, Row, all_outcomes, by_setting, collect
-from experiments.sweeps.runner import SWEEP, load, read_name
+from experiments.sweeps.results import SWEEP, read_name
+from experiments.sweeps.runner import load
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import replacing
 

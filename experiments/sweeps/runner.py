@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cli import ROOT, located, module_at
-from experiments.measures.base import read_measured
 from experiments.sweeps.base import Sweep, SweepRun
+from experiments.sweeps.results import LOG, RUNS, SWEEP, read_name, read_result, write_result
 from xlstm_jax.data.console import plain_console, say
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import write_json
 from xlstm_jax.train.lock import Held, Lock, check_free
 
-SWEEP, RUNS, RESULT, LOG = "sweep.json", "runs", "result.json", "log.txt"
 SWEEP_LOCK = "sweep.lock"  # in a run's folder: of the sweep that has it trained and measured
 LOOK_SECONDS = 1.0  # between two looks at a run that another process works on
 ELSEWHERE = object()  # in a result's place, where another process works on the run
@@ -96,66 +94,6 @@ def run_all(
     failed = sum(result["status"] == "failed" for result in results.values())
     console.print(f"{len(runs) - failed} finished, {failed} failed, in {workdir}")
     return 1 if failed else 0
-
-
-def read_result(workdir: Path, run: SweepRun) -> dict[str, Any] | None:
-    """What was recorded of a run that ended, finished or failed; None where it has not, or still is to be measured.
-
-    A damaged record counts as none, so that the run is taken up again; a line says so.
-
-    Raises:
-        UsageError: it was run with other arguments, as of an earlier form of the sweep.
-    """
-    path = Path(workdir) / RUNS / run.name / RESULT
-    try:
-        result = _load_result(path)
-    except UsageError as error:
-        say(f"{error}; the run counts as not run")
-        return None
-    if result is None:
-        return None
-    if result["arguments"] != run.arguments:
-        raise UsageError(f"{path.parent} was run with other arguments than the sweep now has; use another workdir")
-    if result["status"] == "finished" and run.measure:
-        try:
-            return result if read_measured(path.parent, run.measure) is not None else None
-        except UsageError as error:
-            say(f"{error}; it counts as not measured")
-            return None
-    return result
-
-
-def read_name(workdir: Path) -> str | None:
-    """Which sweep's folder it is, as FILE or FILE:VARIANT; None where it is no sweep's.
-
-    Raises:
-        UsageError: what says so is damaged.
-    """
-    path = Path(workdir) / SWEEP
-    if not path.is_file():
-        return None
-    try:
-        name = json.loads(path.read_text(encoding="utf-8"))["sweep"]
-        if not isinstance(name, str):
-            raise TypeError
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path} is damaged; delete it, and run experiments.sweep there again") from error
-    return name
-
-
-def _load_result(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        kinds = {"labels": dict, "seed": int, "arguments": list, "status": str, "message": str}
-        whole = all(type(result[name]) is kind for name, kind in kinds.items())
-        whole = whole and result["status"] in ("finished", "failed") and type(result["seconds"]) in (int, float)
-        if not whole or any(type(result[name]) is not int for name in ("cores", "workers") if name in result):
-            raise TypeError
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path} is damaged") from error
-    return result
 
 
 def _claim(workdir: Path, name: str) -> None:
@@ -255,7 +193,7 @@ class _Pool:
         if self.signal:
             return None
         share = {"cores": len(cores) or os.cpu_count(), "workers": self._workers}
-        return _record(folder, run, status, time.monotonic() - start, share)
+        return write_result(folder, run, status, time.monotonic() - start, share)
 
     def _program(self, program: Sequence[str], folder: Path, cores: Sequence[int]) -> int:
         """Run it to its end; its exit status."""
@@ -276,24 +214,3 @@ class _Pool:
             status = process.wait()
             self._running.discard(process)
         return status
-
-
-def _record(folder: Path, run: SweepRun, status: int, seconds: float, share: dict[str, int]) -> dict[str, Any]:
-    """Keep how a run ended, and on what share of the machine; of one that failed, the last line that it said."""
-    path = folder / RESULT
-    with contextlib.suppress(UsageError):  # damaged
-        earlier = _load_result(path) or {"status": "failed"}
-        # It was trained before, and measured now.
-        seconds += earlier["seconds"] if earlier["status"] == "finished" else 0
-    said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    result = {
-        "labels": run.point.labels,
-        "seed": run.seed,
-        "arguments": run.arguments,
-        "status": "finished" if status == 0 else "failed",
-        "message": "" if status == 0 else f"exit status {status}, {said[-1] if said else 'nothing said'}",
-        "seconds": round(seconds, 1),
-        **share,
-    }
-    write_json(path, result)
-    return result

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.sweeps.base import Sweep
-from experiments.sweeps.runner import RUNS
+from experiments.sweeps.results import RUNS
 from xlstm_jax.files import replacing
 from xlstm_jax.train.metrics import SAMPLE
 

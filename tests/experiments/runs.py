@@ -6,7 +6,7 @@ import pathlib
 import jax
 import numpy as np
 
-from experiments.sweeps.runner import RESULT, RUNS
+from experiments.sweeps.results import RESULT, RUNS
 from xlstm_jax.files import write_json
 from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.metrics import TIMED, read_metrics

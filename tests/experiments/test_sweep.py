@@ -15,7 +15,8 @@ import experiments.sweeps
 from experiments.measures.base import MEASURES
 from experiments.sweep import _slice
 from experiments.sweeps.base import Sweep, axis, product, values, zipped
-from experiments.sweeps.runner import LOG, RESULT, RUNS, load
+from experiments.sweeps.results import LOG, RESULT, RUNS
+from experiments.sweeps.runner import load
 from tests.tasks.examples import write_text
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import write_json

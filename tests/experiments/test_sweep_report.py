@@ -10,7 +10,7 @@ from experiments.sweeps.base import Sweep, axis, product, values
 from experiments.sweeps.figure import draw
 from experiments.sweeps.records import collect
 from experiments.sweeps.report import markdown, measured_csv, reach, runs_csv
-from experiments.sweeps.runner import RUNS
+from experiments.sweeps.results import RUNS
 from tests.experiments.runs import recorded
 from xlstm_jax.errors import UsageError
 

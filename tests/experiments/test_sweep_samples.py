@@ -2,7 +2,7 @@
 
 from experiments.sweeps.base import Sweep, axis
 from experiments.sweeps.records import collect
-from experiments.sweeps.runner import RUNS
+from experiments.sweeps.results import RUNS
 from experiments.sweeps.samples import write_samples
 from tests.experiments.runs import recorded
 

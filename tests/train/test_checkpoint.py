@@ -54,7 +54,7 @@ def test_select(tmp_path):
         save(checkpoints, 2, 1.0)
         save(checkpoints, 3, 2.0)
         assert [checkpoints.select(which) for which in ("best", "latest", "1")] == [2, 3, 1]
-        for which in ("9", "first", "-1", ""):
+        for which in ("9", "first", "-1", "", "²", "1²", "9" * 5000):
             with pytest.raises(UsageError, match=rf"checkpoint '{which}' is not there; .* best, latest, or .* 1, 2, 3"):
                 checkpoints.select(which)
 

@@ -3,8 +3,6 @@
 import logging
 import math
 import os
-import re
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +14,11 @@ from xlstm_jax.data.console import say
 from xlstm_jax.errors import PeerLost, UsageError, one_line, out_of_memory
 from xlstm_jax.files import FULL
 from xlstm_jax.train.damage import find_damage, set_aside_damaged, steps_in, write_sums
+from xlstm_jax.train.plain_path import PlainPath
 
 FOLDER = "checkpoints"
 METRIC = "validation/loss"
 STATE, DATA, TOKENIZER = "state", "data", "tokenizer"
-# All that orbax and tensorstore take in a path: they read brackets, stars and backslashes as patterns, and a folder
-# named "gs:" as a bucket.
-PLAIN_PATH = re.compile(r"[\w/.,=+@~ -]+", re.ASCII)
 
 
 class Restored(NamedTuple):
@@ -48,8 +44,7 @@ class Checkpoints:
         self._saving: int | None = None
         if not read_only:
             set_aside_damaged(self.folder)
-        self._alias = None if PLAIN_PATH.fullmatch(str(self.folder)) else _Alias(self.folder.parent)
-        self._orbax_folder = self.folder if self._alias is None else self._alias.path / FOLDER
+        self._plain = PlainPath(self.folder.parent)
         best = policies.BestN(get_metric_fn=_metric, reverse=True, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
             # best_fn is what makes orbax write the metrics that the policy reads after a restart.
@@ -64,11 +59,11 @@ class Checkpoints:
         try:
             if not read_only:
                 self.folder.mkdir(parents=True, exist_ok=True)  # a link to what is not there yet cannot be followed
-            self._manager = ocp.CheckpointManager(self._orbax_folder, options=options)
+            self._manager = ocp.CheckpointManager(self._plain.path / FOLDER, options=options)
         except (OSError, ValueError) as error:  # no right to write there, or a damaged file of metrics
-            self._remove_alias()
+            self._plain.remove()
             raise UsageError(
-                f"{self.folder} cannot be opened ({self._reason(error)}); delete the checkpoint in it whose "
+                f"{self.folder} cannot be opened ({self._why(error)}); delete the checkpoint in it whose "
                 "metrics/metrics is damaged, or use another workdir"
             ) from error
 
@@ -84,7 +79,7 @@ class Checkpoints:
             if kind is None:  # what ends the run already is to be told, and not what came of it
                 raise self._unsaved(error) from error
         finally:
-            self._remove_alias()
+            self._plain.remove()
 
     @property
     def steps(self) -> list[int]:
@@ -189,7 +184,7 @@ class Checkpoints:
         try:
             with ocp.PyTreeCheckpointer() as checkpointer:
                 restored = checkpointer.restore(
-                    self._orbax_folder / str(step) / STATE,
+                    self._plain.path / FOLDER / str(step) / STATE,
                     args=ocp.args.PyTreeRestore(item=abstract, restore_args=arguments, partial_restore=True),
                 )
         except Exception as error:
@@ -214,7 +209,7 @@ class Checkpoints:
         """Compare with the shapes on disk first: orbax's own message for a misfit is hundreds of lines long."""
         try:
             with ocp.PyTreeCheckpointer() as checkpointer:
-                found = _shapes(checkpointer.metadata(self._orbax_folder / str(step) / STATE).item_metadata.tree)
+                found = _shapes(checkpointer.metadata(self._plain.path / FOLDER / str(step) / STATE).item_metadata.tree)
         except Exception as error:
             raise self._damaged(step, error) from error
         for name, shape in _shapes(like).items():
@@ -228,47 +223,24 @@ class Checkpoints:
         # What is there, and not what the manager knows: it drops what a save replaces before that save is whole.
         whole = steps_in(self.folder)
         last = f"the last whole one is step {max(whole)}" if whole else "there is none before it"
-        reason = next((text for text in map(os.strerror, FULL) if text in str(error)), self._reason(error))
+        reason = next((text for text in map(os.strerror, FULL) if text in str(error)), self._why(error))
         return UsageError(
             f"checkpoint {self._saving} cannot be saved in {self.folder} ({reason}); {last}; make room there, and run "
             "again to go on"
         )
 
-    def _reason(self, error: Exception) -> str:
-        """Its first line, with the folder's own name."""
-        line = one_line(error)
-        return line if self._alias is None else line.replace(str(self._alias.path), str(self.folder.parent))
-
-    def _remove_alias(self) -> None:
-        if self._alias is not None:
-            self._alias.remove()
-
     def _damaged(self, step: int, error: Exception) -> UsageError:
-        if out_of_memory(error):
-            raise error  # the files are whole
         others = [str(other) for other in self.steps if other != step]
         rest = f"then step {others[-1]} is taken" if others else "no other checkpoint is left"
         return UsageError(
-            f"checkpoint {self.folder / str(step)} is damaged ({self._reason(error)}); delete that folder: {rest}"
+            f"checkpoint {self.folder / str(step)} is damaged ({self._why(error)}); delete that folder: {rest}"
         )
 
-
-class _Alias:
-    """A link with a plain name to a folder, for orbax."""
-
-    def __init__(self, folder: Path):
-        self._place = tempfile.TemporaryDirectory(prefix="xlstm_jax-", ignore_cleanup_errors=True)
-        self.path = Path(self._place.name) / "run"
-        if not PLAIN_PATH.fullmatch(str(self.path)):
-            self._place.cleanup()
-            raise UsageError(
-                f"{folder} has characters that need a plain folder for temporary files, and {self.path.parent} is "
-                "none; set TMPDIR to one such as /tmp"
-            )
-        self.path.symlink_to(folder, target_is_directory=True)
-
-    def remove(self) -> None:
-        self._place.cleanup()
+    def _why(self, error: Exception) -> str:
+        """Its first line. Memory that does not suffice is no fault of the files: that error goes on as it is."""
+        if out_of_memory(error):
+            raise error
+        return self._plain.named(one_line(error))
 
 
 def _metric(metrics: dict[str, float] | None) -> float:

@@ -56,9 +56,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is damaged: it cannot be read as JSON; use another workdir") from error
+        raise UsageError(f"{path} cannot be read as JSON: it is damaged; restore it, or train anew") from error
     if not isinstance(config, dict):
-        raise UsageError(f"{path} is damaged: it holds no sections; use another workdir")
+        raise UsageError(f"{path} is damaged: it holds no sections; restore it from a copy, or train anew")
     config = {"mesh": dataclasses.asdict(MeshConfig())} | config  # which runs once did not have
     for name in dict.fromkeys((*SECTIONS, *config)):
         wanted = {"task": str, "seed": int}.get(name, dict)
