@@ -1,0 +1,120 @@
+"""What all programs share: options that are empty, errors as one line, memory that does not suffice."""
+
+import re
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.memory import asked_for, what_there_is
+from tests.experiments.conftest import ROOT
+from tests.experiments.programs import PROGRAMS, source
+from xlstm_jax.errors import out_of_memory
+
+# Parses `--FLAG=` for each given flag, every time in a process of its own that knows of no other.
+EMPTY = """
+import importlib, os, sys
+from experiments import cli
+program, *names = sys.argv[1:]
+importlib.import_module(f"experiments.{program}")
+for name in names:
+    if not os.fork():
+        cli._parse([program, f"--{name}="])
+        os._exit(0)
+    print(name, os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_empty_option(program):
+    """As of a shell variable that is not set: refused wherever a path or a name is meant."""
+    # Those with no default, or one that is not empty.
+    names = re.findall(r"DEFINE_(?:string|list)\(\s*\"(\w+)\", (?!\"\"|\[\])", source(program))
+    assert names
+    command = [sys.executable, "-c", EMPTY, program, *names]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{name} 2" for name in names]
+    wanted = [f"error: --{name}= is empty; give a value, or leave the option out" for name in names]
+    assert done.stderr.splitlines() == wanted
+
+
+def test_an_empty_config(programs, tmp_path):
+    for given in (["--config="], ["--config", ""]):
+        done = programs.run("train", *given, f"--workdir={tmp_path / 'run'}")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "--config= is empty" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+FAILS = """
+import sys
+from experiments import cli
+from xlstm_jax.errors import UsageError
+def main():
+    {body}
+cli.run(main, smaller="lower data.batch_size")
+"""
+
+
+def failed(body: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", FAILS.format(body=body)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_an_error_is_one_line_whatever_path_it_names():
+    done = failed(r'raise UsageError("no run in a\nb[i]\t\udcff é")')
+    assert (done.returncode, done.stderr) == (2, "error: no run in a\\nb[i]\\t\\udcff é\n")
+
+
+def test_printed_names_that_are_no_text():
+    done = failed(r'print("a\udcff")')
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a\\udcff\n", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ("import numpy; numpy.zeros((10**6, 10**8))", r"Unable to allocate 728\. TiB for an array with shape \(1000"),
+        ("raise MemoryError", "MemoryError"),
+        ('raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1099511627776 bytes.")', ""),
+    ],
+)
+def test_memory_that_does_not_suffice(body, asked):
+    done = failed(body)
+    there = r"there are \d+\.\d GB for this process(, \d+\.\d GB at most free on this machine)?"
+    wanted = rf"error: out of memory \({asked or 'Out of memory while trying to allocate 1099.5 GB'}.*\); {there}; "
+    assert done.returncode == 2 and re.fullmatch(wanted + "lower data.batch_size\n", done.stderr)
+    assert failed('raise RuntimeError("INTERNAL: a bug")').stderr.startswith("Traceback")
+
+
+def test_memory_of_jax_on_cpu():
+    """Its error is found by its text, and no other one is taken for it."""
+    with pytest.raises(RuntimeError) as caught:
+        np.asarray(jnp.zeros((10**6, 10**8), jnp.float32))
+    assert out_of_memory(caught.value)
+    assert asked_for(caught.value) == "Out of memory allocating 400000.0 GB"
+    assert what_there_is(caught.value).startswith("there are ")
+    assert not out_of_memory(RuntimeError("INTERNAL: a bug")) and not out_of_memory(ValueError("Out of memory"))
+
+
+def test_memory_of_a_device(monkeypatch):
+    class Device:
+        device_kind = "NVIDIA H100"
+
+        def memory_stats(self):
+            return {"bytes_limit": 60 * 10**9, "bytes_in_use": 45 * 10**9}
+
+    monkeypatch.setattr("jax.devices", lambda: [Device()])
+    assert what_there_is(RuntimeError("")) == "NVIDIA H100 lets it have 60.0 GB, 15.0 GB of it free"
+    assert what_there_is(MemoryError()).startswith("there are ")  # NumPy's is the machine's
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["data.batch_size=1000000000000", "model.features=8000000"])
+def test_training_with_too_little_memory(programs, text, tmp_path, key):
+    arguments = ("--config=configs/char_lm.py:tiny", f"--config.data.path={text}", "--config.sample.length=0")
+    done = programs.run("train", *arguments, f"--config.{key}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert re.match(r"error: out of memory \((Unable to allocate|Out of memory allocating) .* GB for this", done.stderr)
+    assert "or lower data.batch_size, data.sequence_length or model.features" in done.stderr
