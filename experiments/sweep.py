@@ -2,8 +2,8 @@
 
 Every run is an `experiments.train` in a folder of its own under WORKDIR/runs. The same command goes on where a sweep
 stopped: what is finished is not run again, what had begun is taken up at its last checkpoint. A run that fails is
-recorded as failed, with what it said, and the others go on; `--retry` runs it again. `experiments.report` draws the
-result.
+recorded as failed, with what it said, and the others go on; `--retry` runs it again. Several of these in one folder
+share out its runs, and each waits for what the others still work on. `experiments.report` draws the result.
 """
 
 import os

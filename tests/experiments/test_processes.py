@@ -1,6 +1,7 @@
 """Two real processes on loopback as one run: the same losses, and what happens when one of them goes."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -8,6 +9,7 @@ import time
 
 import pytest
 
+from xlstm_jax.train.lock import RUN_LOCK, Lock
 from xlstm_jax.train.metrics import read_metrics
 
 STEPS = 40
@@ -104,6 +106,18 @@ def test_one_killed_the_other_ends_soon(programs, arguments, tmp_path, victim):
     steps = int(line[1]) + 10
     shown = programs.output("train", *arguments[:-1], f"--config.train.steps={steps}", f"--workdir={workdir}")
     assert re.search(r"going on from step \d+", shown)
+
+
+@pytest.mark.slow
+def test_a_workdir_in_use_is_refused_by_all(programs, arguments, tmp_path):
+    """Process 0 alone looks; none of them waits for another."""
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    with Lock(workdir / RUN_LOCK):
+        done = ended(pair(programs, *arguments, f"--workdir={workdir}"))
+        assert [path.name for path in workdir.iterdir()] == [RUN_LOCK]
+    for status, _, errors in done:
+        assert status == 2 and f"error: workdir {workdir} is in use by process {os.getpid()} on " in errors
 
 
 @pytest.mark.parametrize(
