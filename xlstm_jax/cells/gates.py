@@ -1,9 +1,11 @@
 """What the sLSTM and the mLSTM share: exponential and sigmoid gates in log space, and their options."""
 
 import dataclasses
+import math
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 
 from xlstm_jax.errors import UsageError
 
@@ -21,6 +23,15 @@ def log_gate(preactivation: jax.Array, kind: Gate, which: str = "gate") -> jax.A
     if kind == "sigmoid":
         return jax.nn.log_sigmoid(preactivation)
     raise UsageError(f"{which} {kind!r} is unknown; allowed: 'exp', 'sigmoid'")
+
+
+def shut(log_decay: jax.Array) -> jax.Array:
+    """log_decay with a finite number, of which the exponential is 0 as well, where it is below that number.
+
+    Sums of it stay exact and finite, and the gradient there is 0, as that of e^-inf.
+    """
+    bound = 2 * math.log(jnp.finfo(log_decay.dtype).tiny)
+    return jnp.where(log_decay < bound, bound, log_decay)
 
 
 @dataclasses.dataclass(frozen=True)

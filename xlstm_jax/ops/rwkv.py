@@ -1,15 +1,19 @@
 """RWKV-6's recurrence: a matrix memory that each key feature forgets at a rate of its own, taken from the data."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from xlstm_jax.cells.gates import shut
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
 
-# Steps a chunk: its decays stand as [L, L, K] in memory, since a product of two factors would overflow.
-CHUNK = 16
+# Steps a chunk, and a block inside it.
+CHUNK, BLOCK = 16, 4
+_einsum = functools.partial(jnp.einsum, precision="highest")
 
 
 def rwkv6(
@@ -25,11 +29,15 @@ def rwkv6(
 ) -> tuple[jax.Array, jax.Array]:
     """S_t = diag(w_t) S_{t-1} + k_t v_t^T, o_t = (S_{t-1} + diag(u) k_t v_t^T)^T r_t, chunk after chunk.
 
-    Peng et al. 2024 (arXiv 2404.05892), equations 19 and 20. Inside a chunk, with b the running sum of log w,
+    Peng et al. 2024 (arXiv 2404.05892), equations 19 and 20. Inside a chunk, with b_ts the sum of log w over the steps
+    between s and t, both left out,
 
-        o_t = sum_{s<t} (sum_K r_t e^(b_{t-1} - b_s) k_s) v_s + (r_t u k_t) v_t + (r_t e^(b_{t-1}))^T S
+        o_t = sum_{s<t} (sum_K r_t e^(b_ts) k_s) v_s + (r_t u k_t) v_t + (r_t e^(b_t))^T S        b_t: all before t
 
-    where every exponent is at most 0.
+    Each b is summed by itself, not as a difference of running sums, so that it keeps its digits at any decay, down to
+    log w = -inf, which forgets all. Steps in the same block of a chunk have their own e^(b_ts); across blocks it is
+    e^(b from s to the block of t) e^(b from there to t), a matrix product (Yang et al. 2023, arXiv 2312.06635, section
+    4.3: secondary chunking). Every exponent is at most 0.
 
     Args:
         r_BTHK, k_BTHK, v_BTHV: receptances (queries), keys, values.
@@ -54,10 +62,11 @@ def rwkv6(
         )
     dtype = state_dtype(r_BTHK, k_BTHK, v_BTHV)
     arrays = [zero_padding(a, lengths_B).astype(dtype) for a in (r_BTHK, k_BTHK, v_BTHV, log_w_BTHK)]
+    arrays[3] = shut(arrays[3])
     reset = jnp.zeros((batch, time), bool) if reset_BT is None else reset_BT
     if lengths_B is not None:
         reset = reset & ~padding_mask(lengths_B, time)
-    length = min(CHUNK, time)
+    length = min(CHUNK, time if time < BLOCK else -(-time // BLOCK) * BLOCK)
 
     def chunked(a):
         """[B, T, ...] -> [N, B, L, ...], padded by steps that write and forget nothing."""
@@ -71,24 +80,74 @@ def rwkv6(
     return zero_padding(o_BTHV, lengths_B).astype(v_BTHV.dtype), end
 
 
+class _Decays(NamedTuple):
+    """e^(sum of log w) over ranges of a chunk's steps, feature by feature; 1 for an empty range."""
+
+    near: jax.Array  # [B, N, C, C, H, K] between s and t of the same block of C steps: (s, t)
+    column: jax.Array  # [B, N-1, L, H, K] from s to the start of each block but the first
+    row: jax.Array  # [B, L, H, K] from the start of t's block to t
+    before: jax.Array  # [B, L, H, K] all before t
+    behind: jax.Array  # [B, L, H, K] all behind s
+    whole: jax.Array  # [B, 1, H, K] the chunk
+
+    @classmethod
+    def of(cls, log_w_BLHK: jax.Array, block: int) -> "_Decays":
+        batch, length, *features = log_w_BLHK.shape
+        step, starts = np.arange(length), np.arange(0, length, block)
+        t, s = np.ix_(step, np.arange(block))
+        ranges = cls(  # first step, and the one behind the last
+            near=(t // block * block + s + 1, t),
+            column=(step[None] + 1, starts[1:, None]),
+            row=(step // block * block, step),
+            before=(0, step),
+            behind=(step + 1, length),
+            whole=(np.zeros(1, int), length),
+        )
+        ranges = cls(*(np.broadcast_arrays(*ends) for ends in ranges))
+        inside = [((first[..., None] <= step) & (step < end[..., None])).reshape(-1, length) for first, end in ranges]
+        # Sums by one product with zeros and ones.
+        table_XL = jnp.asarray(np.concatenate(inside), log_w_BLHK.dtype)
+        parts = jnp.split(
+            jnp.exp(_einsum("xl,blhk->bxhk", table_XL, log_w_BLHK)), np.cumsum([len(rows) for rows in inside])[:-1], 1
+        )
+        decays = cls(*(a.reshape(batch, *first.shape, *features) for a, (first, _) in zip(parts, ranges, strict=True)))
+        return decays._replace(near=decays.near.reshape(batch, -1, block, block, *features))
+
+
 def _chunk(u_HK, S, inputs):
     """The state after a chunk, and its o [B, L, H, V]."""
     r, k, v, log_w, reset = inputs
-    einsum = functools.partial(jnp.einsum, precision="highest")
     length = r.shape[1]
-    after = jnp.cumsum(log_w, axis=1)  # b_t
-    before = after - log_w  # b_{t-1}
+    decays = _Decays.of(log_w, min(BLOCK, length))
     segment_BL = jnp.cumsum(reset, axis=1, dtype=jnp.int32)
-    earlier = jnp.arange(length)[:, None] > jnp.arange(length)[None, :]
-    seen_BLL = earlier[None] & (segment_BL[:, :, None] == segment_BL[:, None, :])
-    decay = jnp.where(seen_BLL[..., None, None], before[:, :, None] - after[:, None], -jnp.inf)
-    scores = einsum("bthk,bshk,btshk->btsh", r, k, jnp.exp(decay))
-    bonus = einsum("bthk,hk,bthk->bth", r, u_HK, k)
-    o = einsum("btsh,bshv->bthv", scores, v) + bonus[..., None] * v
-    fresh_BL = segment_BL == 0
-    from_state = jnp.exp(jnp.where(fresh_BL[..., None, None], before, -jnp.inf))
-    o = o + einsum("bthk,bhkv->bthv", r * from_state, S)
-    last_BL = segment_BL == segment_BL[:, -1:]
-    to_end = jnp.exp(jnp.where(last_BL[..., None, None], after[:, -1:] - after, -jnp.inf))
-    kept = jnp.exp(jnp.where(fresh_BL[:, -1, None, None], after[:, -1], -jnp.inf))
-    return kept[..., None] * S + einsum("bshk,bshv->bhkv", k * to_end, v), o
+    step = np.arange(length)
+    seen_BLL = (step[:, None] > step)[None] & (segment_BL[:, :, None] == segment_BL[:, None, :])
+    scores = _scores(r, k, decays)
+    scores = jnp.where(seen_BLL[:, None], scores, jnp.zeros_like(scores))
+    bonus = _einsum("bthk,hk,bthk->bth", r, u_HK, k)
+    o = _einsum("bhts,bshv->bthv", scores, v) + bonus[..., None] * v
+    fresh_BL, last_BL = segment_BL == 0, segment_BL == segment_BL[:, -1:]
+    o = o + _einsum("bthk,bhkv->bthv", r * _where(fresh_BL, decays.before), S)
+    kept = _where(fresh_BL[:, -1:], decays.whole)[:, 0, :, :, None]
+    return kept * S + _einsum("bshk,bshv->bhkv", k * _where(last_BL, decays.behind), v), o
+
+
+def _where(flag_BL, decay_BLHK):
+    return jnp.where(flag_BL[..., None, None], decay_BLHK, jnp.zeros_like(decay_BLHK))
+
+
+def _scores(r, k, decays: _Decays):
+    """sum_K r_t e^(b_ts) k_s [B, H, T, S] for s < t; other entries are finite."""
+    _, blocks, block = decays.near.shape[:3]
+    batch, length, heads, _ = r.shape
+
+    def cut(a):
+        return a.reshape(batch, blocks, block, *a.shape[2:])
+
+    near = _einsum("bnthk,bnshk,bntshk->bhnts", cut(r), cut(k), decays.near).reshape(batch, heads, length, block)
+    if blocks == 1:
+        return near
+    far = _einsum("bnthk,bnshk->bhnts", cut(r * decays.row)[:, 1:], k[:, None] * decays.column)
+    far = jnp.pad(far.reshape(batch, heads, -1, length), ((0, 0), (0, 0), (block, 0), (0, 0)))
+    number = np.arange(length) // block
+    return jnp.where((number[:, None] == number)[None, None], jnp.tile(near, blocks), far)
