@@ -69,85 +69,85 @@ def rwkv6(
     length = min(CHUNK, time if time < BLOCK else -(-time // BLOCK) * BLOCK)
 
     def chunked(a):
-        """[B, T, ...] -> [N, B, L, ...], padded by steps that write and forget nothing."""
+        """[B, T, ...] -> [N, L, B, ...], padded by steps that write and forget nothing."""
         a = jnp.pad(a, [(0, 0), (0, -time % length)] + [(0, 0)] * (a.ndim - 2))
-        return jnp.moveaxis(a.reshape(batch, -1, length, *a.shape[2:]), 1, 0)
+        return jnp.moveaxis(a.reshape(batch, -1, length, *a.shape[2:]), 0, 2)
 
     start = jnp.zeros((batch, heads, keys, values), dtype) if state is None else state.astype(dtype)
     chunk = jax.checkpoint(functools.partial(_chunk, u_HK.astype(dtype)))
-    end, o_NBLHV = jax.lax.scan(chunk, start, jax.tree.map(chunked, (*arrays, reset)))
-    o_BTHV = jnp.moveaxis(o_NBLHV, 0, 1).reshape(batch, -1, heads, values)[:, :time]
+    end, o_NLBHV = jax.lax.scan(chunk, start, jax.tree.map(chunked, (*arrays, reset)))
+    o_BTHV = jnp.moveaxis(o_NLBHV, 2, 0).reshape(batch, -1, heads, values)[:, :time]
     return zero_padding(o_BTHV, lengths_B).astype(v_BTHV.dtype), end
 
 
 class _Decays(NamedTuple):
     """e^(sum of log w) over ranges of a chunk's steps, feature by feature; 1 for an empty range."""
 
-    near: jax.Array  # [B, N, C, C, H, K] between s and t of the same block of C steps: (s, t)
-    column: jax.Array  # [B, N-1, L, H, K] from s to the start of each block but the first
-    row: jax.Array  # [B, L, H, K] from the start of t's block to t
-    before: jax.Array  # [B, L, H, K] all before t
-    behind: jax.Array  # [B, L, H, K] all behind s
-    whole: jax.Array  # [B, 1, H, K] the chunk
+    near: jax.Array  # [M, C, C, B, H, K] from s to t in each block of C steps: (block, t, s)
+    column: jax.Array  # [M-1, L, B, H, K] from s to the start of each block but the first
+    row: jax.Array  # [L, B, H, K] from the start of t's block to t
+    before: jax.Array  # [L, B, H, K] all before t
+    behind: jax.Array  # [L, B, H, K] all behind s
+    whole: jax.Array  # [B, H, K] the chunk
 
     @classmethod
-    def of(cls, log_w_BLHK: jax.Array, block: int) -> "_Decays":
-        batch, length, *features = log_w_BLHK.shape
+    def of(cls, log_w_LBHK: jax.Array, block: int) -> "_Decays":
+        length = log_w_LBHK.shape[0]
         step, starts = np.arange(length), np.arange(0, length, block)
-        t, s = np.ix_(step, np.arange(block))
+        s, t = np.arange(block)[None, None, :], np.arange(block)[None, :, None]
         ranges = cls(  # first step, and the one behind the last
-            near=(t // block * block + s + 1, t),
+            near=(starts[:, None, None] + s + 1, starts[:, None, None] + t),
             column=(step[None] + 1, starts[1:, None]),
             row=(step // block * block, step),
             before=(0, step),
             behind=(step + 1, length),
-            whole=(np.zeros(1, int), length),
+            whole=(0, length),
         )
-        ranges = cls(*(np.broadcast_arrays(*ends) for ends in ranges))
-        inside = [((first[..., None] <= step) & (step < end[..., None])).reshape(-1, length) for first, end in ranges]
-        # Sums by one product with zeros and ones.
-        table_XL = jnp.asarray(np.concatenate(inside), log_w_BLHK.dtype)
-        parts = jnp.split(
-            jnp.exp(_einsum("xl,blhk->bxhk", table_XL, log_w_BLHK)), np.cumsum([len(rows) for rows in inside])[:-1], 1
-        )
-        decays = cls(*(a.reshape(batch, *first.shape, *features) for a, (first, _) in zip(parts, ranges, strict=True)))
-        return decays._replace(near=decays.near.reshape(batch, -1, block, block, *features))
+
+        def decay(ends):
+            # A sum is a product with zeros and ones.
+            first, end = np.broadcast_arrays(*ends)
+            inside = (first[..., None] <= step) & (step < end[..., None])
+            table = jnp.asarray(inside, log_w_LBHK.dtype)
+            return jnp.exp(jnp.tensordot(table, log_w_LBHK, 1, precision="highest"))
+
+        return cls(*map(decay, ranges))
 
 
 def _chunk(u_HK, S, inputs):
-    """The state after a chunk, and its o [B, L, H, V]."""
+    """The state after a chunk, and its o [L, B, H, V]."""
     r, k, v, log_w, reset = inputs
-    length = r.shape[1]
+    length = r.shape[0]
     decays = _Decays.of(log_w, min(BLOCK, length))
-    segment_BL = jnp.cumsum(reset, axis=1, dtype=jnp.int32)
+    segment_LB = jnp.cumsum(reset, axis=0, dtype=jnp.int32)
     step = np.arange(length)
-    seen_BLL = (step[:, None] > step)[None] & (segment_BL[:, :, None] == segment_BL[:, None, :])
+    seen_BLL = (step[:, None] > step)[None] & (segment_LB.T[:, :, None] == segment_LB.T[:, None, :])
     scores = _scores(r, k, decays)
     scores = jnp.where(seen_BLL[:, None], scores, jnp.zeros_like(scores))
-    bonus = _einsum("bthk,hk,bthk->bth", r, u_HK, k)
-    o = _einsum("bhts,bshv->bthv", scores, v) + bonus[..., None] * v
-    fresh_BL, last_BL = segment_BL == 0, segment_BL == segment_BL[:, -1:]
-    o = o + _einsum("bthk,bhkv->bthv", r * _where(fresh_BL, decays.before), S)
-    kept = _where(fresh_BL[:, -1:], decays.whole)[:, 0, :, :, None]
-    return kept * S + _einsum("bshk,bshv->bhkv", k * _where(last_BL, decays.behind), v), o
+    bonus = _einsum("tbhk,hk,tbhk->tbh", r, u_HK, k)
+    o = _einsum("bhts,sbhv->tbhv", scores, v) + bonus[..., None] * v
+    fresh_LB, last_LB = segment_LB == 0, segment_LB == segment_LB[-1:]
+    o = o + _einsum("tbhk,bhkv->tbhv", r * _where(fresh_LB, decays.before), S)
+    kept = _where(fresh_LB[-1], decays.whole)[..., None]
+    return kept * S + _einsum("sbhk,sbhv->bhkv", k * _where(last_LB, decays.behind), v), o
 
 
-def _where(flag_BL, decay_BLHK):
-    return jnp.where(flag_BL[..., None, None], decay_BLHK, jnp.zeros_like(decay_BLHK))
+def _where(flag, decay):
+    return jnp.where(flag[..., None, None], decay, jnp.zeros_like(decay))
 
 
 def _scores(r, k, decays: _Decays):
     """sum_K r_t e^(b_ts) k_s [B, H, T, S] for s < t; other entries are finite."""
-    _, blocks, block = decays.near.shape[:3]
-    batch, length, heads, _ = r.shape
+    blocks, block = decays.near.shape[:2]
+    length, batch, heads, _ = r.shape
 
     def cut(a):
-        return a.reshape(batch, blocks, block, *a.shape[2:])
+        return a.reshape(blocks, block, *a.shape[1:])
 
-    near = _einsum("bnthk,bnshk,bntshk->bhnts", cut(r), cut(k), decays.near).reshape(batch, heads, length, block)
+    near = _einsum("ntbhk,nsbhk,ntsbhk->bhnts", cut(r), cut(k), decays.near).reshape(batch, heads, length, block)
     if blocks == 1:
         return near
-    far = _einsum("bnthk,bnshk->bhnts", cut(r * decays.row)[:, 1:], k[:, None] * decays.column)
+    far = _einsum("ntbhk,nsbhk->bhnts", cut(r * decays.row)[1:], k[None] * decays.column)
     far = jnp.pad(far.reshape(batch, heads, -1, length), ((0, 0), (0, 0), (block, 0), (0, 0)))
     number = np.arange(length) // block
     return jnp.where((number[:, None] == number)[None, None], jnp.tile(near, blocks), far)
