@@ -41,7 +41,7 @@ def rwkv6(
 
     Args:
         r_BTHK, k_BTHK, v_BTHV: receptances (queries), keys, values.
-        log_w_BTHK: log of the decay, at most 0.
+        log_w_BTHK: log of the decay, at most 0, minus infinity where it forgets all.
         u_HK: the bonus of the present step.
         state: S [B,H,K,V] to start from; None is zero.
         reset_BT: true where the state becomes zero before that step; nothing from before reaches that step or later.
