@@ -49,7 +49,8 @@ def retention(
 
     Args:
         q_BTHK, k_BTHK, v_BTHV: queries, keys, values: float32, bfloat16 or float64.
-        log_decay_H: log gamma, at most 0, down to minus infinity; None is log(1 - 2^(-5 - h)) for head h = 0, 1, ... (equation 8).
+        log_decay_H: log gamma, at most 0, down to minus infinity; None is log(1 - 2^(-5 - h)) for head h = 0, 1, ...
+            (equation 8).
         state: S [B,H,K,V] to start from; None is zero.
         reset_BT: true where the state becomes zero before that step; nothing from before reaches that step or later.
         lengths_B: right padding; padded steps leave the state as it is and give zero output.
