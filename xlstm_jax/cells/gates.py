@@ -59,6 +59,11 @@ def exp_and_rest(exponent: jax.Array) -> tuple[jax.Array, jax.Array]:
     return f, jnp.where(jnp.abs(d) < LONG, rest, jnp.zeros_like(rest))
 
 
+def decay_rate(log_rate: jax.Array) -> jax.Array:
+    """e^log_rate, of which e^-rate is a step's decay; finite, so that its gradient is: e^-e^80 is 0 already."""
+    return jnp.exp(jnp.minimum(log_rate, 80.0))
+
+
 def shut(log_decay: jax.Array) -> jax.Array:
     """log_decay, where its exponential is 0 for certain a finite number of which that is so too, with gradient 0.
 

@@ -69,6 +69,8 @@ class MinLSTM(_Minimal):
     @staticmethod
     def coefficients(params: CellParams, u: jax.Array) -> tuple[HiddenCarry, HiddenCarry]:
         f, i, n = jnp.split(u, 3, axis=-1)
+        # Finite, so that two gates which are both shut share alike, as any two that are equal.
+        f, i = (jnp.maximum(gate, jnp.finfo(gate.dtype).min) for gate in (f, i))
         # f / (f + i) from the difference of the logarithms: no division of two small numbers.
         ratio = jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)
         return HiddenCarry(jax.nn.sigmoid(ratio)), HiddenCarry(jax.nn.sigmoid(-ratio) * _candidate(n, params.config))

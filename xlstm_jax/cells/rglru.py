@@ -12,6 +12,8 @@ from xlstm_jax.shapes import state_dtype
 
 # The paper's c: how much stronger the decay is where its gate is wide open.
 SHARPNESS = 8.0
+# As good as minus infinity for lambda: a is 0, unless its gate r shuts, which times minus infinity would be a NaN.
+LOWEST = -1e30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +73,7 @@ class RGLRU(LinearCell):
         log_a = (
             SHARPNESS
             * jax.nn.sigmoid(r)
-            * jnp.broadcast_to(jax.nn.log_sigmoid(params["lambda"].astype(dtype)), r.shape)
+            * jnp.broadcast_to(jax.nn.log_sigmoid(jnp.maximum(params["lambda"].astype(dtype), LOWEST)), r.shape)
         )
         # 1 - a^2 without cancellation; the guard keeps the root's derivative finite where a rounds to 1.
         room = jnp.maximum(-jnp.expm1(2 * log_a), jnp.finfo(dtype).tiny)
