@@ -1,4 +1,4 @@
-"""Cells linear in their carry with gates that shut or open to the last digit: every form against NumPy, down to -inf."""
+"""Cells linear in their carry with gates that shut or open to the last digit: each form against NumPy, down to -inf."""
 
 import functools
 
