@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xlstm_jax.cells.gates import shut
+from xlstm_jax.cells.gates import exp_and_rest, shut
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
 
@@ -81,37 +81,39 @@ def rwkv6(
 
 
 class _Decays(NamedTuple):
-    """e^(sum of log w) over ranges of a chunk's steps, feature by feature; 1 for an empty range."""
+    """e^(sum of log w) over ranges of a chunk's steps, feature by feature; 1 for an empty range.
+
+    That of the whole chunk is a factor and what its rounding lost (`exp_and_rest`): it acts on a state at every chunk.
+    """
 
     near: jax.Array  # [M, C, C, B, H, K] from s to t in each block of C steps: (block, t, s)
     column: jax.Array  # [M-1, L, B, H, K] from s to the start of each block but the first
     row: jax.Array  # [L, B, H, K] from the start of t's block to t
     before: jax.Array  # [L, B, H, K] all before t
     behind: jax.Array  # [L, B, H, K] all behind s
-    whole: jax.Array  # [B, H, K] the chunk
+    whole: tuple[jax.Array, jax.Array]  # [B, H, K] the chunk
 
     @classmethod
     def of(cls, log_w_LBHK: jax.Array, block: int) -> "_Decays":
         length = log_w_LBHK.shape[0]
         step, starts = np.arange(length), np.arange(0, length, block)
         s, t = np.arange(block)[None, None, :], np.arange(block)[None, :, None]
-        ranges = cls(  # first step, and the one behind the last
-            near=(starts[:, None, None] + s + 1, starts[:, None, None] + t),
-            column=(step[None] + 1, starts[1:, None]),
-            row=(step // block * block, step),
-            before=(0, step),
-            behind=(step + 1, length),
-            whole=(0, length),
-        )
 
-        def decay(ends):
-            # A sum is a product with zeros and ones.
-            first, end = np.broadcast_arrays(*ends)
+        def decay(first, end):
+            """Of the steps first ... end - 1: their sum is a product with zeros and ones."""
+            first, end = np.broadcast_arrays(first, end)
             inside = (first[..., None] <= step) & (step < end[..., None])
             table = jnp.asarray(inside, log_w_LBHK.dtype)
             return jnp.exp(jnp.tensordot(table, log_w_LBHK, 1, precision="highest"))
 
-        return cls(*map(decay, ranges))
+        return cls(
+            near=decay(starts[:, None, None] + s + 1, starts[:, None, None] + t),
+            column=decay(step[None] + 1, starts[1:, None]),
+            row=decay(step // block * block, step),
+            before=decay(0, step),
+            behind=decay(step + 1, length),
+            whole=exp_and_rest(jnp.sum(log_w_LBHK, axis=0)),
+        )
 
 
 def _chunk(u_HK, S, inputs):
@@ -128,8 +130,8 @@ def _chunk(u_HK, S, inputs):
     o = _einsum("bhts,sbhv->tbhv", scores, v) + bonus[..., None] * v
     fresh_LB, last_LB = segment_LB == 0, segment_LB == segment_LB[-1:]
     o = o + _einsum("tbhk,bhkv->tbhv", r * _where(fresh_LB, decays.before), S)
-    kept = _where(fresh_LB[-1], decays.whole)[..., None]
-    return kept * S + _einsum("sbhk,sbhv->bhkv", k * _where(last_LB, decays.behind), v), o
+    kept, rest = (_where(fresh_LB[-1], part)[..., None] for part in decays.whole)
+    return kept * S + (rest * S + _einsum("sbhk,sbhv->bhkv", k * _where(last_LB, decays.behind), v)), o
 
 
 def _where(flag, decay):
