@@ -141,3 +141,23 @@ def test_usage_errors():
     for misfit in ((r[..., :2], k, v, log_w, u), (r, k, v[:, :3], log_w, u), (r, k, v, log_w, u[:1])):
         with pytest.raises(UsageError, match=r"rwkv6 got r .*; wanted r, k, log_w \[B,T,H,K\]"):
             rwkv6(*misfit)
+
+
+def test_long_memories():
+    """20,000 steps of decays down to 1e-5 a step, in chunks and one by one; each e^(log w) rounded would leave 2e-4."""
+    time, rng = 20_000, np.random.default_rng(0)
+    r, k = np.abs(rng.standard_normal((2, 1, time, 1, 4))).astype(np.float32)
+    v = np.abs(rng.standard_normal((1, time, 1, 2))).astype(np.float32)
+    log_w = np.broadcast_to(-np.geomspace(1e-3, 1e-5, 4), r.shape).astype(np.float32)
+    u = np.zeros((1, 4), np.float32)
+    # By its own sums: S = sum_s e^(log w (T - 1 - s)) k_s v_s^T.
+    kept = np.exp(np.arange(time)[::-1, None] * log_w[0, 0, 0].astype(np.float64))
+    wanted = np.einsum("tk,tv->kv", kept * k[0, :, 0], v[0, :, 0].astype(np.float64))[None, None]
+
+    def step(S, inputs):
+        return rwkv6(*(a[:, None] for a in inputs), jnp.asarray(u), state=S)[1], None
+
+    steps = [jnp.moveaxis(a, 1, 0) for a in (r, k, v, log_w)]
+    one_by_one, _ = jax.jit(lambda *a: jax.lax.scan(step, jnp.zeros((1, 1, 4, 2)), a))(*steps)
+    in_chunks = jax.jit(rwkv6)(r, k, v, log_w, u)[1]
+    assert error(in_chunks, wanted) < 2e-6 and error(one_by_one, wanted) < 5e-6
