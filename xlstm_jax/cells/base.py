@@ -85,7 +85,8 @@ class LinearCell(Cell):
     a, b = coefficients(params, u_t)     trees like the carry; from u [B, T, ...] likewise
     carry' = a carry + b
     y = output(carry')                   over any leading axes
-    rest = lost(params, u_t)             a tree like a: the exact factor is a + rest, without gradient
+    rest = lost(params, u_t)             a tree like a, without gradient: the exact factor is a + rest; zeros unless the
+                                         cell says otherwise
 
     A factor just below 1 is rounded in the same direction at every step, and in a long sequence that adds up: `step`
     makes up for it.
@@ -93,7 +94,10 @@ class LinearCell(Cell):
 
     coefficients: ClassVar[Any]
     output: ClassVar[Any]
-    lost: ClassVar[Any]
+
+    @classmethod
+    def lost(cls, params: "CellParams", u: Any) -> Any:
+        return jax.tree.map(jnp.zeros_like, cls.coefficients(params, u)[0])
 
     @classmethod
     def step(cls, params: "CellParams", carry: Any, u: Any) -> tuple[Any, jax.Array]:
