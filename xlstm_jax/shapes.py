@@ -31,6 +31,11 @@ def state_dtype(*arrays: jax.Array | jnp.dtype) -> jnp.dtype:
         return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
+def steps_within(lengths_B: Lengths, time: int) -> Lengths:
+    """The steps that are real of `time` of them, int32: all where a length is above that, none where it is negative."""
+    return jnp.clip(lengths_B.astype(jnp.int32), 0, time)
+
+
 def padding_mask(lengths_B: Lengths, time: int) -> Resets:
     """[B, T] true where a step lies behind its sequence's end: t >= length."""
     return jnp.arange(time, dtype=jnp.int32)[None, :] >= lengths_B.astype(jnp.int32)[:, None]

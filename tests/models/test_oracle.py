@@ -93,3 +93,27 @@ def test_model(pattern):
         x = wanted_of(params["blocks"][index], x, SECTIONS[name])
     assert got.dtype == jnp.float32
     assert error(got, oracle.normalised(x, params["norm"]["scale"]) @ params["head"]["kernel"]) <= 2e-5
+
+
+@pytest.mark.parametrize(("letter", "name"), [("d", "A_log"), ("w", "decay")])
+def test_a_decay_that_forgets_all(letter, name):
+    """A rate of e^100, past float32's end: the oracle's values, and finite gradients, that of the rate 0."""
+    section, wanted_of = BLOCKS[letter]
+    made = example(small(letter))
+    params = made.params["blocks"][0] | {name: jnp.full_like(made.params["blocks"][0][name], 100.0)}
+    x = np.random.default_rng(1).standard_normal((BATCH, TIME, FEATURES)).astype(np.float32)
+
+    @jax.jit
+    def run(params, x):
+        def added(params, x):
+            block = made.model({**made.params, "blocks": {0: params}}).blocks[0]
+            return block(x, block.init_carry(BATCH))[0] - x
+
+        y, pullback = jax.vjp(added, params, x)
+        return y, pullback(jnp.cos(y))
+
+    y, (dparams, dx) = run(params, jnp.asarray(x))
+    wanted = wanted_of(float64(params), x.astype(np.float64), SECTIONS[section]) - x
+    assert error(y, wanted) <= 1e-5
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((dparams, dx)))
+    assert not np.any(dparams[name]) and np.any(dx)

@@ -9,6 +9,7 @@ from flax import nnx
 from tests.nn.layers import assert_gradient, called
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn import BahdanauAttention, LuongAttention
+from xlstm_jax.nn.attention import attend
 
 B, T, S, Q, V, F = 3, 2, 5, 4, 6, 7
 LENGTHS = np.array([5, 2, 0])
@@ -163,3 +164,23 @@ def test_refusals_say_what_is_allowed():
         LuongAttention(Q, V, F, score="cosine", rngs=nnx.Rngs(0))
     with pytest.raises(UsageError, match=f"score 'dot' needs equal widths, got {Q} and {V}; use 'general'"):
         LuongAttention(Q, V, F, score="dot", rngs=nnx.Rngs(0))
+
+
+def test_scores_of_minus_infinity():
+    """Places masked so are not seen; where all are, context and weights are zeros, and gradients finite."""
+    score, memory = RNG.standard_normal((B, T, S)), MEMORY_BSV
+    masked = RNG.random((B, T, S)) < 0.5
+    masked[0, 0], masked[0, 1] = True, False
+    score[masked] = -np.inf
+    e = np.exp(score)
+    weights = np.divide(e, e.sum(-1, keepdims=True), out=np.zeros_like(e), where=~masked)
+
+    @jax.jit
+    def run(score, memory):
+        outputs, pullback = jax.vjp(attend, score, memory)
+        return outputs, pullback(jax.tree.map(jnp.cos, outputs))
+
+    (context, got), gradients = run(jnp.asarray(score, jnp.float32), jnp.asarray(memory, jnp.float32))
+    np.testing.assert_allclose(got, weights, atol=1e-6)
+    np.testing.assert_allclose(context, np.einsum("bts,bsv->btv", weights, memory), atol=1e-5)
+    assert all(np.isfinite(a).all() for a in gradients) and not np.any(np.where(masked, gradients[0], 0))

@@ -1,4 +1,4 @@
-"""RWKV-6's recurrence in chunks against one step after the other, in values and gradients."""
+"""RWKV-6's recurrence in chunks against one step after the other, in values and gradients, at any decay."""
 
 import functools
 
@@ -7,87 +7,133 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.ops.numeric import error, to_float64
+from tests.ops.linear_cases import error
+from tests.oracles import linear_attention as oracles
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.rwkv import CHUNK, rwkv6
+from xlstm_jax.ops.rwkv import BLOCK, CHUNK, rwkv6
 
 BATCH, HEADS, KEYS, VALUES = 2, 2, 3, 4
+NAMES = ["o", "S", "dr", "dk", "dv", "dlog_w", "du", "dS"]
+DECAYS = {  # log w of a shape
+    "normal": lambda rng, shape: -np.exp(rng.standard_normal(shape)),
+    "strong": lambda rng, shape: -rng.choice([0.0, 1e-3, 80.0], shape),
+    "mixed": lambda rng, shape: -rng.choice([1e-4, 1e-2, 1.0, 30.0, 1e4, 1e6, 1e9, np.inf], shape),
+    "shut": lambda rng, shape: np.full(shape, -np.inf),
+    **{
+        f"{value:g} at some steps": functools.partial(lambda value, *given: at_some(value, *given), value)
+        for value in (-1e4, -1e5, -1e6, -1e9, -np.inf)
+    },
+}
 
 
-def inputs(time, strong=False, dtype=np.float32):
-    """r, k, v, log w, u, S; with `strong`, decays from none at all to a factor of e^-80 a step."""
+def at_some(value, rng, shape):
+    log_w = -np.exp(rng.standard_normal(shape) - 1)
+    log_w[:, 1::5] = value  # one to four in a chunk, at its borders too
+    return log_w
+
+
+def inputs(time, decay="normal", dtype=np.float32):
+    """r, k, v, log w, u, S."""
     rng = np.random.default_rng(time)
     shape = (BATCH, time, HEADS)
-    r, k, decay = rng.standard_normal((3, *shape, KEYS))
+    r, k = rng.standard_normal((2, *shape, KEYS))
     v, u = rng.standard_normal((*shape, VALUES)), rng.standard_normal((HEADS, KEYS))
-    log_w = -rng.choice([0.0, 1e-3, 80.0], decay.shape) if strong else -np.exp(decay)
     S = rng.standard_normal((BATCH, HEADS, KEYS, VALUES))
-    return [jnp.asarray(a, dtype) for a in (r, k, v, log_w, u, S)]
+    return [a.astype(dtype) for a in (r, k, v, DECAYS[decay](rng, (*shape, KEYS)), u, S)]
 
 
 def masks(time):
     reset = np.random.default_rng(1).random((BATCH, time)) < 0.1
     reset[0, min(3, time - 1)] = reset[1, 0] = True
-    return jnp.asarray(reset), jnp.asarray([time, (time + 1) // 2], jnp.int32)
+    return reset, np.asarray([time, (time + 1) // 2], np.int32)
 
 
-def stepwise(r, k, v, log_w, u, S, reset, lengths):
-    """The equations, a step at a time."""
-    outputs = []
-    for t in range(r.shape[1]):
-        start = jnp.where(reset[:, t, None, None, None], jnp.zeros_like(S), S)
-        kv = k[:, t, :, :, None] * v[:, t, :, None, :]
-        o = jnp.einsum("bhk,bhkv->bhv", r[:, t], start + u[None, ..., None] * kv, precision="highest")
-        there = (t < lengths)[:, None, None]
-        outputs.append(jnp.where(there, o, jnp.zeros_like(o)))
-        S = jnp.where(there[..., None], jnp.exp(log_w[:, t])[..., None] * start + kv, S)
-    return jnp.stack(outputs, axis=1), S
+@jax.jit
+def run(args, reset, lengths, weights):
+    """o, S, and the gradients of <o, do> + <S, dS>."""
 
-
-@pytest.mark.parametrize("strong", [False, True])
-@pytest.mark.parametrize("time", [1, CHUNK, 2 * CHUNK + 5])
-def test_values_and_gradients(time, strong, x64):
-    """One chunk, several with a remainder, a single step; resets, padding, a state to start from."""
-    args, (reset, lengths) = inputs(time, strong, np.float64), masks(time)
-
-    def chunked(r, k, v, log_w, u, S):
+    def op(r, k, v, log_w, u, S):
         return rwkv6(r, k, v, log_w, u, state=S, reset_BT=reset, lengths_B=lengths)
 
-    def run(function):
-        outputs, pullback = jax.vjp(function, *args)
-        return outputs, pullback(jax.tree.map(jnp.cos, outputs))
-
-    got = jax.jit(lambda: run(chunked))()
-    wanted = jax.jit(lambda: run(lambda *a: stepwise(*a, reset, lengths)))()
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-        assert error(a, b) < 1e-12
+    outputs, pullback = jax.vjp(op, *args)
+    return *outputs, *pullback(weights)
 
 
-def test_float32_and_dtypes():
-    args = inputs(40)
-    o, S = jax.jit(lambda *a: rwkv6(*a[:5], state=a[5]))(*args)
-    with jax.enable_x64(True):
-        wide = [jnp.asarray(a, np.float64) for a in args]
-        wanted = stepwise(*wide, jnp.zeros((BATCH, 40), bool), jnp.full(BATCH, 40))
-    for got, true in zip((o, S), wanted, strict=True):
-        assert error(*to_float64((got, true))) < 1e-5
-    narrow = jax.eval_shape(rwkv6, *(a.astype(jnp.bfloat16) for a in args[:5]))
+def reference(args, reset, lengths, weights):
+    r, k, v, log_w, u, S = (np.asarray(a, np.float64) for a in args)
+    outputs = oracles.rwkv6(r, k, v, log_w, u, S, reset, lengths)
+    return *outputs, *oracles.adjoint(r, k, v, np.exp(log_w), u, S, reset, lengths, *weights)
+
+
+def cotangents(time, dtype):
+    rng = np.random.default_rng(2)
+    do, dS = rng.standard_normal((BATCH, time, HEADS, VALUES)), rng.standard_normal((BATCH, HEADS, KEYS, VALUES))
+    return do.astype(dtype), dS.astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("time", [1, BLOCK + 3, 2 * CHUNK + 5])
+def test_values_and_gradients(time, dtype):
+    """One step, some blocks, chunks with a remainder; resets, padding, a state to start from; every decay."""
+    limit, (reset, lengths), weights = {"float32": 1e-6, "float64": 1e-14}[dtype], masks(time), cotangents(time, dtype)
+    with jax.enable_x64(dtype == "float64"):
+        for decay in DECAYS:
+            args = inputs(time, decay, dtype)
+            got = run(args, reset, lengths, weights)
+            for name, a, b in zip(NAMES, got, reference(args, reset, lengths, weights), strict=True):
+                assert a.dtype == dtype
+                assert error(a, b) < limit, (name, decay)
+
+
+def test_the_gradient_of_a_strong_decay_keeps_its_digits():
+    """Of e^-50 at every step it is 1e-22: what neighbouring steps give each other must not leave a rest in it."""
+    time = 2 * CHUNK + 5
+    args, weights = inputs(time), cotangents(time, np.float32)
+    args[3] = np.full_like(args[3], -50.0)
+    reset, lengths = np.zeros((BATCH, time), bool), np.full(BATCH, time, np.int32)
+    got, wanted = (function(args, reset, lengths, weights)[5] for function in (run, reference))
+    # Not over the norm: entries stand near float32's end once squared.
+    np.testing.assert_allclose(np.asarray(got, np.float64) * 1e21, wanted * 1e21, rtol=1e-4, atol=1e-5)
+
+
+def test_the_adjoint_is_the_oracles():
+    """Along random directions, by complex steps."""
+    time, step, rng = 13, 1e-30, np.random.default_rng(3)
+    args, (reset, lengths), weights = inputs(time, dtype=np.float64), masks(time), cotangents(time, np.float64)
+    for index, gradient in enumerate(reference(args, reset, lengths, weights)[2:]):
+        direction = rng.standard_normal(gradient.shape)
+        moved = [a + 1j * step * direction if i == index else a for i, a in enumerate(args)]
+        outputs = oracles.rwkv6(*moved, reset, lengths)
+        derivative = sum(np.sum(a.imag * w) for a, w in zip(outputs, weights, strict=True)) / step
+        assert derivative == pytest.approx(np.vdot(gradient, direction), rel=1e-10)
+
+
+def test_dtypes():
+    narrow = jax.eval_shape(rwkv6, *(jnp.asarray(a, jnp.bfloat16) for a in inputs(40)[:5]))
     assert (narrow[0].dtype, narrow[1].dtype) == (jnp.bfloat16, jnp.float32)
 
 
 def test_nothing_passes_a_reset_or_enters_from_padding():
-    time, at = 20, 9
-    r, k, v, log_w, u, S = inputs(time)
-    reset, lengths = np.zeros((BATCH, time), bool), np.array([time, 15])
+    """In values and gradients, not even a rounding error."""
+    time, at = 2 * CHUNK + 5, 9
+    args, weights = inputs(time), cotangents(time, np.float32)
+    r, k, v, log_w, u, S = args
+    reset, lengths = np.zeros((BATCH, time), bool), np.array([time, 15], np.int32)
     reset[:, at] = True
     padding = (np.arange(time) >= lengths[:, None])[..., None, None]
-    call = jax.jit(functools.partial(rwkv6, reset_BT=reset, lengths_B=lengths))
-    clean = call(r, k, v, log_w, u, state=S)
     before = (np.arange(time) < at)[:, None, None]
-    changed = [jnp.where(padding, jnp.nan, jnp.where(before, a + 1, a)) for a in (r, k, v)]
-    dirty = call(*changed, jnp.where(padding, jnp.nan, log_w), u, state=S + 1)
-    np.testing.assert_array_equal(dirty[0][:, at:], clean[0][:, at:])
-    np.testing.assert_array_equal(dirty[1], clean[1])
+    weights = np.where(before, np.float32(0), weights[0]), weights[1]
+    clean = run(args, reset, lengths, weights)
+    changed = [np.where(padding, np.nan, np.where(before, a + 1, a)).astype(np.float32) for a in (r, k, v)]
+    log_w = np.where(padding, np.nan, np.where(before, 2 * log_w, log_w)).astype(np.float32)
+    dirty = run([*changed, log_w, u, S + 1], reset, lengths, weights)
+    for name, a, b in zip(NAMES, clean, dirty, strict=True):
+        hidden = name in ("o", "dr", "dk", "dv", "dlog_w")
+        np.testing.assert_array_equal(a[:, at:] if hidden else a, b[:, at:] if hidden else b, err_msg=name)
+        if hidden and name != "o":
+            assert not np.any(a[:, :at]), name
+            assert not np.any(np.where(padding, a, 0)), name
+    assert not np.any(clean[-1])
 
 
 def test_usage_errors():
@@ -95,3 +141,23 @@ def test_usage_errors():
     for misfit in ((r[..., :2], k, v, log_w, u), (r, k, v[:, :3], log_w, u), (r, k, v, log_w, u[:1])):
         with pytest.raises(UsageError, match=r"rwkv6 got r .*; wanted r, k, log_w \[B,T,H,K\]"):
             rwkv6(*misfit)
+
+
+def test_long_memories():
+    """20,000 steps of decays down to 1e-5 a step, in chunks and one by one; each e^(log w) rounded would leave 2e-4."""
+    time, rng = 20_000, np.random.default_rng(0)
+    r, k = np.abs(rng.standard_normal((2, 1, time, 1, 4))).astype(np.float32)
+    v = np.abs(rng.standard_normal((1, time, 1, 2))).astype(np.float32)
+    log_w = np.broadcast_to(-np.geomspace(1e-3, 1e-5, 4), r.shape).astype(np.float32)
+    u = np.zeros((1, 4), np.float32)
+    # By its own sums: S = sum_s e^(log w (T - 1 - s)) k_s v_s^T.
+    kept = np.exp(np.arange(time)[::-1, None] * log_w[0, 0, 0].astype(np.float64))
+    wanted = np.einsum("tk,tv->kv", kept * k[0, :, 0], v[0, :, 0].astype(np.float64))[None, None]
+
+    def step(S, inputs):
+        return rwkv6(*(a[:, None] for a in inputs), jnp.asarray(u), state=S)[1], None
+
+    steps = [jnp.moveaxis(a, 1, 0) for a in (r, k, v, log_w)]
+    one_by_one, _ = jax.jit(lambda *a: jax.lax.scan(step, jnp.zeros((1, 1, 4, 2)), a))(*steps)
+    in_chunks = jax.jit(rwkv6)(r, k, v, log_w, u)[1]
+    assert error(in_chunks, wanted) < 2e-6 and error(one_by_one, wanted) < 5e-6

@@ -85,15 +85,29 @@ class LinearCell(Cell):
     a, b = coefficients(params, u_t)     trees like the carry; from u [B, T, ...] likewise
     carry' = a carry + b
     y = output(carry')                   over any leading axes
+    rest = lost(params, u_t)             a tree like a, without gradient: the exact factor is a + rest; zeros unless the
+                                         cell says otherwise
+
+    A factor just below 1 is rounded in the same direction at every step, and in a long sequence that adds up: `step`
+    makes up for it.
     """
 
     coefficients: ClassVar[Any]
     output: ClassVar[Any]
 
     @classmethod
+    def lost(cls, params: "CellParams", u: Any) -> Any:
+        return jax.tree.map(jnp.zeros_like, cls.coefficients(params, u)[0])
+
+    @classmethod
     def step(cls, params: "CellParams", carry: Any, u: Any) -> tuple[Any, jax.Array]:
-        a, b = cls.coefficients(params, u)
-        carry = jax.tree.map(lambda a, h, b: a.astype(h.dtype) * h + b.astype(h.dtype), a, carry, b)
+        (a, b), rest = cls.coefficients(params, u), cls.lost(params, u)
+
+        def after(a, rest, h, b):
+            a, rest, b = (part.astype(h.dtype) for part in (a, rest, b))
+            return a * h + (rest * h + b)
+
+        carry = jax.tree.map(after, a, rest, carry, b)
         return carry, cls.output(carry)
 
 

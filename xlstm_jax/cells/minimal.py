@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell
+from xlstm_jax.shapes import state_dtype
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,18 @@ def _candidate(x: jax.Array, config: MinimalConfig) -> jax.Array:
     return x if config.activation == "identity" else jnp.where(x >= 0, x + 0.5, jax.nn.sigmoid(x))
 
 
+def _parts(u: jax.Array, count: int) -> list[jax.Array]:
+    """Pre-activations in the state's dtype: a gate in bfloat16 would be 1 or below 0.996."""
+    return jnp.split(u.astype(state_dtype(u)), count, axis=-1)
+
+
+def _lost(z: jax.Array) -> HiddenCarry:
+    """What rounding lost of 1 - sigmoid(z)."""
+    a, room = (jax.lax.stop_gradient(jax.nn.sigmoid(signed)) for signed in (-z, z))
+    # 1 - a is exact here.
+    return HiddenCarry(jnp.where(a > 0.5, (1 - a) - room, jnp.zeros_like(a)))
+
+
 @CELLS.register("mingru")
 class MinGRU(_Minimal):
     """z = sigmoid(x W_z + b_z)    n = g(x W_n + b_n)    h' = (1 - z) h + z n. Feng et al. 2024 (arXiv 2410.01201).
@@ -53,8 +66,13 @@ class MinGRU(_Minimal):
 
     @staticmethod
     def coefficients(params: CellParams, u: jax.Array) -> tuple[HiddenCarry, HiddenCarry]:
-        z, n = jnp.split(u, 2, axis=-1)
+        z, n = _parts(u, 2)
         return HiddenCarry(jax.nn.sigmoid(-z)), HiddenCarry(jax.nn.sigmoid(z) * _candidate(n, params.config))
+
+    @staticmethod
+    def lost(params: CellParams, u: jax.Array) -> HiddenCarry:
+        del params
+        return _lost(_parts(u, 2)[0])
 
 
 @CELLS.register("minlstm")
@@ -68,7 +86,18 @@ class MinLSTM(_Minimal):
 
     @staticmethod
     def coefficients(params: CellParams, u: jax.Array) -> tuple[HiddenCarry, HiddenCarry]:
-        f, i, n = jnp.split(u, 3, axis=-1)
-        # f / (f + i) from the difference of the logarithms: no division of two small numbers.
-        ratio = jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)
+        f, i, n = _parts(u, 3)
+        ratio = _ratio(f, i)
         return HiddenCarry(jax.nn.sigmoid(ratio)), HiddenCarry(jax.nn.sigmoid(-ratio) * _candidate(n, params.config))
+
+    @staticmethod
+    def lost(params: CellParams, u: jax.Array) -> HiddenCarry:
+        del params
+        return _lost(-_ratio(*_parts(u, 3)[:2]))
+
+
+def _ratio(f: jax.Array, i: jax.Array) -> jax.Array:
+    """log f - log i, of which f / (f + i) is the sigmoid: no division of two small numbers."""
+    # Finite, so that two gates which are both shut share alike, as any two that are equal.
+    f, i = (jnp.maximum(gate, jnp.finfo(gate.dtype).min) for gate in (f, i))
+    return jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xlstm_jax.cells.base import CELLS, Cell, CellParams, affine
-from xlstm_jax.cells.gates import HeadsConfig, log_gate
+from xlstm_jax.cells.gates import HeadsConfig, exp_and_rest, log_decay, log_gate, next_stabiliser
 
 
 class MLSTMState(NamedTuple):
@@ -50,8 +51,15 @@ def normalise(numerator: jax.Array, nq: jax.Array, m: jax.Array, eps: float) -> 
 
     The smallest normal number keeps 0/0 out where e^-m underflows. m = 0 gives the sigmoid gate's max(|n.q|, 1).
     """
-    floor = jnp.maximum(jnp.exp(-m), jnp.finfo(nq.dtype).tiny)
-    return _divide(numerator, (jnp.maximum(jnp.abs(nq), floor) + eps)[..., None])
+    return _divide(numerator, (jnp.maximum(jnp.abs(nq), least_denominator(m)) + eps)[..., None])
+
+
+def least_denominator(m: jax.Array) -> jax.Array:
+    """max(e^-m, smallest normal number); infinite, with gradient 0, where e^-m overflows and h is 0."""
+    info = jnp.finfo(m.dtype)
+    finite = m > -float(np.log(info.max))
+    bound = jnp.where(finite, jnp.exp(-jnp.where(finite, m, jnp.zeros_like(m))), jnp.inf)
+    return jnp.maximum(bound, info.tiny)
 
 
 def stabiliser_gradient(m: jax.Array, eps: float) -> jax.Array:
@@ -60,6 +68,13 @@ def stabiliser_gradient(m: jax.Array, eps: float) -> jax.Array:
     Leaving the gradient out also leaves out the rounding error of large terms that cancel.
     """
     return m if eps else jax.lax.stop_gradient(m)
+
+
+def step_gates(m, log_i, log_f, *, stabilise: bool, eps: float):
+    """m', the factor f of the state before as `exp_and_rest`, and the input's factor i: each [..., H]."""
+    after = stabiliser_gradient(next_stabiliser(log_f, m, log_i), eps) if stabilise else jnp.zeros_like(m)
+    f, rest = exp_and_rest(log_decay(log_f, m, after))
+    return after, f, rest, jnp.exp(log_i - after)
 
 
 def mlstm_step(
@@ -86,11 +101,11 @@ def mlstm_step(
     dtype = state.C.dtype
     q, k, v = q.astype(dtype) * q.shape[-1] ** -0.5, k.astype(dtype), v.astype(dtype)
     log_i, log_f = log_i.astype(dtype), log_f.astype(dtype)
-    m = stabiliser_gradient(jnp.maximum(log_f + state.m, log_i), eps) if stabilise else jnp.zeros_like(state.m)
-    f = jnp.exp(log_f + state.m - m)[..., None]
-    i = jnp.exp(log_i - m)[..., None]
-    C = f[..., None] * state.C + (i * k)[..., :, None] * v[..., None, :]
-    n = f * state.n + i * k
+    m, f, rest, i = (a[..., None] for a in step_gates(state.m, log_i, log_f, stabilise=stabilise, eps=eps))
+    k = i * k
+    C = f[..., None] * state.C + (rest[..., None] * state.C + k[..., :, None] * v[..., None, :])
+    n = f * state.n + (rest * state.n + k)
+    m = m[..., 0]
     # A batched product; XLA's CPU backend runs it many times faster than multiply-and-sum.
     h = jnp.einsum("...k,...kv->...v", q, C, precision="highest")
     if normalize:

@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell, add_bias
+from xlstm_jax.cells.gates import exp_and_rest
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import state_dtype
 
 # The paper's c: how much stronger the decay is where its gate is wide open.
 SHARPNESS = 8.0
+# As good as minus infinity for lambda: a is 0, unless its gate r shuts, which times minus infinity would be a NaN.
+LOWEST = -1e30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,15 +71,21 @@ class RGLRU(LinearCell):
     def coefficients(params: CellParams, u: Any) -> tuple[HiddenCarry, HiddenCarry]:
         dtype = state_dtype(u[0])
         x, r, i = (part.astype(dtype) for part in u)
-        log_a = (
-            SHARPNESS
-            * jax.nn.sigmoid(r)
-            * jnp.broadcast_to(jax.nn.log_sigmoid(params["lambda"].astype(dtype)), r.shape)
-        )
+        log_a = _log_decay(params, r)
         # 1 - a^2 without cancellation; the guard keeps the root's derivative finite where a rounds to 1.
         room = jnp.maximum(-jnp.expm1(2 * log_a), jnp.finfo(dtype).tiny)
         return HiddenCarry(jnp.exp(log_a)), HiddenCarry(jnp.sqrt(room) * jax.nn.sigmoid(i) * x)
 
     @staticmethod
+    def lost(params: CellParams, u: Any) -> HiddenCarry:
+        r = u[1].astype(state_dtype(u[0]))
+        return HiddenCarry(jax.lax.stop_gradient(exp_and_rest(_log_decay(params, r))[1]))
+
+    @staticmethod
     def output(carry: HiddenCarry) -> jax.Array:
         return carry.h
+
+
+def _log_decay(params: CellParams, r: jax.Array) -> jax.Array:
+    rate = jax.nn.log_sigmoid(jnp.maximum(params["lambda"].astype(r.dtype), LOWEST))
+    return SHARPNESS * jax.nn.sigmoid(r) * jnp.broadcast_to(rate, r.shape)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, CellParams, SplitCell, affine
-from xlstm_jax.cells.gates import Gate, HeadsConfig, log_gate
+from xlstm_jax.cells.gates import Gate, HeadsConfig, exp_and_rest, log_decay, log_gate, next_stabiliser
 
 
 class SLSTMState(NamedTuple):
@@ -37,12 +37,13 @@ def slstm_step(
     log_i = log_gate(i, input_gate, "input_gate")
     log_f = log_gate(f, forget_gate, "forget_gate")
     # m cancels in y and in the meaning of the state, so its own gradient is zero: leaving it out is exact.
-    m = jax.lax.stop_gradient(jnp.maximum(log_f + state.m, log_i))
+    m = jax.lax.stop_gradient(next_stabiliser(log_f, state.m, log_i))
     i = jnp.exp(log_i - m)
-    f = jnp.exp(log_f + state.m - m)
-    c = f * state.c + i * jnp.tanh(z)
-    n = f * state.n + i
-    return SLSTMState(c=c, n=n, m=m, y=jax.nn.sigmoid(o) * c / n)
+    f, rest = exp_and_rest(log_decay(log_f, state.m, m))
+    c = f * state.c + (rest * state.c + i * jnp.tanh(z))
+    n = f * state.n + (rest * state.n + i)
+    # Where nothing was ever written c and n are 0.
+    return SLSTMState(c=c, n=n, m=m, y=jax.nn.sigmoid(o) * c / jnp.where(n == 0, jnp.ones_like(n), n))
 
 
 def forget_bias_init(heads: int, head_features: int, depth: float = 0.0) -> jax.Array:

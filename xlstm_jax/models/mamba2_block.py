@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.cells.gates import decay_rate
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
@@ -78,7 +79,7 @@ class Mamba2Block(nnx.Module):
         y_BTHP, state = ssd(
             split(x, self.config.head_features),
             jax.nn.softplus(dt_BTH + jnp.broadcast_to(self.dt_bias[...], dt_BTH.shape)),
-            -jnp.exp(self.A_log[...]),
+            -decay_rate(self.A_log[...]),
             split(B, self.config.state_features),
             split(C, self.config.state_features),
             self.D[...],

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.cells.gates import decay_rate
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
@@ -101,7 +102,7 @@ class RWKV6Block(nnx.Module):
         w, k, v, r, g = self._mixed(u, shifted)
         heads = (*u.shape[:2], *self.sizes)
         low = jnp.tanh(w.astype(state_dtype(w)) @ self.decay_down[...]) @ self.decay_up[...]
-        log_w = -jnp.exp(low + jnp.broadcast_to(self.decay[...], low.shape))
+        log_w = -decay_rate(low + jnp.broadcast_to(self.decay[...], low.shape))
         o_BTHV, state = rwkv6(
             self.r(r).reshape(heads),
             self.k(k).reshape(heads),

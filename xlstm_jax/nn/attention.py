@@ -18,16 +18,15 @@ def attend(
 ) -> tuple[jax.Array, jax.Array]:
     """The memory's mean under a softmax of the scores over S, and that softmax: context [B, T, V], weights [B, T, S].
 
-    Places from `lengths_B` on have weight zero; a memory of length 0 gives a context of zeros. The memory is finite
-    there (`shapes.zero_padding`).
+    Places from `lengths_B` on, and those with a score of minus infinity, have weight zero; where no place is left the
+    context is zeros. The memory is finite at all of them (`shapes.zero_padding`).
     """
     score_BTS = score_BTS.astype(state_dtype(score_BTS))
+    seen_BTS = score_BTS != -jnp.inf
     if lengths_B is not None:
-        there_B1S = ~padding_mask(lengths_B, memory_BSV.shape[1])[:, None]
-        score_BTS = jnp.where(there_B1S, score_BTS, jnp.finfo(score_BTS.dtype).min)
-        weights_BTS = jnp.where(there_B1S, jax.nn.softmax(score_BTS, axis=-1), jnp.zeros_like(score_BTS))
-    else:
-        weights_BTS = jax.nn.softmax(score_BTS, axis=-1)
+        seen_BTS = seen_BTS & ~padding_mask(lengths_B, memory_BSV.shape[1])[:, None]
+    score_BTS = jnp.where(seen_BTS, score_BTS, jnp.finfo(score_BTS.dtype).min)
+    weights_BTS = jnp.where(seen_BTS, jax.nn.softmax(score_BTS, axis=-1), jnp.zeros_like(score_BTS))
     context_BTV = jnp.einsum("bts,bsv->btv", weights_BTS.astype(memory_BSV.dtype), memory_BSV)
     return context_BTV, weights_BTS
 

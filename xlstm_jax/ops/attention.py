@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.shapes import padding_mask, zero_padding
+from xlstm_jax.shapes import padding_mask, steps_within, zero_padding
 
 
 class KVCache(NamedTuple):
@@ -56,7 +56,7 @@ def attention(
         base: of the rotary angles.
         cache: from the call before; None is empty.
         reset_BT: true where nothing from before is seen from that step on.
-        lengths_B: right padding: padded steps enter no cache and give zero.
+        lengths_B: right padding: padded steps enter no cache and give zero; lengths above T are T, negative ones 0.
 
     Returns:
         y [B, T, H, K] in v's dtype, and the cache to go on with.
@@ -101,7 +101,7 @@ def _seen(count_B, reset_BT, batch: int, time: int, window: int) -> jax.Array:
 def _after(before: KVCache, all_k, all_v, reset_BT, lengths_B, time: int) -> KVCache:
     """The last W - 1 steps that end at each sequence's length, those from before its last reset as zeros."""
     batch, kept = all_k.shape[0], before.k.shape[1]
-    lengths_B = jnp.full((batch,), time, jnp.int32) if lengths_B is None else lengths_B.astype(jnp.int32)
+    lengths_B = jnp.full((batch,), time, jnp.int32) if lengths_B is None else steps_within(lengths_B, time)
     count_B = before.count + lengths_B
     if reset_BT is not None:
         # Steps since the last reset, that of the reset among them.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from xlstm_jax.ops.context import Devices, over_devices
-from xlstm_jax.shapes import zero_padding
+from xlstm_jax.shapes import steps_within, zero_padding
 
 
 def causal_conv(
@@ -27,7 +27,8 @@ def causal_conv(
         bias_D: one bias a feature.
         carry_BWD: the W - 1 inputs before x, [B, W-1, D]; None is zeros.
         reset_BT: true where nothing from before that step may be seen from it on.
-        lengths_B: right padding; the carry returned ends at each sequence's own last step.
+        lengths_B: right padding; the carry returned ends at each sequence's own last step. Lengths above T are T,
+            negative ones 0.
 
     Returns:
         y [B, T, D], and the last W - 1 inputs [B, W-1, D].
@@ -64,8 +65,9 @@ def _part(devices: Devices, x_BTD, kernel_WD, bias_D, carry_BWD, reset_BT, lengt
     (batch, time, _), width = x_BTD.shape, kernel_WD.shape[0]
     holder = jnp.full((batch,), devices.count - 1)
     if lengths_B is not None:
-        holder = jnp.maximum(lengths_B.astype(jnp.int32) - 1, 0) // time
-        lengths_B = jnp.clip(lengths_B.astype(jnp.int32) - devices.index * time, 0, time)
+        lengths_B = steps_within(lengths_B, devices.count * time)
+        holder = jnp.maximum(lengths_B - 1, 0) // time
+        lengths_B = steps_within(lengths_B - devices.index * time, time)
     before = carry_BWD
     # Once, unless a device has fewer steps than the kernel reaches back.
     for _ in range(min(-(-(width - 1) // time), devices.count - 1)):
@@ -86,9 +88,8 @@ def _with_carry(x_BTD, carry_BWD, reset_BT):
 def _last_inputs(padded, segment, lengths_B, width):
     """The W - 1 inputs that end at each sequence's length, those from before its last reset as zeros."""
     taken = width - 1
-    if lengths_B is None:
-        lengths_B = jnp.full(padded.shape[:1], padded.shape[1] - taken)
-    lengths_B = lengths_B.astype(jnp.int32)
+    time = padded.shape[1] - taken
+    lengths_B = jnp.full(padded.shape[:1], time, jnp.int32) if lengths_B is None else steps_within(lengths_B, time)
     index = lengths_B[:, None] + jnp.arange(taken, dtype=jnp.int32)[None, :]
     last = jnp.take_along_axis(padded, index[..., None], axis=1)
     if segment is not None:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xlstm_jax.cells.gates import shut
 from xlstm_jax.cells.mlstm import zero_state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.mlstm.api import Implementation, run_core
@@ -48,7 +49,8 @@ def retention(
 
     Args:
         q_BTHK, k_BTHK, v_BTHV: queries, keys, values: float32, bfloat16 or float64.
-        log_decay_H: log gamma, at most 0; None is log(1 - 2^(-5 - h)) for head h = 0, 1, ... (equation 8).
+        log_decay_H: log gamma, at most 0, down to minus infinity; None is log(1 - 2^(-5 - h)) for head h = 0, 1, ...
+            (equation 8).
         state: S [B,H,K,V] to start from; None is zero.
         reset_BT: true where the state becomes zero before that step; nothing from before reaches that step or later.
         lengths_B: right padding; padded steps leave the state as it is and give zero output.
@@ -90,7 +92,7 @@ def gated_linear_attention(
 
     Args:
         q_BTHK, k_BTHK, v_BTHV: queries, keys, values: float32, bfloat16 or float64.
-        log_f_BTH: log of the gate, at most 0 (log sigmoid of a pre-activation, say).
+        log_f_BTH: log of the gate, at most 0 (log sigmoid of a pre-activation, say), minus infinity where it shuts.
         state, reset_BT, lengths_B, chunk_size, implementation: as for `retention`.
 
     Returns:
@@ -129,7 +131,7 @@ def ssd(
     Args:
         x_BTHP: inputs: float32, bfloat16 or float64, as B and C.
         dt_BTH: step sizes, positive: softplus and bias are the caller's. A step of size 0 writes nothing.
-        A_H: negative decay rates.
+        A_H: negative decay rates, down to minus infinity.
         B_BTGN, C_BTGN: input and output maps.
         D_H: skip connection; None is none.
         state: S [B,H,N,P] to start from; None is zero.
@@ -150,7 +152,9 @@ def ssd(
     dtype = state_dtype(x_BTHP, B_BTGN, C_BTGN)
     # Before they meet: a NaN in the padding would reach the gradient of the other factor.
     x_BTHP, dt_BTH = zero_padding(x_BTHP, lengths_B), zero_padding(dt_BTH, lengths_B).astype(dtype)
-    log_f_BTH = dt_BTH * A_H.astype(dtype)[None, None]
+    # Finite: times a dt or a gradient of 0, minus infinity would be a NaN.
+    A_H = jnp.maximum(A_H.astype(dtype), jnp.finfo(dtype).min)
+    log_f_BTH = dt_BTH * A_H[None, None]
     # dt weighs what is written as an input gate: multiplied into x it would be rounded to x's dtype.
     positive = dt_BTH > 0
     log_dt_BTH = jnp.where(positive, jnp.log(jnp.where(positive, dt_BTH, 1)), -jnp.inf)
@@ -165,7 +169,7 @@ def _linear(op, q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state, options, log_i_BTH=Non
     """o [B,T,H,V] in the state's dtype, and the final S; None for log i is 0, an open gate."""
     batch, _, heads, keys = q_BTHK.shape
     dtype = state_dtype(q_BTHK, k_BTHK, v_BTHV)
-    log_f_BTH = zero_padding(log_f_BTH, options.lengths_B).astype(dtype)
+    log_f_BTH = shut(zero_padding(log_f_BTH, options.lengths_B).astype(dtype))
     start = zero_state((batch,), heads, keys, v_BTHV.shape[-1], dtype)
     if state is not None:
         start = start._replace(C=state.astype(dtype))

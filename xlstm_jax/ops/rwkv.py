@@ -1,15 +1,19 @@
 """RWKV-6's recurrence: a matrix memory that each key feature forgets at a rate of its own, taken from the data."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from xlstm_jax.cells.gates import exp_and_rest, shut
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
 
-# Steps a chunk: its decays stand as [L, L, K] in memory, since a product of two factors would overflow.
-CHUNK = 16
+# Steps a chunk, and a block inside it.
+CHUNK, BLOCK = 16, 4
+_einsum = functools.partial(jnp.einsum, precision="highest")
 
 
 def rwkv6(
@@ -25,15 +29,19 @@ def rwkv6(
 ) -> tuple[jax.Array, jax.Array]:
     """S_t = diag(w_t) S_{t-1} + k_t v_t^T, o_t = (S_{t-1} + diag(u) k_t v_t^T)^T r_t, chunk after chunk.
 
-    Peng et al. 2024 (arXiv 2404.05892), equations 19 and 20. Inside a chunk, with b the running sum of log w,
+    Peng et al. 2024 (arXiv 2404.05892), equations 19 and 20. Inside a chunk, with b_ts the sum of log w over the steps
+    between s and t, both left out,
 
-        o_t = sum_{s<t} (sum_K r_t e^(b_{t-1} - b_s) k_s) v_s + (r_t u k_t) v_t + (r_t e^(b_{t-1}))^T S
+        o_t = sum_{s<t} (sum_K r_t e^(b_ts) k_s) v_s + (r_t u k_t) v_t + (r_t e^(b_t))^T S        b_t: all before t
 
-    where every exponent is at most 0.
+    Each b is summed by itself, not as a difference of running sums, so that it keeps its digits at any decay, down to
+    log w = -inf, which forgets all. Steps in the same block of a chunk have their own e^(b_ts); across blocks it is
+    e^(b from s to the block of t) e^(b from there to t), a matrix product (Yang et al. 2023, arXiv 2312.06635, section
+    4.3: secondary chunking). Every exponent is at most 0.
 
     Args:
         r_BTHK, k_BTHK, v_BTHV: receptances (queries), keys, values.
-        log_w_BTHK: log of the decay, at most 0.
+        log_w_BTHK: log of the decay, at most 0, minus infinity where it forgets all.
         u_HK: the bonus of the present step.
         state: S [B,H,K,V] to start from; None is zero.
         reset_BT: true where the state becomes zero before that step; nothing from before reaches that step or later.
@@ -54,41 +62,94 @@ def rwkv6(
         )
     dtype = state_dtype(r_BTHK, k_BTHK, v_BTHV)
     arrays = [zero_padding(a, lengths_B).astype(dtype) for a in (r_BTHK, k_BTHK, v_BTHV, log_w_BTHK)]
+    arrays[3] = shut(arrays[3])
     reset = jnp.zeros((batch, time), bool) if reset_BT is None else reset_BT
     if lengths_B is not None:
         reset = reset & ~padding_mask(lengths_B, time)
-    length = min(CHUNK, time)
+    length = min(CHUNK, time if time < BLOCK else -(-time // BLOCK) * BLOCK)
 
     def chunked(a):
-        """[B, T, ...] -> [N, B, L, ...], padded by steps that write and forget nothing."""
+        """[B, T, ...] -> [N, L, B, ...], padded by steps that write and forget nothing."""
         a = jnp.pad(a, [(0, 0), (0, -time % length)] + [(0, 0)] * (a.ndim - 2))
-        return jnp.moveaxis(a.reshape(batch, -1, length, *a.shape[2:]), 1, 0)
+        return jnp.moveaxis(a.reshape(batch, -1, length, *a.shape[2:]), 0, 2)
 
     start = jnp.zeros((batch, heads, keys, values), dtype) if state is None else state.astype(dtype)
     chunk = jax.checkpoint(functools.partial(_chunk, u_HK.astype(dtype)))
-    end, o_NBLHV = jax.lax.scan(chunk, start, jax.tree.map(chunked, (*arrays, reset)))
-    o_BTHV = jnp.moveaxis(o_NBLHV, 0, 1).reshape(batch, -1, heads, values)[:, :time]
+    end, o_NLBHV = jax.lax.scan(chunk, start, jax.tree.map(chunked, (*arrays, reset)))
+    o_BTHV = jnp.moveaxis(o_NLBHV, 2, 0).reshape(batch, -1, heads, values)[:, :time]
     return zero_padding(o_BTHV, lengths_B).astype(v_BTHV.dtype), end
 
 
+class _Decays(NamedTuple):
+    """e^(sum of log w) over ranges of a chunk's steps, feature by feature; 1 for an empty range.
+
+    That of the whole chunk is a factor and what its rounding lost (`exp_and_rest`): it acts on a state at every chunk.
+    """
+
+    near: jax.Array  # [M, C, C, B, H, K] from s to t in each block of C steps: (block, t, s)
+    column: jax.Array  # [M-1, L, B, H, K] from s to the start of each block but the first
+    row: jax.Array  # [L, B, H, K] from the start of t's block to t
+    before: jax.Array  # [L, B, H, K] all before t
+    behind: jax.Array  # [L, B, H, K] all behind s
+    whole: tuple[jax.Array, jax.Array]  # [B, H, K] the chunk
+
+    @classmethod
+    def of(cls, log_w_LBHK: jax.Array, block: int) -> "_Decays":
+        length = log_w_LBHK.shape[0]
+        step, starts = np.arange(length), np.arange(0, length, block)
+        s, t = np.arange(block)[None, None, :], np.arange(block)[None, :, None]
+
+        def decay(first, end):
+            """Of the steps first ... end - 1: their sum is a product with zeros and ones."""
+            first, end = np.broadcast_arrays(first, end)
+            inside = (first[..., None] <= step) & (step < end[..., None])
+            table = jnp.asarray(inside, log_w_LBHK.dtype)
+            return jnp.exp(jnp.tensordot(table, log_w_LBHK, 1, precision="highest"))
+
+        return cls(
+            near=decay(starts[:, None, None] + s + 1, starts[:, None, None] + t),
+            column=decay(step[None] + 1, starts[1:, None]),
+            row=decay(step // block * block, step),
+            before=decay(0, step),
+            behind=decay(step + 1, length),
+            whole=exp_and_rest(jnp.sum(log_w_LBHK, axis=0)),
+        )
+
+
 def _chunk(u_HK, S, inputs):
-    """The state after a chunk, and its o [B, L, H, V]."""
+    """The state after a chunk, and its o [L, B, H, V]."""
     r, k, v, log_w, reset = inputs
-    einsum = functools.partial(jnp.einsum, precision="highest")
-    length = r.shape[1]
-    after = jnp.cumsum(log_w, axis=1)  # b_t
-    before = after - log_w  # b_{t-1}
-    segment_BL = jnp.cumsum(reset, axis=1, dtype=jnp.int32)
-    earlier = jnp.arange(length)[:, None] > jnp.arange(length)[None, :]
-    seen_BLL = earlier[None] & (segment_BL[:, :, None] == segment_BL[:, None, :])
-    decay = jnp.where(seen_BLL[..., None, None], before[:, :, None] - after[:, None], -jnp.inf)
-    scores = einsum("bthk,bshk,btshk->btsh", r, k, jnp.exp(decay))
-    bonus = einsum("bthk,hk,bthk->bth", r, u_HK, k)
-    o = einsum("btsh,bshv->bthv", scores, v) + bonus[..., None] * v
-    fresh_BL = segment_BL == 0
-    from_state = jnp.exp(jnp.where(fresh_BL[..., None, None], before, -jnp.inf))
-    o = o + einsum("bthk,bhkv->bthv", r * from_state, S)
-    last_BL = segment_BL == segment_BL[:, -1:]
-    to_end = jnp.exp(jnp.where(last_BL[..., None, None], after[:, -1:] - after, -jnp.inf))
-    kept = jnp.exp(jnp.where(fresh_BL[:, -1, None, None], after[:, -1], -jnp.inf))
-    return kept[..., None] * S + einsum("bshk,bshv->bhkv", k * to_end, v), o
+    length = r.shape[0]
+    decays = _Decays.of(log_w, min(BLOCK, length))
+    segment_LB = jnp.cumsum(reset, axis=0, dtype=jnp.int32)
+    step = np.arange(length)
+    seen_BLL = (step[:, None] > step)[None] & (segment_LB.T[:, :, None] == segment_LB.T[:, None, :])
+    scores = _scores(r, k, decays)
+    scores = jnp.where(seen_BLL[:, None], scores, jnp.zeros_like(scores))
+    bonus = _einsum("tbhk,hk,tbhk->tbh", r, u_HK, k)
+    o = _einsum("bhts,sbhv->tbhv", scores, v) + bonus[..., None] * v
+    fresh_LB, last_LB = segment_LB == 0, segment_LB == segment_LB[-1:]
+    o = o + _einsum("tbhk,bhkv->tbhv", r * _where(fresh_LB, decays.before), S)
+    kept, rest = (_where(fresh_LB[-1], part)[..., None] for part in decays.whole)
+    return kept * S + (rest * S + _einsum("sbhk,sbhv->bhkv", k * _where(last_LB, decays.behind), v)), o
+
+
+def _where(flag, decay):
+    return jnp.where(flag[..., None, None], decay, jnp.zeros_like(decay))
+
+
+def _scores(r, k, decays: _Decays):
+    """sum_K r_t e^(b_ts) k_s [B, H, T, S] for s < t; other entries are finite."""
+    blocks, block = decays.near.shape[:2]
+    length, batch, heads, _ = r.shape
+
+    def cut(a):
+        return a.reshape(blocks, block, *a.shape[1:])
+
+    near = _einsum("ntbhk,nsbhk,ntsbhk->bhnts", cut(r), cut(k), decays.near).reshape(batch, heads, length, block)
+    if blocks == 1:
+        return near
+    far = _einsum("ntbhk,nsbhk->bhnts", cut(r * decays.row)[1:], k[None] * decays.column)
+    far = jnp.pad(far.reshape(batch, heads, -1, length), ((0, 0), (0, 0), (block, 0), (0, 0)))
+    number = np.arange(length) // block
+    return jnp.where((number[:, None] == number)[None, None], jnp.tile(near, blocks), far)

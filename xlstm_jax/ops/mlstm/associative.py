@@ -13,6 +13,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.cells.gates import log_decay, next_stabiliser
 from xlstm_jax.cells.mlstm import MLSTMState, stabiliser_gradient
 from xlstm_jax.ops.mlstm.chunk import Chunk, Options, chunked, outputs, written
 from xlstm_jax.ops.mlstm.chunkwise import piecewise
@@ -47,7 +48,7 @@ def _at_once(state: MLSTMState, inputs, length: int, options: Options):
     after_m = stabilisers(state.m, own.m, F_NBH, fresh_NBH, options.eps) if options.stabilise else own.m
     before_m = states_before(state.m, after_m)
     # Minus infinity inside the exponential: outside it, an overflow would reach the gradient.
-    decay_NBH = jnp.exp(jnp.where(fresh_NBH, F_NBH + before_m - after_m, -jnp.inf))
+    decay_NBH = jnp.exp(jnp.where(fresh_NBH, log_decay(F_NBH, before_m, after_m), -jnp.inf))
     scale_NBH = jnp.exp(own.m - after_m)
     n = linear_scan(decay_NBH, scale_NBH[..., None] * own.n, state.n)
     C = linear_scan(decay_NBH, scale_NBH[..., None, None] * own.C, state.C)
@@ -65,7 +66,8 @@ def stabilisers(m, own_NBH, F_NBH, fresh_NBH, eps):
         return F1 + F2, jnp.where(fresh2, jnp.maximum(m1 + F2, m2), m2), fresh1 & fresh2
 
     F, own, fresh = jax.lax.associative_scan(combine, (F_NBH, own_NBH, fresh_NBH))
-    return stabiliser_gradient(jnp.where(fresh, jnp.maximum(m[None] + F, own), own), eps)
+    before = jnp.where(fresh, m[None], -jnp.inf)
+    return stabiliser_gradient(next_stabiliser(F, before, own), eps)
 
 
 def states_before(first, states_NB):

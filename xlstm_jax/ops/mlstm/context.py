@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from xlstm_jax.cells.gates import log_decay
 from xlstm_jax.cells.mlstm import MLSTMState, stabiliser_gradient
 from xlstm_jax.ops.context import Devices, over_devices
-from xlstm_jax.ops.mlstm.chunk import Options, split_decays
+from xlstm_jax.ops.mlstm.chunk import Options
+from xlstm_jax.ops.mlstm.decays import Parts, log_forget
 
 # Steps whose weighted keys stand in memory at once.
 PIECE = 256
@@ -57,19 +59,25 @@ def _weights(log_i, log_f, reset, options: Options):
         reset = reset.astype(jnp.int32)
         resets = jax.lax.cumsum(reset, axis=1, reverse=True)
         last, fresh = (resets == reset)[..., None], resets[:, :1] == 0
-    coarse, fine = (jax.lax.cumsum(jnp.where(last, part, 0), axis=1, reverse=True) for part in split_decays(log_f))
-    F = coarse[:, 0] + fine[:, 0]
+    b = log_forget(log_f).map(lambda part: jax.lax.cumsum(jnp.where(last, part, 0), axis=1, reverse=True))
+    F = b.map(lambda part: part[:, 0]).total()
     # Of the steps behind each.
-    coarse, fine = (jnp.pad(part[:, 1:], ((0, 0), (0, 1), (0, 0))) for part in (coarse, fine))
+    b = b.map(lambda part: jnp.pad(part[:, 1:], ((0, 0), (0, 1), (0, 0))))
+    log_i = Parts.of(log_i)
+
+    def exponents(m=None):
+        """D - m [B,T,H], large parts first."""
+        of_m = log_i if m is None else log_i.minus(Parts.of(m[:, None]))
+        top, coarse, fine = (x + y for x, y in zip(b, of_m, strict=True))
+        return jnp.where(last, (top + coarse) + fine, -jnp.inf)
+
     m = jnp.zeros_like(F)
     if options.stabilise:
-        D_BTH = jnp.where(last, coarse + (fine + log_i), -jnp.inf)
         # After a reset m starts again from 0.
         restarted = jnp.where(fresh, -jnp.inf, F)
-        m = stabiliser_gradient(jnp.maximum(jnp.max(D_BTH, axis=1), restarted), options.eps)
+        m = stabiliser_gradient(jnp.maximum(jnp.max(exponents(), axis=1), restarted), options.eps)
     finite_m = jnp.where(m == -jnp.inf, jnp.zeros_like(m), m)
-    weight = jnp.exp(jnp.where(last, (coarse - finite_m[:, None]) + (fine + log_i), -jnp.inf))
-    return weight, m, F, jnp.broadcast_to(fresh, F.shape)
+    return jnp.exp(exponents(finite_m)), m, F, jnp.broadcast_to(fresh, F.shape)
 
 
 @jax.custom_vjp
@@ -139,7 +147,8 @@ def combined(one: Summary, two: Summary, options: Options) -> Summary:
         m = stabiliser_gradient(jnp.maximum(through, two.own.m), options.eps)
     scale = jnp.where(m == -jnp.inf, jnp.zeros_like(m), m)
     # Minus infinity inside the exponential: outside it, an overflow would reach the gradient.
-    before, behind = jnp.exp(through - scale), jnp.exp(two.own.m - scale)
+    decay = jnp.where(two.fresh, log_decay(two.F, one.own.m, scale), -jnp.inf)
+    before, behind = jnp.exp(decay), jnp.exp(two.own.m - scale)
     C, n = (
         before.reshape(before.shape + rest) * a + behind.reshape(before.shape + rest) * b
         for a, b, rest in ((one.own.C, two.own.C, (1, 1)), (one.own.n, two.own.n, (1,)))

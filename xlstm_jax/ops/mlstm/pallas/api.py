@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
-from xlstm_jax.cells.mlstm import MLSTMState, clamped
+from xlstm_jax.cells.mlstm import MLSTMState, clamped, least_denominator
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import missing, padded
 from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.chunkwise import whole_pieces
+from xlstm_jax.ops.mlstm.decays import Parts
 from xlstm_jax.ops.mlstm.pallas import backward, decode, forward
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors, gates
 from xlstm_jax.ops.mlstm.pallas.tiles import Tiles, choose
@@ -82,7 +83,7 @@ def _backward(tiles, options, scale, residuals, cotangents):
     dq, drow, dbefore = backward.q_gradient(q, k, v, exponents, factors.before, of, C_before, n_before, tiles)
     dk, dcolumn, dlast = backward.k_gradient(q, k, v, exponents, factors.last, of, dC_after, dn_after, tiles)
     dv = backward.v_gradient(q, k, v, exponents, factors.last, of, dC_after, tiles)
-    dexponents = Exponents(drow, dcolumn, dm - drow, coarse=None, segment=None)
+    dexponents = Exponents(Parts(None, None, drow), Parts(None, None, dcolumn), dm, segment=None)
     return dq, dk, dv, dexponents, Factors(dbefore, dlast, dchunk), dC, dn
 
 
@@ -93,14 +94,15 @@ def _through_normaliser(options, scale, dh_BTHV, h_BTHV, nq_BHT, m_BHT):
     """Cotangents of the unnormalised sums, and of m as far as it bounds the denominator."""
     if not options.normalize:
         return backward.Cotangents(dh_BTHV, jnp.full_like(nq_BHT, scale), jnp.zeros_like(nq_BHT)), jnp.zeros_like(m_BHT)
-    tiny = jnp.finfo(nq_BHT.dtype).tiny
-    bound = jnp.exp(-m_BHT)
-    by_nq = jnp.abs(nq_BHT) > jnp.maximum(bound, tiny)
-    denominator = jnp.where(by_nq, jnp.abs(nq_BHT), jnp.maximum(bound, tiny)) + options.eps
+    bound = least_denominator(m_BHT)
+    by_nq = jnp.abs(nq_BHT) > bound
+    denominator = jnp.where(by_nq, jnp.abs(nq_BHT), bound) + options.eps
     inverse = 1 / clamped(denominator)
     # Of h as it was before it was rounded: what is left of a gradient beside this product may be small.
     dot = jnp.einsum("bthv,bthv->bht", dh_BTHV, h_BTHV, precision="highest")
     ddenominator = -dot * inverse
     dnq = jnp.where(by_nq, scale * jnp.sign(nq_BHT) * ddenominator, 0)
-    dm = jnp.where(by_nq | (bound <= tiny), 0, -bound * ddenominator)
+    # Where the bound is e^-m, and not one of its own limits.
+    by_m = ~by_nq & (bound > jnp.finfo(bound.dtype).tiny) & (bound < jnp.inf)
+    dm = jnp.where(by_m, -jnp.where(by_m, bound, jnp.zeros_like(bound)) * ddenominator, 0)
     return backward.Cotangents(dh_BTHV, scale * inverse, dnq), dm

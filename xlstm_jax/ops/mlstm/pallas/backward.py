@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
 from xlstm_jax.ops.kernels import launch, product
+from xlstm_jax.ops.mlstm.decays import Parts
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors
 from xlstm_jax.ops.mlstm.pallas.shared import blocks, decay, products, slices, tiles_up_to
 from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
@@ -105,7 +106,7 @@ class _Chunks:
         self.step, self.steps_held = at("bhn", None, None, length), at("jbhr", None, None, None, tiles.held)
         self.of_parts = (self.parts, batch, heads, time)
         segment = None if exponents.segment is None else at("bn", None, length)
-        self.exponents = Exponents(*[self.step] * 4, segment)
+        self.exponents = Exponents(Parts(*[self.step] * 3), Parts(*[self.step] * 3), self.step, segment)
         self.part, self.part_held = (
             at("bnhj", None, length, None, tiles.keys),
             at("brhj", None, tiles.held, None, tiles.keys),

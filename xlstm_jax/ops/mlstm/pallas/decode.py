@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from xlstm_jax.cells.mlstm import MLSTMState, mlstm_step, stabiliser_gradient
+from xlstm_jax.cells.mlstm import MLSTMState, least_denominator, mlstm_step, step_gates
 from xlstm_jax.ops.kernels import Launch, launch, padded, power_of_two
 from xlstm_jax.ops.mlstm.chunk import Options
 
@@ -20,15 +20,15 @@ def step(options: Options, q, k, v, log_i, log_f, state: MLSTMState):
     keys, values = q.shape[-1], v.shape[-1]
     wide, scale = state.C.dtype, keys**-0.5
     log_i, log_f = log_i.astype(wide), log_f.astype(wide)
-    m = jnp.maximum(log_f + state.m, log_i) if options.stabilise else jnp.zeros_like(state.m)
-    bound = jnp.maximum(jnp.exp(-m), jnp.finfo(wide).tiny)
-    gates = jnp.stack([jnp.exp(log_f + state.m - m), jnp.exp(log_i - m), bound], axis=-1)
+    m, *gates = step_gates(state.m, log_i, log_f, stabilise=options.stabilise, eps=options.eps)
+    gates = jnp.stack([*gates, least_denominator(m)], axis=-1)
 
     def kernel(q, k, v, gates, C, n, h, C_after, n_after):
-        f, i, bound = gates[0], gates[1], gates[2]
+        f, rest, i, bound = (gates[index] for index in range(4))
         q_K, k_K = scale * q[...].astype(wide), i * k[...].astype(wide)
-        n_K = f * n[...] + k_K
-        C_KV = f * C[...] + k_K[:, None] * v[...].astype(wide)[None, :]
+        n_K, C_KV = n[...], C[...]
+        n_K = f * n_K + (rest * n_K + k_K)
+        C_KV = f * C_KV + (rest * C_KV + k_K[:, None] * v[...].astype(wide)[None, :])
         out = jnp.sum(q_K[:, None] * C_KV, axis=0)
         if options.normalize:
             out = out / (jnp.maximum(jnp.abs(jnp.sum(q_K * n_K)), bound) + options.eps)
@@ -50,7 +50,7 @@ def step(options: Options, q, k, v, log_i, log_f, state: MLSTMState):
         kernel,
         "mlstm_step",
         (batch, heads, v.shape[-1] // V),
-        [of_n, of_n, of_v, at(3), of_C, of_n],
+        [of_n, of_n, of_v, at(4), of_C, of_n],
         [of_v, of_C, of_n],
         [
             jax.ShapeDtypeStruct(v.shape, v.dtype),
@@ -60,7 +60,7 @@ def step(options: Options, q, k, v, log_i, log_f, state: MLSTMState):
         Launch(),
         *(q, k, v, gates, C, n),
     )
-    return h[..., :values], MLSTMState(C=C[..., :keys, :values], n=n[..., :keys], m=stabiliser_gradient(m, options.eps))
+    return h[..., :values], MLSTMState(C=C[..., :keys, :values], n=n[..., :keys], m=m)
 
 
 def _forward(options, *args):

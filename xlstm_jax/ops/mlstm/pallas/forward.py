@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
+from xlstm_jax.cells.mlstm import least_denominator
 from xlstm_jax.ops.kernels import launch, product
 from xlstm_jax.ops.mlstm.chunk import Options
+from xlstm_jax.ops.mlstm.decays import Parts
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors
 from xlstm_jax.ops.mlstm.pallas.shared import blocks, decay, products, slices, tiles_up_to
 from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
@@ -102,7 +104,7 @@ def outputs(
         sums += g * sum(jnp.sum(q_K.astype(wide) * n[K][None, :], axis=1) for q_K, K in zip(q_t, of_K, strict=True))
         numerator, sums = scale * numerator, scale * sums
         if options.normalize:
-            bound = jnp.maximum(jnp.exp(-exponents.m[t]), jnp.finfo(wide).tiny)
+            bound = least_denominator(exponents.m[t])
             numerator = numerator / (jnp.maximum(jnp.abs(sums), bound) + options.eps)[:, None]
         h[...], nq[...] = numerator, sums
 
@@ -117,7 +119,7 @@ def outputs(
             at("bnh0", None, length, None, keys),
             at("bnh0", None, length, None, keys),
             at("bnhj", None, length, None, bv),
-            Exponents(step, step, step, step, segment),
+            Exponents(Parts(*[step] * 3), Parts(*[step] * 3), step, segment),
             step,
             at("bhn0j", None, None, None, keys, bv),
             at("bhn0", None, None, None, keys),

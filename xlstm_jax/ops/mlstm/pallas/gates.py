@@ -5,21 +5,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.cells.gates import log_decay, next_stabiliser
 from xlstm_jax.cells.mlstm import stabiliser_gradient
 from xlstm_jax.ops.mlstm.associative import stabilisers, states_before
-from xlstm_jax.ops.mlstm.chunk import Options, chunked, decays, exponent
+from xlstm_jax.ops.mlstm.chunk import Options, chunked
+from xlstm_jax.ops.mlstm.decays import Parts, decays, exponent
 
 
 class Exponents(NamedTuple):
-    """What D_ts - m_t is made of inside a chunk: (coarse_t - coarse_s - m_t) + (row_t + column_s); each [B, H, T].
+    """What D_ts - m_t is made of inside a chunk, as in `decays.exponent`, b from the chunk's start; each [B, H, T]."""
 
-    coarse + row is the running sum of log f from the chunk's start; differences of its coarse part are exact.
-    """
-
-    row: jax.Array
-    column: jax.Array  # log i - row
+    of_t: Parts  # b - m
+    of_s: Parts  # log i - b
     m: jax.Array
-    coarse: jax.Array
     segment: jax.Array | None  # [B, T] int32: step t sees step s where these are equal; None: no resets
 
 
@@ -42,26 +40,30 @@ def gates(log_i_BTH, log_f_BTH, m_BH, reset_BT, length: int, options: Options):
 
     log_i, log_f = (jnp.swapaxes(chunked(a, length), 1, 2) for a in (log_i_BTH, log_f_BTH))
     reset = None if reset_BT is None else chunked(reset_BT, length)
-    coarse, row, mask, decay, fresh = decays(log_f, reset)
-    column, last = log_i - row, slice(-1, None)
+    b, mask, decay, fresh = decays(log_f, reset)
+    source, last = Parts.of(log_i).minus(b), slice(-1, None)
     fresh = jnp.broadcast_to(fresh, decay.shape)
 
     after_m, own = jnp.zeros((chunks, batch, heads), decay.dtype), None
     if options.stabilise:
         # XLA fuses the maximum with what it is of: no [L, L] array stands in memory.
-        own = stabiliser_gradient(jnp.max(exponent(coarse, jnp.zeros_like(decay), row, column, mask), -1), options.eps)
+        own = stabiliser_gradient(jnp.max(exponent(b, source, mask), -1), options.eps)
         restarted = jnp.where(fresh, -jnp.inf, decay)
         ends = (a[..., -1].reshape(chunks, batch, heads) for a in (jnp.maximum(own, restarted), decay, fresh))
         after_m = stabilisers(m_BH, *ends, options.eps)
-    before_m = states_before(m_BH, after_m).reshape(-1, heads, 1)
-    from_state = decay + jnp.where(fresh, before_m, 0)
-    m = stabiliser_gradient(jnp.maximum(own, from_state), options.eps) if options.stabilise else jnp.zeros_like(decay)
+    before_m = jnp.where(fresh, states_before(m_BH, after_m).reshape(-1, heads, 1), 0)
+    m = jnp.zeros_like(decay)
+    if options.stabilise:
+        m = stabiliser_gradient(next_stabiliser(decay, before_m, own), options.eps)
     after = after_m.reshape(-1, heads, 1)
-    chunk = jnp.exp(jnp.where(fresh[..., last], from_state[..., last] - after, -jnp.inf))
+    chunk = log_decay(decay[..., last], before_m[..., last], after)
+    of_last = b.map(lambda part: part[..., last]).minus(Parts.of(after))
     factors = Factors(
-        before=whole(jnp.exp(jnp.where(fresh, from_state - m, -jnp.inf))),
-        last=whole(jnp.exp(exponent(coarse, after, row, column, mask, rows=last))[..., 0, :]),
-        chunk=jnp.moveaxis(chunk.reshape(chunks, batch, heads), 0, -1),
+        before=whole(jnp.exp(jnp.where(fresh, log_decay(decay, before_m, m), -jnp.inf))),
+        last=whole(jnp.exp(exponent(of_last, source, mask[..., last, :]))[..., 0, :]),
+        chunk=jnp.moveaxis(
+            jnp.exp(jnp.where(fresh[..., last], chunk, -jnp.inf)).reshape(chunks, batch, heads), 0, -1
+        ),
     )
     segment = None if reset_BT is None else jnp.cumsum(reset_BT, axis=-1, dtype=jnp.int32)
-    return Exponents(*map(whole, (row, column, m, coarse)), segment), factors, after_m[-1]
+    return Exponents(b.minus(Parts.of(m)).map(whole), source.map(whole), whole(m), segment), factors, after_m[-1]

@@ -49,8 +49,8 @@ def decay(of: Exponents, t, s, transposed: bool = False) -> jax.Array:
     def along_s(a):
         return a[s][:, None] if transposed else a[s][None, :]
 
-    large = along_t(of.coarse) - along_s(of.coarse) - along_t(of.m)
-    weight = jnp.exp(large + (along_t(of.row) + along_s(of.column)))
+    top, coarse, fine = (along_t(a) + along_s(b) for a, b in zip(of.of_t, of.of_s, strict=True))
+    weight = jnp.exp((top + coarse) + fine)
     shape = (s.size, t.size) if transposed else (t.size, s.size)
     step_t = t.start + jax.lax.broadcasted_iota(jnp.int32, shape, int(transposed))
     step_s = s.start + jax.lax.broadcasted_iota(jnp.int32, shape, int(not transposed))
