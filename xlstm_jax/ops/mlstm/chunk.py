@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.gates import log_decay, next_stabiliser
+from xlstm_jax.cells.gates import exp_and_rest, log_decay, next_stabiliser
 from xlstm_jax.cells.mlstm import MLSTMState, normalise, stabiliser_gradient
 from xlstm_jax.ops.mlstm.decays import Parts, decays, exponent
 
@@ -59,19 +59,22 @@ def chunked(a: jax.Array, length: int) -> jax.Array:
 def advance(state: MLSTMState, inputs, options: Options):
     """The state after a chunk of (q, k, v, log i, log f, reset), [B, L, ...], and its h [B, L, H, V]."""
     chunk = Chunk.of(inputs, state.C.dtype)
-    h, m, carried = outputs(state, chunk, options)
+    h, m, (carried, rest) = outputs(state, chunk, options)
     # The last row's weights are those with which each step stands in the state after the chunk.
-    k_weighted, carried = _last_weights(chunk, m) * chunk.k.astype(m.dtype), carried[..., -1, None]
+    k_weighted = _last_weights(chunk, m) * chunk.k.astype(m.dtype)
+    carried, rest = carried[..., -1, None], rest[..., -1, None]
+    C = _einsum("bhsk,bhsv->bhkv", k_weighted, chunk.v.astype(m.dtype))
     after = MLSTMState(
-        C=carried[..., None] * state.C + _einsum("bhsk,bhsv->bhkv", k_weighted, chunk.v.astype(m.dtype)),
-        n=carried * state.n + jnp.sum(k_weighted, axis=-2),
+        C=carried[..., None] * state.C + (rest[..., None] * state.C + C),
+        n=carried * state.n + (rest * state.n + jnp.sum(k_weighted, axis=-2)),
         m=m[..., -1],
     )
     return after, h
 
 
 def outputs(state: MLSTMState, chunk: Chunk, options: Options):
-    """h [B, L, H, V], m [B, H, L], and the factor e^(a - m) [B, H, L] of the state before the chunk in each step."""
+    """h [B, L, H, V], m [B, H, L], and the factor e^(a - m) [B, H, L] of the state before the chunk in each step, with
+    what its rounding lost (`exp_and_rest`)."""
     q, k, v, b, source, mask, decay, fresh = chunk
     # After a reset m starts again from 0.
     before = jnp.where(fresh, state.m[..., None], 0)
@@ -79,7 +82,7 @@ def outputs(state: MLSTMState, chunk: Chunk, options: Options):
     if options.stabilise:
         D_BHLL = exponent(b, source, mask)
         m = stabiliser_gradient(next_stabiliser(decay, before, jnp.max(D_BHLL, axis=-1)), options.eps)
-    carried_BHL = jnp.exp(jnp.where(fresh, log_decay(decay, before, m), -jnp.inf))
+    carried_BHL, rest_BHL = exp_and_rest(jnp.where(fresh, log_decay(decay, before, m), -jnp.inf))
 
     numerator, nq = intra(q, k, v, b.minus(Parts.of(m)), source, mask)
     # q is scaled where its products are summed: scaled in bfloat16 it would be rounded, which n.q near 0 enlarges.
@@ -88,7 +91,7 @@ def outputs(state: MLSTMState, chunk: Chunk, options: Options):
     if options.normalize:
         nq = scale * (nq + carried_BHL * _einsum("bhtk,bhk->bht", q_state, state.n))
         h_BHLV = normalise(h_BHLV, nq, m, options.eps)
-    return jnp.swapaxes(h_BHLV, 1, 2), m, carried_BHL
+    return jnp.swapaxes(h_BHLV, 1, 2), m, (carried_BHL, rest_BHL)
 
 
 def written(chunk: Chunk, options: Options):
