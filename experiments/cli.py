@@ -16,6 +16,8 @@ from xlstm_jax.errors import PeerLost, UsageError, one_line
 from xlstm_jax.files import FULL
 
 PEER_LOST = 3  # exit status
+INT32_MOST = 2**31 - 1
+MOST = 10**6  # processes, seconds or rounds: far more than any machine has use for
 ROOT = Path(__file__).parents[1]  # of the checkout, or where the packages are installed
 
 

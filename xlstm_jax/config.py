@@ -107,7 +107,7 @@ def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -
             annotation excludes (`check_value`); or a field without a default that is not given.
     """
     if not hasattr(section, "items"):  # a ConfigDict is no Mapping
-        raise UsageError(f"config section {name} is {_shown(section)}, and no mapping of keys to values")
+        raise UsageError(f"config key {name} = {_shown(section)} is not allowed; it is a section with keys")
     fields = {field.name: field for field in dataclasses.fields(config_class)}
     values = {}
     for key, value in section.items():

@@ -160,7 +160,7 @@ def test_texts_and_switches_are_what_they_are():
     with pytest.raises(UsageError, match=r"data\.marks = 2\.0 is not allowed; it is one of 2, 3"):
         give("temporal_order", "data.marks", 2.0)
     for values in ([1], "text", 3, None):
-        with pytest.raises(UsageError, match=r"config section model\.mlstm is .*, and no mapping of keys to values"):
+        with pytest.raises(UsageError, match=r"key model\.mlstm = .* is not allowed; it is a section with keys"):
             give("", "model.mlstm", values)
 
 
