@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_ori
 
 import numpy as np
 
-from xlstm_jax.errors import UsageError
+from xlstm_jax.errors import UsageError, shown
 
 T = TypeVar("T")
 
@@ -80,12 +80,12 @@ def check_value(annotation: Any, value: Any, name: str) -> None:
     if get_origin(annotation) is Literal:
         if not any(type(value) is type(choice) and value == choice for choice in get_args(annotation)):
             allowed = ", ".join(repr(choice) for choice in get_args(annotation))
-            raise UsageError(f"config key {name} = {_shown(value)} is not allowed; it is one of {allowed}")
+            raise UsageError(f"config key {name} = {shown(value)} is not allowed; it is one of {allowed}")
     elif bounds := bounds_of(annotation):
         if problem := _problem(get_args(annotation)[0], bounds, value):
-            raise UsageError(f"{name} {_shown(value)} is not allowed; it is {problem}")
+            raise UsageError(f"{name} {shown(value)} is not allowed; it is {problem}")
     elif annotation in _WORDS and not isinstance(value, annotation):
-        raise UsageError(f"{name} {_shown(value)} is not allowed; it is {_WORDS[annotation]}")
+        raise UsageError(f"{name} {shown(value)} is not allowed; it is {_WORDS[annotation]}")
 
 
 def bounds_of(annotation: Any) -> Bounds | None:
@@ -107,7 +107,7 @@ def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -
             annotation excludes (`check_value`); or a field without a default that is not given.
     """
     if not hasattr(section, "items"):  # a ConfigDict is no Mapping
-        raise UsageError(f"config key {name} = {_shown(section)} is not allowed; it is a section with keys")
+        raise UsageError(f"config key {name} = {shown(section)} is not allowed; it is a section with keys")
     fields = {field.name: field for field in dataclasses.fields(config_class)}
     values = {}
     for key, value in section.items():
@@ -148,11 +148,6 @@ def _problem(kind: type, bounds: Bounds, value: Any) -> str:
     if bounds.hold(rounded):
         return ""
     return f"{allowed} in float32" if bounds.hold(value) else allowed
-
-
-def _shown(value: Any, limit: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _written(limit: float) -> str:
