@@ -14,7 +14,7 @@ from flax import nnx
 from rich.progress import track
 from safetensors import SafetensorError
 
-from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.errors import UsageError, one_line, shown
 from xlstm_jax.files import replacing
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.huggingface import files, layout
@@ -60,8 +60,8 @@ def load(folder: str | Path, *, dtype: Compute = "float32", param_dtype: Paramet
     _compare(folder, found, {name: layout.shape_of_one(one_block, paths) for name, paths in tensors.items()})
     params, graphdef = _abstract(config)
     arrays = weights.read(tensors)
-    shown = track(arrays, "load", len(tensors), transient=True, disable=weights.bytes < LARGE)
-    for name, tensor in shown:
+    tracked = track(arrays, "load", len(tensors), transient=True, disable=weights.bytes < LARGE)
+    for name, tensor in tracked:
         row = 0
         for path in tensors[name]:
             rows = layout.file_shape(layout.at(params, path), path)[0]
@@ -169,9 +169,9 @@ def _stacked(params: Mapping, paths: tuple[layout.Path, ...], dtype: jnp.dtype) 
 def _compare(folder: Path, found: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> None:
     problems = {
         "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
+        "unexpected": [files.shown_name(name) for name in found if name not in wanted],
         "misshapen": [
-            f"{name} {list(found[name])} for {list(shape)}"
+            f"{name} {shown(list(found[name]))} for {list(shape)}"
             for name, shape in wanted.items()
             if name in found and found[name] != shape
         ],
@@ -181,9 +181,9 @@ def _compare(folder: Path, found: Mapping[str, tuple], wanted: Mapping[str, tupl
         raise UsageError(f"{folder} does not hold the tensors of its config.json: {'; '.join(lines)}")
 
 
-def _listed(kind: str, names: list[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return f"{len(names)} {kind}: {', '.join(map(files.shown_name, names[:shown]))}{more}"
+def _listed(kind: str, names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{len(names)} {kind}: {', '.join(names[:most])}{more}"
 
 
 def _check(name: str, value: str, allowed: Any) -> None:
