@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.task = "language_model"  # a name in xlstm_jax.tasks.TASKS
-    config.seed = 0  # of the parameters, the order of the data, and dropout
+    config.seed = 0  # of the parameters, the order of the data, and dropout; from 0 to 2**32 - 1
 
     config.data = ConfigDict()
     config.data.source = "stdlib"  # text: stdlib (source of Python's standard library) | tinyshakespeare

@@ -19,10 +19,11 @@ from experiments import cli
 
 _SUITE = flags.DEFINE_string("suite", None, "what to measure: a name in experiments/suites")
 _OUT = flags.DEFINE_string("out", None, "folder for the table, the CSV and the figure")
-_ROUNDS = flags.DEFINE_integer("rounds", 15, "how often each case is timed", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 15, "how often each case is timed", lower_bound=1, upper_bound=cli.MOST)
 _PATIENCE = flags.DEFINE_float(
     "patience", math.inf, "seconds: a case that takes longer is not timed, nor are larger ones", lower_bound=0
 )
+flags.register_validator("patience", lambda seconds: seconds >= 0, message="it is at least 0, and a number")  # no NaN
 _KEEP_MEMORY = flags.DEFINE_boolean(
     "keep_memory", False, "keep freed memory, as training does; helps every case that allocates much, peers' too"
 )
@@ -31,6 +32,7 @@ _CPU_DEVICES = flags.DEFINE_integer(
     1,
     "devices that the CPU stands for; suites that know how to add cases over all of them",
     lower_bound=1,
+    upper_bound=1024,
 )
 _TINY = flags.DEFINE_boolean("tiny", False, "sizes that finish in seconds, to test the suite itself")
 # Columns where some case has them: what of a row, and how it is written.

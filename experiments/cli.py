@@ -17,6 +17,8 @@ from xlstm_jax.errors import PeerLost, UsageError, one_line, out_of_memory
 from xlstm_jax.files import FULL
 
 PEER_LOST = 3  # exit status
+INT32_MOST = 2**31 - 1
+MOST = 10**6  # processes, seconds or rounds: far more than any machine has use for
 ROOT = Path(__file__).parents[1]  # of the checkout, or where the packages are installed
 
 

@@ -18,7 +18,9 @@ _TO_HUGGINGFACE = flags.DEFINE_string("to_huggingface", None, "new folder: confi
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "of the run: best (lowest validation loss), latest, or a step")
 _WEIGHT_MODE = flags.DEFINE_string("weight_mode", "single", "single, or fused: what reads one input in one tensor")
 _DTYPE = flags.DEFINE_string("dtype", "as_is", "of the files: as_is, float32, bfloat16 or float16")
-_MAX_SHARD_MB = flags.DEFINE_integer("max_shard_mb", 5000, "MB a file; larger models are several files", lower_bound=1)
+_MAX_SHARD_MB = flags.DEFINE_integer(
+    "max_shard_mb", 5000, "MB a file; larger models are several files", lower_bound=1, upper_bound=cli.INT32_MOST
+)
 
 # What stands beside the weights of a folder and holds for the new one too.
 BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")

@@ -20,8 +20,12 @@ _TEXTS = flags.DEFINE_list(
 )
 _SPLIT = flags.DEFINE_string("split", "validation", "validation, train or all; of other texts it is all")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest validation loss), latest, or a step")
-_SEQUENCE_LENGTH = flags.DEFINE_integer("sequence_length", None, "tokens a window; as trained where not given")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "windows at once; as trained where not given")
+_SEQUENCE_LENGTH = flags.DEFINE_integer(
+    "sequence_length", None, "tokens a window; as trained where not given", lower_bound=1, upper_bound=cli.INT32_MOST
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "windows at once; as trained where not given", lower_bound=1, upper_bound=cli.INT32_MOST
+)
 _CARRY = flags.DEFINE_boolean(
     "carry", None, "pass the state from window to window, or start each one empty; as the config says where not given"
 )

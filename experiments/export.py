@@ -14,8 +14,12 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
 _OUT = flags.DEFINE_string("out", None, "file to write")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest validation loss), latest, or a step")
 _PLATFORMS = flags.DEFINE_list("platforms", ["cpu"], "what it is to run on: cpu, cuda, rocm, tpu; commas between")
-_PREFILL_CHUNK = flags.DEFINE_integer("prefill_chunk", 64, "tokens of a prompt that are read at once")
-_BATCH = flags.DEFINE_integer("batch", None, "rows, where not any number of them")
+_PREFILL_CHUNK = flags.DEFINE_integer(
+    "prefill_chunk", 64, "tokens of a prompt that are read at once", lower_bound=1, upper_bound=cli.INT32_MOST
+)
+_BATCH = flags.DEFINE_integer(
+    "batch", None, "rows, where not any number of them", lower_bound=1, upper_bound=cli.INT32_MOST
+)
 
 
 def main() -> None:

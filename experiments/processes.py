@@ -2,16 +2,23 @@
 
 from absl import flags
 
+from experiments import cli
 from xlstm_jax.errors import UsageError, one_line
 
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, of a run of several processes")
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes the run has", lower_bound=1)
-_PROCESS_ID = flags.DEFINE_integer("process_id", None, "this one's number, from 0", lower_bound=0)
+_NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "how many processes the run has", lower_bound=1, upper_bound=cli.MOST
+)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "this one's number, from 0", lower_bound=0, upper_bound=cli.MOST)
 _DISTRIBUTED = flags.DEFINE_boolean(
     "distributed", False, "several processes, all of it as the scheduler says (Slurm, Open MPI, Kubernetes)"
 )
 _PEER_TIMEOUT = flags.DEFINE_integer(
-    "peer_timeout", 20, "seconds without a sign of life after which a process counts as lost", lower_bound=5
+    "peer_timeout",
+    20,
+    "seconds without a sign of life after which a process counts as lost",
+    lower_bound=5,
+    upper_bound=cli.MOST,
 )
 
 INITIALIZATION_SECONDS = 120  # until all processes must be there

@@ -16,7 +16,7 @@ from experiments import cli
 _SWEEP = flags.DEFINE_string("sweep", None, "file in experiments/sweeps, with a variant where it has some: FILE:tiny")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep")
 _WORKERS = flags.DEFINE_integer(
-    "num_workers", 1, "runs at the same time, each on its share of the cores", lower_bound=1
+    "num_workers", 1, "runs at the same time, each on its share of the cores", lower_bound=1, upper_bound=cli.MOST
 )
 _SHARD = flags.DEFINE_string(
     "shard", None, "K/N: the K-th of N slices, as of several machines; in a Slurm array its task's slice"

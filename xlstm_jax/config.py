@@ -1,12 +1,97 @@
-"""Config sections become frozen dataclasses here: a misspelt key is an error that names the allowed ones."""
+"""Config sections become frozen dataclasses here: a misspelt key or a value out of bounds is an error that names it."""
 
 import dataclasses
+import math
+import numbers
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-from xlstm_jax.errors import UsageError
+import numpy as np
+
+from xlstm_jax.errors import UsageError, shown
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """The numbers that a key takes, beside an annotation's type: `features: Annotated[int, Bounds(least=1)]`.
+
+    All are finite. Integers lie under 2**31, as steps and sizes are int32, where `under` says no more. Other numbers
+    are judged in float32, in which they are used: 1 - 1e-12 is not under 1 there, and what is no 0 must not become one.
+    """
+
+    least: float | None = None
+    over: float | None = None
+    under: float | None = None
+    most: float | None = None
+
+    def hold(self, value: float) -> bool:
+        return (
+            (self.least is None or value >= self.least)
+            and (self.over is None or value > self.over)
+            and (self.under is None or value < self.under)
+            and (self.most is None or value <= self.most)
+        )
+
+    def __str__(self) -> str:
+        limits = {"at least": self.least, "over": self.over, "under": self.under, "at most": self.most}
+        return " and ".join(f"{word} {_written(limit)}" for word, limit in limits.items() if limit is not None)
+
+
+INT32 = 2**31
+PositiveInt = Annotated[int, Bounds(least=1, under=INT32)]
+NonNegativeInt = Annotated[int, Bounds(least=0, under=INT32)]
+FiniteFloat = Annotated[float, Bounds()]
+PositiveFloat = Annotated[float, Bounds(over=0)]
+NonNegativeFloat = Annotated[float, Bounds(least=0)]
+Rate = Annotated[float, Bounds(least=0, under=1)]  # of dropout, or of what decays by a step
+Seed = Annotated[int, Bounds(least=0, under=2**32)]  # of jax's keys, which know no more of an integer than 32 bits
+
+_FLOAT32 = np.finfo(np.float32)
+
+
+class Section:
+    """Base of the frozen dataclasses that sections become: `class TrainConfig(Section, name="train")`.
+
+    Values are checked however one is made, and the message names the key as a config file does: train.steps.
+    """
+
+    section: ClassVar[str]
+
+    def __init_subclass__(cls, name: str | None = None, **options: Any):
+        super().__init_subclass__(**options)
+        if name is not None:
+            cls.section = name
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            check_value(field.type, getattr(self, field.name), f"{self.section}.{field.name}")
+
+
+def check_value(annotation: Any, value: Any, name: str) -> None:
+    """Refuse a value that its annotation excludes: a `Literal`, a number with `Bounds`, `bool` or `str`.
+
+    Any other annotation takes what it is given.
+
+    Raises:
+        UsageError: one line with the name, the value and what is allowed.
+    """
+    if get_origin(annotation) is Literal:
+        if not any(type(value) is type(choice) and value == choice for choice in get_args(annotation)):
+            allowed = ", ".join(repr(choice) for choice in get_args(annotation))
+            raise UsageError(f"config key {name} = {shown(value)} is not allowed; it is one of {allowed}")
+    elif bounds := bounds_of(annotation):
+        if problem := _problem(get_args(annotation)[0], bounds, value):
+            raise UsageError(f"{name} {shown(value)} is not allowed; it is {problem}")
+    elif annotation in _WORDS and not isinstance(value, annotation):
+        raise UsageError(f"{name} {shown(value)} is not allowed; it is {_WORDS[annotation]}")
+
+
+def bounds_of(annotation: Any) -> Bounds | None:
+    """The bounds in an `Annotated` number; None where there are none."""
+    extras = getattr(annotation, "__metadata__", ())
+    return next((extra for extra in extras if isinstance(extra, Bounds)), None)
 
 
 def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -> T:
@@ -18,9 +103,11 @@ def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -
         name: what the section is called there, for messages.
 
     Raises:
-        UsageError: a key that is not a field, with the fields there are; a value that a `Literal` field excludes; or a
-            field without a default that is not given.
+        UsageError: no mapping; a key that is not a field, with the fields there are; a value that the field's
+            annotation excludes (`check_value`); or a field without a default that is not given.
     """
+    if not hasattr(section, "items"):  # a ConfigDict is no Mapping
+        raise UsageError(f"config key {name} = {shown(section)} is not allowed; it is a section with keys")
     fields = {field.name: field for field in dataclasses.fields(config_class)}
     values = {}
     for key, value in section.items():
@@ -31,12 +118,40 @@ def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -
             if not isinstance(value, Mapping):
                 raise UsageError(f"config key {name}.{key} = {value!r} is not allowed; it is a section with keys")
             value = from_section(annotation, value, f"{name}.{key}")
-        elif get_origin(annotation) is Literal and value not in get_args(annotation):
-            allowed = ", ".join(repr(choice) for choice in get_args(annotation))
-            raise UsageError(f"config key {name}.{key} = {value!r} is not allowed; it is one of {allowed}")
+        else:
+            check_value(annotation, value, f"{name}.{key}")
         values[key] = value
     optional = (dataclasses.MISSING, dataclasses.MISSING)
     for key, field in fields.items():
         if key not in values and (field.default, field.default_factory) == optional:
             raise UsageError(f"config key {name}.{key} is missing; {name} needs it")
     return config_class(**values)
+
+
+_WORDS = {bool: "True or False", str: "a string"}
+
+
+def _problem(kind: type, bounds: Bounds, value: Any) -> str:
+    """What a number should be where `value` is not that; empty where it is."""
+    allowed = str(bounds)
+    if kind is int:
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            return f"an integer, {allowed}"
+        return "" if bounds.hold(value) else allowed
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return f"a number, {allowed}" if allowed else "a number"
+    with np.errstate(over="ignore"):
+        rounded = float(np.float32(value)) if abs(value) <= 2 * float(_FLOAT32.max) else math.inf
+    if not math.isfinite(rounded):
+        return f"{allowed} and finite in float32" if allowed else "finite in float32"
+    if value != 0 and abs(rounded) < _FLOAT32.tiny:
+        rest = f"at least {_FLOAT32.tiny:.0e} in float32"
+        return f"0, or {rest}" if bounds.hold(0) else rest
+    if bounds.hold(rounded):
+        return ""
+    return f"{allowed} in float32" if bounds.hold(value) else allowed
+
+
+def _written(limit: float) -> str:
+    power = math.log2(limit) if limit > 0 else 0
+    return f"2**{power:.0f}" if limit > 1e6 and power.is_integer() else f"{limit}"

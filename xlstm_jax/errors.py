@@ -20,6 +20,12 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or bool(by_xla)
 
 
+def shown(value: object, limit: int = 60) -> str:
+    """What was given, as Python writes it, cut to `limit` characters, for use inside a `UsageError`."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def one_line(error: BaseException, limit: int = 200) -> str:
     """First line of a foreign exception's message, cut to `limit` characters, for use inside a `UsageError`."""
     text = str(error).strip() or type(error).__name__

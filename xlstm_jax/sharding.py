@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, reshard
 
+from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
 from xlstm_jax.errors import UsageError
 
 # Logical axes, as they stand in specs and beside parameters, and the axes of an automatic mesh that share them out:
@@ -27,21 +28,13 @@ ACTIVATIONS = ("batch", "time", None)
 
 
 @dataclasses.dataclass(frozen=True)
-class MeshConfig:
+class MeshConfig(Section, name="mesh"):
     """Devices along each axis of the mesh."""
 
-    data: int = 0  # rows of a batch; 0: all devices that the other axes leave
-    fsdp: int = 1  # rows of a batch, and parameters with the optimiser's state
-    tensor: int = 1  # heads, inner features and vocabulary
-    context: int = 1  # steps of a sequence
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            least = 0 if field.name == "data" else 1
-            if getattr(self, field.name) < least:
-                raise UsageError(
-                    f"mesh.{field.name} {getattr(self, field.name)} is not allowed; it is at least {least}"
-                )
+    data: NonNegativeInt = 0  # rows of a batch; 0: all devices that the other axes leave
+    fsdp: PositiveInt = 1  # rows of a batch, and parameters with the optimiser's state
+    tensor: PositiveInt = 1  # heads, inner features and vocabulary
+    context: PositiveInt = 1  # steps of a sequence
 
 
 def make_mesh(config: MeshConfig) -> Mesh:

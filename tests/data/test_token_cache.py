@@ -15,6 +15,7 @@ from xlstm_jax.errors import UsageError
 
 END = np.array([7])
 DOCUMENTS = [("ab\ncd", END), ("é", END[:0]), ("wxyz", END)]
+DEEP = b"[" * 100_000  # more brackets than a parser can count down
 WANTED, STARTS = b"ab\ncd\x07" + "é".encode() + b"wxyz\x07", [0, 6, 8]
 
 
@@ -44,7 +45,7 @@ def test_encoded_once_and_mapped(folder):
 
 
 @pytest.mark.parametrize("name", ["tokens.npy", "documents.npy", "sums.json"])
-@pytest.mark.parametrize("harm", ["cut", "empty", "changed", "garbage", "missing"])
+@pytest.mark.parametrize("harm", ["cut", "empty", "changed", "garbage", "missing", "deep"])
 def test_damage_is_noticed(folder, capsys, name, harm):
     encode()
     path = folder / "key" / name
@@ -53,7 +54,11 @@ def test_damage_is_noticed(folder, capsys, name, harm):
         path.unlink()
     else:
         changed = data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]
-        path.write_bytes({"cut": data[:-2], "empty": b"", "changed": changed, "garbage": b"\x00garbage"}[harm])
+        deep = (
+            DEEP if name == "sums.json" else b"\x93NUMPY\x01\x00" + len(DEEP[:9000]).to_bytes(2, "little") + DEEP[:9000]
+        )
+        harms = {"cut": data[:-2], "empty": b"", "changed": changed, "garbage": b"\x00garbage", "deep": deep}
+        path.write_bytes(harms[harm])
     if (name, harm) == ("sums.json", "cut"):
         path.write_bytes(data[:-20])  # the last two bytes are a bracket and a line break
     assert_right(encode())

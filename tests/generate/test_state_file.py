@@ -1,5 +1,7 @@
 """A saved text goes on where it stopped; a file that cannot be the model's is refused in one line."""
 
+import io
+
 import jax
 import numpy as np
 import pytest
@@ -94,3 +96,46 @@ def test_no_file_and_no_place(saved, tmp_path):
     with pytest.raises(UsageError, match=r"cannot write state '.*none/state'"):
         save_state(tmp_path / "none" / "state", load_state(saved, model)[0])
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def harmed(data: bytes):
+    """(what is wrong, bytes) of files harmed in one field of the archive, or with what `save_state` never writes."""
+    entry = data.index(b"PK\x01\x02")  # of the archive's directory, its first
+    for what, offset, value in (
+        ("a version of zip that nobody has", 6, b"\xff\xff"),
+        ("encryption", 8, b"\x01\x00"),
+        ("an unknown compression", 10, b"\x61\x00"),
+        ("another size", 24, b"\xff\xff\xff\x7f"),
+        ("another place", 42, b"\xff\xff\xff\x7f"),
+    ):
+        yield what, data[: entry + offset] + value + data[entry + offset + len(value) :]
+    with np.load(io.BytesIO(data)) as entries:
+        arrays = dict(entries)
+    for what, changes in (
+        ("compression", {}),
+        ("more rows than memory", {"logits_BA": np.zeros((10**12, 0), np.float32)}),
+        ("no rows", {"logits_BA": np.zeros(3, np.float32)}),
+        ("words for numbers", {"logits_BA": arrays["logits_BA"].astype(str)}),
+        ("dates for numbers", {"step": np.zeros((), "M8[s]")}),
+        ("complex numbers", {"logits_BA": arrays["logits_BA"].astype(np.complex64)}),
+        ("records", {"done_B": np.zeros(2, [("a", bool)])}),
+        ("a key of words", {"key": np.array(["a", "b"])}),
+        ("a key of an unknown kind", {"key_impl": np.array("dice")}),
+        ("texts of real numbers", {"text/0": np.zeros(3, np.float32)}),
+        ("tokens beyond the vocabulary", {"text/1": np.array([3, 99], np.int32)}),
+        ("tokens under 0", {"text/1": np.array([-1], np.int32)}),
+        ("a text too many", {"text/2": np.zeros(3, np.int32)}),
+        ("a name of two lines", {"a\nb": np.zeros(3, np.int32)}),
+    ):
+        file = io.BytesIO()
+        (np.savez_compressed if what == "compression" else np.savez)(file, **(arrays | changes))
+        yield what, file.getvalue()
+
+
+def test_one_line_whatever_the_harm(saved):
+    model = example(small("ms")).model()
+    for what, data in harmed(saved.read_bytes()):
+        saved.write_bytes(data)
+        with pytest.raises(UsageError, match=r"^state '.*state' (cannot be read|is of another model)") as caught:
+            load_state(saved, model)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500, what

@@ -18,7 +18,7 @@ TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
     ("changes", "message"),
     [
         ({"pattern": "m?s"}, "unknown block '.'; known: d, g, m, n, r, s, t, w, x"),
-        ({"pattern": ""}, "model.pattern is empty"),
+        ({"pattern": ""}, "model.pattern '' has 0 blocks"),
         ({"pattern": "ms", "num_blocks": 4}, "num_blocks 4 does not fit model.pattern 'ms', which has 2 blocks"),
         ({"pattern": "xLSTM[7:1]", "num_blocks": 12}, "num_blocks 12 is not a multiple of the 8 blocks of xLSTM"),
         ({"pattern": "x", "features": 20, "xlstm": XLSTMBlockConfig(num_heads=3)}, "does not fit xlstm.num_heads 3"),

@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from tests.models.huggingface_folders import CONFIG, change_config, change_weights, saved
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import huggingface
+from xlstm_jax.models.huggingface import checkpoint, files
 
 
 def cut(path: pathlib.Path, size: int) -> None:
@@ -72,6 +75,22 @@ BAD = {
         lambda f: change_weights(f, **{NAME + "out_proj__weight": np.ones(8, np.float32)}),
         ["misshapen: ", "backbone.blocks.0.mlstm_layer.out_proj.weight [8] for [16, 24]"],
     ),
+    "a tensor under its old name too": (
+        lambda f: change_weights(f, embedding__weight=np.ones((11, 16), np.float32)),
+        ["has backbone.embeddings.weight and embedding.weight more than once (model.safetensors)"],
+    ),
+    "a name of two lines": (
+        lambda f: change_weights(f, **{"a\nb" + 90 * "c": np.ones(1, np.float32)}),
+        ["1 unexpected: 'a\\nbccc", "ccc..."],
+    ),
+    "eps beyond float32": (
+        lambda f: change_config(f, norm_eps=1e300),
+        ["config.json describes no model of these tensors: model.xlstm.norm_eps 1e+300 is not allowed"],
+    ),
+    "eps no float": (lambda f: change_config(f, eps=10**400), ["has eps 1000", "...; it is a number over 0"]),
+    "eps that is none": (lambda f: change_config(f, eps=math.nan), ["has eps nan; it is a number over 0"]),
+    "heads of no width": (lambda f: change_config(f, num_heads=16), ["config.json describes", "num_heads 16"]),
+    "a huge config": (lambda f: (f / "config.json").write_bytes(b" " * 100_000_001), ["more than 100,000,000 b"]),
     "integers": (
         lambda f: change_weights(f, lm_head__weight=np.ones((11, 16), np.int8)),
         ["lm_head.weight as I8; allowed: F32, BF16, F16"],
@@ -97,6 +116,7 @@ SHARDED = {
         ["names the file '../x.safetensors'; allowed are .safetensors beside it"],
     ),
     "index to the root": (lambda f: renamed(f, "/etc/x.safetensors"), ["names the file '/etc/x.safetensors'"]),
+    "index of two lines": (lambda f: renamed(f, "x\ny.safetensors"), ["names the file 'x\\ny.safetensors'"]),
     "index to a pickle": (lambda f: renamed(f, "x.bin"), ["names the file 'x.bin'"]),
 }
 
@@ -112,6 +132,36 @@ def test_one_line_for_a_bad_folder(tmp_path, case):
     assert "\n" not in message and len(message) < 500
     for word in words:
         assert word in message
+
+
+def test_sizes_are_bounded_by_the_files(tmp_path, monkeypatch):
+    """What a config.json says of a large model beside a small one's tensors is refused before anything is built."""
+    monkeypatch.setattr(checkpoint, "build_model", None)
+    folder = saved(tmp_path / "folder")
+    config = (folder / "config.json").read_text()
+    shapes = files.Weights(folder).shapes
+    held = {"tensors": len(shapes), "numbers in all tensors": sum(map(math.prod, shapes.values()))}
+    for name, value, what in (
+        ("num_hidden_layers", 1_000_000, "tensors"),
+        ("num_hidden_layers", 1e300, "tensors"),
+        ("num_blocks", 10**400, "tensors"),
+        ("vocab_size", 10**15, "numbers in all tensors"),
+        ("hidden_size", 10**15, "numbers in all tensors"),
+        ("num_heads", 2**31, "numbers in all tensors"),
+        ("ffn_round_up_to_multiple_of", 10**400, "numbers in all tensors"),
+    ):
+        change_config(folder, **{name: value})
+        with pytest.raises(UsageError, match=rf"^config\.json has {name} \S+, and the files hold {held[what]} {what}"):
+            huggingface.load(folder)
+        (folder / "config.json").write_text(config)
+
+
+def test_a_tensor_in_two_files(tmp_path):
+    folder = saved(tmp_path / "folder", max_shard_size=9_000)
+    one, two = (folder / f"model-0000{number}-of-00003.safetensors" for number in (1, 2))
+    save_file(load_file(one) | load_file(two), two)
+    with pytest.raises(UsageError, match=rf"more than once \({one.name} and {two.name}\)"):
+        huggingface.load(folder)
 
 
 def test_models_that_the_format_cannot_hold(tmp_path):

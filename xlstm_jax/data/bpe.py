@@ -18,6 +18,7 @@ END = "<|endoftext|>"
 END_NAMES = (END, "<|end_of_text|>", "</s>", "<eos>", "[EOS]")
 # Each of these characters stands for one byte in the vocabulary of a byte-level tokenizer.
 ALPHABET = frozenset(pre_tokenizers.ByteLevel.alphabet())
+LEAST_VOCAB_SIZE = len(ALPHABET) + 1  # with END
 
 
 @TOKENIZERS.register("bpe")
@@ -51,9 +52,10 @@ class BPETokenizer:
     @classmethod
     def from_text(cls, *texts: str, vocab_size: int = VOCAB_SIZE) -> Self:
         """Trained on `texts`; fewer tokens than `vocab_size` where no pair of neighbours is left to be joined."""
-        least = len(ALPHABET) + 1
-        if vocab_size < least:
-            raise UsageError(f"data.vocab_size {vocab_size} is not allowed; it is at least {least}: bytes, and an end")
+        if vocab_size < LEAST_VOCAB_SIZE:
+            raise UsageError(
+                f"data.vocab_size {vocab_size} is not allowed; it is at least {LEAST_VOCAB_SIZE}: bytes, and an end"
+            )
         if not any(texts):
             raise UsageError("an empty text has no pairs of bytes to make a vocabulary of; give a text")
         encoder = Encoder(models.BPE())

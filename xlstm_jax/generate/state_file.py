@@ -2,16 +2,15 @@
 
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.errors import UsageError, one_line, shown
 from xlstm_jax.files import replacing
 from xlstm_jax.generate.decoding import GenerationState, init_state
 from xlstm_jax.models import LanguageModel
@@ -49,18 +48,26 @@ def load_state(path: str | os.PathLike, model: LanguageModel) -> tuple[Generatio
     try:
         key = jax.random.wrap_key_data(jnp.asarray(found["key"]), impl=str(found.pop("key_impl")))
         rows, _ = found["logits_BA"].shape
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, NotImplementedError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
-    texts = [found.pop(f"text/{row}") for row in range(rows) if f"text/{row}" in found]
+    # At most as many as there are arrays: `rows` is the file's word until the shapes are compared.
+    texts = [found.pop(f"text/{row}") for row in range(min(rows, len(found))) if f"text/{row}" in found]
     like = _plain(jax.eval_shape(lambda: init_state(model, rows))._replace(key=key))
     wanted = _leaves(like)
     for name in sorted(wanted.keys() | found.keys()):
-        there, here = (tuple(tree[name].shape) if name in tree else "nothing" for tree in (found, wanted))
+        there, here = (shown(tuple(tree[name].shape)) if name in tree else "nothing" for tree in (found, wanted))
         if there != here:
+            what = name if name in wanted else shown(name)[1:-1]
             raise UsageError(
-                f"state {str(path)!r} is of another model: it holds {name} as {there}, and this model wants {here}; "
+                f"state {str(path)!r} is of another model: it holds {what} as {there}, and this model wants {here}; "
                 "use the run that it was saved with"
             )
+    for name, leaf in wanted.items():
+        if _kind(found[name]) is not _kind(leaf):
+            raise _damaged(path, TypeError(f"{name} holds {found[name].dtype}"))
+    for text in texts:
+        if text.ndim != 1 or _kind(text) is not jnp.integer or ((text < 0) | (text >= model.config.vocab_size)).any():
+            raise _damaged(path, ValueError("its texts are no tokens of this model"))
     leaves = [jnp.asarray(found[name]).astype(leaf.dtype) for name, leaf in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)._replace(key=key), texts
 
@@ -81,18 +88,36 @@ def _storable(leaf: jax.Array) -> np.ndarray:
     return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array
 
 
+def _kind(array: Any) -> Any:
+    return next((kind for kind in (jnp.bool_, jnp.integer, jnp.floating) if jnp.issubdtype(array.dtype, kind)), None)
+
+
 def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         # Opened here: where numpy fails on a damaged file it leaves its own open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as entries:
-            arrays = {name: entries[name] for name in entries.files}
+        with open(path, "rb") as file:
+            _check_entries(file)
+            with np.load(file, allow_pickle=False) as entries:
+                arrays = {name: entries[name] for name in entries.files}
+        if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{strange[0]!r} is no array")
     except FileNotFoundError as error:
         raise UsageError(f"no state file {str(path)!r}; --save_state=FILE writes one") from error
-    except (AttributeError, EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # the readers of zip and .npy let out whatever the bytes lead them to
         raise _damaged(path, error) from error
     if str(arrays.pop("format", "")) != FORMAT:
         raise _damaged(path, ValueError(f"it is no {FORMAT}"))
     return arrays
+
+
+def _check_entries(file: BinaryIO) -> None:
+    """`save_state` compresses nothing, so that what is unpacked is no larger than the file."""
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(e.file_size for e in entries) > size:
+        raise ValueError("its entries are compressed, or larger than the file")
 
 
 def _damaged(path: str | os.PathLike, error: Exception) -> UsageError:

@@ -124,8 +124,6 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> Languag
         UsageError: sizes that do not fit together, an unknown letter or cell, or a block that cannot run on the parts
             of a sequence where the mesh in the context splits it.
     """
-    if not config.pattern:
-        raise UsageError("model.pattern is empty; give one letter a block, such as 'ms'")
     if config.input_features and config.tie_embedding:
         raise UsageError(f"model.tie_embedding has no meaning with model.input_features {config.input_features}")
     for letter in config.letters:
@@ -138,6 +136,23 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> Languag
         ("xlstm", "x", config.xlstm.qk_factor),
         ("xlstm", "x", config.xlstm.v_factor),
     )
+    for block, letter, factor in (
+        ("mlstm", "m", "proj_factor"),
+        ("slstm", "s", "proj_factor"),
+        ("xlstm", "x", "qk_factor"),
+        ("xlstm", "x", "v_factor"),
+        ("minimal", "n", "expansion"),
+        ("rwkv6", "w", "ffn_factor"),
+    ):
+        value = getattr(getattr(config, block), factor)
+        if letter in config.letters and value and not round(value * config.features):
+            raise UsageError(
+                f"model.{block}.{factor} {value} is not allowed; of model.features {config.features} it makes a width "
+                "of 0"
+            )
+    inner = round(config.mlstm.proj_factor * config.features)
+    if "m" in config.letters and inner % (size := config.mlstm.qkv_block_size):
+        raise UsageError(f"model.mlstm.qkv_block_size {size} is not allowed; it divides the inner width {inner}")
     for block, letter, width in widths:
         heads = getattr(config, block).num_heads
         if letter in config.letters and round(width * config.features) % heads:

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
 from xlstm_jax.data.counting import LANGUAGES, A, Counting, batch, steps, vocab_size
 from xlstm_jax.data.generated import FixedRows
 from xlstm_jax.data.legal_symbols import LegalBatch
@@ -17,12 +18,12 @@ from xlstm_jax.tasks.legal_symbols import LegalSymbolsTask
 
 
 @dataclasses.dataclass(frozen=True)
-class CountingConfig:
+class CountingConfig(Section, name="data"):
     language: Literal["anbn", "anbncn"] = "anbn"
-    longest: int = 10  # n of the longest training string
-    longest_tested: int = 100  # n of the longest of the split "long", over `longest`; 0: there is no such split
+    longest: PositiveInt = 10  # n of the longest training string
+    longest_tested: NonNegativeInt = 100  # n of the longest of the split "long", over `longest`; 0: no such split
     target: Literal["symbol", "legal"] = "legal"  # the loss's: the symbol that came, or all that may follow
-    batch_size: int = 64
+    batch_size: PositiveInt = 64
 
     @property
     def letters(self) -> str:
@@ -46,7 +47,6 @@ class CountingTask(LegalSymbolsTask):
     """
 
     Config = CountingConfig
-    least: ClassVar[dict[str, int]] = {"longest": 1, "longest_tested": 0}
 
     @property
     def vocab_size(self) -> int:

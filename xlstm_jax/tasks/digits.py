@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from typing import Any, ClassVar
 
+from xlstm_jax.config import PositiveInt, Section
 from xlstm_jax.data.digits import CLASSES, PIXELS, read
 from xlstm_jax.data.generated import FixedRows
 from xlstm_jax.tasks.base import TASKS
@@ -11,9 +12,9 @@ from xlstm_jax.tasks.generated import GeneratedTask
 
 
 @dataclasses.dataclass(frozen=True)
-class DigitsConfig:
+class DigitsConfig(Section, name="data"):
     permuted: bool = False  # pixels in one random order, the same for all images
-    batch_size: int = 64
+    batch_size: PositiveInt = 64
 
     sequence_length: ClassVar[int] = PIXELS
     long_length: ClassVar[int] = 0

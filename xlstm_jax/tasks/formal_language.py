@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from xlstm_jax.config import PositiveInt
 from xlstm_jax.data.formal_languages import LANGUAGES, Examples
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
@@ -11,7 +12,7 @@ from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
 @dataclasses.dataclass(frozen=True)
 class FormalLanguageConfig(GeneratedConfig):
     language: str = "parity"  # a name in LANGUAGES
-    shortest: int = 3  # steps of the shortest training rows, raised to what the language needs
+    shortest: PositiveInt = 3  # steps of the shortest training rows, raised to what the language needs
 
 
 @TASKS.register("formal_language")

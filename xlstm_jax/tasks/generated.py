@@ -4,25 +4,26 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import grain
 import jax
 import jax.numpy as jnp
 import optax
 
-from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, Batch, check_shape, checked_seed, dataset
+from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
+from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, Batch, checked_seed, dataset
 from xlstm_jax.data.generated import EVALUATION_SEED, FixedBatches, FixedRows, GeneratedBatches, Problem
 from xlstm_jax.data.tokenizers import NoText
 from xlstm_jax.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneratedConfig:
-    sequence_length: int = 40  # steps of a training row
-    long_length: int = 256  # steps of a row of the split "long"; 0: there is no such split
-    batch_size: int = 64
-    evaluation_batches: int = 8  # of each split that is scored
+class GeneratedConfig(Section, name="data"):
+    sequence_length: PositiveInt = 40  # steps of a training row
+    long_length: NonNegativeInt = 256  # steps of a row of the split "long"; 0: there is no such split
+    batch_size: PositiveInt = 64
+    evaluation_batches: PositiveInt = 8  # of each split that is scored
 
 
 class GeneratedTask:
@@ -30,7 +31,7 @@ class GeneratedTask:
 
     Splits are "validation", drawn as the training rows are, and "long", of longer ones; of a problem with `FixedRows`
     each is scored once. A subclass gives `problem`, `vocab_size` and `choices`, and `answers` where only few steps
-    count; it may replace `cost` and `right`, and adds to `least` what its own options are at least.
+    count; it may replace `cost` and `right`.
 
     Metrics: `loss`, `accuracy` of tokens, `scaled_accuracy` with chance at 0 and perfection at 1, `solved`, the share
     of rows all of whose answer is right, and `tokens`, how many were predicted.
@@ -39,14 +40,9 @@ class GeneratedTask:
     Config = GeneratedConfig
     passes_carry = False
     loss_unit = "nats per token of an answer"
-    least: ClassVar[dict[str, int]] = {"long_length": 0, "evaluation_batches": 1}
 
     def __init__(self, config: Any, tokenizer: Any = None):
         self.config, self.tokenizer = config, tokenizer or NoText()
-        for name, value in dataclasses.asdict(config).items():
-            if name in self.least and value < self.least[name]:
-                raise UsageError(f"data.{name} {value} is not allowed; it is at least {self.least[name]}")
-        check_shape(config.sequence_length, config.batch_size)
         lengths = {"train": config.sequence_length, "validation": config.sequence_length, "long": config.long_length}
         self._problems = {name: self.problem(name, length) for name, length in lengths.items() if length}
         self.splits = {name: problem for name, problem in self._problems.items() if name != "train"}

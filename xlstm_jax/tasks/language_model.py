@@ -5,7 +5,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import grain
 import jax
@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from xlstm_jax.config import INT32, Bounds, PositiveInt, Section
 from xlstm_jax.data.batches import ALL_ROWS, Batch, TokenBatches, dataset
-from xlstm_jax.data.bpe import BPETokenizer
+from xlstm_jax.data.bpe import LEAST_VOCAB_SIZE, BPETokenizer
 from xlstm_jax.data.corpus import Corpus, Joined
 from xlstm_jax.data.mixture import MixedTrainBatches, MixedValidationBatches, spawned, window_rows
 from xlstm_jax.data.packing import Packing, packed_train_batches, packed_validation_batches
@@ -27,18 +28,18 @@ from xlstm_jax.tasks.base import TASKS
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Section, name="data"):
     source: str = "stdlib"  # a name in SOURCES
     path: str = ""  # a UTF-8 text file, a .jsonl file or a folder of .txt files; wins over the source
     mixture: str = ""  # sources or paths with weights; wins over both
     document_separator: str = ""  # between the documents of one text; "": the whole is one
     tokenizer: str = "byte"  # a name in TOKENIZERS
-    vocab_size: int = VOCAB_SIZE  # of a bpe that is trained
+    vocab_size: Annotated[int, Bounds(least=LEAST_VOCAB_SIZE, under=INT32)] = VOCAB_SIZE  # of a bpe that is trained
     tokenizer_path: str = ""  # a tokenizer.json for bpe; "": one is trained
-    train_fraction: float = 0.9  # the rest, at the end of the text, is for validation
+    train_fraction: Annotated[float, Bounds(over=0, under=1)] = 0.9  # the rest, at the end, is for validation
     sampling: Literal["windows", "stream", "packed"] = "windows"
-    sequence_length: int = 100  # tokens a row of a batch
-    batch_size: int = 64  # rows a batch
+    sequence_length: PositiveInt = 100  # tokens a row of a batch
+    batch_size: PositiveInt = 64  # rows a batch
 
 
 @TASKS.register("language_model")
@@ -57,11 +58,6 @@ class LanguageModeling:
     evaluated = ("validation",)
 
     def __init__(self, config: DataConfig, tokenizer: Any = None):
-        for name in ("sequence_length", "batch_size"):
-            if getattr(config, name) < 1:
-                raise UsageError(f"data.{name} {getattr(config, name)} is not allowed; it is at least 1")
-        if not 0 < config.train_fraction < 1:
-            raise UsageError(f"data.train_fraction {config.train_fraction} is not allowed; it lies between 0 and 1")
         if config.mixture and config.sampling == "stream":
             raise UsageError("data.sampling 'stream' is for one source; with data.mixture use 'windows' or 'packed'")
         if config.tokenizer_path and config.tokenizer != "bpe":

@@ -1,7 +1,9 @@
 """Evaluate nested operations on lists of digits."""
 
 import dataclasses
+from typing import Annotated
 
+from xlstm_jax.config import INT32, Bounds, PositiveInt
 from xlstm_jax.data.listops import SYMBOLS, ListOps
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
@@ -10,9 +12,9 @@ from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
 
 @dataclasses.dataclass(frozen=True)
 class ListOpsConfig(GeneratedConfig):
-    depth: int = 10  # of operations in one another, at most
-    arguments: int = 5  # of an operation, at most
-    shortest: int = 4  # steps of the shortest training rows
+    depth: PositiveInt = 10  # of operations in one another, at most
+    arguments: Annotated[int, Bounds(least=2, under=INT32)] = 5  # of an operation, at most
+    shortest: PositiveInt = 4  # steps of the shortest training rows
 
 
 @TASKS.register("listops")
@@ -24,7 +26,6 @@ class ListOpsTask(GeneratedTask):
 
     Config = ListOpsConfig
     loss_unit = "nats per expression"
-    least = GeneratedTask.least | {"depth": 1, "arguments": 2, "shortest": 1}
     vocab_size = len(SYMBOLS)
     choices = 10
 

@@ -1,8 +1,9 @@
 """Multi-query associative recall, the xLSTM paper's test of memory capacity."""
 
 import dataclasses
-import math
+from typing import Annotated
 
+from xlstm_jax.config import INT32, Bounds, PositiveFloat, PositiveInt
 from xlstm_jax.data.recall import Recall
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
@@ -11,11 +12,11 @@ from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
 
 @dataclasses.dataclass(frozen=True)
 class RecallConfig(GeneratedConfig):
-    sequence_length: int = 64
-    pairs: int = 4  # of key and value in a training row
-    long_pairs: int = 16  # in a row of the split "long"
-    vocab_size: int = 8192  # the first half keys, the second values
-    power: float = 0.01  # of the law by which queries thin out behind the pairs
+    sequence_length: PositiveInt = 64
+    pairs: PositiveInt = 4  # of key and value in a training row
+    long_pairs: PositiveInt = 16  # in a row of the split "long"
+    vocab_size: Annotated[int, Bounds(least=4, under=INT32)] = 8192  # the first half keys, the second values
+    power: PositiveFloat = 0.01  # of the law by which queries thin out behind the pairs
 
 
 @TASKS.register("recall")
@@ -40,14 +41,12 @@ class AssociativeRecall(GeneratedTask):
     def problem(self, split: str, length: int) -> Recall:
         config = self.config
         name, pairs = ("long_pairs", config.long_pairs) if split == "long" else ("pairs", config.pairs)
-        if config.vocab_size < 4 or config.vocab_size % 2:
-            raise UsageError(f"data.vocab_size {config.vocab_size} is not allowed; it is even and at least 4")
-        if not 0 < config.power < math.inf:
-            raise UsageError(f"data.power {config.power} is not allowed; it is finite and above 0")
+        if config.vocab_size % 2:
+            raise UsageError(f"data.vocab_size {config.vocab_size} is not allowed; it is even")
         most = min(length // 4, config.vocab_size // 2 - 1)
-        if not 1 <= pairs <= most:
+        if pairs > most:
             raise UsageError(
-                f"data.{name} {pairs} is not allowed; it is at least 1, and at most {most} in rows of {length} steps "
+                f"data.{name} {pairs} is not allowed; it is at most {most} in rows of {length} steps "
                 f"with a vocabulary of {config.vocab_size}"
             )
         return Recall(length, pairs, config.vocab_size, config.power)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from xlstm_jax.config import PositiveInt
 from xlstm_jax.data.timing import SpikeDelays
 from xlstm_jax.tasks.base import TASKS
 from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
@@ -9,8 +10,8 @@ from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
 
 @dataclasses.dataclass(frozen=True)
 class TimingConfig(GeneratedConfig):
-    interval: int = 49  # steps from spike to spike, at least; F
-    offsets: int = 1  # each interval is longer by 0 to so many steps
+    interval: PositiveInt = 49  # steps from spike to spike, at least; F
+    offsets: PositiveInt = 1  # each interval is longer by 0 to so many steps
 
 
 @TASKS.register("timing")
@@ -23,7 +24,6 @@ class Timing(GeneratedTask):
 
     Config = TimingConfig
     loss_unit = "nats per spike"
-    least = GeneratedTask.least | {"interval": 1, "offsets": 1}
 
     @property
     def vocab_size(self) -> int:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from xlstm_jax.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, Rate, Section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.stack import STACKED
 from xlstm_jax.nn.norm import RUNNING
@@ -16,27 +17,17 @@ AVERAGE_RATE = 0.1  # the part of the way that a running average goes towards a 
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Section, name="optimizer"):
     name: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
-    learning_rate: float = 1e-3  # at its highest
+    learning_rate: PositiveFloat = 1e-3  # at its highest
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    warmup_steps: int = 0  # linear from 0
-    final_scale: float = 0.1  # of the learning rate, reached by cosine and linear at the last step
-    weight_decay: float = 0.0  # adamw's
-    clip_norm: float = 1.0  # global norm of the gradient; 0: no clipping
-    b1: float = 0.9
-    b2: float = 0.999  # of the squares, in rmsprop too
-    momentum: float = 0.0  # sgd, rmsprop
-
-    def __post_init__(self):
-        for name in ("warmup_steps", "final_scale", "weight_decay", "clip_norm"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"optimizer.{name} {getattr(self, name)} is not allowed; it is at least 0")
-        for name in ("b1", "b2", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"optimizer.{name} {getattr(self, name)} is not allowed; it is at least 0 and under 1")
-        if self.learning_rate <= 0:
-            raise UsageError(f"optimizer.learning_rate {self.learning_rate} is not allowed; it is over 0")
+    warmup_steps: NonNegativeInt = 0  # linear from 0
+    final_scale: NonNegativeFloat = 0.1  # of the learning rate, reached by cosine and linear at the last step
+    weight_decay: NonNegativeFloat = 0.0  # adamw's
+    clip_norm: NonNegativeFloat = 1.0  # global norm of the gradient; 0: no clipping
+    b1: Rate = 0.9
+    b2: Rate = 0.999  # of the squares, in rmsprop too
+    momentum: Rate = 0.0  # sgd, rmsprop
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:

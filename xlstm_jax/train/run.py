@@ -12,7 +12,15 @@ import numpy as np
 import optax
 from flax import nnx
 
-from xlstm_jax.config import from_section
+from xlstm_jax.config import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    Section,
+    Seed,
+    check_value,
+    from_section,
+)
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import LanguageModel, ModelConfig, build_model, check_context
 from xlstm_jax.sharding import MeshConfig, make_mesh
@@ -23,34 +31,27 @@ from xlstm_jax.train.placement import Placement
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    steps: int = 1000
-    accumulate: int = 1  # equal parts of a batch's rows, read one after another; their gradients make one step
-    log_every: int = 10  # steps between lines in metrics.jsonl
-    eval_every: int = 100  # steps between evaluations; each one is followed by a checkpoint
-    keep: int = 2  # latest checkpoints kept, beside the best one
-    max_skipped: int = 10  # steps in a row whose loss or gradient is not finite and that change nothing; one more: stop
-    peak_flops: float = 0.0  # of one device, FLOP/s, for train/utilisation; 0: by its name, where that is known
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            least = 0 if field.name in ("max_skipped", "peak_flops") else 1
-            if getattr(self, field.name) < least:
-                raise UsageError(
-                    f"train.{field.name} {getattr(self, field.name)} is not allowed; it is at least {least}"
-                )
+class TrainConfig(Section, name="train"):
+    steps: PositiveInt = 1000
+    accumulate: PositiveInt = 1  # equal parts of a batch's rows, read one after another; their gradients make one step
+    log_every: PositiveInt = 10  # steps between lines in metrics.jsonl
+    eval_every: PositiveInt = 100  # steps between evaluations; each one is followed by a checkpoint
+    keep: PositiveInt = 2  # latest checkpoints kept, beside the best one
+    # Steps in a row whose loss or gradient is not finite and that change nothing; one more ends the run.
+    max_skipped: NonNegativeInt = 10
+    peak_flops: NonNegativeFloat = 0.0  # of one device, FLOP/s, for train/utilisation; 0: by its name, where known
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
+class EvaluationConfig(Section, name="evaluation"):
     carry: bool = False  # pass the state from window to window; else every window starts empty
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleConfig:
+class SampleConfig(Section, name="sample"):
     prompt: str = ""  # "": the start of the validation text
-    length: int = 200  # tokens; 0: no sample
-    temperature: float = 0.8
+    length: NonNegativeInt = 200  # tokens; 0: no sample
+    temperature: NonNegativeFloat = 0.8
 
 
 PARSED = {
@@ -62,6 +63,7 @@ PARSED = {
     "mesh": MeshConfig,
 }
 SECTIONS = ("task", "seed", "data", *PARSED)
+MOST_PARAMETERS = 10**14  # far beyond any memory; from 2**61 values of an array on XLA ends the process
 PROMPT_TOKENS = 20  # of the validation text, where no prompt is given
 
 
@@ -96,16 +98,16 @@ class Run:
         for name in config:
             if name not in SECTIONS:
                 raise UsageError(f"config section {name!r} is unknown; known: {', '.join(SECTIONS)}")
-        self.train = from_section(TrainConfig, config["train"], "train")
-        self.evaluation = from_section(EvaluationConfig, config["evaluation"], "evaluation")
-        self.sample = from_section(SampleConfig, config["sample"], "sample")
-        optimizer = from_section(OptimizerConfig, config["optimizer"], "optimizer")
-        self.optimizer, self.schedule = make_optimizer(optimizer, self.train.steps)
-        self.seed = config["seed"]
-        task = TASKS.get(config["task"])
+        # Every value is checked here, before any data are read.
+        check_value(Seed, config["seed"], "seed")
+        self.seed, task = config["seed"], TASKS.get(config["task"])
         data = from_section(task.Config, config["data"], "data")
-        model = from_section(ModelConfig, config["model"], "model")
+        sections = {name: from_section(parsed, config[name], name) for name, parsed in PARSED.items()}
+        self.train, self.evaluation, self.sample = (sections[name] for name in ("train", "evaluation", "sample"))
+        self.optimizer, self.schedule = make_optimizer(sections["optimizer"], self.train.steps)
+        model = sections["model"]
         check_parts(data.batch_size, self.train.accumulate)
+        mesh = make_mesh(sections["mesh"])
         self.task: Task = task(data, tokenizer)
         self.model_config = model_config or dataclasses.replace(model, **self.task.model_fields())
         if self.sample.length and tokenizer is None:
@@ -118,7 +120,11 @@ class Run:
         # Abstract: no weights are made until `init`.
         abstract = nnx.eval_shape(lambda: build_model(self.model_config))
         self.graphdef, parameters = nnx.split(abstract)
-        mesh = make_mesh(from_section(MeshConfig, config["mesh"], "mesh"))
+        if (count := parameter_count(parameters)) > MOST_PARAMETERS:
+            raise UsageError(
+                f"the section model asks for {count:.1e} parameters, and there can be {MOST_PARAMETERS:.0e} at most; "
+                f"lower model.features {self.model_config.features}, or the widths of its blocks"
+            )
         check_context(self.model_config, mesh.shape["context"])
         sizes = {"batch_size": data.batch_size, "sequence_length": data.sequence_length}
         self.placement = Placement(mesh, parameters, **sizes)

@@ -1,5 +1,6 @@
 """Whole checkpoints: a folder to a model, a model to a folder."""
 
+import dataclasses
 import functools
 import json
 from collections.abc import Mapping
@@ -13,10 +14,11 @@ from flax import nnx
 from rich.progress import track
 from safetensors import SafetensorError
 
-from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.errors import UsageError, one_line, shown
 from xlstm_jax.files import replacing
+from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.huggingface import files, layout
-from xlstm_jax.models.huggingface.config import file_config, model_config, read_config
+from xlstm_jax.models.huggingface.config import CONFIG, check_sizes, file_config, model_config, read_config
 from xlstm_jax.models.language_model import LanguageModel, build_model, unscanned
 
 Compute = Literal["float32", "bfloat16"]
@@ -45,16 +47,21 @@ def load(folder: str | Path, *, dtype: Compute = "float32", param_dtype: Paramet
     _check("param_dtype", param_dtype, Parameters)
     folder = Path(folder)
     values, weights = read_config(folder), files.Weights(folder)
+    check_sizes(values, weights.shapes)
     tied = _is_tied(values, weights)
-    config = model_config(values, weights.shapes, tied=tied, dtype=dtype)
-    graphdef, state = nnx.split(nnx.eval_shape(lambda: build_model(config)))
-    params = nnx.to_pure_dict(state)
+    try:
+        config = model_config(values, weights.shapes, tied=tied, dtype=dtype)
+        one_block, _ = _abstract(dataclasses.replace(config, pattern="x"))
+    except UsageError as error:
+        raise UsageError(f"{folder / CONFIG} describes no model of these tensors: {error}") from error
     tensors = layout.tensors(config, fused=layout.is_fused(weights.shapes))
     found = {name: shape for name, shape in weights.shapes.items() if not (tied and name == layout.HEAD)}
-    _compare(folder, found, {name: layout.stacked_shape(params, paths) for name, paths in tensors.items()})
+    # All blocks are alike: no more than one is built before it is known that the file holds the others.
+    _compare(folder, found, {name: layout.shape_of_one(one_block, paths) for name, paths in tensors.items()})
+    params, graphdef = _abstract(config)
     arrays = weights.read(tensors)
-    shown = track(arrays, "load", len(tensors), transient=True, disable=weights.bytes < LARGE)
-    for name, tensor in shown:
+    tracked = track(arrays, "load", len(tensors), transient=True, disable=weights.bytes < LARGE)
+    for name, tensor in tracked:
         row = 0
         for path in tensors[name]:
             rows = layout.file_shape(layout.at(params, path), path)[0]
@@ -113,9 +120,15 @@ def save(
             for name, content in (beside or {}).items():
                 (new / name).write_bytes(content)
             text = json.dumps(values | {"dtype": str(dtypes[layout.EMBEDDING])}, indent=2, sort_keys=True)
-            (new / "config.json").write_text(text + "\n", encoding="utf-8")
+            (new / CONFIG).write_text(text + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{folder} cannot be written ({one_line(error)}); give another folder") from error
+
+
+def _abstract(config: ModelConfig) -> tuple[dict[str, Any], Any]:
+    """A model's parameters as shapes, and its graph; nothing is computed."""
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: build_model(config)))
+    return nnx.to_pure_dict(state), graphdef
 
 
 def _is_tied(values: Mapping[str, Any], weights: files.Weights) -> bool:
@@ -156,9 +169,9 @@ def _stacked(params: Mapping, paths: tuple[layout.Path, ...], dtype: jnp.dtype) 
 def _compare(folder: Path, found: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> None:
     problems = {
         "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
+        "unexpected": [files.shown_name(name) for name in found if name not in wanted],
         "misshapen": [
-            f"{name} {list(found[name])} for {list(shape)}"
+            f"{name} {shown(list(found[name]))} for {list(shape)}"
             for name, shape in wanted.items()
             if name in found and found[name] != shape
         ],
@@ -168,9 +181,9 @@ def _compare(folder: Path, found: Mapping[str, tuple], wanted: Mapping[str, tupl
         raise UsageError(f"{folder} does not hold the tensors of its config.json: {'; '.join(lines)}")
 
 
-def _listed(kind: str, names: list[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return f"{len(names)} {kind}: {', '.join(names[:shown])}{more}"
+def _listed(kind: str, names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{len(names)} {kind}: {', '.join(names[:most])}{more}"
 
 
 def _check(name: str, value: str, allowed: Any) -> None:

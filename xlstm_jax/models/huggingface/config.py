@@ -2,16 +2,22 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.errors import UsageError, one_line, shown
 from xlstm_jax.models.config import ModelConfig, XLSTMBlockConfig
 from xlstm_jax.models.huggingface.layout import OUT_NORM, block_name
 
 # Stands for "no soft cap" in files: the format has no other word for it, and what is that far away changes no logit.
 NO_CAP = 1e9
+CONFIG = "config.json"
+MOST_BYTES = 100_000_000  # of a JSON file; safetensors allows no more in its own headers
+# Keys that count something of which the tensors hold at least as much.
+SIZES = ("hidden_size", "embedding_dim", "vocab_size", "num_heads", "ffn_round_up_to_multiple_of")
+BLOCKS = ("num_hidden_layers", "num_blocks")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -20,10 +26,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         UsageError: it is missing, no JSON object, or of another model.
     """
-    path = folder / "config.json"
+    path = folder / CONFIG
     values = read_json(path)
     if values.get("model_type") != "xlstm":
-        raise UsageError(f"{path} has model_type {values.get('model_type')!r}; 'xlstm' alone can be loaded")
+        raise UsageError(f"{path} has model_type {shown(values.get('model_type'))}; 'xlstm' alone can be loaded")
     if values.get("use_bias"):
         raise UsageError(f"{path} has use_bias, and these blocks hold no biases but the gates'; none can be loaded")
     return values
@@ -32,6 +38,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; `UsageError` where there is none."""
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UsageError(f"{path} has more than {MOST_BYTES:,} bytes; it is no file of a checkpoint")
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({one_line(error)})"
@@ -41,6 +49,22 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no JSON object; fetch it again")
     return values
+
+
+def check_sizes(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Bound the sizes in an untrusted config.json by what the files hold, before anything is made of them.
+
+    Raises:
+        UsageError: more blocks than tensors, or a size beyond the number of values in all tensors.
+    """
+    held = sum(math.prod(shape) for shape in shapes.values())
+    for names, most, what in ((BLOCKS, len(shapes), "tensors"), (SIZES, held, "numbers in all tensors")):
+        for name in names:
+            value = values.get(name)
+            if isinstance(value, int | float) and value > most:
+                raise UsageError(
+                    f"{CONFIG} has {name} {shown(value)}, and the files hold {most} {what}; fetch it again"
+                )
 
 
 def model_config(
@@ -55,7 +79,7 @@ def model_config(
         UsageError: a size is missing or no number.
     """
     features = _number(values, "hidden_size", "embedding_dim")
-    blocks = _number(values, "num_hidden_layers", "num_blocks")
+    blocks = _number(values, *BLOCKS)
     qk_features, v_features, ffn_features = _widths(shapes)
     return ModelConfig(
         vocab_size=_number(values, "vocab_size"),
@@ -147,12 +171,12 @@ def _number(values: Mapping[str, Any], *names: str, default: float | None = None
     name = next((name for name in names if values.get(name) is not None), None)
     if name is None:
         if default is None:
-            raise UsageError(f"config.json has no {' or '.join(names)}; fetch it again")
+            raise UsageError(f"{CONFIG} has no {' or '.join(names)}; fetch it again")
         return default
     value, kinds = values[name], (int, float) if isinstance(default, float) else (int,)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value <= sys.float_info.max:
         what = "number" if float in kinds else "whole number"
-        raise UsageError(f"config.json has {name} {value!r}; it is a {what} over 0")
+        raise UsageError(f"{CONFIG} has {name} {shown(value)}; it is a {what} over 0")
     return float(value) if isinstance(default, float) else value
 
 

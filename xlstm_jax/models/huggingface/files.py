@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.errors import UsageError, one_line, shown
 from xlstm_jax.models.huggingface.config import read_json
 from xlstm_jax.models.huggingface.layout import OLD_NAMES
 
@@ -22,8 +22,8 @@ class Weights:
     """The tensors of a folder by name, old names made new; only the files' headers are read here.
 
     Raises:
-        UsageError: no weights, a file that is missing or not whole, a dtype that is no float, or an index that points
-            outside the folder.
+        UsageError: no weights, a file that is missing or not whole, a dtype that is no float, a tensor that is there
+            twice, also under its old name, or an index that points outside the folder.
     """
 
     def __init__(self, folder: Path):
@@ -35,10 +35,13 @@ class Weights:
             with _opened(path) as file:
                 for own in file.keys():  # noqa: SIM118 (it is no dict)
                     name, part = OLD_NAMES.get(own, own), file.get_slice(own)
-                    if part.get_dtype() not in DTYPES:
-                        raise UsageError(
-                            f"{path} has {own} as {part.get_dtype()}; allowed: {', '.join(DTYPES)} (not quantised)"
-                        )
+                    if (kind := part.get_dtype()) not in DTYPES:
+                        allowed = ", ".join(DTYPES)
+                        raise UsageError(f"{path} has {shown_name(own)} as {kind}; allowed: {allowed} (not quantised)")
+                    if name in self.shapes:
+                        both = " and ".join(sorted({shown_name(self._names[name]), shown_name(own)}))
+                        where = " and ".join(sorted({self._files[name].name, path.name}))
+                        raise UsageError(f"{folder} has {both} more than once ({where}); keep one of them")
                     self.shapes[name] = tuple(part.get_shape())
                     self._files[name], self._names[name] = path, own
             self.bytes += path.stat().st_size
@@ -49,6 +52,11 @@ class Weights:
             with _opened(path) as file:
                 for name in (name for name, where in self._files.items() if where == path and name in names):
                     yield name, file.get_tensor(self._names[name])
+
+
+def shown_name(name: str, limit: int = 80) -> str:
+    """A tensor's name for a message of one line, whatever a file calls it."""
+    return name if name.isprintable() and len(name) <= limit else shown(name, limit)
 
 
 def write(folder: Path, sizes: Mapping[str, int], array, *, limit: int) -> None:
@@ -90,8 +98,8 @@ def _paths(folder: Path) -> list[Path]:
         raise UsageError(f"{folder / INDEX} has no weight_map of tensors to files; fetch it again")
     paths = []
     for name in sorted(set(files.values())):
-        if name != Path(name).name or "\\" in name or not name.endswith(".safetensors"):
-            raise UsageError(f"{folder / INDEX} names the file {name!r}; allowed are .safetensors beside it")
+        if name != Path(name).name or "\\" in name or not name.isprintable() or not name.endswith(".safetensors"):
+            raise UsageError(f"{folder / INDEX} names the file {shown(name)}; allowed are .safetensors beside it")
         if not (folder / name).is_file():
             raise UsageError(f"{folder} lacks {name}, one of the {len(set(files.values()))} files in its index")
         paths.append(folder / name)

@@ -84,6 +84,11 @@ def stacked_shape(params: Mapping, paths: tuple[Path, ...]) -> tuple[int, ...]:
     return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
+def shape_of_one(params: Mapping, paths: tuple[Path, ...]) -> tuple[int, ...]:
+    """`stacked_shape` of any block's tensor, from the parameters of a model with block 0 alone."""
+    return stacked_shape(params, tuple((path[0], 0, *path[2:]) if path[0] == "blocks" else path for path in paths))
+
+
 def size(params: Mapping, paths: tuple[Path, ...]) -> int:
     """Number of values in that tensor."""
     return math.prod(stacked_shape(params, paths))

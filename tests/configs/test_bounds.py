@@ -1,0 +1,232 @@
+"""Every number in a config has bounds: what cannot be used is refused by the key's name, before any data are read."""
+
+import dataclasses
+import functools
+import math
+import re
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.configs.test_configs import CONFIGS, flat, get
+from tests.models.examples import SECTIONS, VOCABULARY, abstract, small
+from tests.tasks.examples import tiny_config
+from xlstm_jax.config import Bounds, Section, bounds_of, check_value, from_section
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models import BLOCKS, build_model
+from xlstm_jax.tasks import TASKS
+from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer
+from xlstm_jax.train.run import PARSED, Run, Seed
+
+BIASES = {"model.mlstm.input_bias_mean", "model.mlstm.forget_bias_low", "model.mlstm.forget_bias_high"}
+BIASES |= {"model.recurrent.forget_bias"}  # the keys that take negative numbers
+# Where 0 is a number like others, or means "none" or "chosen". Any other key refuses it.
+ZERO = BIASES | {"seed"}
+ZERO |= {f"data.{key}" for key in ("long_length", "longest_tested")}
+ZERO |= {f"model.{key}" for key in ("num_blocks", "dropout", "embedding_std", "logit_softcap", "input_features")}
+ZERO |= {f"model.mlstm.{key}" for key in ("conv_width", "ffn_factor", "input_bias_std", "chunk_size")}
+ZERO |= {f"model.slstm.{key}" for key in ("proj_factor", "conv_width", "ffn_factor")}
+ZERO |= {f"model.recurrent.{key}" for key in ("dropout", "ffn_factor")}
+ZERO |= {f"model.xlstm.{key}" for key in ("ffn_features", "gate_softcap", "eps", "chunk_size")}
+ZERO |= {"model.transformer.num_kv_heads", "model.mamba2.chunk_size", "mesh.data"}
+ZERO |= {f"optimizer.{key}" for key in ("warmup_steps", "final_scale", "weight_decay", "clip_norm")}
+ZERO |= {f"optimizer.{key}" for key in ("b1", "b2", "momentum")}
+ZERO |= {f"train.{key}" for key in ("max_skipped", "peak_flops")} | {"sample.length", "sample.temperature"}
+
+NEVER = (math.nan, math.inf, -math.inf, 10**400, 1e39, 1e-39, "1", None, True)
+INTEGERS = (2**63, -(2**63))  # of integers alone; float32 holds them
+
+
+def sections():
+    """(task, name, class) of every section that any task's config has."""
+    for task in TASKS.names():
+        yield task, "data", TASKS.get(task).Config
+    for name, parsed in PARSED.items():
+        yield "", name, parsed
+
+
+def annotations(config_class, name):
+    """(dotted name, annotation) of every value in a section."""
+    for field in dataclasses.fields(config_class):
+        key = f"{name}.{field.name}"
+        yield from annotations(field.type, key) if dataclasses.is_dataclass(field.type) else [(key, field.type)]
+
+
+def keys():
+    """(task, dotted name, annotation) of every number."""
+    yield "", "seed", Seed
+    for task, name, parsed in sections():
+        for key, annotation in annotations(parsed, name):
+            if bounds_of(annotation):
+                yield task, key, annotation
+
+
+def nested(key: str, value):
+    """What `from_section` takes, by the keys after the section's own name."""
+    for part in reversed(key.split(".")[1:]):
+        value = {part: value}
+    return value
+
+
+def give(task: str, key: str, value):
+    name = key.split(".")[0]
+    if name == "seed":
+        return check_value(Seed, value, key)
+    return from_section(TASKS.get(task).Config if name == "data" else PARSED[name], nested(key, value), name)
+
+
+def test_no_number_is_without_bounds():
+    """A new key says in its annotation what it takes."""
+    for _, name, parsed in sections():
+        assert issubclass(parsed, Section)
+        for key, annotation in annotations(parsed, name):
+            assert annotation not in (int, float), f"{key} has no bounds; see xlstm_jax.config"
+    known = {(task, key) for task, key, _ in keys()}
+    for name, variant in CONFIGS:
+        config = get(name, variant)
+        for key, value in flat(config.to_dict()):
+            if isinstance(value, int | float) and not isinstance(value, bool) and key != "data.marks":  # it has choices
+                assert (config.task if key.startswith("data.") else "", key) in known, key
+
+
+def test_numbers_that_no_key_takes():
+    """NaN, infinities, what float32 or an integer cannot hold, and what is no number."""
+    for task, key, annotation in keys():
+        for value in (*NEVER, *(INTEGERS if annotation.__origin__ is int else ())):
+            with pytest.raises(UsageError, match=re.escape(f"{key} ") + r".* is not allowed; it is .") as caught:
+                give(task, key, value)
+            assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_zero_and_negative_numbers():
+    accepted = {0: set(), -1: set()}
+    for task, key, annotation in keys():
+        kind = annotation.__origin__
+        for value, takers in accepted.items():
+            try:
+                give(task, key, kind(value))
+            except UsageError as error:
+                assert re.match(
+                    re.escape(f"{key} {kind(value)} is not allowed; it is ") + r"(at least|over) \d", str(error)
+                )
+            else:
+                takers.add(key)
+    assert accepted == {0: ZERO, -1: BIASES}
+
+
+def test_integers_are_int32():
+    """Steps and sizes are; a seed is what jax's keys tell apart."""
+    for task, key, annotation in keys():
+        if annotation.__origin__ is int:
+            limit = 2**32 if key == "seed" else 2**31
+            with pytest.raises(UsageError, match=rf"{key} {limit} is not allowed"):
+                give(task, key, limit)
+            with pytest.raises(UsageError, match=rf"{key} 1\.5 is not allowed; it is an integer, at least"):
+                give(task, key, 1.5)
+    assert not np.array_equal(*(jax.random.key_data(jax.random.key(seed)) for seed in (0, 2**32 - 1)))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "value", "message"),
+    [
+        (Bounds(under=1), 1 - 1e-12, "a.b 0.999999999999 is not allowed; it is under 1 in float32"),
+        (Bounds(over=0), math.nan, "a.b nan is not allowed; it is over 0 and finite in float32"),
+        (Bounds(), math.inf, "a.b inf is not allowed; it is finite in float32"),
+        (Bounds(least=0), 1e-300, "a.b 1e-300 is not allowed; it is 0, or at least 1e-38 in float32"),
+        (Bounds(over=0), 1e-300, "a.b 1e-300 is not allowed; it is at least 1e-38 in float32"),
+        (Bounds(over=0, most=8), 9, "a.b 9 is not allowed; it is over 0 and at most 8"),
+    ],
+)
+def test_what_is_said_of_a_number(bounds, value, message):
+    fields = [("b", Annotated[float, bounds], 0.5)]
+    Options = dataclasses.make_dataclass("Options", fields, bases=(Section,), namespace={"section": "a"}, frozen=True)
+    for make in (lambda: Options(b=value), lambda: from_section(Options, {"b": value}, "a")):
+        with pytest.raises(UsageError, match=re.escape(message) + "$"):
+            make()
+
+
+def test_texts_and_switches_are_what_they_are():
+    for section, key, value, allowed in (
+        ("model", "tie_embedding", 1, "True or False"),
+        ("data", "path", 3, "a string"),
+        ("data", "path", None, "a string"),
+    ):
+        with pytest.raises(UsageError, match=rf"{section}\.{key} {value} is not allowed; it is {allowed}"):
+            give("language_model", f"{section}.{key}", value)
+    with pytest.raises(UsageError, match=r"data\.marks = 2\.0 is not allowed; it is one of 2, 3"):
+        give("temporal_order", "data.marks", 2.0)
+    for values in ([1], "text", 3, None):
+        with pytest.raises(UsageError, match=r"key model\.mlstm = .* is not allowed; it is a section with keys"):
+            give("", "model.mlstm", values)
+
+
+def test_refused_before_any_data_are_read(tmp_path):
+    """The text is not there, which would be said first."""
+    for key, value in (
+        ("seed", 2**63),
+        ("data.batch_size", 0),
+        ("model.rwkv6.head_features", 0),
+        ("optimizer.learning_rate", math.nan),
+        ("mesh.context", -1),
+        ("train.accumulate", 0),
+        ("sample.temperature", math.inf),
+    ):
+        config = tiny_config("language_model", tmp_path / "none.txt").to_dict()
+        *path, last = key.split(".")
+        functools.reduce(dict.__getitem__, path, config)[last] = value
+        with pytest.raises(UsageError, match=rf"^{key} {value} is not allowed"):
+            Run(config)
+
+
+def test_zero_works_in_every_block():
+    """As far as shapes go, all such keys at once; the oracles' tests have the values."""
+    options = {}
+    for name in (*SECTIONS, "recurrent"):
+        zeros = [key.split(".")[-1] for key in ZERO if key.startswith(f"model.{name}.")]
+        options[name] = dataclasses.replace(getattr(small(""), name), **dict.fromkeys(zeros, 0))
+    top = dict.fromkeys(("num_blocks", "dropout", "embedding_std", "logit_softcap", "input_features"), 0)
+    graphdef, params = abstract(small("".join(BLOCKS.names()), **top, **options))
+    tokens = jax.ShapeDtypeStruct((2, 5), np.int32)
+    logits, _ = jax.eval_shape(lambda params, tokens: nnx.merge(graphdef, params).unroll(tokens), params, tokens)
+    assert logits.shape == (2, 5, VOCABULARY)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "rmsprop", "sgd"])
+def test_zero_works_in_every_optimizer(name):
+    zeros = {key.split(".")[-1]: 0 for key in ZERO if key.startswith("optimizer.")}
+    optimizer, _ = make_optimizer(OptimizerConfig(name=name, schedule="linear", **zeros), 2)
+    params = {"kernel": jnp.ones((2, 2))}
+    updates, _ = optimizer.update({"kernel": jnp.full((2, 2), 0.5)}, optimizer.init(params), params)
+    assert (np.asarray(updates["kernel"]) < 0).all()
+
+
+def test_widths_that_come_to_nothing():
+    for block, letter, factor in (
+        ("mlstm", "m", "proj_factor"),
+        ("slstm", "s", "proj_factor"),
+        ("xlstm", "x", "qk_factor"),
+        ("xlstm", "x", "v_factor"),
+        ("minimal", "n", "expansion"),
+        ("rwkv6", "w", "ffn_factor"),
+    ):
+        options = dataclasses.replace(getattr(small(letter), block), **{factor: 1e-3})
+        with pytest.raises(UsageError, match=rf"model\.{block}\.{factor} 0\.001 is not allowed; .* width of 0"):
+            build_model(small(letter, **{block: options}))
+
+
+def test_models_that_no_machine_holds():
+    for changes, message in (
+        ({"pattern": "xLSTM[100000000:1]"}, r"model\.pattern 'xLSTM\[100000000:1\]' has 100000001 blocks"),
+        ({"pattern": "xLSTM[0:0]"}, r"model\.pattern 'xLSTM\[0:0\]' has 0 blocks"),
+        ({"pattern": "m" * 10_001}, r"model\.pattern 'm{37}\.\.\.' has 10001 blocks; .* at most 10000"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            build_model(small(**changes))
+    config = tiny_config("adding", None).to_dict()
+    config["model"] |= {"pattern": "m", "features": 2**30}
+    with pytest.raises(UsageError, match=r"asks for .* parameters, and there can be 1e\+14 at most; lower model\.feat"):
+        Run(config)
