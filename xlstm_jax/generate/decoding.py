@@ -174,7 +174,7 @@ def generate(
 
 def piece_sizes(time: int, prefill_chunk: int) -> list[int]:
     """The lengths of prompts that `prefill` reads by the programs that one of `time` tokens takes."""
-    return [size for size in (min(time, prefill_chunk), time % prefill_chunk) if size]
+    return [size for size in (min(time, prefill_chunk), time % max(prefill_chunk, 1)) if size]
 
 
 def _padded(size: int, prefill_chunk: int) -> int:
