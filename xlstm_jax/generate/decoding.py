@@ -36,10 +36,13 @@ class Decoded(NamedTuple):
 def init_state(model: LanguageModel, batch: int, seed: int = 0) -> GenerationState:
     """The state of `batch` rows before their first token; its logits have no meaning until a prompt is read."""
     check_options(seed=seed)
+    # A key takes 32 bits of a number and drops the others in silence.
+    high, low = divmod(seed, 1 << 32)
+    key = jax.random.key(np.uint32(low))
     return GenerationState(
         carry=model.init_carry(batch),
         logits_BA=jnp.zeros((batch, model.config.vocab_size), jnp.float32),
-        key=jax.random.key(seed),
+        key=jax.random.fold_in(key, high) if high else key,
         step=jnp.zeros((), jnp.int32),
         done_B=jnp.zeros((batch,), bool),
     )

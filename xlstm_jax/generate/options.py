@@ -4,7 +4,7 @@ import math
 
 from xlstm_jax.errors import UsageError
 
-LARGEST_LENGTH, LARGEST_SEED = 2**31 - 1, 2**32 - 1  # what counters and keys hold
+LARGEST_LENGTH, LARGEST_SEED = 2**31 - 1, 2**63 - 1
 
 
 def check_options(
