@@ -35,7 +35,7 @@ def main() -> None:
     write_export(
         out,
         trained.model,
-        run.task.tokenizer.to_json(),
+        run.task.tokenizer,
         platforms=_PLATFORMS.value,
         prefill_chunk=_PREFILL_CHUNK.value,
         batch=_BATCH.value,

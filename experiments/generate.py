@@ -1,7 +1,7 @@
 """Sample from a trained run: python -m experiments.generate --workdir=/tmp/lstm --prompt="To be" --length=300
 
 Or from a checkpoint such as NX-AI/xLSTM-7b's: --huggingface=FOLDER, which has config.json, safetensors and
-tokenizer.json.
+tokenizer.json. A text ends at the model's end token, where it has one.
 """
 
 import sys
@@ -23,7 +23,10 @@ _LENGTH = flags.DEFINE_integer("length", 300, "tokens to add at most")
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.8, "0 is greedy")
 _TOP_K = flags.DEFINE_integer("top_k", 0, "draw from the k most likely tokens; 0: from all")
 _TOP_P = flags.DEFINE_float("top_p", 1.0, "draw from the fewest tokens whose probabilities sum to p; 1: from all")
-_STOP = flags.DEFINE_multi_string("stop", [], "text of one token that ends a text; may be given several times")
+_STOP = flags.DEFINE_multi_string(
+    "stop", [], "one token, as text or by a special token's name, that ends a text too; may be given several times"
+)
+_IGNORE_EOS = flags.DEFINE_boolean("ignore_eos", False, "go on after the model's end token")
 _SEED = flags.DEFINE_integer("seed", 0, "of the draws: the same seed gives the same text")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest validation loss), latest, or a step")
 _STREAM = flags.DEFINE_boolean("stream", False, "show the text as it comes; one text only")
@@ -32,26 +35,23 @@ _SAVE_STATE = flags.DEFINE_string("save_state", None, "file to keep the state in
 _FROM_STATE = flags.DEFINE_string("from_state", None, "go on from that state, after the prompts where any are given")
 
 STREAM_TOKENS = 8  # tokens between two looks at a text that is shown as it comes
+AT_ONCE = 1024  # tokens by one call of the program, so that its buffer is small however long the text
 
 
 def main() -> None:
     prompts = _prompts()
-    if _LENGTH.value < 1:
-        raise UsageError(f"length {_LENGTH.value} is not allowed; it is at least 1")
     if _SAVE_STATE.value and not Path(_SAVE_STATE.value).absolute().parent.is_dir():
         raise UsageError(f"--save_state={_SAVE_STATE.value}: its folder does not exist; make it first")
     if _FROM_STATE.value and flags.FLAGS["seed"].present:
         raise UsageError("--seed has no meaning with --from_state: the draws go on too; leave it out")
     cli.start_jax()
-    from xlstm_jax.generate import TextStream, save_state
+    from xlstm_jax.generate import TextStream, check_options, save_state
 
-    model, tokenizer = _of_run() if _WORKDIR.value else official.load(_HUGGINGFACE.value, _DTYPE.value)
-    options = {
-        "temperature": _TEMPERATURE.value,
-        "top_k": _TOP_K.value,
-        "top_p": _TOP_P.value,
-        "stop": [_stop_token(tokenizer, text) for text in _STOP.value],
-    }
+    drawing = {"temperature": _TEMPERATURE.value, "top_k": _TOP_K.value, "top_p": _TOP_P.value}
+    check_options(length=_LENGTH.value, seed=_SEED.value, mark="--", **drawing)
+    model, tokenizer, ends = _of_run() if _WORKDIR.value else _of_folder()
+    stop = [*(() if _IGNORE_EOS.value else ends), *(_stop_token(tokenizer, text) for text in _STOP.value)]
+    options = drawing | {"stop": stop}
     start, texts, new_BT, lengths_B = _start(model, tokenizer, prompts)
     if _STREAM.value and len(texts) > 1:
         raise UsageError(f"--stream shows one text, and there are {len(texts)}; leave it out")
@@ -78,10 +78,16 @@ def main() -> None:
 
 
 def _of_run():
+    from xlstm_jax.generate import end_tokens
     from xlstm_jax.train import saved
 
     trained = saved.load(_WORKDIR.value, _CHECKPOINT.value)
-    return trained.model, trained.run.task.tokenizer
+    return trained.model, trained.run.task.tokenizer, end_tokens(trained.run.task.tokenizer)
+
+
+def _of_folder():
+    model, tokenizer = official.load(_HUGGINGFACE.value, _DTYPE.value)
+    return model, tokenizer, official.end_tokens(_HUGGINGFACE.value, model.config.vocab_size, tokenizer)
 
 
 def _prompts() -> list[str]:
@@ -103,7 +109,7 @@ def _prompts() -> list[str]:
 
 
 def _stop_token(tokenizer, text: str) -> int:
-    tokens = tokenizer.encode(text)
+    tokens = tokenizer.encode(text, special=True)
     if len(tokens) != 1:
         raise UsageError(f"--stop={text!r} is {len(tokens)} tokens of this run; give a text that is one")
     return int(tokens[0])
@@ -119,9 +125,9 @@ def _start(model, tokenizer, prompts: list[str]):
         if not len(prompts) == len(before) == len(state.done_B):
             raise UsageError(f"{_FROM_STATE.value} holds {len(before)} texts, and {len(prompts)} prompts are given")
     else:
-        prompts = prompts or ["\n"]
+        prompts = prompts or ["" if tokenizer.prefix else "\n"]
         state, before = init_state(model, len(prompts), _SEED.value), [()] * len(prompts)
-    new_BT, lengths_B = encode_prompts(tokenizer, prompts)
+    new_BT, lengths_B = encode_prompts(tokenizer, prompts, begin=not _FROM_STATE.value)
     if not _FROM_STATE.value and not lengths_B.all():
         raise UsageError("the prompt is empty; give at least one token")
     texts = [
@@ -135,16 +141,17 @@ def _write(model, state, texts: list[list[int]], new_BT, lengths_B, options: dic
     """Read the prompts, add tokens to the texts; the state after them and a line on how fast that was."""
     import jax
 
-    from xlstm_jax.generate import decode, prefill
+    from xlstm_jax.generate import decode, piece_sizes, prefill
 
     def read(new_BT, lengths_B):
         return prefill(model, new_BT, lengths=lengths_B, state=state, prefill_chunk=_PREFILL_CHUNK.value)
 
     left, counts = _LENGTH.value, [0] * len(texts)
-    room = min(STREAM_TOKENS, left) if _STREAM.value else left
+    room = min(STREAM_TOKENS if _STREAM.value else AT_ONCE, left)
     begun = time.monotonic()
-    # Nothing read and nothing written, so that what follows is not the time of compilation.
-    jax.block_until_ready((read(new_BT[:, :1], 0 * lengths_B), decode(model, state, length=0, room=room, **options)))
+    # Each program once, nothing read and nothing written, so that what follows is not the time of compilation.
+    ready = [read(new_BT[:, :size], 0 * lengths_B) for size in piece_sizes(new_BT.shape[1], _PREFILL_CHUNK.value)]
+    jax.block_until_ready((ready, decode(model, state, length=0, room=room, **options)))
     ready = time.monotonic()
     state = jax.block_until_ready(read(new_BT, lengths_B))
     has_read = time.monotonic()

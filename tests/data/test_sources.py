@@ -65,22 +65,22 @@ def test_not_utf8_names_the_byte(tmp_path):
 def test_a_text_as_documents(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("one\n\ntwo\nthree\n", encoding="utf-8")
-    assert list(Source("", str(path)).documents()) == ["one\n\ntwo\nthree\n"]
-    assert list(Source("", str(path), "\n\n").documents()) == ["one", "two\nthree\n"]
-    assert list(Source("", str(path), "\n").documents()) == ["one", "two", "three"]
+    assert list(map(str, Source("", str(path)).documents())) == ["one\n\ntwo\nthree\n"]
+    assert list(map(str, Source("", str(path), "\n\n").documents())) == ["one", "two\nthree\n"]
+    assert list(map(str, Source("", str(path), "\n").documents())) == ["one", "two", "three"]
 
 
 def test_a_folder_has_a_document_a_file(tmp_path):
     (tmp_path / "b").mkdir()
     for name, text in {"z.txt": "1", "b/a.txt": "2", "empty.txt": "", "c.md": "3"}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    assert list(Source("", str(tmp_path)).documents()) == ["2", "1"]
+    assert list(map(str, Source("", str(tmp_path)).documents())) == ["2", "1"]
 
 
 def test_json_lines(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "é\\n", "id": 3}\n\n{"text": ""}\n{"text": "b\\ud83d\\ude00"}', encoding="utf-8")
-    assert list(Source("", str(path)).documents()) == ["é\n", "b\U0001f600"]
+    assert list(map(str, Source("", str(path)).documents())) == ["é\n", "b\U0001f600"]
 
 
 @pytest.mark.parametrize(

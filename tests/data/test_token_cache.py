@@ -9,14 +9,18 @@ import pytest
 from tests.untrusted import hostile_array
 from xlstm_jax.data import token_cache
 from xlstm_jax.data.bpe import BPETokenizer
-from xlstm_jax.data.token_cache import tokenised
+from xlstm_jax.data.documents import Document
+from xlstm_jax.data.token_cache import Framed, tokenised
 from xlstm_jax.data.tokenizers import TOKENIZERS, ByteTokenizer, CharTokenizer
 from xlstm_jax.errors import UsageError
 
-END = np.array([7])
-DOCUMENTS = [("ab\ncd", END), ("é", END[:0]), ("wxyz", END)]
+START, END = np.array([1]), np.array([7])
+DOCUMENTS = [
+    Framed(Document.of(text), head, tail)
+    for text, head, tail in (("ab\ncd", END[:0], END), ("é", END[:0], END[:0]), ("wxyz", START, END))
+]
 DEEP = b"[" * 100_000  # more brackets than a parser can count down
-WANTED, STARTS = b"ab\ncd\x07" + "é".encode() + b"wxyz\x07", [0, 6, 8]
+WANTED, STARTS = b"ab\ncd\x07" + "é".encode() + b"\x01wxyz\x07", [0, 6, 8]
 
 
 @pytest.fixture
@@ -97,9 +101,9 @@ def test_long_documents_are_encoded_in_parts(folder, monkeypatch, kind):
     text = "the cat\n\n sat \non\nthe mat.\n\tIt\nsat there \n\n\n and\nran\n" * 4
     tokenizer = TOKENIZERS.get(kind).from_text(text, vocab_size=290)
     parts = []
-    monkeypatch.setattr(token_cache, "PART_CHARACTERS", 9)
+    monkeypatch.setattr(token_cache, "PIECE_CHARACTERS", 9)
     monkeypatch.setattr(type(tokenizer), "encode", spy(type(tokenizer).encode, parts))
-    tokens = encode([(text, END[:0])], tokenizer)
+    tokens = encode([Framed(Document.of(text), END[:0], END[:0])], tokenizer)
     assert "".join(parts) == text and len(parts) > 8 and tokens.start_D.tolist() == [0]
     np.testing.assert_array_equal(tokens.tokens_N, tokenizer.encode(text))
 
@@ -117,6 +121,6 @@ def test_parts_of_tiny_shakespeare(folder, monkeypatch):
     path = pathlib.Path(os.environ["XLSTM_JAX_DATA_MIRROR"]) / "tinyshakespeare" / "input.txt"
     text = path.read_text(encoding="utf-8")
     tokenizer = BPETokenizer.from_text(text[:200_000], vocab_size=600)
-    monkeypatch.setattr(token_cache, "PART_CHARACTERS", 5000)
-    tokens = encode([(text, END[:0])], tokenizer)
+    monkeypatch.setattr(token_cache, "PIECE_CHARACTERS", 5000)
+    tokens = encode([Framed(Document.of(text), END[:0], END[:0])], tokenizer)
     np.testing.assert_array_equal(tokens.tokens_N, tokenizer.encode(text))

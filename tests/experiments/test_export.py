@@ -7,9 +7,17 @@ import subprocess
 import sys
 import zipfile
 
+import jax
 import pytest
 
+from tests.data.test_special_tokens import TEMPLATES, with_template
 from tests.experiments.conftest import ROOT, TIMEOUT
+from tests.models.examples import example, small
+from tests.tasks.examples import tiny_config
+from xlstm_jax.data.bpe import BPETokenizer
+from xlstm_jax.generate import sample_text
+from xlstm_jax.generate.export import write_export
+from xlstm_jax.train.loop import train
 
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 needs_flatbuffers = pytest.mark.skipif(
@@ -27,7 +35,7 @@ for name in ("xlstm_jax", "experiments", "configs", "flax", "optax", "orbax", "g
 def serve(programs, tmp_path):
     """Runs the page's program, as it stands there, away from the repository."""
     (program,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert program.count("\n") <= 35
+    assert program.count("\n") <= 50
     path = tmp_path / "serve.py"
     path.write_text(WALL + program, encoding="utf-8")
 
@@ -60,6 +68,48 @@ def test_the_page_s_program_writes_the_same_text(programs, tiny_run, serve, tmp_
 
 
 @needs_flatbuffers
+@pytest.mark.parametrize("template", ["none", "first"])
+def test_the_page_s_program_reads_byte_pairs(serve, tmp_path, template):
+    """It tokenises as the run does, its template and special names in the prompt too, and ends at the end token."""
+    tokenizer = BPETokenizer(with_template(TEMPLATES[template][0]))
+    model, prompt = example(small("r", vocab_size=tokenizer.vocab_size)).model(), "the é</s> cat sat"
+    write_export(tmp_path / "model.zip", model, tokenizer, platforms=["cpu"], prefill_chunk=8)
+    wanted = sample_text(model, tokenizer, prompt, length=6, temperature=0.0, prefill_chunk=8)
+    assert wanted.startswith("<s>the" if template == "first" else "the")
+    assert serve(tmp_path / "model.zip", prompt, 6) == wanted + "\n"
+
+
+@pytest.fixture(scope="module")
+def packed_run(tmp_path_factory):
+    """Short documents on byte pairs, packed, learnt until their end follows."""
+    folder = tmp_path_factory.mktemp("packed")
+    lines = [json.dumps({"text": f"the {animal} sat on a mat"}) for animal in ("cat", "dog") * 40]
+    (folder / "text.jsonl").write_text("\n".join(lines))
+    config = tiny_config("language_model", folder / "text.jsonl")
+    config.data.tokenizer, config.data.vocab_size, config.data.sampling = "bpe", 290, "packed"
+    config.train.steps = config.train.eval_every = 60
+    config.optimizer.learning_rate, config.sample.length = 1e-2, 0
+    with jax.numpy_dtype_promotion("standard"):  # as tests/conftest.py sets it, after this fixture
+        assert train(config, folder / "run") == 0
+    return folder / "run"
+
+
+@needs_flatbuffers
+@pytest.mark.slow
+def test_a_packed_run_ends_its_texts(programs, packed_run, serve, tmp_path):
+    """The end token that stands after each document is learnt, and ends a text: in the program, and in the page's."""
+    asked = ("--prompt=the", "--length=40", "--temperature=0")
+    text = programs.output("generate", f"--workdir={packed_run}", *asked)
+    assert re.fullmatch(r"the (cat|dog) sat on a mat<\|endoftext\|>\n", text)
+    on = programs.output("generate", f"--workdir={packed_run}", *asked, "--ignore_eos")
+    assert on.startswith(text[:-1]) and len(on) > len(text)
+    stopped = programs.output("generate", f"--workdir={packed_run}", *asked, "--ignore_eos", "--stop=<|endoftext|>")
+    assert stopped == text
+    programs.output("export", f"--workdir={packed_run}", f"--out={tmp_path}/model.zip")
+    assert serve(tmp_path / "model.zip", "the", 40) == text
+
+
+@needs_flatbuffers
 def test_the_header(programs, tiny_run, tmp_path):
     """It says what the programs take; with a fixed batch, that one."""
     out = tmp_path / "model.zip"
@@ -68,6 +118,7 @@ def test_the_header(programs, tiny_run, tmp_path):
         header = json.loads(file.read("header.json"))
         assert set(file.namelist()) == {"header.json", "start.bin", "prefill.bin", "step.bin", "weights.npz"}
     assert header["tokenizer"] == json.loads((tiny_run / "tokenizer.json").read_text())
+    assert header["end_tokens"] == []
     assert header["vocabulary"] == {"kind": "char", "size": len(header["tokenizer"]["characters"])}
     assert (header["batch"], header["prefill_chunk"], header["platforms"]) == (3, 64, ["cpu"])
     assert set(header["versions"]) == {"xlstm_jax", "jax", "numpy"}

@@ -1,5 +1,7 @@
 """Generating is the model's own `unroll`, fed back: in pieces, in rows of different lengths, up to stop tokens."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -142,19 +144,20 @@ def test_a_stopped_row_goes_on_from_its_stop_token():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("option", "values", "allowed"),
     [
-        ({"length": 0}, "length 0"),
-        ({"length": -3}, "length -3"),
-        ({"temperature": -0.1}, "temperature -0.1"),
-        ({"top_k": -1}, "top_k -1"),
-        ({"top_p": 0.0}, "top_p 0.0"),
-        ({"top_p": 1.5}, "top_p 1.5"),
+        ("length", (0, -3, 2**31), "1 to 2147483647"),
+        ("temperature", (-0.1, math.nan, math.inf), "0, which is greedy, or a finite number over it"),
+        ("top_k", (-1,), "0, which keeps all tokens, or a number over it"),
+        ("top_p", (0.0, 1.5, math.nan), "numbers over 0 and at most 1"),
+        ("seed", (-1, 2**63), "0 to 9223372036854775807"),
     ],
 )
-def test_options_out_of_range(model, options, message):
-    with pytest.raises(UsageError, match=f"{message}.*: length is at least 1, temperature and top_k at least 0"):
-        generate(model, jnp.asarray(PROMPT), **{"length": 5, **options})
+def test_options_out_of_range(model, option, values, allowed):
+    """Refused by the option's own name."""
+    for value in values:
+        with pytest.raises(UsageError, match=f"^{option} {value} is not allowed; allowed: {allowed}"):
+            generate(model, PROMPT, **{"length": 5, option: value})
 
 
 @pytest.mark.parametrize(
@@ -172,6 +175,12 @@ def test_options_out_of_range(model, options, message):
 def test_arguments_that_do_not_fit(model, options, message):
     with pytest.raises(UsageError, match=message):
         generate(model, PROMPT, **{"length": 5, "prefill_chunk": CHUNK, **options})
+
+
+def test_seeds_beyond_32_bits_are_seeds_of_their_own(model):
+    seeds = (0, 1, 2**32 - 1, 2**32, 2**32 + 1, 2**63 - 1)
+    keys = [tuple(jax.random.key_data(init_state(model, 1, seed).key).tolist()) for seed in seeds]
+    assert len(set(keys)) == len(seeds) and keys[0] == tuple(jax.random.key_data(jax.random.key(0)).tolist())
 
 
 def test_a_state_of_other_rows(model):

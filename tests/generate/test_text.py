@@ -30,6 +30,19 @@ def test_prompt_of_several_bytes_a_character():
     assert text.startswith("é")
 
 
+def test_a_text_ends_at_its_end_token():
+    """Of the tokenizer, where nothing else is asked for."""
+    model = example(small("r", vocab_size=256)).model()
+    tokenizer = ByteTokenizer()
+    prompt = tokenizer.encode("ab")[None].astype(np.int32)
+    added = np.asarray(generate(model, prompt, length=3, temperature=0.0))[0]
+    tokenizer.end_token = int(added[1])
+    wanted = added[: 1 + int(added[0] != added[1])]
+    options = {"length": 3, "temperature": 0.0}
+    assert sample_text(model, tokenizer, "ab", **options) == "ab" + tokenizer.decode(wanted)
+    assert sample_text(model, tokenizer, "ab", stop=(), **options) == "ab" + tokenizer.decode(added)
+
+
 def test_prompts_of_different_lengths():
     tokens_BT, lengths_B = encode_prompts(CharTokenizer("abc"), ["c", "abca"])
     np.testing.assert_array_equal(tokens_BT, [[2, 0, 0, 0], [0, 1, 2, 0]])

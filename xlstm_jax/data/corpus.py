@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from xlstm_jax.data.documents import Document
 from xlstm_jax.data.sources import Source
-from xlstm_jax.data.token_cache import Tokens, tokenised
+from xlstm_jax.data.token_cache import Framed, Tokens, tokenised
+from xlstm_jax.data.tokenizers import encode_kept
 from xlstm_jax.errors import UsageError
 
 
@@ -45,8 +47,8 @@ class Corpus:
         """SHA-256 of the documents, and their lengths in characters."""
         digest, lengths = hashlib.sha256(), []
         for document in self.source.documents():
-            data = document.encode("utf-8", "surrogatepass")
-            digest.update(len(data).to_bytes(8, "little") + data)
+            digest.update(len(document.data).to_bytes(8, "little"))
+            digest.update(document.data)
             lengths.append(len(document))
         return digest.hexdigest(), np.array(lengths)
 
@@ -69,12 +71,12 @@ class Corpus:
             )
         return 0, int(wanted)
 
-    def _parts(self) -> Iterator[str]:
+    def _parts(self) -> Iterator[Document]:
         """The documents, one that the cut divides as two."""
         documents, characters = self._cut
         for number, document in enumerate(self.source.documents()):
             if number == documents and characters:
-                yield from (document[:characters], document[characters:])
+                yield from document.divided(characters)
             else:
                 yield document
 
@@ -83,38 +85,45 @@ class Corpus:
         documents, characters = self._cut
         return documents + bool(characters)
 
-    def texts(self, *, train_only: bool) -> Iterator[str]:
+    def texts(self, *, train_only: bool) -> Iterator[Document]:
         """All there is to encode, what is for validation left out where `train_only`."""
         yield from itertools.islice(self._parts(), self._train_parts if train_only else None)
         if self.source.separator and not self._packed:
-            yield self.source.separator
+            yield Document.of(self.source.separator)
 
-    def _tailed(self, tokenizer: Any) -> Iterator[tuple[str, np.ndarray]]:
-        """Each part with the tokens behind it: none where the cut divides a document."""
+    def _framed(self, tokenizer: Any) -> Iterator[Framed]:
+        """Each part with the tokens before and after it: none where the cut divides a document."""
         none, documents = np.array([], np.int64), len(self._survey[1])
+        head, end = np.array(tokenizer.prefix, np.int64), _end(tokenizer)
         cut = self._cut[0] if self._cut[1] else None
         for number, part in enumerate(self._parts()):
-            tail = none
-            if tokenizer.end_token is not None:
-                tail = np.array([tokenizer.end_token])
-            elif self.source.separator and not self._packed and number < documents - 1:
-                tail = tokenizer.encode(self.source.separator)
-            yield part, none if number == cut else tail
+            tail = np.array(end, np.int64)
+            if not end and self.source.separator and not self._packed and number < documents - 1:
+                tail = encode_kept(tokenizer, self.source.separator)
+            inside = cut is not None and number == cut + 1
+            yield Framed(part, none if inside else head, none if number == cut else tail)
 
     def splits(self, tokenizer: Any) -> dict[str, Tokens]:
         """Tokens by split: "train", "validation", and "all" for texts that a model was not trained on.
 
-        Behind each document stands the tokenizer's end token. Where it has none, nothing does if documents are packed;
-        else the separator stands between them, as it did in the text.
+        Around each document stand the tokenizer's prefix and suffix, and where it has no suffix its end token after
+        it. Where it has neither, nothing follows if documents are packed; else the separator stands between them, as
+        it did in the text.
 
         Validation begins one token before the cut, unless packed documents are cut apart: that token is the first
         input only, so that predicting all others covers the last part exactly once.
         """
         sha256, length_D = self._survey
-        parts = [sha256, *self._cut, self._packed, self.source.separator, tokenizer.to_json()]
+        around = tokenizer.prefix, _end(tokenizer)
+        parts = [sha256, *self._cut, self._packed, self.source.separator, tokenizer.to_json(), around]
         key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-        tokens = tokenised(self._tailed(tokenizer), key, tokenizer, int(length_D.sum()), self.source.name)
+        tokens = tokenised(self._framed(tokenizer), key, tokenizer, int(length_D.sum()), self.source.name)
         return _divide(tokens, self._train_parts, apart=self._packed and not self._cut[1])
+
+
+def _end(tokenizer: Any) -> tuple[int, ...]:
+    """What stands after a document."""
+    return tokenizer.suffix or (() if tokenizer.end_token is None else (tokenizer.end_token,))
 
 
 def _divide(tokens: Tokens, train_documents: int, *, apart: bool) -> dict[str, Tokens]:

@@ -9,6 +9,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from xlstm_jax.data.documents import Document
 from xlstm_jax.data.download import fetch
 from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.registry import Registry
@@ -29,7 +30,7 @@ def read_text(source: str, path: str = "") -> str:
     Raises:
         UsageError: the source is unknown, or the file is missing, a folder, unreadable, empty or not UTF-8.
     """
-    return _read_file(Path(os.path.expanduser(path))) if path else SOURCES.get(source)()
+    return str(_read_file(Path(os.path.expanduser(path)))) if path else SOURCES.get(source)()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Source:
         """The source's name, or the last part of the path."""
         return os.path.basename(os.path.normpath(self.path)) if self.path else self.source
 
-    def documents(self) -> Iterator[str]:
+    def documents(self) -> Iterator[Document]:
         """The documents one by one; raises `UsageError` as `read_text` does, or where there is none."""
         path = Path(os.path.expanduser(self.path))
         found = False
@@ -62,7 +63,7 @@ class Source:
             wanted = ".txt files with text" if self.path and path.is_dir() else "text"
             raise UsageError(f"{self.path or self.source!r} holds no {wanted}; give a file or a folder that does")
 
-    def _read(self, path: Path) -> Iterator[str]:
+    def _read(self, path: Path) -> Iterator[Document]:
         if self.path and path.is_dir():
             for file in sorted(path.rglob("*.txt")):
                 if file.is_file() and file.stat().st_size:
@@ -70,8 +71,8 @@ class Source:
         elif self.path and path.suffix == ".jsonl":
             yield from _json_lines(path)
         else:
-            text = read_text(self.source, self.path)
-            yield from text.split(self.separator) if self.separator else [text]
+            whole = _read_file(path) if self.path else Document.of(SOURCES.get(self.source)())
+            yield from whole.split(self.separator) if self.separator else [whole]
 
 
 def parse_mixture(mixture: str, separator: str = "") -> tuple[Source, ...]:
@@ -108,7 +109,7 @@ def _repeated(names: list[str]) -> str:
 @SOURCES.register("tinyshakespeare")
 def tinyshakespeare() -> str:
     """1.1 MB of Shakespeare's plays (Karpathy 2015), downloaded on first use."""
-    return _read_file(fetch("tinyshakespeare/input.txt"))
+    return str(_read_file(fetch("tinyshakespeare/input.txt")))
 
 
 @SOURCES.register("stdlib")
@@ -140,7 +141,7 @@ def stdlib() -> str:
     return "".join(parts)
 
 
-def _json_lines(path: Path) -> Iterator[str]:
+def _json_lines(path: Path) -> Iterator[Document]:
     name = repr(str(path))
     try:
         with open(path, "rb") as file:
@@ -161,14 +162,14 @@ def _json_lines(path: Path) -> Iterator[str]:
                         f'{name} line {number} has {lone[0]!r} at character {lone.start()} of its "text": half of a '
                         "pair, which no UTF-8 text can hold; take it out"
                     )
-                yield text
+                yield Document.of(text)
     except FileNotFoundError as error:
         raise UsageError(f"no file {name}; give the path of a JSON-lines file") from error
     except OSError as error:
         raise UsageError(f"cannot read {name}: {one_line(error)}; give the path of a JSON-lines file") from error
 
 
-def _read_file(path: Path) -> str:
+def _read_file(path: Path) -> Document:
     name = repr(str(path))
     try:
         data = path.read_bytes()
@@ -181,7 +182,7 @@ def _read_file(path: Path) -> str:
     if not data:
         raise UsageError(f"{name} is empty; give a UTF-8 text file with at least a few sequences of text")
     try:
-        return data.decode("utf-8")
+        return Document.from_bytes(data)
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{name} is not UTF-8: byte 0x{data[error.start]:02x} at byte offset {error.start}; "

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -14,14 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from xlstm_jax.data.console import plain_console
+from xlstm_jax.data.documents import PIECE_CHARACTERS, Document
 from xlstm_jax.data.download import cache_dir
+from xlstm_jax.data.tokenizers import encode_kept
 from xlstm_jax.errors import one_line
 from xlstm_jax.files import replacing
 
-PART_CHARACTERS = 1_000_000  # of a long document, encoded at once
 QUIET_SECONDS = 10.0  # between lines where the output is no terminal
-# Single line breaks between words: no token of a byte-level BPE crosses one, so a text may be cut behind it.
-CUT = re.compile(r"(?<=\S)\n(?=\S)")
 
 
 class Tokens(NamedTuple):
@@ -31,20 +29,28 @@ class Tokens(NamedTuple):
     start_D: np.ndarray  # int64, where each document begins, the first at 0
 
 
-def tokenised(documents: Iterable[tuple[str, np.ndarray]], key: str, tokenizer: Any, size: int, name: str) -> Tokens:
+class Framed(NamedTuple):
+    """A document with the tokens that stand before and after it."""
+
+    text: Document
+    head: np.ndarray
+    tail: np.ndarray
+
+
+def tokenised(documents: Iterable[Framed], key: str, tokenizer: Any, size: int, name: str) -> Tokens:
     """The tokens of documents, mapped from a file in the cache folder.
 
     The file is made where it is missing or does not have the checksum noted with it; it appears whole or not at all.
     Where the cache folder cannot be written to, the tokens are kept in memory instead, and a line says so.
 
     Args:
-        documents: each with the tokens that stand behind it; read only where the file has to be made.
+        documents: read only where the file has to be made.
         key: names the file; another one for other documents or another tokenizer.
         size: characters in all documents, for the progress bar.
         name: of the source, for messages.
 
     Raises:
-        UsageError: the tokenizer cannot encode a document.
+        UsageError: the tokenizer cannot encode a document, or changes its text.
     """
     console = plain_console(stderr=True)
     folder = cache_dir() / "tokens" / key
@@ -79,17 +85,18 @@ class Part(NamedTuple):
     characters: int
 
 
-def _encoded(documents: Iterable[tuple[str, np.ndarray]], tokenizer: Any) -> Iterator[Part]:
-    for document, tail in documents:
-        start, end = 0, 0
-        while end < len(document):
-            cut = CUT.search(document, start + PART_CHARACTERS)
-            end = cut.end() if cut else len(document)
-            tokens = tokenizer.encode(document[start:end])
-            if end == len(document):
-                tokens = np.concatenate([tokens, tail.astype(tokens.dtype)])
-            yield Part(tokens, start == 0, end - start)
-            start = end
+def _encoded(documents: Iterable[Framed], tokenizer: Any) -> Iterator[Part]:
+    dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
+    for document, head, tail in documents:
+        first = True
+        # One piece late, so that the last one is known.
+        tokens, characters = head.astype(dtype), 0
+        for piece in document.pieces(PIECE_CHARACTERS, anywhere=tokenizer.changes is None):
+            if characters:
+                yield Part(tokens, first, characters)
+                tokens, first = tokens[:0], False
+            tokens, characters = np.concatenate([tokens, encode_kept(tokenizer, piece)]), len(piece)
+        yield Part(np.concatenate([tokens, tail.astype(dtype)]), first, characters)
 
 
 def _in_memory(parts: Iterator[Part]) -> Tokens:

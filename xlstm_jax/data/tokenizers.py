@@ -7,6 +7,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from xlstm_jax.data.documents import Document
 from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.files import replacing
 from xlstm_jax.registry import Registry
@@ -20,9 +21,12 @@ class Tokenizer(Protocol):
     kind: str
     closed: bool  # whether a character it was not made from has no token: then it is made from all text there is
     end_token: int | None  # stands after each document; it has no bytes
+    prefix: tuple[int, ...]  # tokens before each text, such as one for its beginning; they have no bytes
+    suffix: tuple[int, ...]  # tokens after each text; where there are any, they take the end token's place
+    changes: str | None  # what in it may change a text, for people; "": nothing known; None: it never does
 
     @classmethod
-    def from_text(cls, *texts: str, vocab_size: int = VOCAB_SIZE) -> Self:
+    def from_text(cls, *texts: str | Document, vocab_size: int = VOCAB_SIZE) -> Self:
         """The tokenizer for the documents of a training text; `vocab_size` is for kinds that can choose."""
 
     @classmethod
@@ -39,8 +43,11 @@ class Tokenizer(Protocol):
     def bytes_per_token(self) -> np.ndarray:
         """[A] int32, UTF-8 bytes that each token stands for; turns nats per token into bits per byte."""
 
-    def encode(self, text: str) -> np.ndarray:
-        """[T] tokens in the smallest unsigned dtype that holds A - 1."""
+    def encode(self, text: str, *, special: bool = False) -> np.ndarray:
+        """[T] tokens in the smallest unsigned dtype that holds A - 1, without prefix and suffix.
+
+        With `special` the names of special tokens stand for these tokens; else they are text like any other.
+        """
 
     def decode(self, tokens: np.ndarray) -> str:
         """The text of [T] tokens."""
@@ -56,10 +63,10 @@ class ByteTokenizer:
     kind = "byte"
     vocab_size = 256
     closed = False
-    end_token = None
+    end_token, prefix, suffix, changes = None, (), (), None
 
     @classmethod
-    def from_text(cls, *texts: str, vocab_size: int = VOCAB_SIZE) -> Self:
+    def from_text(cls, *texts: str | Document, vocab_size: int = VOCAB_SIZE) -> Self:
         return cls()
 
     @classmethod
@@ -73,7 +80,8 @@ class ByteTokenizer:
     def bytes_per_token(self) -> np.ndarray:
         return np.ones(self.vocab_size, np.int32)
 
-    def encode(self, text: str) -> np.ndarray:
+    def encode(self, text: str, *, special: bool = False) -> np.ndarray:
+        del special  # there are none
         try:
             # Command-line arguments that are not UTF-8 arrive with surrogate escapes, which stand for their bytes.
             return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
@@ -91,7 +99,7 @@ class CharTokenizer:
 
     kind = "char"
     closed = True
-    end_token = None
+    end_token, prefix, suffix, changes = None, (), (), None
 
     def __init__(self, characters: str):
         self.characters = characters
@@ -101,10 +109,14 @@ class CharTokenizer:
         self._table[self._codes_A] = np.arange(len(characters))
 
     @classmethod
-    def from_text(cls, *texts: str, vocab_size: int = VOCAB_SIZE) -> Self:
+    def from_text(cls, *texts: str | Document, vocab_size: int = VOCAB_SIZE) -> Self:
         if not any(texts):
             raise UsageError("an empty text has no characters to make a vocabulary of; give a text")
-        return cls("".join(sorted(set().union(*texts))))
+        characters = set()
+        for text in texts:
+            for piece in Document.of(text).pieces(anywhere=True):
+                characters.update(piece)
+        return cls("".join(sorted(characters)))
 
     @classmethod
     def from_json(cls, data: dict) -> Self:
@@ -124,8 +136,9 @@ class CharTokenizer:
     def bytes_per_token(self) -> np.ndarray:
         return np.array([len(c.encode("utf-8", "surrogatepass")) for c in self.characters], np.int32)
 
-    def encode(self, text: str) -> np.ndarray:
+    def encode(self, text: str, *, special: bool = False) -> np.ndarray:
         """[T] tokens; raises `UsageError` that lists the characters outside the vocabulary."""
+        del special  # there are none
         codes_T = _codes(text)
         tokens_T = self._table[np.minimum(codes_T, len(self._table) - 1)]
         outside_T = tokens_T == self.vocab_size
@@ -147,17 +160,42 @@ class NoText:
     """In the place of a tokenizer where a task's data are no text; cannot be chosen for texts."""
 
     kind = "none"
+    end_token, prefix, suffix = None, (), ()
 
     def to_json(self) -> dict:
         return {"kind": self.kind}
 
-    def encode(self, text: str) -> np.ndarray:
-        del text
+    def encode(self, text: str, *, special: bool = False) -> np.ndarray:
+        del text, special
         raise UsageError("the task of this run has no text; only runs of task 'language_model' read and write any")
 
     def decode(self, tokens: np.ndarray) -> str:
         del tokens
         return self.encode("")
+
+
+def encode_kept(tokenizer: Tokenizer, text: str) -> np.ndarray:
+    """[T] tokens of a text that losses are taken on: its bytes are the tokens' bytes.
+
+    Raises:
+        UsageError: the tokenizer reads another text (in lower case, say), so that losses a byte would be of that one.
+    """
+    tokens_T = tokenizer.encode(text)
+    if tokenizer.changes is None:
+        return tokens_T
+    same_length = tokenizer.bytes_per_token[tokens_T].sum() == len(text.encode())
+    if same_length and not tokenizer.changes:
+        return tokens_T
+    read = tokenizer.decode(tokens_T)
+    if same_length and read == text:
+        return tokens_T
+    pairs = enumerate(zip(text, read, strict=False))
+    first = next((n for n, (there, got) in pairs if there != got), min(len(text), len(read)))
+    there, instead = (repr(either[first : first + 20]) for either in (text, read))
+    raise UsageError(
+        f"the tokenizer changes the text ({tokenizer.changes or 'what it does is unknown'}): {there} is read as "
+        f"{instead}, so that bits per byte would be of another text; give a text that it keeps, or another tokenizer"
+    )
 
 
 def tokenizer_from_json(data: dict) -> Tokenizer | NoText:

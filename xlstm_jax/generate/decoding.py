@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from xlstm_jax.errors import UsageError
+from xlstm_jax.generate.options import check_options
 from xlstm_jax.generate.sampling import pick
 from xlstm_jax.models import LanguageModel
 
@@ -34,10 +35,14 @@ class Decoded(NamedTuple):
 
 def init_state(model: LanguageModel, batch: int, seed: int = 0) -> GenerationState:
     """The state of `batch` rows before their first token; its logits have no meaning until a prompt is read."""
+    check_options(seed=seed)
+    # A key takes 32 bits of a number and drops the others in silence.
+    high, low = divmod(seed, 1 << 32)
+    key = jax.random.key(np.uint32(low))
     return GenerationState(
         carry=model.init_carry(batch),
         logits_BA=jnp.zeros((batch, model.config.vocab_size), jnp.float32),
-        key=jax.random.key(seed),
+        key=jax.random.fold_in(key, high) if high else key,
         step=jnp.zeros((), jnp.int32),
         done_B=jnp.zeros((batch,), bool),
     )
@@ -81,15 +86,15 @@ def prefill(
         raise UsageError(f"prefill_chunk {prefill_chunk} is not allowed; it is at least 1")
     state = init_state(model, batch, seed) if state is None else state
     graphdef, weights = nnx.split(model)
+    state = _beside(weights, state)
     carry, logits_BA = state.carry, state.logits_BA
     for start in range(0, time, prefill_chunk):
         piece_BL = prompt_BT[:, start : start + prefill_chunk]
-        size = min(prefill_chunk, 1 << (piece_BL.shape[1] - 1).bit_length())
+        size = _padded(piece_BL.shape[1], prefill_chunk)
         piece_BL = np.pad(piece_BL, [(0, 0), (0, size - piece_BL.shape[1])]).astype(np.int32)
         here_B = np.clip(lengths_B - start, 0, size).astype(np.int32)
         logits_BA, carry = _read(graphdef, weights, piece_BL, here_B, carry, logits_BA)
-    done_B = jnp.logical_and(state.done_B, jnp.asarray(lengths_B == 0))
-    return state._replace(carry=carry, logits_BA=logits_BA, done_B=done_B)
+    return state._replace(carry=carry, logits_BA=logits_BA, done_B=_still_done(state.done_B, lengths_B == 0))
 
 
 def decode(
@@ -106,7 +111,8 @@ def decode(
 ) -> Decoded:
     """Up to `length` tokens a row, by one compiled loop that feeds each token back with the carry.
 
-    A token costs the same however many came before, and n tokens at once are those of any split of n into calls.
+    A token costs the same however many came before, and n tokens at once are those of any split of n into calls. One
+    program serves all temperatures, values of top_k and top_p, paddings, and sets of stop tokens of nearly one size.
 
     Args:
         length: tokens at most; 0 gives none.
@@ -121,14 +127,20 @@ def decode(
         UsageError: an option outside its range.
     """
     vocabulary = state.logits_BA.shape[-1]
-    if length < 0 or temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
-        raise _out_of_range(length, temperature, top_k, top_p, least=0)
+    check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p, least=0)
     if outside := [token for token in (*stop, padding) if not 0 <= token < vocabulary]:
         raise UsageError(f"token {outside[0]} is outside the vocabulary; stop and padding lie in 0 to {vocabulary - 1}")
     graphdef, weights = nnx.split(model)
-    options = temperature, top_k, top_p, tuple(stop), padding
-    tokens_BN, lengths_B, state = _loop(graphdef, max(length, room or 0), options, weights, state, np.int32(length))
-    return Decoded(tokens_BN[:, :length], lengths_B, state)
+    # At most the vocabulary's size, and what an int32 holds: more keeps all tokens as well.
+    options = np.float32(temperature), np.int32(min(top_k, vocabulary)), np.float32(top_p), np.int32(padding)
+    stop_S = np.full(1 << (len(stop) - 1).bit_length() if stop else 0, -1, np.int32)
+    stop_S[: len(stop)] = stop
+    room = max(length, room or 0)
+    loop = _loop(graphdef, room, options, stop_S, weights, _beside(weights, state), np.int32(length))
+    tokens_BN, lengths_B, state = loop
+    # On the host, where each length would be a program of its own.
+    tokens_BT = tokens_BN if length == room else jnp.asarray(np.asarray(tokens_BN)[:, :length])
+    return Decoded(tokens_BT, lengths_B, state)
 
 
 def generate(
@@ -157,18 +169,48 @@ def generate(
     Raises:
         UsageError: an empty prompt, or an option outside its range.
     """
-    if length < 1 or temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
-        raise _out_of_range(length, temperature, top_k, top_p, least=1)
+    check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
     state = prefill(model, prompt_BT, lengths=lengths, seed=seed, prefill_chunk=prefill_chunk)
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": stop, "padding": padding}
     return decode(model, state, length=length, **options).tokens_BT
 
 
-def _out_of_range(length, temperature, top_k, top_p, *, least: int) -> UsageError:
-    return UsageError(
-        f"length {length}, temperature {temperature}, top_k {top_k}, top_p {top_p}: "
-        f"length is at least {least}, temperature and top_k at least 0, top_p over 0 and at most 1"
-    )
+def piece_sizes(time: int, prefill_chunk: int) -> list[int]:
+    """The lengths of prompts that `prefill` reads by the programs that one of `time` tokens takes."""
+    return [size for size in (min(time, prefill_chunk), time % max(prefill_chunk, 1)) if size]
+
+
+def _padded(size: int, prefill_chunk: int) -> int:
+    return min(prefill_chunk, 1 << (size - 1).bit_length())
+
+
+def _still_done(done_B: jax.Array, nothing_new_B: np.ndarray) -> jax.Array:
+    if isinstance(done_B, jax.core.Tracer):
+        return done_B & nothing_new_B
+    return jax.device_put(np.asarray(done_B) & nothing_new_B, done_B.sharding)
+
+
+def _beside(weights: Any, state: GenerationState) -> GenerationState:
+    """The state on the weights' devices, committed to them.
+
+    Programs give back committed arrays where their arguments are, and jax compiles anew where arguments that were not
+    committed now are: a fresh state would have a program of its own. One spread over several devices stays as it is.
+    """
+    one = jax.tree.leaves(weights)[0]
+    if isinstance(one, jax.core.Tracer):
+        return state
+    sharding = one.sharding
+    if isinstance(sharding, jax.sharding.NamedSharding):
+        sharding = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+
+    def placed(leaf):
+        if isinstance(leaf, jax.core.Tracer):
+            return leaf
+        spread = leaf.sharding.num_devices > 1 and leaf.sharding.device_set == sharding.device_set
+        there = leaf.committed and (spread or leaf.sharding == sharding)
+        return leaf if there else jax.device_put(leaf, sharding)
+
+    return jax.tree.map(placed, state)
 
 
 def read_piece(model: LanguageModel, piece_BL, lengths_B, carry, logits_BA) -> tuple[jax.Array, Any]:
@@ -184,13 +226,12 @@ def _read(graphdef, weights, piece_BL, lengths_B, carry, logits_BA):
     return read_piece(nnx.merge(graphdef, weights), piece_BL, lengths_B, carry, logits_BA)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _loop(graphdef, room, options, weights, state, limit):
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _loop(graphdef, room, options, stop_S, weights, state, limit):
     """(tokens [B, room], how many each row has, the state after them); `limit` tokens at most."""
     model = nnx.merge(graphdef, weights)
-    temperature, top_k, top_p, stop, padding = options
-    stop_S = jnp.asarray(stop, jnp.int32)
-    batch = state.logits_BA.shape[0]
+    temperature, top_k, top_p, padding = options
+    batch, stops = state.logits_BA.shape[0], len(stop_S) > 0
 
     def unfinished(loop):
         index, _, _, state = loop
@@ -200,16 +241,16 @@ def _loop(graphdef, room, options, weights, state, limit):
         index, tokens_BN, lengths_B, (carry, logits_BA, key, step, done_B) = loop
         draw = jax.random.fold_in(key, step)
         token_B = pick(draw, logits_BA, temperature=temperature, top_k=top_k, top_p=top_p)
-        token_B = jnp.where(done_B, jnp.int32(padding), token_B)
+        token_B = jnp.where(done_B, padding, token_B)
         live_B = (~done_B).astype(jnp.int32)
-        logits_B1A, carry = model.unroll(token_B[:, None], carry, lengths=live_B if stop else None)
+        logits_B1A, carry = model.unroll(token_B[:, None], carry, lengths=live_B if stops else None)
         # A stopped row's logits stay beside its carry: both are those behind its last token.
         logits_BA = jnp.where(done_B[:, None], logits_BA, logits_B1A[:, 0])
         tokens_BN = jax.lax.dynamic_update_slice_in_dim(tokens_BN, token_B[:, None], index, axis=1)
         done_B = done_B | jnp.any(token_B[:, None] == stop_S[None, :], axis=1)
         return index + 1, tokens_BN, lengths_B + live_B, GenerationState(carry, logits_BA, key, step + 1, done_B)
 
-    if not stop:
+    if not stops:
         state = state._replace(done_B=jnp.zeros_like(state.done_B))
     start = jnp.int32(0), jnp.full((batch, room), padding, jnp.int32), jnp.zeros((batch,), jnp.int32), state
     _, tokens_BN, lengths_B, state = jax.lax.while_loop(unfinished, body, start)

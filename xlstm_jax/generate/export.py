@@ -17,6 +17,7 @@ import xlstm_jax
 from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.files import replacing
 from xlstm_jax.generate.decoding import read_piece
+from xlstm_jax.generate.text import end_tokens
 from xlstm_jax.models import LanguageModel
 
 FORMAT = "xlstm_jax export, version 1"
@@ -100,7 +101,7 @@ def export_programs(
 def write_export(
     path: str | os.PathLike,
     model: LanguageModel,
-    tokenizer: dict[str, Any],
+    tokenizer: Any,
     *,
     platforms: Sequence[str],
     prefill_chunk: int,
@@ -110,7 +111,7 @@ def write_export(
     """One zip file: header.json, a .bin of each program, weights.npz; the file is at all times the old or the new one.
 
     Args:
-        tokenizer: in its JSON form.
+        tokenizer: the header holds its JSON form and the tokens that end a text.
         platforms, prefill_chunk, batch: see `export_programs`.
         about: further entries of the header.
 
@@ -121,8 +122,9 @@ def write_export(
     programs, weights, described = export_programs(model, **options)
     header = {
         "format": FORMAT,
-        "vocabulary": {"kind": tokenizer["kind"], "size": model.config.vocab_size},
-        "tokenizer": tokenizer,
+        "vocabulary": {"kind": tokenizer.kind, "size": model.config.vocab_size},
+        "tokenizer": tokenizer.to_json(),
+        "end_tokens": list(end_tokens(tokenizer)),
         "weights": len(weights),
         "versions": {"xlstm_jax": xlstm_jax.__version__, "jax": jax.__version__, "numpy": np.__version__},
         **options,

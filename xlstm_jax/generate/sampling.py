@@ -4,30 +4,67 @@ import jax
 import jax.numpy as jnp
 
 
-def restrict(logits_BA: jax.Array, *, top_k: int = 0, top_p: float = 1.0) -> jax.Array:
+def restrict(logits_BA: jax.Array, *, top_k: int | jax.Array = 0, top_p: float | jax.Array = 1.0) -> jax.Array:
     """Logits with everything outside the most likely tokens set to -inf.
 
     Args:
+        logits_BA: float32.
         top_k: keep the k most likely tokens (and what ties with the k-th); 0 keeps all.
-        top_p: keep the fewest most likely tokens whose probabilities sum to at least p (nucleus sampling,
-            Holtzman et al. 2020); 1 keeps all. Applied after `top_k`, on what is left.
+        top_p: keep the fewest most likely tokens (and what ties with the last) whose probabilities sum to at least p
+            (nucleus sampling, Holtzman et al. 2020); 1 keeps all. Applied after `top_k`, on what is left.
     """
-    if 0 < top_k < logits_BA.shape[-1]:
-        threshold_B1 = jax.lax.top_k(logits_BA, top_k)[0][:, -1:]
-        logits_BA = jnp.where(logits_BA < threshold_B1, -jnp.inf, logits_BA)
-    if top_p < 1:
-        descending_BA = jnp.sort(logits_BA, axis=-1, descending=True)
-        probability_BA = jax.nn.softmax(descending_BA, axis=-1)
-        # A token stays if the tokens before it do not reach p yet: the most likely one always does.
-        before_BA = jnp.cumsum(probability_BA, axis=-1) - probability_BA
-        threshold_B1 = jnp.min(jnp.where(before_BA < top_p, descending_BA, jnp.inf), axis=-1, keepdims=True)
-        logits_BA = jnp.where(logits_BA < threshold_B1, -jnp.inf, logits_BA)
-    return logits_BA
+    rank_BA = _rank(logits_BA)
+    one_BA = jnp.ones_like(rank_BA, jnp.int32)
+    kept_BA = (top_k < 1) | (rank_BA >= _reached(rank_BA, one_BA, jnp.int32(top_k)))
+    logits_BA = jnp.where(kept_BA, logits_BA, -jnp.inf)
+    least_p = jnp.maximum(jnp.float32(top_p), jnp.finfo(jnp.float32).tiny)  # the most likely one stays at any p
+    probability_BA = jax.nn.softmax(logits_BA, axis=-1)
+    kept_BA = (top_p >= 1) | (rank_BA >= _reached(rank_BA, probability_BA, least_p))
+    return jnp.where(kept_BA, logits_BA, -jnp.inf)
 
 
-def pick(key: jax.Array, logits_BA: jax.Array, *, temperature: float, top_k: int, top_p: float) -> jax.Array:
-    """One token a row [B]: the most likely one at temperature 0, else drawn from softmax(logits / temperature)."""
-    if temperature == 0:
-        return jnp.argmax(logits_BA, axis=-1).astype(jnp.int32)
-    logits_BA = restrict(logits_BA / temperature, top_k=top_k, top_p=top_p)
-    return jax.random.categorical(key, logits_BA, axis=-1).astype(jnp.int32)
+def pick(
+    key: jax.Array,
+    logits_BA: jax.Array,
+    *,
+    temperature: float | jax.Array,
+    top_k: int | jax.Array = 0,
+    top_p: float | jax.Array = 1.0,
+) -> jax.Array:
+    """One token a row [B]: the most likely one at temperature 0, else drawn from softmax(logits / temperature).
+
+    Options may be traced: one program serves all their values, and does the work of the given ones alone.
+    """
+
+    def greedy() -> jax.Array:
+        return jnp.argmax(logits_BA, axis=-1)
+
+    def drawn() -> jax.Array:
+        scaled_BA = logits_BA / temperature
+        narrow = (jnp.asarray(top_k) > 0) | (jnp.asarray(top_p) < 1)
+        scaled_BA = jax.lax.cond(narrow, lambda: restrict(scaled_BA, top_k=top_k, top_p=top_p), lambda: scaled_BA)
+        return jax.random.categorical(key, scaled_BA, axis=-1)
+
+    return jax.lax.cond(jnp.asarray(temperature) == 0, greedy, drawn).astype(jnp.int32)
+
+
+def _rank(x_BA: jax.Array) -> jax.Array:
+    """uint32 in the order of the floats; 0.0 and -0.0 are one."""
+    x_BA = jnp.where(x_BA == 0, 0.0, x_BA.astype(jnp.float32))
+    bits_BA = jax.lax.bitcast_convert_type(x_BA, jnp.uint32)
+    sign = jnp.uint32(1 << 31)
+    return jnp.where(bits_BA >= sign, ~bits_BA, bits_BA | sign)
+
+
+def _reached(rank_BA: jax.Array, weight_BA: jax.Array, wanted: jax.Array) -> jax.Array:
+    """[B, 1], the largest rank from which on upwards the weights sum to `wanted`; 0 where all of them do not.
+
+    Found bit by bit, in 32 sums: a sort of a large vocabulary takes longer.
+    """
+
+    def body(step, found_B1):
+        tried_B1 = found_B1 | (jnp.uint32(1 << 31) >> step.astype(jnp.uint32))
+        sum_B1 = jnp.sum(jnp.where(rank_BA >= tried_B1, weight_BA, 0), axis=-1, keepdims=True, dtype=weight_BA.dtype)
+        return jnp.where(sum_B1 >= wanted, tried_B1, found_B1)
+
+    return jax.lax.fori_loop(0, 32, body, jnp.zeros_like(rank_BA[:, :1]))

@@ -5,19 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from xlstm_jax.generate.decoding import generate
+from xlstm_jax.generate.decoding import PREFILL_CHUNK, decode, prefill
 from xlstm_jax.models import LanguageModel
 
 REPLACEMENT = "\ufffd"  # what decoding gives for bytes that are no character, or not yet one
 
 
-def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def encode_prompts(tokenizer: Any, prompts: Sequence[str], *, begin: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Tokens [B, T], int32, padded at the right with 0, and the length of each row [B].
+
+    Names of special tokens stand for these tokens. With `begin` the tokenizer's prefix and suffix stand around each
+    prompt, as Hugging Face's tokenizers have it; without, the prompts go on from a text.
 
     Raises:
         UsageError: a prompt has characters outside the vocabulary.
     """
-    rows = [tokenizer.encode(prompt).astype(np.int32) for prompt in prompts]
+    prefix, suffix = (tokenizer.prefix, tokenizer.suffix) if begin else ((), ())
+    rows = [[*prefix, *tokenizer.encode(prompt, special=True).tolist(), *suffix] for prompt in prompts]
     lengths_B = np.array([len(row) for row in rows], np.int32)
     tokens_BT = np.zeros((len(rows), max(lengths_B, default=0)), np.int32)
     for row, tokens in enumerate(rows):
@@ -25,15 +29,37 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> tuple[np.ndarray, 
     return tokens_BT, lengths_B
 
 
-def sample_text(model: LanguageModel, tokenizer: Any, prompt: str, **options: Any) -> str:
-    """The prompt and its continuation as text; options as in `generate`, without `stop`.
+def end_tokens(tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that end a text of a model trained with this tokenizer; none where it has no end token."""
+    return () if tokenizer.end_token is None else (tokenizer.end_token,)
+
+
+def sample_text(
+    model: LanguageModel,
+    tokenizer: Any,
+    prompt: str,
+    *,
+    length: int,
+    stop: Sequence[int] | None = None,
+    seed: int = 0,
+    prefill_chunk: int = PREFILL_CHUNK,
+    **options: Any,
+) -> str:
+    """The prompt and its continuation as text, up to its stop token.
+
+    Args:
+        length: tokens to add at most.
+        stop: tokens that end the text; None: the tokenizer's end token.
+        seed, prefill_chunk, options: as in `generate`.
 
     Raises:
-        UsageError: the prompt is empty or has characters outside the vocabulary.
+        UsageError: the prompt is empty or has characters outside the vocabulary, or an option is outside its range.
     """
     tokens_BT, _ = encode_prompts(tokenizer, [prompt])
-    continuation_BT = generate(model, tokens_BT, **options)
-    return tokenizer.decode(np.concatenate([tokens_BT[0], np.asarray(continuation_BT[0])]))
+    stop = end_tokens(tokenizer) if stop is None else stop
+    state = prefill(model, tokens_BT, seed=seed, prefill_chunk=prefill_chunk)
+    added_BT, lengths_B, _ = decode(model, state, length=length, stop=stop, **options)
+    return tokenizer.decode(np.concatenate([tokens_BT[0], np.asarray(added_BT[0, : int(lengths_B[0])])]))
 
 
 class TextStream:
