@@ -13,7 +13,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.torch_weights import from_torch, to_torch
 from xlstm_jax.ops.recurrence import Noise, recurrence
 from xlstm_jax.ops.recurrence.api import chosen
-from xlstm_jax.shapes import zero_padding
+from xlstm_jax.shapes import padding, zero_where
 
 Merge = Literal["concat", "sum", "mean"]
 DropoutKind = Literal["between_layers", "variational", "recurrent", "zoneout"]
@@ -139,6 +139,7 @@ class Recurrent(nnx.Module):
         lengths: jax.Array | None = None,
         reset: jax.Array | None = None,
         *,
+        mask: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[Any, ...]]:
         """Outputs [B, T, width] of the last layer, and the carry of all.
@@ -147,19 +148,24 @@ class Recurrent(nnx.Module):
             x_BTD: inputs, [B, T, *spatial_shape, D] for a ConvLSTM.
             carry: from an earlier call, or None: `init_carry`. The reverse direction starts from it at the end.
             lengths: [B] ints; right padding changes nothing and gives zeros.
-            reset: [B, T] bools; the carry becomes `init_carry` before that step.
+            reset: [B, T] bools, true where another document begins: the carry becomes `init_carry` between t - 1 and
+                t, in both directions, so that each document is what it is alone. On padding it acts before the next
+                step that is taken; of the first step, in the forward direction alone.
+            mask: [B, T] bools, false where a step is padding, on the left, on the right or between: such a step leaves
+                the carry as it is and gives zero output, in both directions. `lengths` is the case of right padding.
             key: draws the dropout masks; without one nothing is dropped.
         """
         x, carries = x_BTD.astype(self.dtype), []
-        lengths = None if lengths is None else jnp.asarray(lengths)
+        lengths, mask = (None if given is None else jnp.asarray(given) for given in (lengths, mask))
+        masks = {"lengths_B": lengths, "reset_BT": reset, "mask_BT": mask}
         if self.residual:
-            x = zero_padding(x, lengths)  # what is added must be zero there as well
+            x = zero_where(padding(lengths, mask, x.shape[:2]), x)  # what is added must be zero there as well
         self._check_depth(carry)
         for layer in range(len(self.configs)):
             layer_key = None if key is None else jax.random.fold_in(key, layer)
             given = self._dropped(x, layer, layer_key)
             before = None if carry is None else carry[layer]
-            y, after = self._layer(layer, given, before, lengths, reset, layer_key)
+            y, after = self._layer(layer, given, before, masks, layer_key)
             x = x + y if self.residual and x.shape == y.shape else y
             carries.append(after)
         return x, tuple(carries)
@@ -171,7 +177,7 @@ class Recurrent(nnx.Module):
             return x
         return self.dropout(x, deterministic=False, rngs=jax.random.fold_in(key, 0))
 
-    def _layer(self, layer, x, carry, lengths, reset, key) -> tuple[jax.Array, Any]:
+    def _layer(self, layer, x, carry, masks, key) -> tuple[jax.Array, Any]:
         """One layer in its direction or directions."""
 
         def run(carry, *, backward):
@@ -181,8 +187,7 @@ class Recurrent(nnx.Module):
                 x,
                 carry=carry,
                 start=self._start(layer, x.shape[0], backward=backward),
-                lengths_B=lengths,
-                reset_BT=reset,
+                **masks,
                 reverse=backward,
                 noise=self.noise,
                 key=None if key is None else jax.random.fold_in(key, 1 + backward),
