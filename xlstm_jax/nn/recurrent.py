@@ -13,7 +13,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.torch_weights import from_torch, to_torch
 from xlstm_jax.ops.recurrence import Noise, recurrence
 from xlstm_jax.ops.recurrence.api import chosen
-from xlstm_jax.shapes import padding, zero_where
+from xlstm_jax.shapes import padding, state_dtype, zero_where
 
 Merge = Literal["concat", "sum", "mean"]
 DropoutKind = Literal["between_layers", "variational", "recurrent", "zoneout"]
@@ -47,7 +47,7 @@ class Recurrent(nnx.Module):
         residual: add its input, before dropout, to each layer's output where both are equally wide.
         learned_carry: the carry before the first step, to which resets return, is a parameter.
         remat_every, implementation: as in `ops.recurrence`.
-        dtype: of the products and outputs; parameters and carry are float32.
+        dtype: of the products and outputs; parameters are float32, and so is the carry, unless dtype is float64.
         rngs: the `params` stream makes the weights.
         **options: further fields of the cell's config, such as `forget_bias`, `recurrent_init`, `bias`.
 
@@ -124,9 +124,14 @@ class Recurrent(nnx.Module):
     def _start(self, layer: int, batch: int, *, backward: bool) -> Any:
         carry = self.cell.init_carry(self.configs[layer], (batch,))
         starts = self.backward_starts if backward else self.starts
-        if starts is None:
-            return carry
-        return type(carry)(*(jnp.broadcast_to(starts[layer][k][...], v.shape) for k, v in carry._asdict().items()))
+        if starts is not None:
+            learned = {name: starts[layer][name][...] for name in carry._fields}
+            carry = type(carry)(*(jnp.broadcast_to(learned[k], v.shape) for k, v in carry._asdict().items()))
+        return self._wide(carry)
+
+    def _wide(self, carry: Any) -> Any:
+        """A carry in the dtype in which it is kept."""
+        return jax.tree.map(lambda leaf: leaf.astype(state_dtype(self.dtype)), carry)
 
     def _params(self, layer: int, *, backward: bool) -> CellParams:
         weights = (self.backward_layers if backward else self.layers)[layer]
@@ -220,7 +225,7 @@ class Recurrent(nnx.Module):
             params = self._params(layer, backward=False)
             u = jax.tree.map(lambda leaf: leaf[:, 0], self.cell.project(params, x[:, None]))
             take = self.cell.step if self.noise is None else self._noisy_step
-            after, y = take(params, before, u)
+            after, y = take(params, self._wide(before), u)
             y = y.astype(self.dtype)
             x = x + y if self.residual and x.shape == y.shape else y
             carries.append(after)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlstm_jax.ops.recurrence import recurrence
-from xlstm_jax.testing.compare import assert_close, dot, normal_like
+from xlstm_jax.testing.compare import assert_close, assert_own_buffers, dot, normal_like
 from xlstm_jax.testing.examples import BATCH, Example
 
 T, HALF = 6, 3
@@ -93,6 +93,14 @@ def float32_in_float32_out(example):
             assert after.shape == before.shape and after.dtype == np.float32
             assert many.shape == (5, 7, *before.shape[1:])
         assert jax.tree.structure(carry) == jax.tree.structure(start)
+
+
+@_check
+def own_buffers(example):
+    """No two leaves of the weights, or of a first carry, share memory, so that all of them can be donated."""
+    assert_own_buffers(example.cell.init(jax.random.key(0), example.config))
+    for batch_shape in ((), (BATCH,)):
+        assert_own_buffers(example.cell.init_carry(example.config, batch_shape))
 
 
 @_check

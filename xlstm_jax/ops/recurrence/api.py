@@ -126,9 +126,7 @@ def newton_recurrence(
     return y_BT.astype(x_BTD.dtype), carry, report
 
 
-def _prepared(
-    cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse: bool
-) -> tuple[Steps, Any, Any]:
+def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse: bool) -> tuple[Steps, Any, Any]:
     """The steps, the carry and the start value, the latter two in the state's dtype."""
     if cell.kind != "sequence":
         raise UsageError(f"{cell.__name__} is a cell of kind {cell.kind!r}; `recurrence` runs the kind 'sequence'")
