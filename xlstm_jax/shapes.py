@@ -33,6 +33,11 @@ def state_dtype(*arrays: jax.Array | jnp.dtype) -> jnp.dtype:
         return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
+def is_known(size: Any) -> bool:
+    """Whether a size is a number, not a symbol of `jax.export`, which stands for any."""
+    return isinstance(size, int)
+
+
 def padding_mask(lengths_B: Lengths, time: int) -> Resets:
     """[B, T] true where a step lies behind its sequence's end: t >= length."""
     return jnp.arange(time, dtype=jnp.int32)[None, :] >= lengths_B.astype(jnp.int32)[:, None]

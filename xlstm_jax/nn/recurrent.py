@@ -113,8 +113,13 @@ class Recurrent(nnx.Module):
             raise UsageError(f"learned_carry=True needs a carry in plain scale, which that of {self.cell_name} is not")
         return nnx.List([nnx.Dict({k: nnx.Param(leaf) for k, leaf in c._asdict().items()}) for c in carries])
 
-    def init_carry(self, batch: int) -> tuple[Any, ...]:
-        """The carry before the first step, learned or the cell's own, one entry a layer, `Directions` if both."""
+    def init_carry(self, batch: int | None) -> tuple[Any, ...]:
+        """The carry before the first step, learned or the cell's own, one entry a layer, `Directions` if both.
+
+        A batch of None is one sequence whose arrays have no axis B.
+        """
+        if batch is None:
+            return _without_batch(self.init_carry(1))
         forward = [self._start(layer, batch, backward=False) for layer in range(len(self.configs))]
         if not self.bidirectional:
             return tuple(forward)
@@ -146,11 +151,13 @@ class Recurrent(nnx.Module):
         *,
         mask: jax.Array | None = None,
         key: jax.Array | None = None,
-    ) -> tuple[jax.Array, tuple[Any, ...]]:
+        return_carries: bool = False,
+    ) -> tuple[jax.Array, tuple[Any, ...]] | tuple[jax.Array, tuple[Any, ...], tuple[Any, ...]]:
         """Outputs [B, T, width] of the last layer, and the carry of all.
 
         Args:
-            x_BTD: inputs, [B, T, *spatial_shape, D] for a ConvLSTM.
+            x_BTD: inputs, [B, T, *spatial_shape, D] for a ConvLSTM. Without B, one sequence: then nothing has a B, not
+                the carry, lengths (a number), resets or mask, nor what is returned.
             carry: from an earlier call, or None: `init_carry`. The reverse direction starts from it at the end.
             lengths: [B] ints; right padding changes nothing and gives zeros.
             reset: [B, T] bools, true where another document begins: the carry becomes `init_carry` between t - 1 and
@@ -159,8 +166,13 @@ class Recurrent(nnx.Module):
             mask: [B, T] bools, false where a step is padding, on the left, on the right or between: such a step leaves
                 the carry as it is and gives zero output, in both directions. `lengths` is the case of right padding.
             key: draws the dropout masks; without one nothing is dropped.
+            return_carries: also return, as a third value, the carries of all layers after each step: as the carry, with
+                leaves [B, T, ...]. The backward direction's at t has seen t and what follows.
         """
-        x, carries = x_BTD.astype(self.dtype), []
+        if self._unbatched(x_BTD, axes=1):
+            *arguments, mask = _with_batch((x_BTD, carry, lengths, reset, mask))
+            return _without_batch(self(*arguments, mask=mask, key=key, return_carries=return_carries))
+        x, carries, recorded = x_BTD.astype(self.dtype), [], []
         lengths, mask = (None if given is None else jnp.asarray(given) for given in (lengths, mask))
         masks = {"lengths_B": lengths, "reset_BT": reset, "mask_BT": mask}
         if self.residual:
@@ -170,10 +182,15 @@ class Recurrent(nnx.Module):
             layer_key = None if key is None else jax.random.fold_in(key, layer)
             given = self._dropped(x, layer, layer_key)
             before = None if carry is None else carry[layer]
-            y, after = self._layer(layer, given, before, masks, layer_key)
+            y, after, *every = self._layer(layer, given, before, masks, layer_key, return_carries)
             x = x + y if self.residual and x.shape == y.shape else y
             carries.append(after)
-        return x, tuple(carries)
+            recorded += every
+        return (x, tuple(carries), tuple(recorded)) if return_carries else (x, tuple(carries))
+
+    def _unbatched(self, x: jax.Array, axes: int) -> bool:
+        """Whether x has so many axes before a step's own, which leaves none for the batch."""
+        return jnp.ndim(x) == axes + 1 + len(getattr(self.configs[0], "spatial_shape", ()))
 
     def _dropped(self, x: jax.Array, layer: int, key: jax.Array | None) -> jax.Array:
         """A layer's input with the dropout that acts outside the recurrence."""
@@ -182,8 +199,8 @@ class Recurrent(nnx.Module):
             return x
         return self.dropout(x, deterministic=False, rngs=jax.random.fold_in(key, 0))
 
-    def _layer(self, layer, x, carry, masks, key) -> tuple[jax.Array, Any]:
-        """One layer in its direction or directions."""
+    def _layer(self, layer, x, carry, masks, key, return_carries) -> tuple[Any, ...]:
+        """One layer in its direction or directions: y, the carry, and where asked for those after each step."""
 
         def run(carry, *, backward):
             return recurrence(
@@ -198,13 +215,14 @@ class Recurrent(nnx.Module):
                 key=None if key is None else jax.random.fold_in(key, 1 + backward),
                 remat_every=self.remat_every,
                 implementation=self.implementation,
+                return_carries=return_carries,
             )
 
         if not self.bidirectional:
             return run(carry, backward=False)
         carry = Directions(None, None) if carry is None else carry
-        (ahead, forward), (back, backward) = run(carry.forward, backward=False), run(carry.backward, backward=True)
-        return merged(ahead, back, self.merge), Directions(forward, backward)
+        (ahead, *forward), (back, *backward) = run(carry.forward, backward=False), run(carry.backward, backward=True)
+        return merged(ahead, back, self.merge), *map(Directions, forward, backward)
 
     def _check_depth(self, carry) -> None:
         if carry is not None and len(carry) != len(self.configs):
@@ -213,11 +231,15 @@ class Recurrent(nnx.Module):
     def step(self, x_BD: jax.Array, carry: tuple[Any, ...] | None = None) -> tuple[jax.Array, tuple[Any, ...]]:
         """One time step of all layers, for streaming: y [B, width] and the carry. Nothing is dropped.
 
+        Without B in x there is none in y and the carry, as in a call.
+
         Raises:
             UsageError: the layer is bidirectional; its second direction begins at an end that has not come.
         """
         if self.bidirectional:
             raise UsageError("a bidirectional layer has no step: it needs the whole sequence")
+        if self._unbatched(x_BD, axes=0):
+            return _without_batch(self.step(*_with_batch((x_BD, carry))))
         self._check_depth(carry)
         carry = self.init_carry(x_BD.shape[0]) if carry is None else carry
         x, carries = x_BD.astype(self.dtype), []
@@ -233,6 +255,14 @@ class Recurrent(nnx.Module):
 
     def _noisy_step(self, params, carry, u):
         return self.noise.step(self.cell, params, carry, u, None)
+
+
+def _with_batch(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree, is_leaf=lambda leaf: isinstance(leaf, list))
+
+
+def _without_batch(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[0], tree)
 
 
 def merged(forward: jax.Array, backward: jax.Array, how: Merge) -> jax.Array:

@@ -16,15 +16,15 @@ from xlstm_jax.ops.recurrence.context import over_context
 from xlstm_jax.ops.recurrence.cudnn import cudnn
 from xlstm_jax.ops.recurrence.dropout import Noise
 from xlstm_jax.ops.recurrence.newton import NewtonOptions, NewtonReport, newton
-from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, scan
-from xlstm_jax.shapes import padding, state_dtype, steps_after_reset, zero_where
+from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, scan, swapped
+from xlstm_jax.shapes import is_known, padding, state_dtype, steps_after_reset, zero_where
 
 Implementation = Literal["scan", "chunked", "associative", "newton", "cudnn"]
 
 
-def _newton(cell, params, steps, carry, start, *, reverse, noise):
+def _newton(cell, params, steps, carry, start, *, reverse, noise, record):
     del noise
-    return newton(cell, params, steps, carry, start, reverse=reverse, options=NewtonOptions())[:2]
+    return newton(cell, params, steps, carry, start, reverse=reverse, options=NewtonOptions(), record=record)[:2]
 
 
 IMPLEMENTATIONS = {"scan": scan, "chunked": chunked, "associative": associative, "newton": _newton, "cudnn": cudnn}
@@ -47,7 +47,8 @@ def recurrence(
     key: jax.Array | None = None,
     remat_every: int | None = None,
     implementation: Implementation | None = None,
-) -> tuple[jax.Array, Any]:
+    return_carries: bool = False,
+) -> tuple[jax.Array, Any] | tuple[jax.Array, Any, Any]:
     """Outputs [B, T, ...] and final carry of `cell` over x [B, T, ...]: y_t from step(params, carry, project(x)_t).
 
     Args:
@@ -71,6 +72,8 @@ def recurrence(
             `newton_recurrence`), "cudnn" (`lstm` on NVIDIA GPUs). None is "chunked" or "associative" for the cells
             that have it, the latter on accelerators, and "scan" for the rest. A named one never falls back. "scan" has
             forward-mode derivatives too, the others reverse mode alone.
+        return_carries: also return the carry after each step, leaves [B, T, ...]: in reverse that at t has seen t and
+            what follows. Not in "cudnn".
 
     Raises:
         UsageError: an implementation that does not cover the cell or the options; for a `LinearCell`, which runs on
@@ -83,12 +86,15 @@ def recurrence(
         noise.check(cell, carry)
         steps = steps._replace(noise_TB=noise.masks(key, cell, carry, x_BTD.shape[1]))
     name = chosen(cell, noise, remat_every, implementation)
+    if not is_known(steps.x_BTD.shape[1]):
+        name = implementation = _of_any_length(remat_every, implementation)
     given = (params, steps, carry, start)
 
     def run(name, params, steps, carry, start):
         # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
         with jax.named_scope(f"recurrence_{name}"):
-            return IMPLEMENTATIONS[name](cell, params, steps, carry, start, reverse=reverse, noise=noise)
+            options = {"reverse": reverse, "noise": noise, "record": return_carries}
+            return IMPLEMENTATIONS[name](cell, params, steps, carry, start, **options)
 
     if remat_every is not None:
         y_BT, carry = _rematerialised(functools.partial(run, name), remat_every, *given, reverse=reverse)
@@ -98,7 +104,10 @@ def recurrence(
         forms = {"cpu": functools.partial(run, "scan"), "default": functools.partial(run, "associative")}
         chosen_here = functools.partial(jax.lax.platform_dependent, **forms)
         linear = chosen_here if implementation is None else functools.partial(run, name)
-        y_BT, carry = linear(*given) if reverse else over_context(cell, linear, *given)
+        y_BT, carry = linear(*given) if reverse else over_context(cell, linear, *given, record=return_carries)
+    if return_carries:
+        y_BT, carries_BT = y_BT
+        return y_BT.astype(x_BTD.dtype), carry, carries_BT
     return y_BT.astype(x_BTD.dtype), carry
 
 
@@ -182,6 +191,14 @@ def chosen(cell: type[Cell], noise: Noise | None, remat_every: int | None, imple
     return implementation
 
 
+def _of_any_length(remat_every: int | None, implementation: str | None) -> str:
+    """What runs where T is a symbol of `jax.export`: the scan, since the other forms cut a sequence up."""
+    if remat_every is not None or implementation not in (None, "scan"):
+        named = f"implementation {implementation!r}" if remat_every is None else f"remat_every={remat_every}"
+        raise UsageError(f"{named} needs a known number of steps, got a symbolic one; use 'scan' or None")
+    return "scan"
+
+
 @functools.cache
 def _choose(cell, zoneout: bool) -> str:
     name = "chunked" if issubclass(cell, SplitCell) and not zoneout else "scan"
@@ -196,10 +213,10 @@ def _rematerialised(run, length, params, steps, carry, start, *, reverse):
     @jax.checkpoint
     def segment(carry, steps, params, start):
         y_BL, carry = run(params, steps, carry, start)
-        return carry, jnp.swapaxes(y_BL, 0, 1)
+        return carry, swapped(y_BL)
 
     def piece(carry, steps):
         return segment(carry, steps, params, start)
 
     y_TB, carry = in_pieces(piece, length, steps, carry, reverse=reverse)
-    return jnp.swapaxes(y_TB, 0, 1), carry
+    return swapped(y_TB), carry
