@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
+from xlstm_jax.shapes import is_known, padding_mask, state_dtype, zero_padding
 
 
 class KVCache(NamedTuple):
@@ -69,7 +69,7 @@ def attention(
         reset_BT = reset_BT & ~padding_mask(lengths_B, time)
     all_k, all_v = (jnp.concatenate([old, new], axis=1) for old, new in ((before.k, k), (before.v, v)))
     after = _after(before, all_k, all_v, reset_BT, lengths_B, time)
-    plain = cache is None and reset_BT is None and q_BTHK.dtype != jnp.float64
+    plain = cache is None and reset_BT is None and q_BTHK.dtype != jnp.float64 and is_known(time)
     if plain:
         # Nothing but the triangle: the fast paths of `dot_product_attention` know it.
         position_T = jnp.arange(time, dtype=jnp.int32)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.errors import UsageError
-from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
+from xlstm_jax.shapes import is_known, padding_mask, state_dtype, zero_padding
 
 # Steps a chunk: its decays stand as [L, L, K] in memory, since a product of two factors would overflow.
 CHUNK = 16
@@ -57,7 +57,7 @@ def rwkv6(
     reset = jnp.zeros((batch, time), bool) if reset_BT is None else reset_BT
     if lengths_B is not None:
         reset = reset & ~padding_mask(lengths_B, time)
-    length = min(CHUNK, time)
+    length = min(CHUNK, time) if is_known(time) else 1
 
     def chunked(a):
         """[B, T, ...] -> [N, B, L, ...], padded by steps that write and forget nothing."""

@@ -33,6 +33,9 @@ def in_pieces(run: Callable, length: int, steps: Steps, carry: Any, *, reverse: 
     Returns y [T, B, ...], a tree if that of `run` is, and the final carry; `reverse` takes the last piece first.
     """
     time = steps.x_BTD.shape[1]
+    if not is_known(time):  # a symbol of `jax.export`: one piece
+        carry, y_TB = run(carry, steps)
+        return y_TB, carry
     whole = time // length * length
 
     def body(carry, inputs):
