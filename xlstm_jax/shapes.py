@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from xlstm_jax.errors import UsageError
+
 Tokens = Int[Array, "B T"]
 Logits = Float[Array, "B T A"]
 Features = Float[Array, "B T D"]
@@ -36,17 +38,77 @@ def steps_within(lengths_B: Lengths, time: int) -> Lengths:
     return jnp.clip(lengths_B.astype(jnp.int32), 0, time)
 
 
+def is_known(size: Any) -> bool:
+    """Whether a size is a number, not a symbol of `jax.export`, which stands for any."""
+    return isinstance(size, int)
+
+
 def padding_mask(lengths_B: Lengths, time: int) -> Resets:
     """[B, T] true where a step lies behind its sequence's end: t >= length."""
     return jnp.arange(time, dtype=jnp.int32)[None, :] >= lengths_B.astype(jnp.int32)[:, None]
 
 
+def padding(lengths_B: Lengths | None, mask_BT: Resets | None, shape_BT: tuple[int, int]) -> Resets | None:
+    """[B, T] true where no step is taken: behind a sequence's end, or where the mask is false; None: nowhere.
+
+    Raises:
+        UsageError: a mask that is not of bools [B, T].
+    """
+    if mask_BT is not None and (mask_BT.shape != shape_BT or mask_BT.dtype != bool):
+        raise UsageError(
+            f"got a mask {mask_BT.shape} of {mask_BT.dtype}; wanted bools [B, T] = {shape_BT}, true where a step is "
+            "taken"
+        )
+    behind_BT = None if lengths_B is None else padding_mask(lengths_B, shape_BT[1])
+    if mask_BT is None:
+        return behind_BT
+    return ~mask_BT if behind_BT is None else behind_BT | ~mask_BT
+
+
 def zero_padding(x_BT: jax.Array, lengths_B: Lengths | None) -> jax.Array:
     """x [B, T, ...] with zeros behind each sequence's end: not even a NaN there gets through, or its gradient."""
-    if lengths_B is None:
-        return x_BT
-    padding_BT = padding_mask(lengths_B, x_BT.shape[1])
-    return jnp.where(padding_BT.reshape(*padding_BT.shape, *(1,) * (x_BT.ndim - 2)), jnp.zeros_like(x_BT), x_BT)
+    return zero_where(None if lengths_B is None else padding_mask(lengths_B, x_BT.shape[1]), x_BT)
+
+
+def zero_where(padding_BT: Resets | None, x_BT: jax.Array) -> jax.Array:
+    """x [B, T, ...] with zeros where a step is padding, as `zero_padding`."""
+    return x_BT if padding_BT is None else select(padding_BT, jnp.zeros_like(x_BT), x_BT)
+
+
+def steps_after_reset(
+    reset_BT: Resets, padding_BT: Resets | None = None, *, holes: bool = False, reverse: bool = False
+) -> Resets:
+    """[B, T] true at each step before which the carry starts anew, in the order in which steps are taken.
+
+    A reset at t separates t from t - 1: forward it acts before step t, in reverse before step t - 1. So each part
+    between resets is what it is alone, in both directions. In reverse nothing is left to take after step 0, so that a
+    reset there does nothing.
+
+    Args:
+        reset_BT: true at the first step of each part.
+        padding_BT: true where no step is taken.
+        holes: padding may stand anywhere. A reset there acts before the next step that is taken, and does nothing
+            after the last one. Without, padding is on the right, where resets do nothing.
+        reverse: steps are taken from the last to the first.
+    """
+    if holes:
+        reset_BT = _at_next_step(reset_BT, padding_BT)
+    elif padding_BT is not None and reverse:
+        reset_BT = reset_BT & ~padding_BT
+    if not reverse:
+        return reset_BT
+    before_BT = jnp.concatenate([reset_BT[:, 1:], jnp.zeros_like(reset_BT[:, :1])], axis=1)
+    if not holes:
+        return before_BT
+    return jnp.flip(_at_next_step(jnp.flip(before_BT, 1), jnp.flip(padding_BT, 1)), 1)
+
+
+def _at_next_step(reset_BT: Resets, padding_BT: Resets) -> Resets:
+    """Resets moved from padding to the next step that is none: true where one came since the step taken before."""
+    count_BT = jax.lax.cumsum(reset_BT.astype(jnp.int32), axis=1)
+    seen_BT = jax.lax.cummax(jnp.where(padding_BT, 0, count_BT), axis=1)
+    before_BT = jnp.concatenate([jnp.zeros_like(seen_BT[:, :1]), seen_BT[:, :-1]], axis=1)
+    return ~padding_BT & (count_BT > before_BT)
 
 
 def select(flag: jax.Array, new: Any, old: Any) -> Any:

@@ -19,7 +19,7 @@ def made(pattern, directions):
         nnx.eval_shape(lambda: Encoder(small(pattern), directions=directions, rngs=nnx.Rngs(0)))
     )
     params = random_params(nnx.to_pure_dict(state))
-    return jax.jit(lambda x, lengths=None, key=None: nnx.merge(graphdef, params)(x, lengths, key=key))
+    return jax.jit(lambda x, lengths=None, **options: nnx.merge(graphdef, params)(x, lengths, **options))
 
 
 @each_direction
@@ -38,6 +38,26 @@ def test_padding_changes_nothing(directions):
     padded = np.asarray(run(X.at[1, 5:].set(jnp.nan), lengths))
     assert error(padded[1, :5], np.asarray(run(X[1:, :5]))[0]) < 1e-5
     assert error(padded[0], np.asarray(run(X))[0]) < 1e-5
+
+
+@pytest.mark.parametrize("pattern", ["ms", "xrd", "tnt", "gwg"])
+def test_documents_are_what_they_are_alone(pattern):
+    """Three in a row, one with holes; the middle block of three reads from the end, in "both" each block has a twin."""
+    run, x = made(pattern, "alternate" if len(pattern) > 2 else "both"), X[:1]
+    documents = [[1, 2, 4], [5], [6, 7, 8]]  # steps; 0 and 3 are padding
+    mask, reset = np.zeros((2, 1, 9), bool)
+    mask[0, np.concatenate(documents)], reset[0, [3, 5, 6]] = True, True
+    alone = np.zeros((3, 9, FEATURES), np.float32)
+    for n, steps in enumerate(documents):
+        alone[n, : len(steps)] = x[0, np.array(steps)]
+    # The step that follows a hole begins no document here; where it is told to, [4] is one of its own.
+    got = run(jnp.where(mask[..., None], x, jnp.nan), mask=mask, reset=reset & mask)
+    wanted = run(alone, np.array([len(steps) for steps in documents]))
+    for n, steps in enumerate(documents):
+        assert error(got[0, np.array(steps)], wanted[n, : len(steps)]) < 1e-5
+    assert not np.asarray(got)[~mask].any()
+    told = run(x, mask=mask, reset=reset)
+    assert error(told[0, 4], got[0, 4]) > 1e-3 and error(told[0, 5:], got[0, 5:]) < 1e-5
 
 
 def test_turn():
@@ -59,5 +79,10 @@ def test_both_is_the_sum_of_two_readings():
 def test_usage_errors():
     with pytest.raises(UsageError, match="directions 'left' is unknown; allowed: alternate, both"):
         Encoder(small("ms"), directions="left", rngs=nnx.Rngs(0))
+    encoder = Encoder(small("m"), directions="both", rngs=nnx.Rngs(0))
+    with pytest.raises(UsageError, match="give a mask or lengths, not both"):
+        encoder(X, np.array([9, 5]), mask=np.ones((2, 9), bool))
+    with pytest.raises(UsageError, match=r"wanted bools \[B, T\] = \(2, 9\)"):
+        encoder(X, mask=np.ones((2, 8), bool))
     with pytest.raises(UsageError, match="'alternate' needs two blocks at least"):
         Encoder(small("m"), rngs=nnx.Rngs(0))

@@ -46,7 +46,8 @@ def test_two_layers_are_two_by_hand(cell):
 
 @pytest.mark.parametrize("cell, merge", [("lstm", "concat"), ("gru", "sum"), ("mlstm", "mean")])
 def test_both_directions_are_two_runs_by_hand(cell, merge):
-    """Two layers; the second direction reads each sequence turned round within its own length, resets too."""
+    """Two layers; the second direction reads each sequence turned round within its own length, and is reset where the
+    turned sequence passes from a document to the one before it."""
     graphdef, params = made(cell, num_layers=2, bidirectional=True, merge=merge)
     run = called(graphdef)
     _, carry = run(params, X[:, ::-1], None, LENGTHS)  # any carry but the start
@@ -55,9 +56,8 @@ def test_both_directions_are_two_runs_by_hand(cell, merge):
     by_hand, carries = X, []
     for layer, both in enumerate(carry):
         ahead, forward = single(cell, params["layers"][layer], by_hand, (both.forward,), LENGTHS, RESET)
-        back, backward = single(
-            cell, params["backward_layers"][layer], turned(by_hand), (both.backward,), LENGTHS, turned(RESET)
-        )
+        weights, resets = params["backward_layers"][layer], turned(np.roll(RESET, -1, axis=1))
+        back, backward = single(cell, weights, turned(by_hand), (both.backward,), LENGTHS, resets)
         back = turned(back)
         by_hand = {"concat": np.concatenate([ahead, back], -1), "sum": ahead + back, "mean": (ahead + back) / 2}[merge]
         carries.append(Directions(forward, backward))

@@ -190,5 +190,5 @@ def test_masks_may_be_lists_and_must_fit():
     ):
         with pytest.raises(UsageError, match=message):
             layer(x_BTD, **wrong)
-    with pytest.raises(UsageError, match=r"got x \(2, 3\); wanted \[B, T, \.\.\., D\]"):
-        layer(x_BTD[:, 0])
+    with pytest.raises(UsageError, match=r"got x \(3,\); wanted \[B, T, \.\.\., D\]"):
+        layer(x_BTD[0, 0])

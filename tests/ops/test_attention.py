@@ -48,6 +48,14 @@ def test_values(window, reset):
     assert error(np.asarray(got), by_hand(*arrays(), window, np.zeros_like(RESET) if reset is None else reset)) < 1e-6
 
 
+def test_float64(x64):
+    """Not the fast path, whose softmax is float32's."""
+    q, k, v = (a.astype(jnp.float64) for a in arrays())
+    got, _ = jax.jit(functools.partial(attention, window=4))(q, k, v)
+    assert got.dtype == jnp.float64
+    assert error(np.asarray(got), by_hand(q, k, v, 4, np.zeros_like(RESET))) < 1e-14
+
+
 def test_both_paths_have_equal_gradients():
     """The fast path, and that with a cache, of an empty one."""
 

@@ -154,7 +154,7 @@ def test_linear_cells(given, cell, x64):
 
     def function(args, given):
         params, x, carry, start = args
-        return recurrence(cell, params, x, carry=carry, start=start, **given)
+        return recurrence(cell, params, x, carry=carry, start=start, return_carries=True, **given)
 
     args = (params, normal(4, time, 4), carry, jax.tree.map(lambda a: a + 1, carry))
     assert_split_equals_whole(function, args, masks(time) if given else {}, {"data": 2, "context": 4})

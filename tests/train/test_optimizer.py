@@ -11,6 +11,7 @@ import pytest
 
 from tests.models.examples import abstract, small
 from xlstm_jax.errors import UsageError
+from xlstm_jax.testing.compare import assert_own_buffers
 from xlstm_jax.train.optimizer import OptimizerConfig, decayed, make_optimizer, make_schedule
 
 NAMES = typing.get_args(typing.get_type_hints(OptimizerConfig)["name"])
@@ -90,6 +91,15 @@ def test_each_optimizer_lowers_a_quadratic(name, momentum):
     start = {"w": jnp.zeros((2, 2))}
     (params, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), length=100)
     assert float(loss(params)) < 0.1 * float(loss(start))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_own_buffers(name):
+    """A fresh state and the parameters can be donated together: no two arrays share memory."""
+    momentum = 0.5 if name in ("sgd", "rmsprop") else 0.0
+    optimizer, _ = make_optimizer(OptimizerConfig(name, momentum=momentum, warmup_steps=2), 4)
+    params = {"w": jnp.ones((2, 2)), "b": jnp.zeros(2)}
+    assert_own_buffers((params, optimizer.init(params)))
 
 
 def test_betas_are_those_of_the_config():

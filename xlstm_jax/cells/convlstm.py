@@ -74,8 +74,8 @@ class ConvLSTM(LSTM):
 
     @classmethod
     def init_carry(cls, config: ConvLSTMConfig, batch_shape: tuple[int, ...]) -> LSTMCarry:
-        zeros = jnp.zeros((*batch_shape, *config.spatial_shape, config.features), jnp.float32)
-        return LSTMCarry(c=zeros, h=zeros)
+        shape = (*batch_shape, *config.spatial_shape, config.features)
+        return LSTMCarry(c=jnp.zeros(shape, jnp.float32), h=jnp.zeros(shape, jnp.float32))
 
     @classmethod
     def project(cls, params: CellParams, x_BTD: jax.Array) -> jax.Array:

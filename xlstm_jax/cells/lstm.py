@@ -140,8 +140,8 @@ class LSTM(SplitCell):
 
     @classmethod
     def init_carry(cls, config: LSTMConfig, batch_shape: tuple[int, ...]) -> LSTMCarry:
-        zeros = jnp.zeros((*batch_shape, config.features), jnp.float32)
-        return LSTMCarry(c=zeros, h=zeros)
+        c, h = (jnp.zeros((*batch_shape, config.features), jnp.float32) for _ in range(2))
+        return LSTMCarry(c=c, h=h)
 
     @classmethod
     def self_weights(cls, params: CellParams) -> jax.Array | None:

@@ -20,8 +20,8 @@ class SLSTMState(NamedTuple):
 
 def empty_state(shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> SLSTMState:
     """The state before the first step and after a reset: c, n, y zero, m minus infinity."""
-    zeros = jnp.zeros(shape, dtype)
-    return SLSTMState(c=zeros, n=zeros, m=jnp.full(shape, -jnp.inf, dtype), y=zeros)
+    c, n, y = (jnp.zeros(shape, dtype) for _ in range(3))
+    return SLSTMState(c=c, n=n, m=jnp.full(shape, -jnp.inf, dtype), y=y)
 
 
 def slstm_step(

@@ -11,6 +11,7 @@ from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.stack import rematerialised
 from xlstm_jax.nn import NORMS
+from xlstm_jax.shapes import padding, steps_after_reset, zero_where
 
 Directions = Literal["alternate", "both"]
 
@@ -42,35 +43,76 @@ class Encoder(nnx.Module):
         self.norm = norm and norm(config.features, eps=config.norm_eps, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, x_BTD: jax.Array, lengths: jax.Array | None = None, *, key: jax.Array | None = None
+        self,
+        x_BTD: jax.Array,
+        lengths: jax.Array | None = None,
+        *,
+        reset: jax.Array | None = None,
+        mask: jax.Array | None = None,
+        key: jax.Array | None = None,
     ) -> jax.Array:
-        """Features [B, T, D] of x [B, T, D]; right padding after `lengths` [B] changes nothing. `key` draws dropout."""
+        """Features [B, T, D] of x [B, T, D].
+
+        Args:
+            x_BTD: what the first block reads.
+            lengths: [B] ints; right padding changes nothing.
+            reset: [B, T] bools, true where another document begins; each is what it is alone, in both directions.
+            mask: [B, T] bools, false where a step is padding, anywhere in a row; instead of `lengths`. The blocks read
+                the other steps one after the other, and outputs on padding are zero.
+            key: draws dropout.
+
+        Raises:
+            UsageError: both a mask and lengths, or a mask that is not of bools [B, T].
+        """
+        if mask is not None:
+            return self._masked(x_BTD, lengths, reset, jnp.asarray(mask), key)
+        masks = {"lengths": lengths, "reset": reset}
         count = len(self.blocks)
         keys = [None] * (2 * count) if key is None else jax.random.split(key, 2 * count)
         for index, block in enumerate(self.blocks):
             turned = self.directions == "alternate" and index % 2 == 1
-            forward = self._read(block, x_BTD, lengths, keys[2 * index], turned)
+            forward = self._read(block, x_BTD, masks, keys[2 * index], turned)
             if self.backward_blocks is None:
                 x_BTD = forward
             else:
-                backward = self._read(self.backward_blocks[index], x_BTD, lengths, keys[2 * index + 1], True)
+                backward = self._read(self.backward_blocks[index], x_BTD, masks, keys[2 * index + 1], True)
                 x_BTD = forward + backward - x_BTD  # each has its input in its sum
         return x_BTD if self.norm is None else self.norm(x_BTD)
 
-    def _read(self, block, x_BTD, lengths, key, turned: bool):
+    def _masked(self, x_BTD, lengths, reset, mask_BT, key):
+        """The steps of the mask side by side, with right padding, and their features back at their places."""
+        if lengths is not None:
+            raise UsageError("give a mask or lengths, not both; a mask that is false behind each length says the same")
+        padding_BT = padding(None, mask_BT, x_BTD.shape[:2])
+        order_BT = jnp.argsort(padding_BT, axis=1, stable=True)
+        if reset is not None:
+            reset = taken(steps_after_reset(jnp.asarray(reset), padding_BT, holes=True), order_BT)
+        lengths = jnp.sum(mask_BT, axis=1, dtype=jnp.int32)
+        y_BTD = self(taken(x_BTD, order_BT), lengths, reset=reset, key=key)
+        return zero_where(padding_BT, taken(y_BTD, jnp.argsort(order_BT, axis=1)))
+
+    def _read(self, block, x_BTD, masks, key, turned: bool):
         """A block over the sequence as it is, or from its end to its start."""
         block = rematerialised(block, self.remat)
         if not turned:
-            return block(x_BTD, None, lengths=lengths, key=key)[0]
-        y_BTD, _ = block(turn(x_BTD, lengths), None, lengths=lengths, key=key)
+            return block(x_BTD, None, **masks, key=key)[0]
+        lengths, reset = masks["lengths"], masks["reset"]
+        if reset is not None:
+            behind_BT = padding(lengths, None, x_BTD.shape[:2])
+            reset = turn(steps_after_reset(jnp.asarray(reset), behind_BT, reverse=True), lengths)
+        y_BTD, _ = block(turn(x_BTD, lengths), None, lengths=lengths, reset=reset, key=key)
         return turn(y_BTD, lengths)
 
 
-def turn(x_BTD: jax.Array, lengths: jax.Array | None) -> jax.Array:
-    """Each sequence from its own end to its start; padding stays where it is."""
+def turn(x_BT: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    """[B, T, ...]: each sequence from its own end to its start; padding stays where it is."""
     if lengths is None:
-        return jnp.flip(x_BTD, axis=1)
-    step_BT = jnp.broadcast_to(jnp.arange(x_BTD.shape[1], dtype=jnp.int32)[None, :], x_BTD.shape[:2])
+        return jnp.flip(x_BT, axis=1)
+    step_BT = jnp.broadcast_to(jnp.arange(x_BT.shape[1], dtype=jnp.int32)[None, :], x_BT.shape[:2])
     lengths_B1 = jnp.asarray(lengths, jnp.int32)[:, None]
-    index_BT = jnp.where(step_BT < lengths_B1, lengths_B1 - 1 - step_BT, step_BT)
-    return jnp.take_along_axis(x_BTD, index_BT[..., None], axis=1)
+    return taken(x_BT, jnp.where(step_BT < lengths_B1, lengths_B1 - 1 - step_BT, step_BT))
+
+
+def taken(x_BT: jax.Array, index_BT: jax.Array) -> jax.Array:
+    """[B, T, ...]: of each row the steps of those numbers."""
+    return jnp.take_along_axis(x_BT, index_BT.reshape(*index_BT.shape, *(1,) * (x_BT.ndim - 2)), axis=1)

@@ -41,7 +41,7 @@ class Mamba2Block(nnx.Module):
                 f"model.features {features} does not fit mamba2: the inner width {inner} is a multiple of "
                 f"head_features {block.head_features}, and so many heads are a multiple of num_groups {groups}"
             )
-        self.config, self.heads = block, heads
+        self.config, self.dtype, self.heads = block, dtype, heads
         self.widths = inner, groups * state
         init = nnx.initializers.lecun_normal()
         self.norm = rms_norm(features, eps=block.norm_eps, dtype=dtype, rngs=rngs)
@@ -63,7 +63,8 @@ class Mamba2Block(nnx.Module):
 
     def init_carry(self, batch: int) -> Mamba2Carry:
         size = self.config.state_features, self.config.head_features
-        return Mamba2Carry(self.conv.init_carry(batch), jnp.zeros((batch, self.heads, *size), jnp.float32))
+        state = jnp.zeros((batch, self.heads, *size), state_dtype(self.dtype))
+        return Mamba2Carry(self.conv.init_carry(batch), state)
 
     def __call__(self, x_BTD, carry: Mamba2Carry | None, *, reset=None, lengths=None, key=None):
         carry = carry or Mamba2Carry(None, None)

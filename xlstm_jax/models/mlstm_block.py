@@ -74,7 +74,7 @@ class MLSTMBlock(TwoBranches):
         block, features, dtype = config.mlstm, config.features, jnp.dtype(config.dtype)
         inner = round(block.proj_factor * features)
         init = small_init(features)
-        self.config = block
+        self.config, self.dtype = block, dtype
         self.norm = layer_norm(features, dtype=dtype, rngs=rngs)
         self.up = linear(features, 2 * inner, init, dtype=dtype, rngs=rngs)
         self.conv = CausalConv(inner, block.conv_width, dtype=dtype, rngs=rngs) if block.conv_width else None
@@ -100,7 +100,8 @@ class MLSTMBlock(TwoBranches):
     def init_carry(self, batch: int) -> MLSTMCarry:
         heads, inner = self.config.num_heads, self.skip.shape[0]
         conv = self.conv.init_carry(batch) if self.conv is not None else None
-        return MLSTMCarry(conv=conv, state=zero_state((batch,), heads, inner // heads, inner // heads))
+        state = zero_state((batch,), heads, inner // heads, inner // heads, state_dtype(self.dtype))
+        return MLSTMCarry(conv=conv, state=state)
 
     def mix(self, u, carry: MLSTMCarry | None, masks):
         carry = carry or MLSTMCarry(None, None)

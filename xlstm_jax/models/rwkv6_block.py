@@ -91,8 +91,8 @@ class RWKV6Block(nnx.Module):
 
     def init_carry(self, batch: int) -> RWKV6Carry:
         heads, width = self.sizes
-        last = jnp.zeros((batch, 1, heads * width), self.dtype)
-        return RWKV6Carry((last, last), jnp.zeros((batch, heads, width, width), jnp.float32))
+        time, channel = (jnp.zeros((batch, 1, heads * width), self.dtype) for _ in range(2))
+        return RWKV6Carry((time, channel), jnp.zeros((batch, heads, width, width), state_dtype(self.dtype)))
 
     def __call__(self, x_BTD, carry: RWKV6Carry | None, *, reset=None, lengths=None, key=None):
         (before, ffn_before), state = carry or RWKV6Carry((None, None), None)

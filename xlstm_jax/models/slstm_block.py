@@ -12,6 +12,7 @@ from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.feed_forward import TwoBranches, post_projection
 from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, linear, small_init, wang_init
 from xlstm_jax.ops.slstm import slstm
+from xlstm_jax.shapes import state_dtype
 
 
 class SLSTMCarry(NamedTuple):
@@ -37,7 +38,7 @@ class SLSTMBlock(TwoBranches):
         inner = round(block.proj_factor * features) or features
         width = inner // heads
         init = small_init(features)
-        self.config = block
+        self.config, self.dtype = block, dtype
         self.norm = layer_norm(features, dtype=dtype, rngs=rngs)
         self.up = linear(features, 2 * inner, init, dtype=dtype, rngs=rngs) if block.proj_factor else None
         self.conv = CausalConv(inner, block.conv_width, dtype=dtype, rngs=rngs) if block.conv_width else None
@@ -60,7 +61,7 @@ class SLSTMBlock(TwoBranches):
     def init_carry(self, batch: int) -> SLSTMCarry:
         _, heads, width, _ = self.recurrent.shape
         conv = self.conv.init_carry(batch) if self.conv is not None else None
-        return SLSTMCarry(conv=conv, state=empty_state((batch, heads, width)))
+        return SLSTMCarry(conv=conv, state=empty_state((batch, heads, width), state_dtype(self.dtype)))
 
     def mix(self, u, carry: SLSTMCarry | None, masks):
         carry = carry or SLSTMCarry(None, None)

@@ -30,7 +30,7 @@ class XLSTMBlock(TwoBranches):
         heads, keys, values = block.num_heads, round(block.qk_factor * features), round(block.v_factor * features)
         init, zeros = small_init(features), nnx.initializers.zeros
         last = wang_init(features, len(config.letters))
-        self.config, self.sizes = block, (heads, keys // heads, values // heads)
+        self.config, self.dtype, self.sizes = block, dtype, (heads, keys // heads, values // heads)
         self.norm = rms_norm(features, eps=block.norm_eps, dtype=dtype, rngs=rngs)
         self.q = linear(features, keys, init, dtype=dtype, rngs=rngs)
         self.k = linear(features, keys, init, dtype=dtype, rngs=rngs)
@@ -52,7 +52,7 @@ class XLSTMBlock(TwoBranches):
         return ""
 
     def init_carry(self, batch: int) -> MLSTMState:
-        return zero_state((batch,), *self.sizes)
+        return zero_state((batch,), *self.sizes, state_dtype(self.dtype))
 
     def mix(self, u, carry: MLSTMState | None, masks):
         heads, keys, values = self.sizes

@@ -45,8 +45,8 @@ class BatchNorm(nnx.Module):
         mean_D, var_D = self.running_mean[...], self.running_var[...]
         wide_BTD = x_BTD.astype(state_dtype(x_BTD))
         if training:
-            steps_T = jnp.arange(x_BTD.shape[1])
-            counts = True if lengths is None else (steps_T[None] < lengths[:, None])[..., None]
+            steps_T = jnp.arange(x_BTD.shape[1], dtype=jnp.int32)
+            counts = True if lengths is None else (steps_T[None] < lengths.astype(jnp.int32)[:, None])[..., None]
             of_batch = jnp.mean(wide_BTD, (0, 1), where=counts), jnp.var(wide_BTD, (0, 1), where=counts)
             wide_BTD = _pulled(wide_BTD, (mean_D, var_D), jax.lax.stop_gradient(of_batch))
             mean_D, var_D = of_batch

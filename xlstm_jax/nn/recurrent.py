@@ -13,7 +13,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.torch_weights import from_torch, to_torch
 from xlstm_jax.ops.recurrence import Noise, recurrence
 from xlstm_jax.ops.recurrence.api import chosen
-from xlstm_jax.shapes import zero_padding
+from xlstm_jax.shapes import padding, state_dtype, zero_where
 
 Merge = Literal["concat", "sum", "mean"]
 DropoutKind = Literal["between_layers", "variational", "recurrent", "zoneout"]
@@ -47,7 +47,7 @@ class Recurrent(nnx.Module):
         residual: add its input, before dropout, to each layer's output where both are equally wide.
         learned_carry: the carry before the first step, to which resets return, is a parameter.
         remat_every, implementation: as in `ops.recurrence`.
-        dtype: of the products and outputs; parameters and carry are float32.
+        dtype: of the products and outputs; parameters are float32, and so is the carry, unless dtype is float64.
         rngs: the `params` stream makes the weights.
         **options: further fields of the cell's config, such as `forget_bias`, `recurrent_init`, `bias`.
 
@@ -113,8 +113,13 @@ class Recurrent(nnx.Module):
             raise UsageError(f"learned_carry=True needs a carry in plain scale, which that of {self.cell_name} is not")
         return nnx.List([nnx.Dict({k: nnx.Param(leaf) for k, leaf in c._asdict().items()}) for c in carries])
 
-    def init_carry(self, batch: int) -> tuple[Any, ...]:
-        """The carry before the first step, learned or the cell's own, one entry a layer, `Directions` if both."""
+    def init_carry(self, batch: int | None) -> tuple[Any, ...]:
+        """The carry before the first step, learned or the cell's own, one entry a layer, `Directions` if both.
+
+        A batch of None is one sequence whose arrays have no axis B.
+        """
+        if batch is None:
+            return _without_batch(self.init_carry(1))
         forward = [self._start(layer, batch, backward=False) for layer in range(len(self.configs))]
         if not self.bidirectional:
             return tuple(forward)
@@ -124,9 +129,14 @@ class Recurrent(nnx.Module):
     def _start(self, layer: int, batch: int, *, backward: bool) -> Any:
         carry = self.cell.init_carry(self.configs[layer], (batch,))
         starts = self.backward_starts if backward else self.starts
-        if starts is None:
-            return carry
-        return type(carry)(*(jnp.broadcast_to(starts[layer][k][...], v.shape) for k, v in carry._asdict().items()))
+        if starts is not None:
+            learned = {name: starts[layer][name][...] for name in carry._fields}
+            carry = type(carry)(*(jnp.broadcast_to(learned[k], v.shape) for k, v in carry._asdict().items()))
+        return self._wide(carry)
+
+    def _wide(self, carry: Any) -> Any:
+        """A carry in the dtype in which it is kept."""
+        return jax.tree.map(lambda leaf: leaf.astype(state_dtype(self.dtype)), carry)
 
     def _params(self, layer: int, *, backward: bool) -> CellParams:
         weights = (self.backward_layers if backward else self.layers)[layer]
@@ -139,30 +149,48 @@ class Recurrent(nnx.Module):
         lengths: jax.Array | None = None,
         reset: jax.Array | None = None,
         *,
+        mask: jax.Array | None = None,
         key: jax.Array | None = None,
-    ) -> tuple[jax.Array, tuple[Any, ...]]:
+        return_carries: bool = False,
+    ) -> tuple[jax.Array, tuple[Any, ...]] | tuple[jax.Array, tuple[Any, ...], tuple[Any, ...]]:
         """Outputs [B, T, width] of the last layer, and the carry of all.
 
         Args:
-            x_BTD: inputs, [B, T, *spatial_shape, D] for a ConvLSTM.
+            x_BTD: inputs, [B, T, *spatial_shape, D] for a ConvLSTM. Without B, one sequence: then nothing has a B, not
+                the carry, lengths (a number), resets or mask, nor what is returned.
             carry: from an earlier call, or None: `init_carry`. The reverse direction starts from it at the end.
             lengths: [B] ints; right padding changes nothing and gives zeros.
-            reset: [B, T] bools; the carry becomes `init_carry` before that step.
+            reset: [B, T] bools, true where another document begins: the carry becomes `init_carry` between t - 1 and
+                t, in both directions, so that each document is what it is alone. On padding it acts before the next
+                step that is taken; of the first step, in the forward direction alone.
+            mask: [B, T] bools, false where a step is padding, on the left, on the right or between: such a step leaves
+                the carry as it is and gives zero output, in both directions. `lengths` is the case of right padding.
             key: draws the dropout masks; without one nothing is dropped.
+            return_carries: also return, as a third value, the carries of all layers after each step: as the carry, with
+                leaves [B, T, ...]. The backward direction's at t has seen t and what follows.
         """
-        x, carries = x_BTD.astype(self.dtype), []
-        lengths = None if lengths is None else jnp.asarray(lengths)
+        if self._unbatched(x_BTD, axes=1):
+            *arguments, mask = _with_batch((x_BTD, carry, lengths, reset, mask))
+            return _without_batch(self(*arguments, mask=mask, key=key, return_carries=return_carries))
+        x, carries, recorded = x_BTD.astype(self.dtype), [], []
+        lengths, mask = (None if given is None else jnp.asarray(given) for given in (lengths, mask))
+        masks = {"lengths_B": lengths, "reset_BT": reset, "mask_BT": mask}
         if self.residual:
-            x = zero_padding(x, lengths)  # what is added must be zero there as well
+            x = zero_where(padding(lengths, mask, x.shape[:2]), x)  # what is added must be zero there as well
         self._check_depth(carry)
         for layer in range(len(self.configs)):
             layer_key = None if key is None else jax.random.fold_in(key, layer)
             given = self._dropped(x, layer, layer_key)
             before = None if carry is None else carry[layer]
-            y, after = self._layer(layer, given, before, lengths, reset, layer_key)
+            y, after, *every = self._layer(layer, given, before, masks, layer_key, return_carries)
             x = x + y if self.residual and x.shape == y.shape else y
             carries.append(after)
-        return x, tuple(carries)
+            recorded += every
+        return (x, tuple(carries), tuple(recorded)) if return_carries else (x, tuple(carries))
+
+    def _unbatched(self, x: jax.Array, axes: int) -> bool:
+        """Whether x has so many axes before a step's own, which leaves none for the batch."""
+        return jnp.ndim(x) == axes + 1 + len(getattr(self.configs[0], "spatial_shape", ()))
 
     def _dropped(self, x: jax.Array, layer: int, key: jax.Array | None) -> jax.Array:
         """A layer's input with the dropout that acts outside the recurrence."""
@@ -171,8 +199,8 @@ class Recurrent(nnx.Module):
             return x
         return self.dropout(x, deterministic=False, rngs=jax.random.fold_in(key, 0))
 
-    def _layer(self, layer, x, carry, lengths, reset, key) -> tuple[jax.Array, Any]:
-        """One layer in its direction or directions."""
+    def _layer(self, layer, x, carry, masks, key, return_carries) -> tuple[Any, ...]:
+        """One layer in its direction or directions: y, the carry, and where asked for those after each step."""
 
         def run(carry, *, backward):
             return recurrence(
@@ -181,20 +209,20 @@ class Recurrent(nnx.Module):
                 x,
                 carry=carry,
                 start=self._start(layer, x.shape[0], backward=backward),
-                lengths_B=lengths,
-                reset_BT=reset,
+                **masks,
                 reverse=backward,
                 noise=self.noise,
                 key=None if key is None else jax.random.fold_in(key, 1 + backward),
                 remat_every=self.remat_every,
                 implementation=self.implementation,
+                return_carries=return_carries,
             )
 
         if not self.bidirectional:
             return run(carry, backward=False)
         carry = Directions(None, None) if carry is None else carry
-        (ahead, forward), (back, backward) = run(carry.forward, backward=False), run(carry.backward, backward=True)
-        return merged(ahead, back, self.merge), Directions(forward, backward)
+        (ahead, *forward), (back, *backward) = run(carry.forward, backward=False), run(carry.backward, backward=True)
+        return merged(ahead, back, self.merge), *map(Directions, forward, backward)
 
     def _check_depth(self, carry) -> None:
         if carry is not None and len(carry) != len(self.configs):
@@ -203,11 +231,15 @@ class Recurrent(nnx.Module):
     def step(self, x_BD: jax.Array, carry: tuple[Any, ...] | None = None) -> tuple[jax.Array, tuple[Any, ...]]:
         """One time step of all layers, for streaming: y [B, width] and the carry. Nothing is dropped.
 
+        Without B in x there is none in y and the carry, as in a call.
+
         Raises:
             UsageError: the layer is bidirectional; its second direction begins at an end that has not come.
         """
         if self.bidirectional:
             raise UsageError("a bidirectional layer has no step: it needs the whole sequence")
+        if self._unbatched(x_BD, axes=0):
+            return _without_batch(self.step(*_with_batch((x_BD, carry))))
         self._check_depth(carry)
         carry = self.init_carry(x_BD.shape[0]) if carry is None else carry
         x, carries = x_BD.astype(self.dtype), []
@@ -215,7 +247,7 @@ class Recurrent(nnx.Module):
             params = self._params(layer, backward=False)
             u = jax.tree.map(lambda leaf: leaf[:, 0], self.cell.project(params, x[:, None]))
             take = self.cell.step if self.noise is None else self._noisy_step
-            after, y = take(params, before, u)
+            after, y = take(params, self._wide(before), u)
             y = y.astype(self.dtype)
             x = x + y if self.residual and x.shape == y.shape else y
             carries.append(after)
@@ -223,6 +255,14 @@ class Recurrent(nnx.Module):
 
     def _noisy_step(self, params, carry, u):
         return self.noise.step(self.cell, params, carry, u, None)
+
+
+def _with_batch(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree, is_leaf=lambda leaf: isinstance(leaf, list))
+
+
+def _without_batch(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[0], tree)
 
 
 def merged(forward: jax.Array, backward: jax.Array, how: Merge) -> jax.Array:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.shapes import padding_mask, steps_within, zero_padding
+from xlstm_jax.shapes import is_known, padding_mask, state_dtype, steps_within, zero_padding
 
 
 class KVCache(NamedTuple):
@@ -18,8 +18,8 @@ class KVCache(NamedTuple):
 
 def empty_cache(batch: int, window: int, groups: int, keys: int, dtype) -> KVCache:
     """Before the first step, for attention over `window` steps, the present one among them."""
-    zeros = jnp.zeros((batch, window - 1, groups, keys), dtype)
-    return KVCache(zeros, zeros, jnp.zeros((batch,), jnp.int32))
+    k, v = (jnp.zeros((batch, window - 1, groups, keys), dtype) for _ in range(2))
+    return KVCache(k, v, jnp.zeros((batch,), jnp.int32))
 
 
 def rotary(x_BTHK: jax.Array, position_T: jax.Array, base: float = 10_000.0) -> jax.Array:
@@ -28,7 +28,7 @@ def rotary(x_BTHK: jax.Array, position_T: jax.Array, base: float = 10_000.0) -> 
     Su et al. 2021 (arXiv 2104.09864), equation 34; computed in float32 at least.
     """
     half = x_BTHK.shape[-1] // 2
-    wide = jnp.promote_types(x_BTHK.dtype, jnp.float32)
+    wide = state_dtype(x_BTHK)
     angle_TK = position_T.astype(wide)[:, None] * base ** (-jnp.arange(half, dtype=wide) / half)[None, :]
     cos, sin = (f(angle_TK)[None, :, None, :] for f in (jnp.cos, jnp.sin))
     one, two = jnp.split(x_BTHK.astype(wide), 2, axis=-1)
@@ -69,7 +69,7 @@ def attention(
         reset_BT = reset_BT & ~padding_mask(lengths_B, time)
     all_k, all_v = (jnp.concatenate([old, new], axis=1) for old, new in ((before.k, k), (before.v, v)))
     after = _after(before, all_k, all_v, reset_BT, lengths_B, time)
-    plain = cache is None and reset_BT is None
+    plain = cache is None and reset_BT is None and q_BTHK.dtype != jnp.float64 and is_known(time)
     if plain:
         # Nothing but the triangle: the fast paths of `dot_product_attention` know it.
         position_T = jnp.arange(time, dtype=jnp.int32)
@@ -81,19 +81,30 @@ def attention(
         position_S = jnp.arange(kept + time, dtype=jnp.int32)
         q, all_k = rotary(q_BTHK, position_S[kept:], base), rotary(all_k, position_S, base)
         mask_BTS = _seen(before.count, reset_BT, batch, time, window)
-        y = jax.nn.dot_product_attention(q, all_k, all_v, mask=mask_BTS[:, None])
+        attend = _wide_attention if q.dtype == jnp.float64 else jax.nn.dot_product_attention
+        y = attend(q, all_k, all_v, mask=mask_BTS[:, None])
     return zero_padding(y, lengths_B), after
+
+
+def _wide_attention(q_BTHK, k_BSGK, v_BSGK, *, mask) -> jax.Array:
+    """`jax.nn.dot_product_attention`, which computes the softmax in float32 whatever it is given, in float64."""
+    (batch, time, heads, keys), groups = q_BTHK.shape, k_BSGK.shape[2]
+    q_BTGRK = q_BTHK.reshape(batch, time, groups, heads // groups, keys)
+    score = jnp.einsum("btgrk,bsgk->bgrts", q_BTGRK, k_BSGK) * keys**-0.5
+    weights = jax.nn.softmax(jnp.where(mask[:, None], score, -jnp.inf), axis=-1)
+    return jnp.einsum("bgrts,bsgk->btgrk", weights, v_BSGK).reshape(q_BTHK.shape)
 
 
 def _seen(count_B, reset_BT, batch: int, time: int, window: int) -> jax.Array:
     """[B, T, W-1+T] true where step t sees cached step s, or step s - (W-1) of the present ones."""
     kept = window - 1
-    t, s = jnp.arange(time)[:, None], jnp.arange(kept + time)[None, :]
+    t, s = (jnp.arange(size, dtype=jnp.int32) for size in (time, kept + time))
+    t, s = t[:, None], s[None, :]
     distance_TS = kept + t - s
     near = (distance_TS >= 0) & (distance_TS < window)
     segment_BT = jnp.zeros((batch, time), jnp.int32) if reset_BT is None else jnp.cumsum(reset_BT, 1, dtype=jnp.int32)
     # Cached steps stand before every reset here: segment 0; those that are not there, in none.
-    there_BS = jnp.arange(kept)[None, :] >= kept - count_B[:, None]
+    there_BS = jnp.arange(kept, dtype=jnp.int32)[None, :] >= kept - count_B[:, None]
     segment_BS = jnp.concatenate([jnp.where(there_BS, 0, -1), segment_BT], axis=1)
     return near[None] & (segment_BT[:, :, None] == segment_BS[:, None, :])
 
@@ -109,7 +120,7 @@ def _after(before: KVCache, all_k, all_v, reset_BT, lengths_B, time: int) -> KVC
         count_B = jnp.where(jnp.any(reset_BT, axis=1), lengths_B - since_B, count_B)
     count_B = jnp.minimum(count_B, kept)
     index_BW = lengths_B[:, None] + jnp.arange(kept, dtype=jnp.int32)[None, :]
-    there_BW = jnp.arange(kept)[None, :] >= kept - count_B[:, None]
+    there_BW = jnp.arange(kept, dtype=jnp.int32)[None, :] >= kept - count_B[:, None]
 
     def last(a):
         taken = jnp.take_along_axis(a, index_BW[:, :, None, None], axis=1)

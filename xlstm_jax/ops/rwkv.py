@@ -9,7 +9,7 @@ import numpy as np
 
 from xlstm_jax.cells.gates import exp_and_rest, shut
 from xlstm_jax.errors import UsageError
-from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
+from xlstm_jax.shapes import is_known, padding_mask, state_dtype, zero_padding
 
 # Steps a chunk, and a block inside it.
 CHUNK, BLOCK = 16, 4
@@ -66,7 +66,7 @@ def rwkv6(
     reset = jnp.zeros((batch, time), bool) if reset_BT is None else reset_BT
     if lengths_B is not None:
         reset = reset & ~padding_mask(lengths_B, time)
-    length = min(CHUNK, time if time < BLOCK else -(-time // BLOCK) * BLOCK)
+    length = min(CHUNK, time if time < BLOCK else -(-time // BLOCK) * BLOCK) if is_known(time) else 1
 
     def chunked(a):
         """[B, T, ...] -> [N, L, B, ...], padded by steps that write and forget nothing."""

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlstm_jax.ops.recurrence import recurrence
-from xlstm_jax.testing.compare import assert_close, dot, normal_like
+from xlstm_jax.testing.compare import assert_close, assert_own_buffers, dot, normal_like
 from xlstm_jax.testing.examples import BATCH, Example
 
 T, HALF = 6, 3
@@ -27,6 +27,7 @@ RESET = np.zeros((BATCH, T), bool)
 RESET[0, [2, 3]] = True  # one right after the other
 RESET[1, [0, 5]] = True  # at the first step, and in the padding of LENGTHS
 NO_RESET = np.zeros_like(RESET)
+HOLES = np.array([[False, True, False, True, True, True], [True, True, True, True, False, True]])  # before documents
 
 CHECKS: list[Callable[[Example], None]] = []
 
@@ -92,6 +93,14 @@ def float32_in_float32_out(example):
             assert after.shape == before.shape and after.dtype == np.float32
             assert many.shape == (5, 7, *before.shape[1:])
         assert jax.tree.structure(carry) == jax.tree.structure(start)
+
+
+@_check
+def own_buffers(example):
+    """No two leaves of the weights, or of a first carry, share memory, so that all of them can be donated."""
+    assert_own_buffers(example.cell.init(jax.random.key(0), example.config))
+    for batch_shape in ((), (BATCH,)):
+        assert_own_buffers(example.cell.init_carry(example.config, batch_shape))
 
 
 @_check
@@ -222,14 +231,22 @@ def causality(example):
 
 @_check
 def reverse(example):
-    """`reverse` equals turning each sequence round within its own length, running it forwards, and turning it back."""
+    """`reverse` equals the steps that are taken, turned round, run forwards, and put back: a document is cut off there
+    where it begins. With padding on the right, and anywhere."""
     run, _, _ = compiled(example)
     params, x, carry = given(example)
     backwards = jax.jit(functools.partial(recurrence, example.cell, reverse=True))
-    turn = np.stack([np.r_[np.arange(n)[::-1], np.arange(n, T)] for n in LENGTHS])
     rows = np.arange(BATCH)[:, None]
-    y, last = run(params, x[rows, turn], carry, LENGTHS, RESET[rows, turn])
-    assert_close(backwards(params, x, carry=carry, lengths_B=LENGTHS, reset_BT=RESET), (y[rows, turn], last))
+    for mask in (np.arange(T) < LENGTHS[:, None], HOLES):
+        order, reset, lengths = np.zeros((BATCH, T), int), np.zeros((BATCH, T), bool), mask.sum(axis=1)
+        for b in range(BATCH):
+            here = np.flatnonzero(mask[b])
+            order[b] = np.r_[here[::-1], np.flatnonzero(~mask[b])]
+            for step in range(1, len(here)):  # whether a document began between two steps that are neighbours now
+                reset[b, len(here) - step] = RESET[b, here[step - 1] + 1 : here[step] + 1].any()
+        back = np.argsort(order, axis=1)
+        y, last = run(params, x[rows, order], carry, lengths, reset)
+        assert_close(backwards(params, x, carry=carry, mask_BT=mask, reset_BT=RESET), (y[rows, back], last))
 
 
 @_check

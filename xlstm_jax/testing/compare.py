@@ -17,6 +17,14 @@ def assert_close(got, wanted, limit: float = CLOSE) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=limit * scale)
 
 
+def assert_own_buffers(tree) -> None:
+    """No two leaves share memory, so that all of them can be donated to a compiled function."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array) and leaf.size]
+    keys = [jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
+    leaves = [jax.random.key_data(leaf) if key else leaf for leaf, key in zip(leaves, keys, strict=True)]
+    assert leaves and len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
+
+
 def dot(tree, direction) -> float:
     return sum(float(jnp.vdot(a, b)) for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(direction), strict=True))
 

@@ -17,7 +17,7 @@ from xlstm_jax.ops.mlstm.chunkwise import SINGLE_CHUNK, chunkwise, parallel
 from xlstm_jax.ops.mlstm.context import over_context
 from xlstm_jax.ops.mlstm.pallas import Tiles, pallas, unsupported
 from xlstm_jax.ops.mlstm.recurrent import recurrent
-from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
+from xlstm_jax.shapes import is_known, padding_mask, state_dtype, zero_padding
 
 # Each takes (q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, normalize, eps) and returns (h, state).
 IMPLEMENTATIONS = {
@@ -135,6 +135,8 @@ def run_core(
     def run(*args):
         """By the implementation that fits the length of these arguments: under "context" a device's own part."""
         q, k, v = args[:3]
+        if not is_known(q.shape[1]):
+            return named(_of_any_length(op, implementation), *args)
         if isinstance(implementation, Tiles):
             return named("pallas", *args, tiles=implementation)
         if implementation is not None:
@@ -146,6 +148,16 @@ def run_core(
 
     h, state = over_context(op, run, (q, k, v, log_i, log_f, state, reset), Options(**options))
     return zero_padding(h, lengths), state
+
+
+def _of_any_length(op: str, implementation) -> str:
+    """What runs where T is a symbol of `jax.export`: the recurrent form, since the others cut a sequence up."""
+    if implementation not in (None, "recurrent"):
+        raise UsageError(
+            f"{op} implementation {implementation!r} needs a known number of steps, got a symbolic one; use "
+            "'recurrent' or None"
+        )
+    return "recurrent"
 
 
 @functools.cache

@@ -16,15 +16,15 @@ from xlstm_jax.ops.recurrence.context import over_context
 from xlstm_jax.ops.recurrence.cudnn import cudnn
 from xlstm_jax.ops.recurrence.dropout import Noise
 from xlstm_jax.ops.recurrence.newton import NewtonOptions, NewtonReport, newton
-from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, scan
-from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
+from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, scan, swapped
+from xlstm_jax.shapes import is_known, padding, state_dtype, steps_after_reset, zero_where
 
 Implementation = Literal["scan", "chunked", "associative", "newton", "cudnn"]
 
 
-def _newton(cell, params, steps, carry, start, *, reverse, noise):
+def _newton(cell, params, steps, carry, start, *, reverse, noise, record):
     del noise
-    return newton(cell, params, steps, carry, start, reverse=reverse, options=NewtonOptions())[:2]
+    return newton(cell, params, steps, carry, start, reverse=reverse, options=NewtonOptions(), record=record)[:2]
 
 
 IMPLEMENTATIONS = {"scan": scan, "chunked": chunked, "associative": associative, "newton": _newton, "cudnn": cudnn}
@@ -41,12 +41,14 @@ def recurrence(
     start: Any = None,
     lengths_B: jax.Array | None = None,
     reset_BT: jax.Array | None = None,
+    mask_BT: jax.Array | None = None,
     reverse: bool = False,
     noise: Noise | None = None,
     key: jax.Array | None = None,
     remat_every: int | None = None,
     implementation: Implementation | None = None,
-) -> tuple[jax.Array, Any]:
+    return_carries: bool = False,
+) -> tuple[jax.Array, Any] | tuple[jax.Array, Any, Any]:
     """Outputs [B, T, ...] and final carry of `cell` over x [B, T, ...]: y_t from step(params, carry, project(x)_t).
 
     Args:
@@ -56,7 +58,11 @@ def recurrence(
         carry: the state to start from; None is `start`.
         start: what a reset returns to, leaves [B, ...], learned perhaps; None is `cell.init_carry`.
         lengths_B: [B] ints, right padding: padded steps leave the carry as it is and give zero output.
-        reset_BT: [B, T] bools, true where the carry becomes `start` before that step is taken.
+        reset_BT: [B, T] bools, true where another document begins: the carry becomes `start` between t - 1 and t, in
+            either direction, so that each document is what it is alone. In reverse a reset at 0 does nothing. On
+            padding a reset acts before the next step that is taken.
+        mask_BT: [B, T] bools, false where a step is padding, anywhere in a row; `lengths_B` is the case of right
+            padding. With both, a step is taken where both have it.
         reverse: run from each sequence's end to its start.
         noise: dropout inside the recurrence; its masks are drawn from `key`, and without one there are none.
         remat_every: keep the carry at every so many steps alone, and compute the rest again in the backward pass:
@@ -66,22 +72,29 @@ def recurrence(
             `newton_recurrence`), "cudnn" (`lstm` on NVIDIA GPUs). None is "chunked" or "associative" for the cells
             that have it, the latter on accelerators, and "scan" for the rest. A named one never falls back. "scan" has
             forward-mode derivatives too, the others reverse mode alone.
+        return_carries: also return the carry after each step, leaves [B, T, ...]: in reverse that at t has seen t and
+            what follows. Not in "cudnn".
 
     Raises:
         UsageError: an implementation that does not cover the cell or the options; for a `LinearCell`, which runs on
             parts of a sequence where the mesh's axis "context" splits time, a T that its devices do not divide.
     """
-    steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT)
+    steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse)
+    if implementation == "cudnn" and mask_BT is not None:
+        raise UsageError("implementation 'cudnn' has lengths and no mask; use 'chunked' or 'scan'")
     if noise is not None:
         noise.check(cell, carry)
         steps = steps._replace(noise_TB=noise.masks(key, cell, carry, x_BTD.shape[1]))
     name = chosen(cell, noise, remat_every, implementation)
+    if not is_known(steps.x_BTD.shape[1]):
+        name = implementation = _of_any_length(remat_every, implementation)
     given = (params, steps, carry, start)
 
     def run(name, params, steps, carry, start):
         # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
         with jax.named_scope(f"recurrence_{name}"):
-            return IMPLEMENTATIONS[name](cell, params, steps, carry, start, reverse=reverse, noise=noise)
+            options = {"reverse": reverse, "noise": noise, "record": return_carries}
+            return IMPLEMENTATIONS[name](cell, params, steps, carry, start, **options)
 
     if remat_every is not None:
         y_BT, carry = _rematerialised(functools.partial(run, name), remat_every, *given, reverse=reverse)
@@ -91,7 +104,10 @@ def recurrence(
         forms = {"cpu": functools.partial(run, "scan"), "default": functools.partial(run, "associative")}
         chosen_here = functools.partial(jax.lax.platform_dependent, **forms)
         linear = chosen_here if implementation is None else functools.partial(run, name)
-        y_BT, carry = linear(*given) if reverse else over_context(cell, linear, *given)
+        y_BT, carry = linear(*given) if reverse else over_context(cell, linear, *given, record=return_carries)
+    if return_carries:
+        y_BT, carries_BT = y_BT
+        return y_BT.astype(x_BTD.dtype), carry, carries_BT
     return y_BT.astype(x_BTD.dtype), carry
 
 
@@ -104,6 +120,7 @@ def newton_recurrence(
     start: Any = None,
     lengths_B: jax.Array | None = None,
     reset_BT: jax.Array | None = None,
+    mask_BT: jax.Array | None = None,
     reverse: bool = False,
     options: NewtonOptions | None = None,
 ) -> tuple[jax.Array, Any, NewtonReport]:
@@ -111,14 +128,14 @@ def newton_recurrence(
 
     The report is the third value. See `ops.recurrence.newton` for the method; the other arguments are `recurrence`'s.
     """
-    steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT)
+    steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse)
     options = options or NewtonOptions()
     with jax.named_scope("recurrence_newton"):
         y_BT, carry, report = newton(cell, params, steps, carry, start, reverse=reverse, options=options)
     return y_BT.astype(x_BTD.dtype), carry, report
 
 
-def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT) -> tuple[Steps, Any, Any]:
+def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse: bool) -> tuple[Steps, Any, Any]:
     """The steps, the carry and the start value, the latter two in the state's dtype."""
     if cell.kind != "sequence":
         raise UsageError(f"{cell.__name__} is a cell of kind {cell.kind!r}; `recurrence` runs the kind 'sequence'")
@@ -127,18 +144,22 @@ def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT) -> tuple[S
     batch, time = x_BTD.shape[:2]
     if time < 1:
         raise UsageError(f"recurrence got x {x_BTD.shape}; a sequence has at least one step")
-    lengths_B, reset_BT = (None if given is None else jnp.asarray(given) for given in (lengths_B, reset_BT))
+    lengths_B, reset_BT, mask_BT = (
+        None if given is None else jnp.asarray(given) for given in (lengths_B, reset_BT, mask_BT)
+    )
     if lengths_B is not None and lengths_B.shape != (batch,):
         raise UsageError(f"recurrence got lengths {lengths_B.shape} for x {x_BTD.shape}; wanted [B] = {(batch,)}")
     if reset_BT is not None and reset_BT.shape != (batch, time):
         raise UsageError(f"recurrence got reset {reset_BT.shape} for x {x_BTD.shape}; wanted [B, T] = {(batch, time)}")
-    padding_BT = None if lengths_B is None else padding_mask(lengths_B, time)
-    x_BTD = zero_padding(x_BTD, lengths_B)
+    padding_BT = padding(lengths_B, mask_BT, (batch, time))
+    x_BTD = zero_where(padding_BT, x_BTD)
     dtype = state_dtype(x_BTD)
     start = cell.init_carry(params.config, (batch,)) if start is None else start
     start = jax.tree.map(lambda leaf: leaf.astype(dtype), start)
     carry = start if carry is None else jax.tree.map(lambda leaf: leaf.astype(dtype), carry)
-    reset_TB = None if reset_BT is None else reset_BT.T
+    reset_TB = None
+    if reset_BT is not None:
+        reset_TB = steps_after_reset(reset_BT, padding_BT, holes=mask_BT is not None, reverse=reverse).T
     return Steps(x_BTD, reset_TB, None if padding_BT is None else padding_BT.T), carry, start
 
 
@@ -170,6 +191,14 @@ def chosen(cell: type[Cell], noise: Noise | None, remat_every: int | None, imple
     return implementation
 
 
+def _of_any_length(remat_every: int | None, implementation: str | None) -> str:
+    """What runs where T is a symbol of `jax.export`: the scan, since the other forms cut a sequence up."""
+    if remat_every is not None or implementation not in (None, "scan"):
+        named = f"implementation {implementation!r}" if remat_every is None else f"remat_every={remat_every}"
+        raise UsageError(f"{named} needs a known number of steps, got a symbolic one; use 'scan' or None")
+    return "scan"
+
+
 @functools.cache
 def _choose(cell, zoneout: bool) -> str:
     name = "chunked" if issubclass(cell, SplitCell) and not zoneout else "scan"
@@ -184,10 +213,10 @@ def _rematerialised(run, length, params, steps, carry, start, *, reverse):
     @jax.checkpoint
     def segment(carry, steps, params, start):
         y_BL, carry = run(params, steps, carry, start)
-        return carry, jnp.swapaxes(y_BL, 0, 1)
+        return carry, swapped(y_BL)
 
     def piece(carry, steps):
         return segment(carry, steps, params, start)
 
     y_TB, carry = in_pieces(piece, length, steps, carry, reverse=reverse)
-    return jnp.swapaxes(y_TB, 0, 1), carry
+    return swapped(y_TB), carry

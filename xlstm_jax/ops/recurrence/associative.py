@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells import CellParams
 from xlstm_jax.cells.base import LinearCell
-from xlstm_jax.ops.recurrence.scan import Steps, select
+from xlstm_jax.ops.recurrence.scan import Steps, select, swapped
 
 
 def linear_scan(
@@ -81,9 +81,9 @@ _linear_scan.defvjp(_linear_scan_forward, _linear_scan_backward)
 
 
 def associative(
-    cell: type[LinearCell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse: bool, noise: Any
+    cell: type[LinearCell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse, noise, record
 ):
-    """y [B, T, ...] and the final carry."""
+    """y [B, T, ...], with `record` (y, carries), and the final carry."""
     del noise
     a_TB, b_TB, fresh_TB = coefficients(cell, params, steps, carry, start)
     run = functools.partial(linear_scan, fresh_TB=fresh_TB, reverse=reverse)
@@ -92,12 +92,12 @@ def associative(
     if steps.padding_TB is not None:
         y_TB = select(steps.padding_TB, jnp.zeros_like(y_TB), y_TB)
     last = jax.tree.map(lambda leaf: leaf[0 if reverse else -1], carry_TB)
-    return jnp.swapaxes(y_TB, 0, 1), last
+    return swapped((y_TB, carry_TB) if record else y_TB), last
 
 
 def coefficients(cell: type[LinearCell], params: CellParams, steps: Steps, carry: Any, start: Any):
     """a and b of h' = a h + b, trees with leaves [T, B, ...], and `fresh_TB` of `linear_scan`."""
-    u_TB = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), cell.project(params, steps.x_BTD))
+    u_TB = swapped(cell.project(params, steps.x_BTD))
     a_TB, b_TB = cell.coefficients(params, u_TB)
     a_TB, b_TB = jax.tree.map(lambda leaf, h: leaf.astype(h.dtype), (a_TB, b_TB), (carry, carry))
     if steps.reset_TB is not None:

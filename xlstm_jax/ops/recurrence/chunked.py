@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells import CellParams
 from xlstm_jax.cells.base import SplitCell
-from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, masked_scan
+from xlstm_jax.ops.recurrence.scan import Order, Steps, in_pieces, masked_scan, swapped
 from xlstm_jax.shapes import state_dtype
 
 # Steps a chunk: all of them unrolled, 5 was fastest on CPU at 64 x 256. 4 where it leaves no remainder and 5 would.
@@ -25,18 +25,16 @@ def chunk_length(time: int) -> int:
     return CHUNK - 1 if time % CHUNK and not time % (CHUNK - 1) else CHUNK
 
 
-def chunked(
-    cell: type[SplitCell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse: bool, noise: Any
-):
-    """y [B, T, ...] and the final carry."""
+def chunked(cell: type[SplitCell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse, noise, record):
+    """y [B, T, ...], with `record` (y, carries), and the final carry."""
     # Wide outside the loop, so that gradients of narrow weights are added up wide.
     params = params.astype(state_dtype(steps.x_BTD))
 
     def run(carry, steps):
-        return _chunk(cell, noise, reverse, params, start, carry, steps)
+        return _chunk(cell, noise, Order(reverse, record), params, start, carry, steps)
 
     y_TB, carry = in_pieces(run, chunk_length(steps.x_BTD.shape[1]), steps, carry, reverse=reverse)
-    return jnp.swapaxes(y_TB, 0, 1), carry
+    return swapped(y_TB), carry
 
 
 @jax.custom_vjp
@@ -48,8 +46,11 @@ def _tap(v, e):
 _tap.defvjp(lambda v, e: (v, None), lambda _, dv: (dv, dv))
 
 
-def _steps_of_chunk(cell, noise, reverse, params, inner, start, carry, u_LB, e_LB, steps):
-    """(carry, y_LB) and what was fed back at each step; the cotangent of e_LB is that of the recurrent products."""
+def _steps_of_chunk(cell, noise, order, params, inner, start, carry, u_LB, e_LB, steps):
+    """(carry, y_LB) and what was fed back at each step; the cotangent of e_LB is that of the recurrent products.
+
+    With `order.record` y_LB is (y_LB, carries).
+    """
 
     def step(carry, inputs):
         u, e, mask = inputs
@@ -60,23 +61,24 @@ def _steps_of_chunk(cell, noise, reverse, params, inner, start, carry, u_LB, e_L
         return carry, (y, h)
 
     u_LB = (u_LB, e_LB, steps.noise_TB)
-    carry, (y_LB, h_LB) = masked_scan(
-        step, carry, start, u_LB, reset_TB=steps.reset_TB, padding_TB=steps.padding_TB, reverse=reverse
+    carry, out_LB = masked_scan(
+        step, carry, start, u_LB, reset_TB=steps.reset_TB, padding_TB=steps.padding_TB, **order._asdict()
     )
-    return (carry, y_LB), h_LB
+    (y_LB, h_LB), *carries = out_LB if order.record else (out_LB,)
+    return (carry, (y_LB, *carries) if carries else y_LB), h_LB
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _chunk(cell, noise, reverse, params, start, carry, steps):
+def _chunk(cell, noise, order, params, start, carry, steps):
     """(carry, y_LB) of some steps."""
     params = params.astype(steps.x_BTD.dtype)
     u_LB = cell.project(params, jnp.swapaxes(steps.x_BTD, 0, 1))
-    return _steps_of_chunk(cell, noise, reverse, params, params.only(cell.inner), start, carry, u_LB, None, steps)[0]
+    return _steps_of_chunk(cell, noise, order, params, params.only(cell.inner), start, carry, u_LB, None, steps)[0]
 
 
-def _forward(cell, noise, reverse, params, start, carry, steps):
+def _forward(cell, noise, order, params, start, carry, steps):
     def run(inner, start, carry, e_LB, u_LB):
-        return _steps_of_chunk(cell, noise, reverse, params, inner, start, carry, u_LB, e_LB, steps)
+        return _steps_of_chunk(cell, noise, order, params, inner, start, carry, u_LB, e_LB, steps)
 
     params = params.astype(steps.x_BTD.dtype)
     u_LB = cell.project(params, jnp.swapaxes(steps.x_BTD, 0, 1))
@@ -90,8 +92,8 @@ def _forward(cell, noise, reverse, params, start, carry, steps):
     return outputs, (pullback, params, steps.x_BTD, h_LB)
 
 
-def _backward(cell, noise, reverse, residuals, cotangents):
-    del noise, reverse
+def _backward(cell, noise, order, residuals, cotangents):
+    del noise, order
     pullback, params, x_BLD, h_LB = residuals
     dinner, dstart, dcarry, dv_LB, *rest = pullback(cotangents)
     du_LB = jax.tree.map(lambda leaf: leaf.astype(x_BLD.dtype), dv_LB) if cell.additive else rest[0]

@@ -14,8 +14,13 @@ from xlstm_jax.ops.recurrence.scan import Steps
 from xlstm_jax.shapes import select
 
 
-def over_context(cell: type[LinearCell], run, params: CellParams, steps: Steps, carry: Any, start: Any):
-    """`run(params, steps, carry, start) -> (y, carry)`, split over the mesh's "context" where there is one."""
+def over_context(
+    cell: type[LinearCell], run, params: CellParams, steps: Steps, carry: Any, start: Any, *, record: bool
+):
+    """`run(params, steps, carry, start) -> (y, carry)`, split over the mesh's "context" where there is one.
+
+    With `record` y is (y, carries).
+    """
 
     def whole(x_BTD, reset_TB, padding_TB, params, carry, start):
         return run(params, Steps(x_BTD, reset_TB, padding_TB), carry, start)
@@ -34,7 +39,9 @@ def over_context(cell: type[LinearCell], run, params: CellParams, steps: Steps, 
     time_major, of_carry = P("time", "batch"), jax.tree.map(lambda _: P("batch"), carry)
     specs = P("batch", "time"), time_major, time_major, jax.tree.map(lambda _: P(), params), of_carry, of_carry
     args = (steps.x_BTD, steps.reset_TB, steps.padding_TB, params, carry, start)
-    return over_devices(cell.__name__, whole, part, args, specs, (P("batch", "time"), of_carry))
+    of_y = P("batch", "time")
+    of_outputs = (of_y, jax.tree.map(lambda _: of_y, carry)) if record else of_y
+    return over_devices(cell.__name__, whole, part, args, specs, (of_outputs, of_carry))
 
 
 def _summary(cell, params, steps, carry, start):

@@ -12,10 +12,8 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence.scan import Steps, select
 
 
-def cudnn(
-    cell: type[LSTM], params: CellParams, steps: Steps, carry: LSTMCarry, start: Any, *, reverse: bool, noise: Any
-):
-    """y [B, T, F] and the final carry, with gradients; lengths are cuDNN's own, float32 and no resets.
+def cudnn(cell: type[LSTM], params: CellParams, steps: Steps, carry: LSTMCarry, start: Any, *, reverse, noise, record):
+    """y [B, T, F] and the final carry, with gradients; lengths are cuDNN's own, float32, no resets and no carries.
 
     Raises:
         UsageError: another cell, another dtype, resets, or a jax without CUDA.
@@ -23,6 +21,8 @@ def cudnn(
     del start, noise
     if cell is not LSTM:
         raise UsageError(f"implementation 'cudnn' covers the cell 'lstm', got {cell.__name__}")
+    if record:
+        raise UsageError("implementation 'cudnn' gives no carry but the last; use 'chunked' or 'scan'")
     if steps.reset_TB is not None:
         raise UsageError("implementation 'cudnn' has no resets; use 'chunked' or 'scan'")
     if steps.x_BTD.dtype != jnp.float32 or params["w_h"].dtype != jnp.float32:

@@ -25,7 +25,7 @@ from xlstm_jax.cells.base import in_plain_scale
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence.associative import linear_scan
 from xlstm_jax.ops.recurrence.jacobian import by_columns, has_own_diagonal, own_diagonal
-from xlstm_jax.ops.recurrence.scan import Steps, masked
+from xlstm_jax.ops.recurrence.scan import Steps, masked, swapped
 
 # Widest carry whose full Jacobian, [T, B, S, S], is formed.
 FULL = 64
@@ -67,12 +67,15 @@ class NewtonReport(NamedTuple):
 
 
 def newton(
-    cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse: bool, options: NewtonOptions
-) -> tuple[jax.Array, Any, NewtonReport]:
-    """y [B, T, ...], the final carry and how the iteration went; it also logs a warning where it did not converge."""
+    cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse, options, record=False
+) -> tuple[Any, Any, NewtonReport]:
+    """y [B, T, ...], with `record` (y, carries), the final carry, and how the `NewtonOptions` fared.
+
+    It also logs a warning where the iteration did not converge.
+    """
     if not in_plain_scale(carry):
         raise UsageError(f"implementation 'newton' needs a carry in plain scale, which {cell.__name__}'s is not")
-    u_TB = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), cell.project(params, steps.x_BTD))
+    u_TB = swapped(cell.project(params, steps.x_BTD))
     masks_TB = (steps.reset_TB, steps.padding_TB)
     if reverse:
         u_TB, masks_TB = jax.tree.map(lambda leaf: jnp.flip(leaf, 0), (u_TB, masks_TB))
@@ -81,8 +84,9 @@ def newton(
     jax.lax.cond(report.converged, lambda: None, lambda: jax.debug.callback(_warn, report, options.tolerance))
     carries_TB = unflatten(_before(flatten(carry), states_TBS))
     y_TB = jax.vmap(masked(functools.partial(cell.step, params), start))(carries_TB, (u_TB, *masks_TB))[1]
-    y_TB = jnp.flip(y_TB, 0) if reverse else y_TB
-    return jnp.swapaxes(y_TB, 0, 1), unflatten(states_TBS[-1]), report
+    y_TB = (y_TB, unflatten(states_TBS)) if record else y_TB
+    y_TB = jax.tree.map(lambda leaf: jnp.flip(leaf, 0), y_TB) if reverse else y_TB
+    return swapped(y_TB), unflatten(states_TBS[-1]), report
 
 
 def _warn(report: NewtonReport, tolerance: float) -> None:

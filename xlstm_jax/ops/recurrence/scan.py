@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
-from xlstm_jax.shapes import select, state_dtype
+from xlstm_jax.shapes import is_known, select, state_dtype
 
 # Steps unrolled inside the scan: fewer loop turns, and XLA fuses across them; 16 was slower on CPU.
 UNROLL = 5
@@ -27,12 +27,15 @@ class Steps(NamedTuple):
         return Steps(self.x_BTD[:, first:last], *rest)
 
 
-def in_pieces(run: Callable, length: int, steps: Steps, carry: Any, *, reverse: bool) -> tuple[jax.Array, Any]:
+def in_pieces(run: Callable, length: int, steps: Steps, carry: Any, *, reverse: bool) -> tuple[Any, Any]:
     """`run(carry, steps) -> (carry, y)`, y time-major, over pieces of `length` steps and what remains behind them.
 
-    Returns y [T, B, ...] and the final carry; `reverse` takes the last piece first.
+    Returns y [T, B, ...], a tree if that of `run` is, and the final carry; `reverse` takes the last piece first.
     """
     time = steps.x_BTD.shape[1]
+    if not is_known(time):  # a symbol of `jax.export`: one piece
+        carry, y_TB = run(carry, steps)
+        return y_TB, carry
     whole = time // length * length
 
     def body(carry, inputs):
@@ -45,7 +48,7 @@ def in_pieces(run: Callable, length: int, steps: Steps, carry: Any, *, reverse: 
         rest = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, length, *leaf.shape[1:]), steps[1:])
         firsts = jnp.arange(0, whole, length, dtype=jnp.int32)
         carry, y_NLB = jax.lax.scan(body, carry, (firsts, rest), reverse=reverse)
-        return carry, y_NLB.reshape(whole, *y_NLB.shape[2:])
+        return carry, jax.tree.map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), y_NLB)
 
     def remainder(carry):
         return (carry, None) if whole == time else run(carry, steps.between(whole, time))
@@ -57,11 +60,14 @@ def in_pieces(run: Callable, length: int, steps: Steps, carry: Any, *, reverse: 
         carry, ahead = pieces(carry)
         carry, behind = remainder(carry)
     parts = [part for part in (ahead, behind) if part is not None]
-    return parts[0] if len(parts) == 1 else jnp.concatenate(parts), carry
+    return jax.tree.map(lambda *leaves: leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves), *parts), carry
 
 
-def masked(step: Callable, start: Any) -> Callable:
-    """`step(carry, u) -> (carry, y)` with resets and padding: body(carry, (u, reset_B, padding_B)) -> (carry, y)."""
+def masked(step: Callable, start: Any, *, record: bool = False) -> Callable:
+    """`step(carry, u) -> (carry, y)` with resets and padding: body(carry, (u, reset_B, padding_B)) -> (carry, y).
+
+    With `record` its outputs are (y, carry).
+    """
 
     def body(carry, inputs):
         u, reset_B, padding_B = inputs
@@ -72,12 +78,19 @@ def masked(step: Callable, start: Any) -> Callable:
         if padding_B is not None:
             carry = select(padding_B, before, carry)
             y = select(padding_B, jax.tree.map(jnp.zeros_like, y), y)
-        return carry, y
+        return carry, (y, carry) if record else y
 
     return body
 
 
-def masked_scan(step, carry, start, u_TB, *, reset_TB=None, padding_TB=None, reverse=False):
+class Order(NamedTuple):
+    """Options of `masked_scan`."""
+
+    reverse: bool
+    record: bool
+
+
+def masked_scan(step, carry, start, u_TB, *, reset_TB=None, padding_TB=None, reverse=False, record=False):
     """`lax.scan` of `step(carry, u_t) -> (carry, y)` over time-major inputs, with resets and padding.
 
     Args:
@@ -87,17 +100,24 @@ def masked_scan(step, carry, start, u_TB, *, reset_TB=None, padding_TB=None, rev
         reset_TB: true where the carry becomes `start` before that step is taken.
         padding_TB: true where a step leaves the carry as it is and gives zero output.
         reverse: from the last step to the first; with right padding each sequence then starts at its own end.
+        record: the outputs are (y, carry), with the carry after each step.
 
     Returns:
         The final carry, and the outputs [T, B, ...], a tree if the step's are.
     """
     time = jax.tree.leaves(u_TB)[0].shape[0]
     inputs = (u_TB, reset_TB, padding_TB)
-    return jax.lax.scan(masked(step, start), carry, inputs, reverse=reverse, unroll=min(UNROLL, time))
+    unroll = min(UNROLL, time) if is_known(time) else 1
+    return jax.lax.scan(masked(step, start, record=record), carry, inputs, reverse=reverse, unroll=unroll)
 
 
-def scan(cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse: bool, noise: Any):
-    """y [B, T, ...] and the final carry."""
+def swapped(tree: Any) -> Any:
+    """Leaves [T, B, ...] as [B, T, ...], and the other way round."""
+    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), tree)
+
+
+def scan(cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse, noise, record):
+    """y [B, T, ...], with `record` (y, carries), and the final carry."""
     # Wide outside the loop, so that gradients of narrow weights are added up wide.
     wide = params.astype(state_dtype(steps.x_BTD))
 
@@ -105,7 +125,7 @@ def scan(cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: 
         (u, mask), params = inputs, wide.astype(steps.x_BTD.dtype)
         return cell.step(params, carry, u) if noise is None else noise.step(cell, params, carry, u, mask)
 
-    u_TB = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), cell.project(params, steps.x_BTD))
+    u_TB = swapped(cell.project(params, steps.x_BTD))
     carry, y_TB = masked_scan(
         step,
         carry,
@@ -114,5 +134,6 @@ def scan(cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: 
         reset_TB=steps.reset_TB,
         padding_TB=steps.padding_TB,
         reverse=reverse,
+        record=record,
     )
-    return jnp.swapaxes(y_TB, 0, 1), carry
+    return swapped(y_TB), carry

@@ -34,7 +34,7 @@ def scan(x, r, state, reset, lengths, *, input_gate: Gate, forget_gate: Gate):
         return _piece(input_gate, forget_gate, r_HDE.dtype, wide_HDE, state, steps)
 
     state = SLSTMState(*(jnp.swapaxes(part, 0, 1) for part in state))
-    y_THBD, state = in_pieces(run, min(PIECE, time), Steps(x, reset_T1B, padding_T1B), state, reverse=False)
+    y_THBD, state = in_pieces(run, PIECE, Steps(x, reset_T1B, padding_T1B), state, reverse=False)
     return jnp.transpose(y_THBD, (2, 0, 1, 3)), SLSTMState(*(jnp.swapaxes(part, 0, 1) for part in state))
 
 
