@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.checks import check_dtype, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
@@ -31,7 +32,8 @@ class Encoder(nnx.Module):
             raise UsageError(f"directions {directions!r} is unknown; allowed: {', '.join(Directions.__args__)}")
         if directions == "alternate" and len(config.letters) < 2:
             raise UsageError("directions 'alternate' needs two blocks at least; give more, or directions='both'")
-        self.directions, self.remat, dtype = directions, config.remat, jnp.dtype(config.dtype)
+        self.directions, self.remat, dtype = directions, config.remat, check_dtype("Encoder", config.dtype)
+        self.features = config.features
 
         def stack():
             return nnx.List(BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.letters))
@@ -45,6 +47,7 @@ class Encoder(nnx.Module):
         self, x_BTD: jax.Array, lengths: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
         """Features [B, T, D] of x [B, T, D]; right padding after `lengths` [B] changes nothing. `key` draws dropout."""
+        x_BTD, lengths = checked("Encoder", {"D": self.features}, x_BTD=x_BTD, lengths_B=lengths)
         count = len(self.blocks)
         keys = [None] * (2 * count) if key is None else jax.random.split(key, 2 * count)
         for index, block in enumerate(self.blocks):

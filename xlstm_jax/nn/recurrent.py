@@ -8,6 +8,7 @@ from flax import nnx
 
 from xlstm_jax.cells import CELLS, CellParams
 from xlstm_jax.cells.base import in_plain_scale
+from xlstm_jax.checks import check_dtype, check_parts, check_sizes, checked
 from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.torch_weights import from_torch, to_torch
@@ -75,6 +76,7 @@ class Recurrent(nnx.Module):
         **options: Any,
     ):
         self.cell = CELLS.get(cell)
+        check_dtype("Recurrent", dtype)
         self.cell_name, self.dtype = cell, dtype
         self.bidirectional, self.merge, self.residual = bidirectional, merge, residual
         self.dropout_kind, self.remat_every, self.implementation = dropout_kind, remat_every, implementation
@@ -115,6 +117,7 @@ class Recurrent(nnx.Module):
 
     def init_carry(self, batch: int) -> tuple[Any, ...]:
         """The carry before the first step, learned or the cell's own, one entry a layer, `Directions` if both."""
+        check_sizes("Recurrent", 0, batch=batch)
         forward = [self._start(layer, batch, backward=False) for layer in range(len(self.configs))]
         if not self.bidirectional:
             return tuple(forward)
@@ -150,11 +153,10 @@ class Recurrent(nnx.Module):
             reset: [B, T] bools; the carry becomes `init_carry` before that step.
             key: draws the dropout masks; without one nothing is dropped.
         """
+        x_BTD, lengths, reset = self._checked("BT", x_BTD, carry, lengths, reset)
         x, carries = x_BTD.astype(self.dtype), []
-        lengths = None if lengths is None else jnp.asarray(lengths)
         if self.residual:
             x = zero_padding(x, lengths)  # what is added must be zero there as well
-        self._check_depth(carry)
         for layer in range(len(self.configs)):
             layer_key = None if key is None else jax.random.fold_in(key, layer)
             given = self._dropped(x, layer, layer_key)
@@ -196,9 +198,15 @@ class Recurrent(nnx.Module):
         (ahead, forward), (back, backward) = run(carry.forward, backward=False), run(carry.backward, backward=True)
         return merged(ahead, back, self.merge), Directions(forward, backward)
 
-    def _check_depth(self, carry) -> None:
-        if carry is not None and len(carry) != len(self.configs):
-            raise UsageError(f"the carry has entries for {len(carry)} layers; this stack has {len(self.configs)}")
+    def _checked(self, axes: str, x, carry, lengths=None, reset=None) -> tuple[jax.Array | None, ...]:
+        """x with these axes before those of a step's input, lengths and resets, as arrays that fit each other."""
+        name, sizes = f"Recurrent({self.cell_name!r})", self.cell.input_sizes(self.configs[0])
+        masks = {"lengths_B": lengths, "reset_BT": reset}
+        arrays = checked(name, sizes, **{f"x_{axes}{''.join(sizes)}": x}, **masks)
+        if carry is not None:
+            batch = arrays[0].shape[0]
+            check_parts(name, carry, jax.eval_shape(lambda: self.init_carry(batch)))
+        return arrays
 
     def step(self, x_BD: jax.Array, carry: tuple[Any, ...] | None = None) -> tuple[jax.Array, tuple[Any, ...]]:
         """One time step of all layers, for streaming: y [B, width] and the carry. Nothing is dropped.
@@ -208,7 +216,7 @@ class Recurrent(nnx.Module):
         """
         if self.bidirectional:
             raise UsageError("a bidirectional layer has no step: it needs the whole sequence")
-        self._check_depth(carry)
+        x_BD, *_ = self._checked("B", x_BD, carry)
         carry = self.init_carry(x_BD.shape[0]) if carry is None else carry
         x, carries = x_BD.astype(self.dtype), []
         for layer, before in enumerate(carry):
@@ -242,5 +250,4 @@ def _check(name, cell, merge, dropout, kind, num_layers) -> None:
         raise UsageError(f"dropout_kind {kind!r} is unknown; allowed: {', '.join(map(repr, DropoutKind.__args__))}")
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout {dropout} is not allowed; it is a rate, at least 0 and below 1")
-    if num_layers < 1:
-        raise UsageError(f"num_layers {num_layers} is not allowed; it is at least 1")
+    check_sizes("Recurrent", num_layers=num_layers)

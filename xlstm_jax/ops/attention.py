@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.checks import check_sizes, checked, checked_carry, is_empty
+from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import padding_mask, zero_padding
 
 
@@ -60,11 +62,26 @@ def attention(
 
     Returns:
         y [B, T, H, K] in v's dtype, and the cache to go on with.
+
+    Raises:
+        UsageError: shapes or dtypes that do not fit, or a cache of another window or batch size.
     """
-    batch, time, _, keys = q_BTHK.shape
+    arrays = {"q_BTHK": q_BTHK, "k_BTGK": k_BTGK, "v_BTGK": v_BTGK, "reset_BT": reset_BT, "lengths_B": lengths_B}
+    q_BTHK, k_BTGK, v_BTGK, reset_BT, lengths_B = checked("attention", **arrays)
+    check_sizes("attention", window=window)
+    batch, time, heads, keys = q_BTHK.shape
+    groups = k_BTGK.shape[2]
+    if keys % 2 or groups < 1 or heads % groups:
+        raise UsageError(
+            f"attention got {heads} heads of {keys} features in {groups} groups; heads have an even number of features "
+            "and are a multiple of the groups"
+        )
+    before = empty_cache(batch, window, groups, keys, k_BTGK.dtype)
+    before = before if cache is None else checked_carry("attention", cache, before, "cache")
+    if is_empty(q_BTHK):
+        return jnp.zeros(q_BTHK.shape, v_BTGK.dtype), before
     kept = window - 1
     k, v = (zero_padding(a, lengths_B) for a in (k_BTGK, v_BTGK))
-    before = empty_cache(batch, window, k.shape[2], keys, k.dtype) if cache is None else cache
     if reset_BT is not None and lengths_B is not None:
         reset_BT = reset_BT & ~padding_mask(lengths_B, time)
     all_k, all_v = (jnp.concatenate([old, new], axis=1) for old, new in ((before.k, k), (before.v, v)))
