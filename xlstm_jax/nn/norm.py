@@ -1,11 +1,13 @@
 """Normalisation layers."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.checks import check_dtype, check_sizes, checked, is_empty
-from xlstm_jax.shapes import state_dtype
+from xlstm_jax.shapes import padding_mask, state_dtype
 
 
 def layer_norm(features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
@@ -54,9 +56,12 @@ class BatchNorm(nnx.Module):
         mean_D, var_D = self.running_mean[...], self.running_var[...]
         wide_BTD = x_BTD.astype(state_dtype(x_BTD))
         if training and not is_empty(x_BTD):
-            steps_T = jnp.arange(x_BTD.shape[1])
-            counts = True if lengths is None else (steps_T[None] < lengths[:, None])[..., None]
+            counts = True if lengths is None else ~padding_mask(lengths, x_BTD.shape[1])[..., None]
             of_batch = jnp.mean(wide_BTD, (0, 1), where=counts), jnp.var(wide_BTD, (0, 1), where=counts)
+            if lengths is not None:
+                # A batch of padding alone has neither: what runs stays as it is.
+                running = jax.lax.stop_gradient((mean_D, var_D))
+                of_batch = jax.tree.map(functools.partial(jnp.where, jnp.any(counts)), of_batch, running)
             wide_BTD = _pulled(wide_BTD, (mean_D, var_D), jax.lax.stop_gradient(of_batch))
             mean_D, var_D = of_batch
         scale_D = self.scale[...] * jax.lax.rsqrt(var_D + self.eps)

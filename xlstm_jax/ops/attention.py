@@ -105,14 +105,19 @@ def attention(
 def _seen(count_B, reset_BT, batch: int, time: int, window: int) -> jax.Array:
     """[B, T, W-1+T] true where step t sees cached step s, or step s - (W-1) of the present ones."""
     kept = window - 1
-    t, s = jnp.arange(time)[:, None], jnp.arange(kept + time)[None, :]
+    t, s = jnp.arange(time, dtype=jnp.int32)[:, None], jnp.arange(kept + time, dtype=jnp.int32)[None, :]
     distance_TS = kept + t - s
     near = (distance_TS >= 0) & (distance_TS < window)
     segment_BT = jnp.zeros((batch, time), jnp.int32) if reset_BT is None else jnp.cumsum(reset_BT, 1, dtype=jnp.int32)
     # Cached steps stand before every reset here: segment 0; those that are not there, in none.
-    there_BS = jnp.arange(kept)[None, :] >= kept - count_B[:, None]
-    segment_BS = jnp.concatenate([jnp.where(there_BS, 0, -1), segment_BT], axis=1)
+    there_BS = _there(count_B, kept)
+    segment_BS = jnp.concatenate([there_BS.astype(jnp.int32) - 1, segment_BT], axis=1)
     return near[None] & (segment_BT[:, :, None] == segment_BS[:, None, :])
+
+
+def _there(count_B, kept: int) -> jax.Array:
+    """[B, W-1] true where the cache holds a step: its last `count` places."""
+    return jnp.arange(kept, dtype=jnp.int32)[None, :] >= kept - count_B[:, None]
 
 
 def _after(before: KVCache, all_k, all_v, reset_BT, lengths_B, time: int) -> KVCache:
@@ -126,7 +131,7 @@ def _after(before: KVCache, all_k, all_v, reset_BT, lengths_B, time: int) -> KVC
         count_B = jnp.where(jnp.any(reset_BT, axis=1), lengths_B - since_B, count_B)
     count_B = jnp.minimum(count_B, kept)
     index_BW = lengths_B[:, None] + jnp.arange(kept, dtype=jnp.int32)[None, :]
-    there_BW = jnp.arange(kept)[None, :] >= kept - count_B[:, None]
+    there_BW = _there(count_B, kept)
 
     def last(a):
         taken = jnp.take_along_axis(a, index_BW[:, :, None, None], axis=1)

@@ -156,7 +156,8 @@ def ssd(
         raise UsageError(f"ssd got {groups} groups for {heads} heads; the number of groups divides that of heads")
     dtype = state_dtype(x_BTHP, B_BTGN, C_BTGN)
     # Before they meet: a NaN in the padding would reach the gradient of the other factor.
-    x_BTHP, dt_BTH = zero_padding(x_BTHP, lengths_B), zero_padding(dt_BTH, lengths_B).astype(dtype)
+    x_BTHP, dt_BTH = (zero_padding(a, options.lengths_B) for a in (x_BTHP, dt_BTH))
+    dt_BTH = dt_BTH.astype(dtype)
     log_f_BTH = dt_BTH * A_H.astype(dtype)[None, None]
     # dt weighs what is written as an input gate: multiplied into x it would be rounded to x's dtype.
     positive = dt_BTH > 0
