@@ -85,7 +85,7 @@ def test_arrays_that_do_not_fit(name):
     for argument, a in given.items():
         shown = argument.split("_")[0]
         for wrong, parts in (
-            (np.concatenate([a, a], -1), [f"{shown} (", f"; wanted {shown} [", f"{a.shape[-1] * 2}"]),
+            (np.concatenate([a, a], -1), [f"{shown} (", "; wanted ", f"{shown} [", f"{a.shape[-1] * 2}"]),
             (a.astype(np.int32), [f"{shown} {a.shape} of int32; wanted floats"]),
             ([[1.0], [1.0, 2.0]], [f"{shown} that is no array"]),
         ):
