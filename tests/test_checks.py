@@ -57,6 +57,11 @@ def test_axes_before_the_last_ones_may_be_any():
         ({"mask_BT": X[..., 0]}, "op got mask (2, 3) of float32; wanted bools [B,T], true where a step counts"),
         ({"x_BTD": [[1.0], [1.0, 2.0]]}, "op got x that is no array: setting an array element with a sequence"),
         ({"x_BTD": "text"}, "op got x that is no array: "),
+        (
+            {"tokens_BT": np.array([[0, 2**32]])},
+            "op got tokens with numbers outside of int32, -2147483648 to 2147483647",
+        ),
+        ({"tokens_BT": [[0, 2**32]]}, "op got tokens that is no array: "),
     ],
 )
 def test_arrays_that_do_not_fit(arrays, message):

@@ -57,10 +57,17 @@ def checked(owner: str, sizes: Mapping[str, int] | None = None, /, **arrays: Any
 
 
 def _array(owner: str, name: str, a: Any) -> jax.Array | None:
+    name = name.rsplit("_", 1)[0]
     try:
-        return None if a is None else jnp.asarray(a)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{owner} got {name.rsplit('_', 1)[0]} that is no array: {one_line(error)}") from error
+        made = None if a is None else jnp.asarray(a)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{owner} got {name} that is no array: {one_line(error)}") from error
+    if isinstance(a, np.ndarray) and a.dtype.kind in "iu" and made.dtype != a.dtype:
+        # Integers of 64 bits become some of 32 outside of x64 mode, by their last bits.
+        bounds = jnp.iinfo(made.dtype)
+        if a.min(initial=0) < bounds.min or a.max(initial=0) > bounds.max:
+            raise UsageError(f"{owner} got {name} with numbers outside of {made.dtype}, {bounds.min} to {bounds.max}")
+    return made
 
 
 def _misfit(letters: str, shape: tuple, known: dict[str, int]) -> str:

@@ -13,8 +13,10 @@ from flax import nnx
 from tests.models import examples
 from tests.models.examples import FEATURES, VOCABULARY, example, small
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models import BLOCKS, build_model
+from xlstm_jax.generate import prefill
+from xlstm_jax.models import BLOCKS
 from xlstm_jax.models.encoder import Encoder
+from xlstm_jax.models.language_model import known_tokens
 
 BATCH, TIME = 2, 5
 TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (BATCH, TIME), np.int32)
@@ -177,11 +179,17 @@ OUTSIDE = np.array([[-1, VOCABULARY, 3, 2**31 - 1, -(2**31)]], np.int32)
 
 def test_tokens_outside_the_vocabulary_are_refused_where_they_are_known():
     """Which they are outside of jit."""
-    model = build_model(small("r"))
+    model = example(small("r")).model()
     for token in (-1, VOCABULARY):
         message = re.escape(f"token {token} at (0, 1) is outside the vocabulary; tokens lie in 0 to {VOCABULARY - 1}")
         for kind in (np.asarray, jnp.asarray, list):
             refused(message, model, kind([[0, token, 99]]))
+        refused(message, model.unroll, [[0, token, 99]], lengths=[2])
+        refused(message, prefill, model, [[0, token]])
+    # In the padding any number will do.
+    padded = known_tokens(jnp.array([[1, 2, -1]]), VOCABULARY, jnp.array([2]))
+    np.testing.assert_array_equal(padded, [[1, 2, 0]])
+    refused(r"prefill got tokens \(1, 2\) of float32; wanted integers", prefill, model, [[1.0, 2.0]])
 
 
 def test_tokens_outside_the_vocabulary_are_the_nearest_inside_under_jit():

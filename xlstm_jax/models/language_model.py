@@ -114,7 +114,7 @@ class LanguageModel(nnx.Module):
             x_BTD, reset, lengths = checked("LanguageModel", {"D": config.input_features}, x_BTD=tokens, **masks)
             return x_BTD, carry, reset, lengths
         tokens_BT, reset, lengths = checked("LanguageModel", tokens_BT=tokens, **masks)
-        return known_tokens(tokens_BT, config.vocab_size), carry, reset, lengths
+        return known_tokens(tokens_BT, config.vocab_size, lengths), carry, reset, lengths
 
     def logits(self, x: jax.Array) -> jax.Array:
         """[..., A], float32 at least, of what `hidden` gives, [..., D]."""
@@ -122,23 +122,26 @@ class LanguageModel(nnx.Module):
         return softcap(logits.astype(state_dtype(logits)), self.config.logit_softcap)
 
 
-def known_tokens(tokens_BT: jax.Array, vocab_size: int) -> jax.Array:
+def known_tokens(tokens_BT: jax.Array, vocab_size: int, lengths_B: jax.Array | None = None) -> jax.Array:
     """Tokens in 0 to vocab_size - 1: others are refused where their values are known, else become the nearest of these.
 
     Values are known outside of jit alone. Inside it a lookup would give NaN above the vocabulary and count from its end
-    below 0.
+    below 0. What stands in the padding after `lengths_B` may be any number.
 
     Raises:
         UsageError: a token outside the vocabulary, by its place.
     """
-    if not isinstance(tokens_BT, jax.core.Tracer) and tokens_BT.is_fully_addressable:
-        values = np.asarray(tokens_BT)
-        if (outside := np.argwhere((values < 0) | (values >= vocab_size))).size:
-            place = (*map(int, outside[0]),)
+    given = (tokens_BT,) if lengths_B is None else (tokens_BT, lengths_B)
+    if all(not isinstance(a, jax.core.Tracer) and getattr(a, "is_fully_addressable", True) for a in given):
+        values, *lengths = map(np.asarray, given)
+        wrong = (values < 0) | (values >= vocab_size)
+        if lengths:
+            wrong &= np.arange(values.shape[1]) < lengths[0][:, None]
+        if wrong.any():
+            place = (*map(int, np.argwhere(wrong)[0]),)
             raise UsageError(
                 f"token {values[place]} at {place} is outside the vocabulary; tokens lie in 0 to {vocab_size - 1}"
             )
-        return tokens_BT
     most = jnp.iinfo(tokens_BT.dtype).max
     return jnp.clip(tokens_BT, 0, min(vocab_size - 1, most))
 
