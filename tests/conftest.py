@@ -1,14 +1,22 @@
 """What every test runs under: the CPU seen as eight devices, strict dtypes and ranks, a compilation cache."""
 
+import importlib.metadata
 import itertools
 import os
 import pathlib
 import subprocess
 import tempfile
 
-# Read once, when jax starts its backend: they must stand before the first import of jax.
+# Nearly all of the suite's time is compilation, so programs are optimized little, and jax 0.10 uses XLA's older and
+# faster code generator (later versions do not have it and abort on the flag). Flags of the caller come last and win:
+# XLA_FLAGS=--xla_backend_optimization_level=3 tests the programs that users run.
+FLAGS = ["--xla_force_host_platform_device_count=8", "--xla_backend_optimization_level=0"]
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+
+# Read once, when jax starts its backend, so they are set before jax is imported.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")]).strip()
 
 import jax
 import pytest

@@ -15,8 +15,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from xlstm_jax.errors import UsageError
-
 Tokens = Int[Array, "B T"]
 Logits = Float[Array, "B T A"]
 Features = Float[Array, "B T D"]
@@ -49,16 +47,7 @@ def padding_mask(lengths_B: Lengths, time: int) -> Resets:
 
 
 def padding(lengths_B: Lengths | None, mask_BT: Resets | None, shape_BT: tuple[int, int]) -> Resets | None:
-    """[B, T] true where no step is taken: behind a sequence's end, or where the mask is false; None: nowhere.
-
-    Raises:
-        UsageError: a mask that is not of bools [B, T].
-    """
-    if mask_BT is not None and (mask_BT.shape != shape_BT or mask_BT.dtype != bool):
-        raise UsageError(
-            f"got a mask {mask_BT.shape} of {mask_BT.dtype}; wanted bools [B, T] = {shape_BT}, true where a step is "
-            "taken"
-        )
+    """[B, T] true where no step is taken: after a sequence's end, or where the mask is false; None: nowhere."""
     behind_BT = None if lengths_B is None else padding_mask(lengths_B, shape_BT[1])
     if mask_BT is None:
         return behind_BT

@@ -341,7 +341,7 @@ def test_more_children_than_the_arity():
 
 def test_x_of_another_size(example):
     """Indices would be clamped in silence."""
-    with pytest.raises(UsageError, match=r"x \(5, 3\) does not fit a forest of 3 nodes"):
+    with pytest.raises(UsageError, match=r"got x \(5, 3\); wanted x \[N,D\]: x has N = 5, not 3"):
         tree_recurrence(
             example.cell, example.params(np.float32), example.nodes(5, np.float32), forest([[-1], [0], [1]])
         )

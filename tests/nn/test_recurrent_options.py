@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.nn.layers import BATCH, IN, TIME, X
+from tests.nn.layers import IN, X
 from xlstm_jax.cells import CELLS
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn import Recurrent
@@ -117,10 +117,3 @@ def test_refusals_say_what_is_allowed(given, message):
     options = {"cell": "lstm", "in_features": IN, "features": WIDE, **given}
     with pytest.raises(UsageError, match=message):
         nnx.eval_shape(lambda: Recurrent(**options, rngs=nnx.Rngs(0))(X))
-
-
-def test_a_sequence_has_a_step():
-    layer = Recurrent("rnn", IN, WIDE, rngs=nnx.Rngs(0))
-    with pytest.raises(UsageError, match="at least one step"):
-        layer(np.zeros((BATCH, 0, IN), np.float32))
-    assert layer(X)[0].shape == (BATCH, TIME, WIDE)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.ops.linear_cases import BATCH, KEYS, NAMES, PARAMETERS, VALUES, Case, call, error, inputs, oracle
+from tests.ops.linear_cases import BATCH, KEYS, NAMES, VALUES, Case, call, error, inputs, oracle
 from tests.oracles import linear_attention as oracles
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.linear_attention import retention, ssd
@@ -80,9 +80,6 @@ def test_usage_errors(op):
         call(op, args, reset, lengths, implementation="fast")
     with pytest.raises(UsageError, match=f"{op} chunk_size 0 is not allowed"):
         call(op, args, reset, lengths, chunk_size=0)
-    with pytest.raises(UsageError, match="at least one step"):
-        empty = [a if name in PARAMETERS else a[:, :0] for name, a in zip(NAMES[op], args, strict=True)]
-        call(op, empty, None, None)
 
 
 def test_groups_that_do_not_divide_the_heads():

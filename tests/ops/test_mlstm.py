@@ -144,10 +144,8 @@ def test_usage_errors():
     with pytest.raises(UsageError, match="chunk_size 0"):
         mlstm(q, k, v, i, f, chunk_size=0)
     for misfit in ((q[:, :, :, :4], k, v, i, f), (q, k, v[:, :3], i, f), (q, k, v, i[:1], f), (q, k, v, i, f[..., 0])):
-        with pytest.raises(UsageError, match="wanted q, k "):
+        with pytest.raises(UsageError, match=r"wanted q \[B,T,H,K\], k "):
             mlstm(*misfit)
-    with pytest.raises(UsageError, match="at least one step"):
-        mlstm(*(a[:, :0] for a in (q, k, v, i, f)))
 
 
 def test_table_covers_every_pair():

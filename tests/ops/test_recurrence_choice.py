@@ -100,7 +100,5 @@ def test_usage_errors_of_the_arguments():
     params, x = example.params(np.float32), example.inputs(T, np.float32)
     with pytest.raises(UsageError, match=r"kind 'tree'.*'sequence'"):
         recurrence(tree, params, x)
-    with pytest.raises(UsageError, match="at least one step"):
-        recurrence(example.cell, params, x[:, :0])
     with pytest.raises(UsageError, match="'full', 'diagonal'"):
         newton_recurrence(example.cell, params, x, options=NewtonOptions(jacobian="block"))

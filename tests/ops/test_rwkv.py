@@ -139,7 +139,9 @@ def test_nothing_passes_a_reset_or_enters_from_padding():
 def test_usage_errors():
     r, k, v, log_w, u, _ = inputs(4)
     for misfit in ((r[..., :2], k, v, log_w, u), (r, k, v[:, :3], log_w, u), (r, k, v, log_w, u[:1])):
-        with pytest.raises(UsageError, match=r"rwkv6 got r .*; wanted r, k, log_w \[B,T,H,K\]"):
+        with pytest.raises(
+            UsageError, match=r"rwkv6 got r .*; wanted r \[B,T,H,K\], .*u \[H,K\]: \w+ has [KTH] = \d, not \d$"
+        ):
             rwkv6(*misfit)
 
 

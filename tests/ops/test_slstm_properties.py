@@ -173,7 +173,5 @@ def test_usage_errors():
     with pytest.raises(UsageError, match="input_gate 'tanh' is unknown"):
         slstm(x, r, input_gate="tanh")
     for misfit in ((x[:, :, :3], r), (x, r[:3]), (x, r[..., :2]), (x[0], r)):
-        with pytest.raises(UsageError, match="wanted x "):
+        with pytest.raises(UsageError, match=r"wanted x \[B,T,G,H,D\], r \[G,H,D,D\]: "):
             slstm(*misfit)
-    with pytest.raises(UsageError, match="at least one step"):
-        slstm(x[:, :0], r)

@@ -1,12 +1,14 @@
 """LSTM over maps: its products are convolutions."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, CellParams, add_bias
+from xlstm_jax.cells.base import CELLS, CellParams, add_bias, check_config
 from xlstm_jax.cells.lstm import LSTM, LSTMCarry
+from xlstm_jax.checks import check_sizes
 from xlstm_jax.errors import UsageError
 
 
@@ -23,9 +25,13 @@ class ConvLSTMConfig:
     forget_bias: float = 1.0
 
     def __post_init__(self):
+        check_config(self)
+        if not isinstance(self.spatial_shape, Iterable) or not 1 <= len(tuple(self.spatial_shape)) <= 3:
+            raise UsageError(
+                f"ConvLSTMConfig spatial_shape {self.spatial_shape!r} is not allowed; it is a tuple of 1 to 3 sizes"
+            )
         object.__setattr__(self, "spatial_shape", tuple(self.spatial_shape))
-        if not 1 <= len(self.spatial_shape) <= 3:
-            raise UsageError(f"spatial_shape {self.spatial_shape} has {len(self.spatial_shape)} axes; allowed: 1 to 3")
+        check_sizes("ConvLSTMConfig", **{f"spatial_shape[{n}]": size for n, size in enumerate(self.spatial_shape)})
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, dtype: jnp.dtype) -> jax.Array:
@@ -40,7 +46,7 @@ def _convolve(x: jax.Array, kernel: jax.Array, dtype: jnp.dtype) -> jax.Array:
         padding="SAME",
         dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
     )
-    return y.astype(dtype).reshape(*x.shape[:-1], -1)
+    return y.astype(dtype).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 @CELLS.register("convlstm")
@@ -76,6 +82,10 @@ class ConvLSTM(LSTM):
     def init_carry(cls, config: ConvLSTMConfig, batch_shape: tuple[int, ...]) -> LSTMCarry:
         shape = (*batch_shape, *config.spatial_shape, config.features)
         return LSTMCarry(c=jnp.zeros(shape, jnp.float32), h=jnp.zeros(shape, jnp.float32))
+
+    @staticmethod
+    def input_sizes(config: ConvLSTMConfig) -> dict[str, int]:
+        return dict(zip("XYZ", config.spatial_shape, strict=False)) | {"D": config.in_features}
 
     @classmethod
     def project(cls, params: CellParams, x_BTD: jax.Array) -> jax.Array:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.cells.base import check_config
 from xlstm_jax.errors import UsageError
 
 Gate = Literal["exp", "sigmoid"]
@@ -25,11 +26,14 @@ def log_gate(preactivation: jax.Array, kind: Gate, which: str = "gate") -> jax.A
     Raises:
         UsageError: `kind` is neither; `which` names the argument in the message.
     """
-    if kind == "exp":
-        return preactivation
-    if kind == "sigmoid":
-        return jax.nn.log_sigmoid(preactivation)
-    raise UsageError(f"{which} {kind!r} is unknown; allowed: 'exp', 'sigmoid'")
+    check_gate(kind, which)
+    return preactivation if kind == "exp" else jax.nn.log_sigmoid(preactivation)
+
+
+def check_gate(kind: Gate, which: str) -> None:
+    """Raises unless `kind` is a gate; `which` names the argument in the message."""
+    if kind not in get_args(Gate):
+        raise UsageError(f"{which} {kind!r} is unknown; allowed: {', '.join(map(repr, get_args(Gate)))}")
 
 
 def next_stabiliser(log_f: jax.Array, m: jax.Array, log_i: jax.Array) -> jax.Array:
@@ -83,5 +87,6 @@ class HeadsConfig:
     forget_gate: Gate = "sigmoid"
 
     def __post_init__(self):
+        check_config(self)
         if self.features % self.num_heads:
             raise UsageError(f"features {self.features} is not a multiple of num_heads {self.num_heads}")

@@ -30,6 +30,7 @@ class GRUConfig(RecurrentConfig):
     recurrent_bias: bool = False
 
     def __post_init__(self):
+        super().__post_init__()
         if self.recurrent_bias and self.reset == "before":
             raise UsageError("recurrent_bias=True needs reset='after': before the product it would be b_n once more")
 

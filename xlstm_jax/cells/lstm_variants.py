@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, CellParams, RecurrentConfig, gate_weights, recurrent_dot
 from xlstm_jax.cells.lstm import LSTM, LSTMCarry, LSTMConfig, Wiring, memory
+from xlstm_jax.checks import check_sizes
 from xlstm_jax.shapes import state_dtype
 
 
@@ -189,9 +190,14 @@ class ProjectedConfig(LSTMConfig):
 
     cell_features: int | None = None
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.cell_features is not None:
+            check_sizes(type(self).__name__, cell_features=self.cell_features)
+
     @property
     def units(self) -> int:
-        return self.cell_features or 4 * self.features
+        return 4 * self.features if self.cell_features is None else self.cell_features
 
 
 @CELLS.register("lstm_projected")

@@ -6,7 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell
+from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell, check_config
 from xlstm_jax.shapes import state_dtype
 
 
@@ -19,6 +19,9 @@ class MinimalConfig:
     features: int
     bias: bool = True
     activation: Literal["identity", "positive"] = "identity"
+
+    def __post_init__(self):
+        check_config(self)
 
 
 class _Minimal(LinearCell):

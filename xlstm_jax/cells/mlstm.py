@@ -146,7 +146,7 @@ class MLSTM(Cell):
     def project(params: CellParams, x_BTD: jax.Array) -> tuple[jax.Array, ...]:
         config = params.config
         qkvo = affine(x_BTD, params["w_qkvo"], params["b_qkvo"])
-        heads = qkvo.reshape(*qkvo.shape[:-1], 4, config.num_heads, -1)
+        heads = qkvo.reshape(*qkvo.shape[:-1], 4, config.num_heads, config.features // config.num_heads)
         q, k, v, o = jnp.moveaxis(heads, -3, 0)
         i, f = jnp.split(affine(x_BTD, params["w_if"], params["b_if"]), 2, axis=-1)
         log_i = log_gate(i, config.input_gate, "input_gate")

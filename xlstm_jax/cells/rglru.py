@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell, add_bias
+from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell, add_bias, check_config
 from xlstm_jax.cells.gates import exp_and_rest
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import state_dtype
@@ -26,6 +26,7 @@ class RGLRUConfig:
     num_heads: int = 1
 
     def __post_init__(self):
+        check_config(self)
         if self.in_features != self.features or self.features % self.num_heads:
             raise UsageError(
                 f"rglru got in_features {self.in_features}, features {self.features}, num_heads {self.num_heads}; "
@@ -62,7 +63,7 @@ class RGLRU(LinearCell):
     def project(cls, params: CellParams, x_BTD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         def mapped(name):
             w_HDE = params[f"w_{name}"]
-            x = x_BTD.reshape(*x_BTD.shape[:-1], w_HDE.shape[0], -1)
+            x = x_BTD.reshape(*x_BTD.shape[:-1], *w_HDE.shape[:2])
             return add_bias(jnp.einsum("...hd,hde->...he", x, w_HDE).reshape(x_BTD.shape), params[f"b_{name}"])
 
         return x_BTD, mapped("r"), mapped("i")

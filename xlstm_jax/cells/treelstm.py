@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, Cell, CellParams, gate_weights, recurrent_dot
 from xlstm_jax.cells.lstm import LSTM, LSTMCarry, LSTMConfig
-from xlstm_jax.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,10 +15,6 @@ class NaryConfig(LSTMConfig):
     """`arity`: how many children a node has at most, each at a place of its own."""
 
     arity: int = 2
-
-    def __post_init__(self):
-        if self.arity < 1:
-            raise UsageError(f"arity {self.arity} is not allowed; it is at least 1")
 
 
 class TreeCell(Cell):

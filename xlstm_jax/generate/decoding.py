@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from xlstm_jax.checks import check_sizes, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate.options import check_options
 from xlstm_jax.generate.sampling import pick
 from xlstm_jax.models import LanguageModel
+from xlstm_jax.models.language_model import known_tokens
 
 PREFILL_CHUNK = 512  # tokens of a prompt read at once
 
@@ -73,7 +75,7 @@ def prefill(
     Raises:
         UsageError: an empty prompt, lengths that do not fit, or a piece of no token.
     """
-    prompt_BT = np.asarray(prompt_BT)
+    prompt_BT = np.asarray(checked("prefill", tokens_BT=prompt_BT)[0])
     batch, time = prompt_BT.shape
     lengths_B = np.full(batch, time) if lengths is None else np.asarray(lengths)
     if lengths_B.shape != (batch,) or (lengths_B < 0).any() or (lengths_B > time).any():
@@ -82,8 +84,8 @@ def prefill(
         raise UsageError("the prompt is empty; give at least one token")
     if state is not None and state.done_B.shape != (batch,):
         raise UsageError(f"{batch} prompts do not fit a state of {state.done_B.shape[0]} rows; give one for each")
-    if prefill_chunk < 1:
-        raise UsageError(f"prefill_chunk {prefill_chunk} is not allowed; it is at least 1")
+    check_sizes("prefill", prefill_chunk=prefill_chunk)
+    known_tokens(prompt_BT, model.config.vocab_size, lengths_B)
     state = init_state(model, batch, seed) if state is None else state
     graphdef, weights = nnx.split(model)
     state = _beside(weights, state)

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import jax
 from flax import nnx
 
+from xlstm_jax.checks import check_parts, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.registry import Registry
@@ -38,6 +39,21 @@ class Block(Protocol):
         lengths: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, Any]: ...
+
+
+def checked_inputs(
+    block: Block, features: int, x_BTD: jax.Array, carry: Any, reset: jax.Array | None, lengths: jax.Array | None
+) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    """x, reset and lengths of a block that reads so many features, as arrays that fit each other and the carry.
+
+    Raises:
+        UsageError: what does not fit, by its name.
+    """
+    name = type(block).__name__
+    x_BTD, reset, lengths = checked(name, {"D": features}, x_BTD=x_BTD, reset_BT=reset, lengths_B=lengths)
+    if carry is not None:
+        check_parts(name, carry, jax.eval_shape(lambda: block.init_carry(x_BTD.shape[0])))
+    return x_BTD, reset, lengths
 
 
 def check_context(config: ModelConfig, context: int) -> None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.checks import check_dtype, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
@@ -32,7 +33,8 @@ class Encoder(nnx.Module):
             raise UsageError(f"directions {directions!r} is unknown; allowed: {', '.join(Directions.__args__)}")
         if directions == "alternate" and len(config.letters) < 2:
             raise UsageError("directions 'alternate' needs two blocks at least; give more, or directions='both'")
-        self.directions, self.remat, dtype = directions, config.remat, jnp.dtype(config.dtype)
+        self.directions, self.remat, dtype = directions, config.remat, check_dtype("Encoder", config.dtype)
+        self.features = config.features
 
         def stack():
             return nnx.List(BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.letters))
@@ -62,10 +64,12 @@ class Encoder(nnx.Module):
             key: draws dropout.
 
         Raises:
-            UsageError: both a mask and lengths, or a mask that is not of bools [B, T].
+            UsageError: both a mask and lengths, or arrays that do not fit.
         """
+        arrays = {"x_BTD": x_BTD, "lengths_B": lengths, "reset_BT": reset, "mask_BT": mask}
+        x_BTD, lengths, reset, mask = checked("Encoder", {"D": self.features}, **arrays)
         if mask is not None:
-            return self._masked(x_BTD, lengths, reset, jnp.asarray(mask), key)
+            return self._masked(x_BTD, lengths, reset, mask, key)
         masks = {"lengths": lengths, "reset": reset}
         count = len(self.blocks)
         keys = [None] * (2 * count) if key is None else jax.random.split(key, 2 * count)

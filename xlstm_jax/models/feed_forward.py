@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.models.blocks import checked_inputs
 from xlstm_jax.models.config import rounded_up
 from xlstm_jax.nn import layer_norm, linear, small_init, wang_init
 
@@ -19,6 +20,7 @@ class TwoBranches(nnx.Module):
     """
 
     def __call__(self, x_BTD: jax.Array, carry: Any, *, reset=None, lengths=None, key=None) -> tuple[jax.Array, Any]:
+        x_BTD, reset, lengths = checked_inputs(self, self.norm.num_features, x_BTD, carry, reset, lengths)
         keys = (key,) if key is None or self.ffn is None else jax.random.split(key)
         y_BTD, carry = self.mix(self.norm(x_BTD), carry, {"reset": reset, "lengths": lengths})
         x_BTD = x_BTD + self.dropout(y_BTD, deterministic=key is None, rngs=keys[0])

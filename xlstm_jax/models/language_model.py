@@ -6,8 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
+from xlstm_jax.checks import check_dtype, checked, outline
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS, check_context
 from xlstm_jax.models.config import ModelConfig
@@ -28,7 +30,7 @@ class LanguageModel(nnx.Module):
     """
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        dtype = jnp.dtype(config.dtype)
+        dtype = check_dtype("LanguageModel", config.dtype)
         init = small_init(config.features)
         embedding_init = nnx.initializers.normal(config.embedding_std) if config.embedding_std else init
         self.config = config
@@ -70,7 +72,8 @@ class LanguageModel(nnx.Module):
         """Logits [B, T, A] and the carry after the last token: `logits` of `hidden`.
 
         Args:
-            tokens_BT: ints under the vocabulary's size; real [B, T, input_features] where the config says so.
+            tokens_BT: ints under the vocabulary's size (others: see `known_tokens`); real [B, T, input_features] where
+                the config says so.
             carry: from `init_carry` or from the call before; None is `init_carry`.
             reset: [B, T] bools, true where everything from before that token is forgotten.
             lengths: [B] ints, right padding: padded tokens leave the carry as it is.
@@ -82,7 +85,7 @@ class LanguageModel(nnx.Module):
     def hidden(self, tokens_BT, carry=None, *, reset=None, lengths=None, key=None) -> tuple[jax.Array, tuple[Any, ...]]:
         """What the head sees, [B, T, D], and the carry after the last token; arguments of `unroll`."""
         depth = len(self.config.letters)
-        carry = (None,) * depth if carry is None else carry
+        tokens_BT, carry, reset, lengths = self._checked(tokens_BT, carry, reset, lengths)
         keys = [None] * (depth + 1) if key is None else jax.random.split(key, depth + 1)
         x = constrain(self.embedding(tokens_BT), ACTIVATIONS)
         x = self.dropout(x, deterministic=key is None, rngs=keys[-1])
@@ -97,10 +100,50 @@ class LanguageModel(nnx.Module):
         )
         return (x if self.norm is None else self.norm(x)), carry
 
+    def _checked(self, tokens, carry, reset, lengths) -> tuple[Any, ...]:
+        """The arguments as arrays that fit each other, and tokens that are in the vocabulary."""
+        config, masks = self.config, {"reset_BT": reset, "lengths_B": lengths}
+        depth = len(config.letters)
+        if carry is not None and (type(carry) not in (tuple, list) or len(carry) != depth):
+            raise UsageError(
+                f"LanguageModel got carry {outline(carry)}; wanted a tuple of {depth}, one of each block of "
+                f"{config.pattern!r}, as init_carry makes it"
+            )
+        carry = (None,) * depth if carry is None else carry
+        if config.input_features:
+            x_BTD, reset, lengths = checked("LanguageModel", {"D": config.input_features}, x_BTD=tokens, **masks)
+            return x_BTD, carry, reset, lengths
+        tokens_BT, reset, lengths = checked("LanguageModel", tokens_BT=tokens, **masks)
+        return known_tokens(tokens_BT, config.vocab_size, lengths), carry, reset, lengths
+
     def logits(self, x: jax.Array) -> jax.Array:
         """[..., A], float32 at least, of what `hidden` gives, [..., D]."""
         logits = self.head(x) if self.head is not None else self.embedding.attend(x)
         return softcap(logits.astype(state_dtype(logits)), self.config.logit_softcap)
+
+
+def known_tokens(tokens_BT: jax.Array, vocab_size: int, lengths_B: jax.Array | None = None) -> jax.Array:
+    """Tokens in 0 to vocab_size - 1: others are refused where their values are known, else become the nearest of these.
+
+    Values are known outside of jit alone. Inside it a lookup would give NaN above the vocabulary and count from its end
+    below 0. What stands in the padding after `lengths_B` may be any number.
+
+    Raises:
+        UsageError: a token outside the vocabulary, by its place.
+    """
+    given = (tokens_BT,) if lengths_B is None else (tokens_BT, lengths_B)
+    if all(not isinstance(a, jax.core.Tracer) and getattr(a, "is_fully_addressable", True) for a in given):
+        values, *lengths = map(np.asarray, given)
+        wrong = (values < 0) | (values >= vocab_size)
+        if lengths:
+            wrong &= np.arange(values.shape[1]) < lengths[0][:, None]
+        if wrong.any():
+            place = (*map(int, np.argwhere(wrong)[0]),)
+            raise UsageError(
+                f"token {values[place]} at {place} is outside the vocabulary; tokens lie in 0 to {vocab_size - 1}"
+            )
+    most = jnp.iinfo(tokens_BT.dtype).max
+    return jnp.clip(tokens_BT, 0, min(vocab_size - 1, most))
 
 
 def unscanned(model: LanguageModel) -> LanguageModel:

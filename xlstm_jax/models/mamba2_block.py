@@ -9,7 +9,7 @@ from flax import nnx
 
 from xlstm_jax.cells.gates import decay_rate
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models.blocks import BLOCKS
+from xlstm_jax.models.blocks import BLOCKS, checked_inputs
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.nn import CausalConv, linear, rms_norm
 from xlstm_jax.ops.linear_attention import ssd
@@ -67,6 +67,7 @@ class Mamba2Block(nnx.Module):
         return Mamba2Carry(self.conv.init_carry(batch), state)
 
     def __call__(self, x_BTD, carry: Mamba2Carry | None, *, reset=None, lengths=None, key=None):
+        x_BTD, reset, lengths = checked_inputs(self, self.norm.num_features, x_BTD, carry, reset, lengths)
         carry = carry or Mamba2Carry(None, None)
         inner, mapped = self.widths
         z, u, dt_BTH = jnp.split(self.up(self.norm(x_BTD)), (inner, 2 * inner + 2 * mapped), axis=-1)
@@ -74,7 +75,7 @@ class Mamba2Block(nnx.Module):
         x, B, C = jnp.split(jax.nn.silu(u), (inner, inner + mapped), axis=-1)
 
         def split(a, size):
-            return a.reshape(*a.shape[:2], -1, size)
+            return a.reshape(*a.shape[:2], a.shape[-1] // size, size)
 
         dt_BTH = dt_BTH.astype(state_dtype(dt_BTH))
         y_BTHP, state = ssd(

@@ -112,7 +112,8 @@ class MLSTMBlock(TwoBranches):
             s = jax.nn.silu(s)
         q, k, v = self.q(s), self.k(s), self.v(a)
         i_BTH, f_BTH = self.gates(jnp.concatenate([q, k, v], axis=-1))
-        q_BTHK, k_BTHK, v_BTHV = (x.reshape(*x.shape[:2], self.config.num_heads, -1) for x in (q, k, v))
+        heads = self.config.num_heads
+        q_BTHK, k_BTHK, v_BTHV = (x.reshape(*x.shape[:2], heads, x.shape[-1] // heads) for x in (q, k, v))
         h_BTHV, state = mlstm(
             q_BTHK,
             k_BTHK,

@@ -8,7 +8,7 @@ from flax import nnx
 
 from xlstm_jax.cells import CELLS
 from xlstm_jax.cells.base import LinearCell
-from xlstm_jax.models.blocks import BLOCKS
+from xlstm_jax.models.blocks import BLOCKS, checked_inputs
 from xlstm_jax.models.config import ModelConfig, RecurrentBlockConfig
 from xlstm_jax.models.feed_forward import post_projection
 from xlstm_jax.nn import NORMS, BatchNorm, Recurrent
@@ -53,6 +53,7 @@ class RecurrentBlock(nnx.Module):
         return self.layer.init_carry(batch)
 
     def __call__(self, x_BTD, carry, *, reset=None, lengths=None, key=None):
+        x_BTD, reset, lengths = checked_inputs(self, self.layer.configs[0].in_features, x_BTD, carry, reset, lengths)
         inside, behind = (None, None) if key is None else (jax.random.fold_in(key, n) for n in (1, 2))
         training = {"training": key is not None, "lengths": lengths} if isinstance(self.norm, BatchNorm) else {}
         u_BTD = x_BTD if self.norm is None else self.norm(x_BTD, **training)

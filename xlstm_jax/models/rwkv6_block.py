@@ -8,7 +8,7 @@ from flax import nnx
 
 from xlstm_jax.cells.gates import decay_rate
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models.blocks import BLOCKS
+from xlstm_jax.models.blocks import BLOCKS, checked_inputs
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.nn import HeadNorm, layer_norm, linear
 from xlstm_jax.ops.conv import causal_conv
@@ -95,6 +95,7 @@ class RWKV6Block(nnx.Module):
         return RWKV6Carry((time, channel), jnp.zeros((batch, heads, width, width), state_dtype(self.dtype)))
 
     def __call__(self, x_BTD, carry: RWKV6Carry | None, *, reset=None, lengths=None, key=None):
+        x_BTD, reset, lengths = checked_inputs(self, self.norm.num_features, x_BTD, carry, reset, lengths)
         (before, ffn_before), state = carry or RWKV6Carry((None, None), None)
         keys = (None, None) if key is None else jax.random.split(key)
         u = self.norm(x_BTD)
@@ -125,7 +126,7 @@ class RWKV6Block(nnx.Module):
     def _mixed(self, u, shifted):
         """Five mixtures of a step's input and that of the step before, by weights from both."""
         low = jnp.tanh(_toward(u, shifted, self.mu[...]) @ self.mix_down[...].astype(u.dtype))
-        low = low.reshape(*u.shape[:2], len(MIXED), -1)
+        low = low.reshape(*u.shape[:2], len(MIXED), self.mix_up.shape[1])
         weights = jnp.einsum("btmr,mrd->mbtd", low, self.mix_up[...].astype(u.dtype))
         for weight, mu in zip(weights, self.mus[...], strict=True):
             yield _toward(u, shifted, weight + jnp.broadcast_to(mu, u.shape).astype(u.dtype))

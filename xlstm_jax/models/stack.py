@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.checks import check_parts
 from xlstm_jax.sharding import ACTIVATIONS, constrain, parameter_axes
 
 STACKED = "stacked"  # in a parameter's path: its first axis counts layers
@@ -62,6 +63,8 @@ class Repeated(nnx.Module):
     def __call__(self, x_BTD, carry: Sequence[Any], keys: Sequence[Any], remat: str, masks) -> tuple[Any, list[Any]]:
         """As `run_blocks`; one carry and one key a block."""
         period = len(self.stacked)
+        for number, one in enumerate(carry):
+            check_parts(type(self.stacked[number % period]).__name__, one, carry[number % period], f"carry[{number}]")
         split = [nnx.split(block) for block in self.stacked]
         layers = list(zip(carry, keys, strict=True))
         inputs = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers[place::period]) for place in range(period)]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.checks import check_dtype, check_sizes, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.linear import linear
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
@@ -29,6 +30,17 @@ def attend(
     weights_BTS = jnp.where(seen_BTS, jax.nn.softmax(score_BTS, axis=-1), jnp.zeros_like(score_BTS))
     context_BTV = jnp.einsum("bts,bsv->btv", weights_BTS.astype(memory_BSV.dtype), memory_BSV)
     return context_BTV, weights_BTS
+
+
+def _checked(owner: str, sizes: dict[str, int], query, memory_BSV, lengths, keys_BSF) -> tuple[jax.Array | None, ...]:
+    (query,) = checked(owner, sizes, **{"query_...Q": query})
+    name = "query_BQ" if query.ndim == 2 else "query_BTQ"
+    return checked(owner, sizes, **{name: query}, memory_BSV=memory_BSV, lengths_B=lengths, keys_BSF=keys_BSF)
+
+
+def _check_sizes(owner: str, query_features, memory_features, features, dtype) -> None:
+    check_sizes(owner, query_features=query_features, memory_features=memory_features, features=features)
+    check_dtype(owner, dtype)
 
 
 def _additive_score(query_BTF: jax.Array, key_BSF: jax.Array, v_F: jax.Array) -> jax.Array:
@@ -56,6 +68,8 @@ class BahdanauAttention(nnx.Module):
         dtype: jnp.dtype = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        _check_sizes("BahdanauAttention", query_features, memory_features, features, dtype)
+        self.sizes = {"Q": query_features, "V": memory_features, "F": features}
         init = nnx.initializers.lecun_normal()
         self.query = linear(query_features, features, init, dtype=dtype, rngs=rngs)
         self.memory = linear(memory_features, features, init, dtype=dtype, rngs=rngs)
@@ -75,6 +89,8 @@ class BahdanauAttention(nnx.Module):
         keys_BSF: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Context [B, T, V] and weights [B, T, S] for queries [B, T, Q], or both without T for [B, Q]."""
+        given = _checked("BahdanauAttention", self.sizes, query, memory_BSV, lengths, keys_BSF)
+        query, memory_BSV, lengths, keys_BSF = given
         query_BTQ = query[:, None] if query.ndim == 2 else query
         memory_BSV = zero_padding(memory_BSV, lengths)
         keys_BSF = self.keys(memory_BSV) if keys_BSF is None else zero_padding(keys_BSF, lengths)
@@ -111,6 +127,9 @@ class LuongAttention(nnx.Module):
             raise UsageError(
                 f"score 'dot' needs equal widths, got {query_features} and {memory_features}; use 'general'"
             )
+        _check_sizes("LuongAttention", query_features, memory_features, features, dtype)
+        keys = {"dot": memory_features, "general": query_features, "concat": features}
+        self.sizes = {"Q": query_features, "V": memory_features, "F": keys[score]}
         init = nnx.initializers.lecun_normal()
         self.score, self.dtype = score, dtype
         if score == "general":
@@ -134,6 +153,8 @@ class LuongAttention(nnx.Module):
         keys_BSF: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """h [B, T, features] and weights [B, T, S] for queries [B, T, Q], or both without T for [B, Q]."""
+        given = _checked("LuongAttention", self.sizes, query, memory_BSV, lengths, keys_BSF)
+        query, memory_BSV, lengths, keys_BSF = given
         query_BTQ = (query[:, None] if query.ndim == 2 else query).astype(self.dtype)
         memory_BSV = zero_padding(memory_BSV.astype(self.dtype), lengths)
         keys_BSF = self.keys(memory_BSV) if keys_BSF is None else zero_padding(keys_BSF, lengths)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.checks import check_dtype, check_sizes, checked
 from xlstm_jax.ops.conv import causal_conv
 
 
@@ -14,6 +15,8 @@ class CausalConv(nnx.Module):
     """
 
     def __init__(self, features: int, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        check_sizes("CausalConv", features=features, width=width)
+        check_dtype("CausalConv", dtype)
         bound = width**-0.5
         self.kernel = nnx.Param(jax.random.uniform(rngs.params(), (width, features), jnp.float32, -bound, bound))
         self.bias = nnx.Param(jax.random.uniform(rngs.params(), (features,), jnp.float32, -bound, bound))
@@ -33,6 +36,7 @@ class CausalConv(nnx.Module):
         lengths: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """y [B, T, D] and the carry to go on with; see `ops.conv.causal_conv`."""
+        (x_BTD,) = checked("CausalConv", {"D": self.kernel.shape[1]}, x_BTD=x_BTD)
         return causal_conv(
             x_BTD.astype(self.dtype),
             self.kernel[...].astype(self.dtype),

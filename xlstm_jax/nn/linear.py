@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.checks import check_dtype, check_sizes, checked
 from xlstm_jax.errors import UsageError
 
 # Small blocks are applied as dense tiles of about this width: on CPU a third of the time of one dense product, and a
@@ -39,6 +40,8 @@ def linear(
     `axes` are the kernel's logical ones (`xlstm_jax.sharding.AXES`): ("embed", "inner") of a map from the model's
     width, ("inner", "embed") of one back to it.
     """
+    check_sizes("linear", in_features=in_features, out_features=out_features)
+    check_dtype("linear", dtype)
     init = {"kernel_init": kernel_init, "bias_init": bias_init}
     layer = nnx.Linear(in_features, out_features, use_bias=bias, dtype=dtype, rngs=rngs, **init)
     layer.kernel.set_metadata(axes=axes)
@@ -56,6 +59,8 @@ class Headwise(nnx.Module):
     def __init__(
         self, features: int, block_size: int, kernel_init: nnx.Initializer, *, dtype: jnp.dtype, rngs: nnx.Rngs
     ):
+        check_sizes("Headwise", features=features, block_size=block_size)
+        check_dtype("Headwise", dtype)
         if features % block_size:
             raise UsageError(f"block_size {block_size} does not divide features {features}")
         blocks = features // block_size
@@ -66,6 +71,7 @@ class Headwise(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., features] -> [..., features]."""
         blocks, size, _ = self.kernel.shape
+        (x,) = checked("Headwise", {"D": blocks * size}, **{"x_...D": x})
         tiles, width = blocks // self.per_tile, self.per_tile * size
         kernel = self.kernel[...].astype(self.dtype).reshape(tiles, self.per_tile, size, 1, size)
         eye = jnp.eye(self.per_tile, dtype=self.dtype).reshape(1, self.per_tile, 1, self.per_tile, 1)

@@ -1,19 +1,26 @@
 """Normalisation layers."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from xlstm_jax.shapes import state_dtype
+from xlstm_jax.checks import check_dtype, check_sizes, checked, is_empty
+from xlstm_jax.shapes import padding_mask, state_dtype
 
 
 def layer_norm(features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
     """Layer norm with a weight and no bias; statistics in float32."""
+    check_sizes("layer_norm", features=features)
+    check_dtype("layer_norm", dtype)
     return nnx.LayerNorm(features, epsilon=eps, use_bias=False, dtype=dtype, rngs=rngs)
 
 
 def rms_norm(features: int, *, eps: float = 1e-6, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.RMSNorm:
     """x / sqrt(mean(x^2) + eps) with a weight (Zhang & Sennrich 2019); statistics in float32."""
+    check_sizes("rms_norm", features=features)
+    check_dtype("rms_norm", dtype)
     return nnx.RMSNorm(features, epsilon=eps, dtype=dtype, rngs=rngs)
 
 
@@ -34,6 +41,8 @@ class BatchNorm(nnx.Module):
 
     def __init__(self, features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs):
         del rngs
+        check_sizes("BatchNorm", features=features)
+        check_dtype("BatchNorm", dtype)
         self.eps, self.dtype = eps, dtype
         self.scale = nnx.Param(jnp.ones((features,), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((features,), jnp.float32))
@@ -42,12 +51,17 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x_BTD: jax.Array, *, training: bool, lengths: jax.Array | None = None) -> jax.Array:
         """[B, T, D] -> [B, T, D]; steps from a row's length on (int32 [B]) have no part in mean and variance."""
+        sizes = {"D": self.scale.shape[0]}
+        x_BTD, lengths = checked("BatchNorm", sizes, x_BTD=x_BTD, lengths_B=lengths)
         mean_D, var_D = self.running_mean[...], self.running_var[...]
         wide_BTD = x_BTD.astype(state_dtype(x_BTD))
-        if training:
-            steps_T = jnp.arange(x_BTD.shape[1], dtype=jnp.int32)
-            counts = True if lengths is None else (steps_T[None] < lengths.astype(jnp.int32)[:, None])[..., None]
+        if training and not is_empty(x_BTD):
+            counts = True if lengths is None else ~padding_mask(lengths, x_BTD.shape[1])[..., None]
             of_batch = jnp.mean(wide_BTD, (0, 1), where=counts), jnp.var(wide_BTD, (0, 1), where=counts)
+            if lengths is not None:
+                # A batch of padding alone has neither: what runs stays as it is.
+                running = jax.lax.stop_gradient((mean_D, var_D))
+                of_batch = jax.tree.map(functools.partial(jnp.where, jnp.any(counts)), of_batch, running)
             wide_BTD = _pulled(wide_BTD, (mean_D, var_D), jax.lax.stop_gradient(of_batch))
             mean_D, var_D = of_batch
         scale_D = self.scale[...] * jax.lax.rsqrt(var_D + self.eps)
@@ -81,10 +95,14 @@ class HeadNorm(nnx.Module):
     """Layer norm of each head's features on their own, one weight a feature: [..., H, V] -> [..., H * V]."""
 
     def __init__(self, heads: int, head_features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs):
+        check_sizes("HeadNorm", heads=heads, head_features=head_features)
+        check_dtype("HeadNorm", dtype)
         self.norm = nnx.LayerNorm(head_features, epsilon=eps, use_bias=False, use_scale=False, rngs=rngs)
         self.scale = nnx.Param(jnp.ones((heads * head_features,), jnp.float32))
         self.dtype = dtype
 
     def __call__(self, h: jax.Array) -> jax.Array:
-        flat = self.norm(h.astype(state_dtype(h))).reshape(*h.shape[:-2], -1)
+        width = self.norm.num_features
+        (h,) = checked("HeadNorm", {"H": self.scale.shape[0] // width, "V": width}, **{"h_...HV": h})
+        flat = self.norm(h.astype(state_dtype(h))).reshape(*h.shape[:-2], self.scale.shape[0])
         return (flat * jnp.broadcast_to(self.scale[...], flat.shape)).astype(self.dtype)

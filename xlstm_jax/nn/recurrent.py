@@ -8,6 +8,7 @@ from flax import nnx
 
 from xlstm_jax.cells import CELLS, CellParams
 from xlstm_jax.cells.base import in_plain_scale
+from xlstm_jax.checks import check_dtype, check_parts, check_sizes, checked
 from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.torch_weights import from_torch, to_torch
@@ -75,6 +76,7 @@ class Recurrent(nnx.Module):
         **options: Any,
     ):
         self.cell = CELLS.get(cell)
+        check_dtype("Recurrent", dtype)
         self.cell_name, self.dtype = cell, dtype
         self.bidirectional, self.merge, self.residual = bidirectional, merge, residual
         self.dropout_kind, self.remat_every, self.implementation = dropout_kind, remat_every, implementation
@@ -120,6 +122,7 @@ class Recurrent(nnx.Module):
         """
         if batch is None:
             return _without_batch(self.init_carry(1))
+        check_sizes("Recurrent", 0, batch=batch)
         forward = [self._start(layer, batch, backward=False) for layer in range(len(self.configs))]
         if not self.bidirectional:
             return tuple(forward)
@@ -172,12 +175,11 @@ class Recurrent(nnx.Module):
         if self._unbatched(x_BTD, axes=1):
             *arguments, mask = _with_batch((x_BTD, carry, lengths, reset, mask))
             return _without_batch(self(*arguments, mask=mask, key=key, return_carries=return_carries))
+        x_BTD, lengths, reset, mask = self._checked("BT", x_BTD, carry, lengths, reset, mask)
         x, carries, recorded = x_BTD.astype(self.dtype), [], []
-        lengths, mask = (None if given is None else jnp.asarray(given) for given in (lengths, mask))
         masks = {"lengths_B": lengths, "reset_BT": reset, "mask_BT": mask}
         if self.residual:
             x = zero_where(padding(lengths, mask, x.shape[:2]), x)  # what is added must be zero there as well
-        self._check_depth(carry)
         for layer in range(len(self.configs)):
             layer_key = None if key is None else jax.random.fold_in(key, layer)
             given = self._dropped(x, layer, layer_key)
@@ -224,9 +226,15 @@ class Recurrent(nnx.Module):
         (ahead, *forward), (back, *backward) = run(carry.forward, backward=False), run(carry.backward, backward=True)
         return merged(ahead, back, self.merge), *map(Directions, forward, backward)
 
-    def _check_depth(self, carry) -> None:
-        if carry is not None and len(carry) != len(self.configs):
-            raise UsageError(f"the carry has entries for {len(carry)} layers; this stack has {len(self.configs)}")
+    def _checked(self, axes: str, x, carry, lengths=None, reset=None, mask=None) -> tuple[jax.Array | None, ...]:
+        """x with these axes before those of a step's input, lengths, resets and mask, as arrays that fit each other."""
+        name, sizes = f"Recurrent({self.cell_name!r})", self.cell.input_sizes(self.configs[0])
+        masks = {"lengths_B": lengths, "reset_BT": reset, "mask_BT": mask}
+        arrays = checked(name, sizes, **{f"x_{axes}{''.join(sizes)}": x}, **masks)
+        if carry is not None:
+            batch = arrays[0].shape[0]
+            check_parts(name, carry, jax.eval_shape(lambda: self.init_carry(batch)))
+        return arrays
 
     def step(self, x_BD: jax.Array, carry: tuple[Any, ...] | None = None) -> tuple[jax.Array, tuple[Any, ...]]:
         """One time step of all layers, for streaming: y [B, width] and the carry. Nothing is dropped.
@@ -240,7 +248,7 @@ class Recurrent(nnx.Module):
             raise UsageError("a bidirectional layer has no step: it needs the whole sequence")
         if self._unbatched(x_BD, axes=0):
             return _without_batch(self.step(*_with_batch((x_BD, carry))))
-        self._check_depth(carry)
+        x_BD, *_ = self._checked("B", x_BD, carry)
         carry = self.init_carry(x_BD.shape[0]) if carry is None else carry
         x, carries = x_BD.astype(self.dtype), []
         for layer, before in enumerate(carry):
@@ -282,5 +290,4 @@ def _check(name, cell, merge, dropout, kind, num_layers) -> None:
         raise UsageError(f"dropout_kind {kind!r} is unknown; allowed: {', '.join(map(repr, DropoutKind.__args__))}")
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout {dropout} is not allowed; it is a rate, at least 0 and below 1")
-    if num_layers < 1:
-        raise UsageError(f"num_layers {num_layers} is not allowed; it is at least 1")
+    check_sizes("Recurrent", num_layers=num_layers)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.cells import CELLS, CellParams
+from xlstm_jax.checks import check_dtype, checked
 from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.tree import Forest, tree_recurrence
@@ -35,6 +36,7 @@ class Tree(nnx.Module):
         **options: Any,
     ):
         self.cell, self.dtype = CELLS.get(cell), dtype
+        check_dtype("Tree", dtype)
         if self.cell.kind != "tree":
             raise UsageError(f"cell {cell!r} is of kind {self.cell.kind!r}; `Tree` takes the kind 'tree'")
         self.config = from_section(
@@ -46,6 +48,7 @@ class Tree(nnx.Module):
 
     def __call__(self, x_ND: jax.Array, shape: Forest) -> tuple[jax.Array, Any]:
         """Outputs [N, features] and states of all nodes; see `ops.tree.tree_recurrence`."""
+        (x_ND,) = checked("Tree", self.cell.input_sizes(self.config), x_ND=x_ND)
         params = CellParams(self.config, {name: weight[...] for name, weight in self.weights.items()}).astype(
             self.dtype
         )

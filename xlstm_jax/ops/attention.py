@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.checks import check_sizes, checked, checked_carry, is_empty
+from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import is_known, padding_mask, state_dtype, steps_within, zero_padding
 
 
@@ -60,11 +62,26 @@ def attention(
 
     Returns:
         y [B, T, H, K] in v's dtype, and the cache to go on with.
+
+    Raises:
+        UsageError: shapes or dtypes that do not fit, or a cache of another window or batch size.
     """
-    batch, time, _, keys = q_BTHK.shape
+    arrays = {"q_BTHK": q_BTHK, "k_BTGK": k_BTGK, "v_BTGK": v_BTGK, "reset_BT": reset_BT, "lengths_B": lengths_B}
+    q_BTHK, k_BTGK, v_BTGK, reset_BT, lengths_B = checked("attention", **arrays)
+    check_sizes("attention", window=window)
+    batch, time, heads, keys = q_BTHK.shape
+    groups = k_BTGK.shape[2]
+    if keys % 2 or groups < 1 or heads % groups:
+        raise UsageError(
+            f"attention got {heads} heads of {keys} features in {groups} groups; heads have an even number of features "
+            "and are a multiple of the groups"
+        )
+    before = empty_cache(batch, window, groups, keys, k_BTGK.dtype)
+    before = before if cache is None else checked_carry("attention", cache, before, "cache")
+    if is_empty(q_BTHK):
+        return jnp.zeros(q_BTHK.shape, v_BTGK.dtype), before
     kept = window - 1
     k, v = (zero_padding(a, lengths_B) for a in (k_BTGK, v_BTGK))
-    before = empty_cache(batch, window, k.shape[2], keys, k.dtype) if cache is None else cache
     if reset_BT is not None and lengths_B is not None:
         reset_BT = reset_BT & ~padding_mask(lengths_B, time)
     all_k, all_v = (jnp.concatenate([old, new], axis=1) for old, new in ((before.k, k), (before.v, v)))
@@ -98,15 +115,19 @@ def _wide_attention(q_BTHK, k_BSGK, v_BSGK, *, mask) -> jax.Array:
 def _seen(count_B, reset_BT, batch: int, time: int, window: int) -> jax.Array:
     """[B, T, W-1+T] true where step t sees cached step s, or step s - (W-1) of the present ones."""
     kept = window - 1
-    t, s = (jnp.arange(size, dtype=jnp.int32) for size in (time, kept + time))
-    t, s = t[:, None], s[None, :]
+    t, s = jnp.arange(time, dtype=jnp.int32)[:, None], jnp.arange(kept + time, dtype=jnp.int32)[None, :]
     distance_TS = kept + t - s
     near = (distance_TS >= 0) & (distance_TS < window)
     segment_BT = jnp.zeros((batch, time), jnp.int32) if reset_BT is None else jnp.cumsum(reset_BT, 1, dtype=jnp.int32)
     # Cached steps stand before every reset here: segment 0; those that are not there, in none.
-    there_BS = jnp.arange(kept, dtype=jnp.int32)[None, :] >= kept - count_B[:, None]
-    segment_BS = jnp.concatenate([jnp.where(there_BS, 0, -1), segment_BT], axis=1)
+    there_BS = _there(count_B, kept)
+    segment_BS = jnp.concatenate([there_BS.astype(jnp.int32) - 1, segment_BT], axis=1)
     return near[None] & (segment_BT[:, :, None] == segment_BS[:, None, :])
+
+
+def _there(count_B, kept: int) -> jax.Array:
+    """[B, W-1] true where the cache holds a step: its last `count` places."""
+    return jnp.arange(kept, dtype=jnp.int32)[None, :] >= kept - count_B[:, None]
 
 
 def _after(before: KVCache, all_k, all_v, reset_BT, lengths_B, time: int) -> KVCache:
@@ -120,7 +141,7 @@ def _after(before: KVCache, all_k, all_v, reset_BT, lengths_B, time: int) -> KVC
         count_B = jnp.where(jnp.any(reset_BT, axis=1), lengths_B - since_B, count_B)
     count_B = jnp.minimum(count_B, kept)
     index_BW = lengths_B[:, None] + jnp.arange(kept, dtype=jnp.int32)[None, :]
-    there_BW = jnp.arange(kept, dtype=jnp.int32)[None, :] >= kept - count_B[:, None]
+    there_BW = _there(count_B, kept)
 
     def last(a):
         taken = jnp.take_along_axis(a, index_BW[:, :, None, None], axis=1)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from xlstm_jax.checks import check_sizes, checked, checked_carry, is_empty
 from xlstm_jax.ops.context import Devices, over_devices
 from xlstm_jax.shapes import steps_within, zero_padding
 
@@ -36,11 +37,16 @@ def causal_conv(
     Raises:
         UsageError: a T that the devices of a mesh's "context" do not divide.
     """
+    arrays = {"x_BTD": x_BTD, "kernel_WD": kernel_WD, "bias_D": bias_D, "reset_BT": reset_BT, "lengths_B": lengths_B}
+    x_BTD, kernel_WD, bias_D, reset_BT, lengths_B = checked("causal_conv", **arrays)
+    check_sizes("causal_conv", width=kernel_WD.shape[0])
     (batch, _, features), width = x_BTD.shape, kernel_WD.shape[0]
+    start = jnp.zeros((batch, width - 1, features), x_BTD.dtype)
+    carry_BWD = start if carry_BWD is None else checked_carry("causal_conv", carry_BWD, start)
+    if is_empty(x_BTD):
+        return x_BTD, carry_BWD
     x_BTD = zero_padding(x_BTD, lengths_B)
-    if carry_BWD is None:
-        carry_BWD = jnp.zeros((batch, width - 1, features), x_BTD.dtype)
-    args = (x_BTD, kernel_WD, bias_D, carry_BWD.astype(x_BTD.dtype), reset_BT, lengths_B)
+    args = (x_BTD, kernel_WD, bias_D, carry_BWD, reset_BT, lengths_B)
     x_spec, carry_spec = P("batch", "time", "heads"), P("batch", None, "heads")
     specs = (x_spec, P(None, "heads"), P("heads"), carry_spec, P("batch", "time"), P("batch"))
     return over_devices("causal_conv", _conv, _part, args, specs, (x_spec, carry_spec))

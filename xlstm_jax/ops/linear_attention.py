@@ -15,6 +15,7 @@ import numpy as np
 
 from xlstm_jax.cells.gates import shut
 from xlstm_jax.cells.mlstm import zero_state
+from xlstm_jax.checks import checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.mlstm.api import Implementation, run_core
 from xlstm_jax.shapes import state_dtype, zero_padding
@@ -63,8 +64,10 @@ def retention(
         UsageError: shapes that do not fit, or an unknown implementation.
     """
     options = _Options(reset_BT, lengths_B, chunk_size, implementation)
-    arrays = (q_BTHK, k_BTHK, v_BTHV, log_decay_H, state)
-    _check("retention", "q_BTHK k_BTHK v_BTHV log_decay_H state_BHKV", arrays, options)
+    arrays = {"q_BTHK": q_BTHK, "k_BTHK": k_BTHK, "v_BTHV": v_BTHV, "log_decay_H": log_decay_H}
+    (q_BTHK, k_BTHK, v_BTHV, log_decay_H, state), options = _checked(
+        "retention", arrays | {"state_BHKV": state}, options
+    )
     if log_decay_H is None:
         # In NumPy's float64: in float32, 1 - 2^-25 would be 1.
         log_decay_H = np.log1p(-(2.0 ** (-5.0 - np.arange(q_BTHK.shape[2]))))
@@ -102,8 +105,10 @@ def gated_linear_attention(
         UsageError: shapes that do not fit, or an unknown implementation.
     """
     options = _Options(reset_BT, lengths_B, chunk_size, implementation)
-    arrays = (q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state)
-    _check("gated_linear_attention", "q_BTHK k_BTHK v_BTHV log_f_BTH state_BHKV", arrays, options)
+    arrays = {"q_BTHK": q_BTHK, "k_BTHK": k_BTHK, "v_BTHV": v_BTHV, "log_f_BTH": log_f_BTH}
+    (q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state), options = _checked(
+        "gated_linear_attention", arrays | {"state_BHKV": state}, options
+    )
     o_BTHV, state = _linear("gated_linear_attention", q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state, options)
     return o_BTHV.astype(v_BTHV.dtype), state
 
@@ -144,14 +149,17 @@ def ssd(
         UsageError: shapes that do not fit, a G that does not divide H, or an unknown implementation.
     """
     options = _Options(reset_BT, lengths_B, chunk_size, implementation)
-    arrays = (x_BTHP, dt_BTH, A_H, B_BTGN, C_BTGN, D_H, state)
-    _check("ssd", "x_BTHP dt_BTH A_H B_BTGN C_BTGN D_H state_BHNP", arrays, options)
+    arrays = {"x_BTHP": x_BTHP, "dt_BTH": dt_BTH, "A_H": A_H, "B_BTGN": B_BTGN, "C_BTGN": C_BTGN, "D_H": D_H}
+    (x_BTHP, dt_BTH, A_H, B_BTGN, C_BTGN, D_H, state), options = _checked(
+        "ssd", arrays | {"state_BHNP": state}, options
+    )
     heads, groups = x_BTHP.shape[2], B_BTGN.shape[2]
     if groups < 1 or heads % groups:
         raise UsageError(f"ssd got {groups} groups for {heads} heads; the number of groups divides that of heads")
     dtype = state_dtype(x_BTHP, B_BTGN, C_BTGN)
     # Before they meet: a NaN in the padding would reach the gradient of the other factor.
-    x_BTHP, dt_BTH = zero_padding(x_BTHP, lengths_B), zero_padding(dt_BTH, lengths_B).astype(dtype)
+    x_BTHP, dt_BTH = (zero_padding(a, options.lengths_B) for a in (x_BTHP, dt_BTH))
+    dt_BTH = dt_BTH.astype(dtype)
     # Finite: times a dt or a gradient of 0, minus infinity would be a NaN.
     A_H = jnp.maximum(A_H.astype(dtype), jnp.finfo(dtype).min)
     log_f_BTH = dt_BTH * A_H[None, None]
@@ -193,19 +201,7 @@ def _linear(op, q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state, options, log_i_BTH=Non
     return o_BTHV * keys**0.5, end.C
 
 
-def _check(op: str, names: str, arrays: tuple, options: _Options) -> None:
-    """Names end in their axes' letters: a letter has the same size wherever it stands. None is an array left out."""
-    names, arrays = (*names.split(), "reset_BT", "lengths_B"), (*arrays, options.reset_BT, options.lengths_B)
-    given = {name: jnp.shape(a) for name, a in zip(names, arrays, strict=True) if a is not None}
-    split = [(*name.rsplit("_", 1), shape) for name, shape in given.items()]
-    sizes = {}
-    fits = all(
-        len(axes) == len(shape) and all(sizes.setdefault(a, n) == n for a, n in zip(axes, shape, strict=True))
-        for _, axes, shape in split
-    )
-    shapes = ", ".join(f"{name} {shape}" for name, _, shape in split)
-    if not fits:
-        wanted = ", ".join(f"{name} [{','.join(axes)}]" for name, axes, _ in split)
-        raise UsageError(f"{op} got {shapes}; wanted {wanted}")
-    if sizes["T"] < 1:
-        raise UsageError(f"{op} got {shapes}; a sequence has at least one step")
+def _checked(op: str, arrays: dict, options: _Options) -> tuple[tuple, _Options]:
+    """The arrays and options, checked together."""
+    *arrays, reset_BT, lengths_B = checked(op, **arrays, reset_BT=options.reset_BT, lengths_B=options.lengths_B)
+    return tuple(arrays), options._replace(reset_BT=reset_BT, lengths_B=lengths_B)

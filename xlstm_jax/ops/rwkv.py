@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlstm_jax.cells.gates import exp_and_rest, shut
-from xlstm_jax.errors import UsageError
+from xlstm_jax.checks import checked, is_empty
 from xlstm_jax.shapes import is_known, padding_mask, state_dtype, zero_padding
 
 # Steps a chunk, and a block inside it.
@@ -53,14 +53,14 @@ def rwkv6(
     Raises:
         UsageError: shapes that do not fit.
     """
+    arrays = {"r_BTHK": r_BTHK, "k_BTHK": k_BTHK, "v_BTHV": v_BTHV, "log_w_BTHK": log_w_BTHK, "u_HK": u_HK}
+    options = {"state_BHKV": state, "reset_BT": reset_BT, "lengths_B": lengths_B}
+    r_BTHK, k_BTHK, v_BTHV, log_w_BTHK, u_HK, state, reset_BT, lengths_B = checked("rwkv6", **arrays, **options)
     (batch, time, heads, keys), values = r_BTHK.shape, v_BTHV.shape[-1]
-    shapes = (k_BTHK.shape, v_BTHV.shape[:3], log_w_BTHK.shape, u_HK.shape)
-    if shapes != (r_BTHK.shape, r_BTHK.shape[:3], r_BTHK.shape, (heads, keys)) or time < 1:
-        raise UsageError(
-            f"rwkv6 got r {r_BTHK.shape}, k {k_BTHK.shape}, v {v_BTHV.shape}, log_w {log_w_BTHK.shape}, "
-            f"u {u_HK.shape}; wanted r, k, log_w [B,T,H,K], v [B,T,H,V], u [H,K] with at least one step"
-        )
     dtype = state_dtype(r_BTHK, k_BTHK, v_BTHV)
+    start = jnp.zeros((batch, heads, keys, values), dtype) if state is None else state.astype(dtype)
+    if is_empty(r_BTHK):
+        return jnp.zeros_like(v_BTHV), start
     arrays = [zero_padding(a, lengths_B).astype(dtype) for a in (r_BTHK, k_BTHK, v_BTHV, log_w_BTHK)]
     arrays[3] = shut(arrays[3])
     reset = jnp.zeros((batch, time), bool) if reset_BT is None else reset_BT
@@ -73,7 +73,6 @@ def rwkv6(
         a = jnp.pad(a, [(0, 0), (0, -time % length)] + [(0, 0)] * (a.ndim - 2))
         return jnp.moveaxis(a.reshape(batch, -1, length, *a.shape[2:]), 0, 2)
 
-    start = jnp.zeros((batch, heads, keys, values), dtype) if state is None else state.astype(dtype)
     chunk = jax.checkpoint(functools.partial(_chunk, u_HK.astype(dtype)))
     end, o_NLBHV = jax.lax.scan(chunk, start, jax.tree.map(chunked, (*arrays, reset)))
     o_BTHV = jnp.moveaxis(o_NLBHV, 2, 0).reshape(batch, -1, heads, values)[:, :time]

@@ -9,6 +9,7 @@ import numpy as np
 
 from xlstm_jax.cells import CellParams
 from xlstm_jax.cells.treelstm import TreeCell
+from xlstm_jax.checks import check_sizes, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import state_dtype
 
@@ -35,14 +36,19 @@ def forest(children_NC: Any, width: int | None = None, rows: int | None = None) 
     Raises:
         UsageError: no nodes, a number that is no node, a cycle, or more rows needed than asked for.
     """
-    children = np.asarray(children_NC)
+    try:
+        children = np.asarray(children_NC)
+    except ValueError as error:
+        raise UsageError("children are lists of several lengths; pad each to the longest with -1") from error
     if children.ndim != 2 or not children.size or not np.issubdtype(children.dtype, np.integer):
         raise UsageError(f"children {children.shape} of {children.dtype} are not allowed; wanted integers [N, C]")
     nodes = children.shape[0]
     if children.min() < -1 or children.max() >= nodes:
         raise UsageError(f"children {children.shape} hold a number outside -1 (none) to N - 1 = {nodes - 1}")
-    if width is not None and width < 1:
-        raise UsageError(f"width {width} is not allowed; it is at least 1")
+    if width is not None:
+        check_sizes("forest", width=width)
+    if rows is not None:
+        check_sizes("forest", rows=rows)
     levels = _levels(children)
     sizes = np.bincount(levels)
     if width is None:
@@ -97,10 +103,12 @@ def tree_recurrence(cell: type[TreeCell], params: CellParams, x_ND: jax.Array, s
     """
     if cell.kind != "tree":
         raise UsageError(f"{cell.__name__} is a cell of kind {cell.kind!r}; `tree_recurrence` runs the kind 'tree'")
+    if not isinstance(shape, Forest):
+        raise UsageError(f"tree_recurrence got a shape of type {type(shape).__name__}; make one by forest(children_NC)")
     rows_RW, children_NC = shape
     nodes, places = children_NC.shape
-    if x_ND.shape[0] != nodes:
-        raise UsageError(f"x {x_ND.shape} does not fit a forest of {nodes} nodes")
+    op = f"tree_recurrence of {cell.__name__}"
+    (x_ND,) = checked(op, {"N": nodes, **cell.input_sizes(params.config)}, x_ND=x_ND)
     arity = getattr(params.config, "arity", places)
     if places > arity:
         raise UsageError(f"children [{nodes}, {places}] have {places} places; the cell's arity is {arity}")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells.gates import Gate, log_gate
 from xlstm_jax.cells.mlstm import MLSTMState, zero_state
+from xlstm_jax.checks import check_sizes, checked, checked_carry, is_empty
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import where_cuda
 from xlstm_jax.ops.mlstm.associative import CHUNK, GROUP, associative
@@ -79,12 +80,14 @@ def mlstm(
     """
     if not normalize and input_gate == "exp":
         raise UsageError("normalize=False needs input_gate='sigmoid': without it an exponential gate is unbounded")
-    _check_shapes(q_BTHK, k_BTHK, v_BTHV, i_BTH, f_BTH)
+    arrays = {"q_BTHK": q_BTHK, "k_BTHK": k_BTHK, "v_BTHV": v_BTHV, "i_BTH": i_BTH, "f_BTH": f_BTH}
+    masks = {"reset_BT": reset_BT, "lengths_B": lengths_B}
+    q_BTHK, k_BTHK, v_BTHV, i_BTH, f_BTH, reset_BT, lengths_B = checked("mlstm", **arrays, **masks)
     batch, _, heads, keys = q_BTHK.shape
     dtype = state_dtype(q_BTHK, k_BTHK, v_BTHV)
     i_BTH, f_BTH = (zero_padding(gate, lengths_B).astype(dtype) for gate in (i_BTH, f_BTH))
-    if state is None:
-        state = zero_state((batch,), heads, keys, v_BTHV.shape[-1], dtype)
+    start = zero_state((batch,), heads, keys, v_BTHV.shape[-1], dtype)
+    state = start if state is None else checked_carry("mlstm", state, start, "state")
     h_BTHV, state = run_core(
         "mlstm",
         q_BTHK,
@@ -114,11 +117,13 @@ def run_core(
     Raises:
         UsageError: an unknown implementation, a chunk size below 1, or a T that the mesh's "context" does not divide.
     """
-    if chunk_size is not None and chunk_size < 1:
-        raise UsageError(f"{op} chunk_size {chunk_size} is not allowed; it is at least 1")
+    if chunk_size is not None:
+        check_sizes(op, chunk_size=chunk_size)
     if not isinstance(implementation, Tiles) and implementation not in (None, *IMPLEMENTATIONS):
         known = ", ".join(IMPLEMENTATIONS)
         raise UsageError(f"{op} implementation {implementation!r} is unknown; known: {known}, or Tiles(...)")
+    if is_empty(q):
+        return jnp.zeros((*q.shape[:3], v.shape[-1]), state.C.dtype), state
     q, k, v = (zero_padding(a, lengths) for a in (q, k, v))
     if lengths is not None:
         padding = padding_mask(lengths, q.shape[1])
@@ -165,12 +170,3 @@ def _choose(op: str, time: int) -> str:
     name = "recurrent" if time == 1 else "associative" if SINGLE_CHUNK < time <= CHUNK * GROUP else "chunkwise"
     logging.getLogger(__name__).info("%s at T = %d: %s; on CUDA pallas", op, time, name)
     return name
-
-
-def _check_shapes(q, k, v, i, f):
-    shapes = f"q {q.shape}, k {k.shape}, v {v.shape}, i {i.shape}, f {f.shape}"
-    fits = q.ndim == 4 and q.shape == k.shape and v.ndim == 4 and v.shape[:3] == q.shape[:3]
-    if not fits or i.shape != q.shape[:3] or f.shape != q.shape[:3]:
-        raise UsageError(f"mlstm got {shapes}; wanted q, k [B,T,H,K], v [B,T,H,V], i, f [B,T,H]")
-    if q.shape[1] < 1:
-        raise UsageError(f"mlstm got {shapes}; a sequence has at least one step")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.cells.base import LinearCell, SplitCell
+from xlstm_jax.checks import check_sizes, checked, checked_carry, is_empty
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence.associative import associative
 from xlstm_jax.ops.recurrence.chunked import chunked
@@ -76,7 +77,8 @@ def recurrence(
             what follows. Not in "cudnn".
 
     Raises:
-        UsageError: an implementation that does not cover the cell or the options; for a `LinearCell`, which runs on
+        UsageError: shapes or dtypes that do not fit; a carry of another cell or batch size; an implementation that
+            does not cover the cell or the options; for a `LinearCell`, which runs on
             parts of a sequence where the mesh's axis "context" splits time, a T that its devices do not divide.
     """
     steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse)
@@ -84,8 +86,11 @@ def recurrence(
         raise UsageError("implementation 'cudnn' has lengths and no mask; use 'chunked' or 'scan'")
     if noise is not None:
         noise.check(cell, carry)
-        steps = steps._replace(noise_TB=noise.masks(key, cell, carry, x_BTD.shape[1]))
+        steps = steps._replace(noise_TB=noise.masks(key, cell, carry, steps.x_BTD.shape[1]))
     name = chosen(cell, noise, remat_every, implementation)
+    if is_empty(steps.x_BTD):
+        empty = _empty_outputs(cell, params, steps.x_BTD), carry
+        return (*empty, _empty_carries(carry, steps.x_BTD)) if return_carries else empty
     if not is_known(steps.x_BTD.shape[1]):
         name = implementation = _of_any_length(remat_every, implementation)
     given = (params, steps, carry, start)
@@ -107,8 +112,8 @@ def recurrence(
         y_BT, carry = linear(*given) if reverse else over_context(cell, linear, *given, record=return_carries)
     if return_carries:
         y_BT, carries_BT = y_BT
-        return y_BT.astype(x_BTD.dtype), carry, carries_BT
-    return y_BT.astype(x_BTD.dtype), carry
+        return y_BT.astype(steps.x_BTD.dtype), carry, carries_BT
+    return y_BT.astype(steps.x_BTD.dtype), carry
 
 
 def newton_recurrence(
@@ -130,43 +135,54 @@ def newton_recurrence(
     """
     steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse)
     options = options or NewtonOptions()
+    if is_empty(steps.x_BTD):
+        report = NewtonReport(jnp.int32(0), jnp.zeros((), state_dtype(steps.x_BTD)), jnp.array(True))
+        return _empty_outputs(cell, params, steps.x_BTD), carry, report
     with jax.named_scope("recurrence_newton"):
         y_BT, carry, report = newton(cell, params, steps, carry, start, reverse=reverse, options=options)
-    return y_BT.astype(x_BTD.dtype), carry, report
+    return y_BT.astype(steps.x_BTD.dtype), carry, report
 
 
 def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse: bool) -> tuple[Steps, Any, Any]:
     """The steps, the carry and the start value, the latter two in the state's dtype."""
     if cell.kind != "sequence":
         raise UsageError(f"{cell.__name__} is a cell of kind {cell.kind!r}; `recurrence` runs the kind 'sequence'")
-    if x_BTD.ndim < 3:
-        raise UsageError(f"recurrence got x {x_BTD.shape}; wanted [B, T, ..., D]")
+    op, sizes = f"recurrence of {cell.__name__}", cell.input_sizes(params.config)
+    named = {f"x_BT{''.join(sizes)}": x_BTD, "lengths_B": lengths_B, "reset_BT": reset_BT, "mask_BT": mask_BT}
+    x_BTD, lengths_B, reset_BT, mask_BT = checked(op, sizes, **named)
     batch, time = x_BTD.shape[:2]
-    if time < 1:
-        raise UsageError(f"recurrence got x {x_BTD.shape}; a sequence has at least one step")
-    lengths_B, reset_BT, mask_BT = (
-        None if given is None else jnp.asarray(given) for given in (lengths_B, reset_BT, mask_BT)
-    )
-    if lengths_B is not None and lengths_B.shape != (batch,):
-        raise UsageError(f"recurrence got lengths {lengths_B.shape} for x {x_BTD.shape}; wanted [B] = {(batch,)}")
-    if reset_BT is not None and reset_BT.shape != (batch, time):
-        raise UsageError(f"recurrence got reset {reset_BT.shape} for x {x_BTD.shape}; wanted [B, T] = {(batch, time)}")
     padding_BT = padding(lengths_B, mask_BT, (batch, time))
     x_BTD = zero_where(padding_BT, x_BTD)
     dtype = state_dtype(x_BTD)
-    start = cell.init_carry(params.config, (batch,)) if start is None else start
-    start = jax.tree.map(lambda leaf: leaf.astype(dtype), start)
-    carry = start if carry is None else jax.tree.map(lambda leaf: leaf.astype(dtype), carry)
+    empty = jax.tree.map(lambda leaf: leaf.astype(dtype), cell.init_carry(params.config, (batch,)))
+    start = empty if start is None else checked_carry(op, start, empty, "start")
+    carry = start if carry is None else checked_carry(op, carry, empty)
     reset_TB = None
     if reset_BT is not None:
         reset_TB = steps_after_reset(reset_BT, padding_BT, holes=mask_BT is not None, reverse=reverse).T
     return Steps(x_BTD, reset_TB, None if padding_BT is None else padding_BT.T), carry, start
 
 
+def _empty_outputs(cell, params, x_BTD) -> jax.Array:
+    """y [B, T, ...] of no rows or no steps, wide as those of a row and step."""
+
+    def one(params, x_BTD):
+        u = jax.tree.map(lambda leaf: leaf[:, 0], cell.project(params, x_BTD))
+        return cell.step(params, cell.init_carry(params.config, (1,)), u)[1]
+
+    y_BD = jax.eval_shape(one, params, jax.ShapeDtypeStruct((1, 1, *x_BTD.shape[2:]), x_BTD.dtype))
+    return jnp.zeros((*x_BTD.shape[:2], *y_BD.shape[1:]), x_BTD.dtype)
+
+
+def _empty_carries(carry: Any, x_BTD: jax.Array) -> Any:
+    """Carries after each step, leaves [B, T, ...], of no rows or no steps."""
+    return jax.tree.map(lambda leaf: jnp.zeros((*x_BTD.shape[:2], *leaf.shape[1:]), leaf.dtype), carry)
+
+
 def chosen(cell: type[Cell], noise: Noise | None, remat_every: int | None, implementation: str | None) -> str:
     """The implementation's name, or an error that says why not."""
-    if remat_every is not None and remat_every < 1:
-        raise UsageError(f"remat_every {remat_every} is not allowed; it is a number of steps, at least 1")
+    if remat_every is not None:
+        check_sizes("recurrence", remat_every=remat_every)
     zoneout = noise is not None and noise.kind == "zoneout"
     if implementation is None:
         return _choose(cell, zoneout)

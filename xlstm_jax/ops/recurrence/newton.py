@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.cells.base import in_plain_scale
+from xlstm_jax.checks import check_sizes
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence.associative import linear_scan
 from xlstm_jax.ops.recurrence.jacobian import by_columns, has_own_diagonal, own_diagonal
@@ -48,8 +49,8 @@ class NewtonOptions:
     jacobian: Literal["full", "diagonal"] | None = None
 
     def __post_init__(self):
-        if self.max_iterations is not None and self.max_iterations < 1:
-            raise UsageError(f"max_iterations {self.max_iterations} is not allowed; it is at least 1, or None for T")
+        if self.max_iterations is not None:
+            check_sizes("newton", max_iterations=self.max_iterations)
 
     def choice(self, width: int) -> str:
         """The Jacobian to form for a carry so wide."""

@@ -6,8 +6,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.gates import Gate
+from xlstm_jax.cells.gates import Gate, check_gate
 from xlstm_jax.cells.slstm import SLSTMState, empty_state
+from xlstm_jax.checks import checked, checked_carry, is_empty
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import Launch, where_cuda
 from xlstm_jax.ops.slstm.pallas import pallas, unsupported
@@ -49,11 +50,8 @@ def slstm(
     Raises:
         UsageError: shapes that do not fit, or an unknown option.
     """
-    wanted = (4, *x_BTGHD.shape[3:], *x_BTGHD.shape[4:])
-    if x_BTGHD.ndim != 5 or x_BTGHD.shape[2] != 4 or r_GHDD.shape != wanted:
-        raise UsageError(f"slstm got x {x_BTGHD.shape}, r {r_GHDD.shape}; wanted x [B,T,4,H,D], r [4,H,D,D]")
-    if x_BTGHD.shape[1] < 1:
-        raise UsageError(f"slstm got x {x_BTGHD.shape}; a sequence has at least one step")
+    arrays = {"x_BTGHD": x_BTGHD, "r_GHDD": r_GHDD, "reset_BT": reset_BT, "lengths_B": lengths_B}
+    x_BTGHD, r_GHDD, reset_BT, lengths_B = checked("slstm", {"G": 4}, **arrays)
     options = {"input_gate": input_gate, "forget_gate": forget_gate}
     if isinstance(implementation, Launch):
         name, options["how"] = "pallas", implementation
@@ -61,9 +59,12 @@ def slstm(
         name = "scan" if implementation is None else implementation
     if name not in IMPLEMENTATIONS:
         raise UsageError(f"slstm implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}, or Launch()")
-    if state is None:
-        batch, heads, width = x_BTGHD.shape[0], *x_BTGHD.shape[3:]
-        state = empty_state((batch, heads, width), state_dtype(x_BTGHD))
+    for which, gate in (("input_gate", input_gate), ("forget_gate", forget_gate)):
+        check_gate(gate, which)
+    start = empty_state((x_BTGHD.shape[0], *x_BTGHD.shape[3:]), state_dtype(x_BTGHD))
+    state = start if state is None else checked_carry("slstm", state, start, "state")
+    if is_empty(x_BTGHD):
+        return jnp.zeros((*x_BTGHD.shape[:2], *x_BTGHD.shape[3:]), x_BTGHD.dtype), state
     x_BTGHD = zero_padding(x_BTGHD, lengths_B)
 
     def run(name, *args):
