@@ -47,7 +47,7 @@ class Chunk(NamedTuple):
         """From (q, k, v, log i, log f, reset), [B, L, ...]."""
         q, k, v, log_i, log_f = (jnp.swapaxes(a, 1, 2) for a in inputs[:5])
         b, *rest = decays(log_f.astype(dtype), inputs[5])
-        return cls(q, k, v, b, Parts.of(log_i.astype(dtype)).minus(b), *rest)
+        return cls(q, k, v, b, b.source(log_i.astype(dtype)), *rest)
 
 
 def chunked(a: jax.Array, length: int) -> jax.Array:

@@ -63,13 +63,11 @@ def _weights(log_i, log_f, reset, options: Options):
     F = b.map(lambda part: part[:, 0]).total()
     # Of the steps behind each.
     b = b.map(lambda part: jnp.pad(part[:, 1:], ((0, 0), (0, 1), (0, 0))))
-    log_i = Parts.of(log_i)
 
     def exponents(m=None):
         """D - m [B,T,H], large parts first."""
-        of_m = log_i if m is None else log_i.minus(Parts.of(m[:, None]))
-        top, coarse, fine = (x + y for x, y in zip(b, of_m, strict=True))
-        return jnp.where(last, (top + coarse) + fine, -jnp.inf)
+        top, coarse, fine = b if m is None else b.minus(Parts.of(m[:, None]))
+        return jnp.where(last, (top + coarse) + (fine + log_i), -jnp.inf)
 
     m = jnp.zeros_like(F)
     if options.stabilise:

@@ -1,13 +1,15 @@
 """Sums of log gates inside a chunk, such that the difference of any two keeps its digits.
 
-What a step s gives a step t is weighted by e^(b_t - b_s + log i_s - m_t), b the running sum of log f. One float32 cannot
-hold b where a gate that is all but shut, of a log of -1e5, say, comes before gates of a log of -1e-3; three can.
+What a step s gives a step t is weighted by e^(b_t - b_s + log i_s - m_t), b the running sum of log f. One float32
+cannot hold b where a gate that is all but shut, of a log of -1e5, say, comes before gates of a log of -1e-3; three can.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from xlstm_jax.cells.gates import LOWEST
 
 # Steps of the parts: sums of the first are exact in float32 below 2^30, those of the second below 2^17, so for chunks
 # of up to 4,096 steps; the sums of the third are small.
@@ -18,7 +20,7 @@ SHUT = -(2.0**17)
 
 
 class Parts(NamedTuple):
-    """A number as a sum of a multiple of TOP, one of COARSE, and a rest, which has the gradient."""
+    """A finite number as a sum of a multiple of TOP, one of COARSE, and a rest, which has the gradient."""
 
     top: jax.Array
     coarse: jax.Array
@@ -26,8 +28,7 @@ class Parts(NamedTuple):
 
     @classmethod
     def of(cls, a: jax.Array) -> "Parts":
-        """Minus infinity stands in the rest."""
-        known = jax.lax.stop_gradient(jnp.where(a == -jnp.inf, jnp.zeros_like(a), a))
+        known = jax.lax.stop_gradient(a)
         top = jnp.round(known / TOP) * TOP
         coarse = jnp.round((known - top) / COARSE) * COARSE
         return cls(top, coarse, (a - top) - coarse)
@@ -37,6 +38,11 @@ class Parts(NamedTuple):
 
     def minus(self, other: "Parts") -> "Parts":
         return Parts(*(a - b for a, b in zip(self, other, strict=True)))
+
+    def source(self, log_i: jax.Array) -> "Parts":
+        """log i - b, of this b; minus infinity stands in the rest."""
+        whole = jax.lax.stop_gradient(jnp.round(jnp.maximum(log_i, jnp.asarray(LOWEST, log_i.dtype))))
+        return Parts(-self.top, whole - self.coarse, (log_i - whole) - self.fine)
 
     def total(self) -> jax.Array:
         return self.top + (self.coarse + self.fine)
@@ -53,8 +59,9 @@ def decays(log_f, reset):
     """
     length = log_f.shape[-1]
     gates = log_forget(log_f)
-    b = gates.map(lambda part: jnp.cumsum(part, axis=-1))
     mask = jnp.tril(jnp.ones((1, 1, length, length), bool))
+    # By a product, which XLA keeps in memory: a cumulative sum it would make again for each pair of steps.
+    b = Parts(*jnp.einsum("pbhs,ts->pbht", jnp.stack(gates), mask[0, 0].astype(log_f.dtype), precision="highest"))
     fresh = jnp.ones((1, 1, length), bool)
     decay = b
     if reset is not None:

@@ -41,7 +41,7 @@ def gates(log_i_BTH, log_f_BTH, m_BH, reset_BT, length: int, options: Options):
     log_i, log_f = (jnp.swapaxes(chunked(a, length), 1, 2) for a in (log_i_BTH, log_f_BTH))
     reset = None if reset_BT is None else chunked(reset_BT, length)
     b, mask, decay, fresh = decays(log_f, reset)
-    source, last = Parts.of(log_i).minus(b), slice(-1, None)
+    source, last = b.source(log_i), slice(-1, None)
     fresh = jnp.broadcast_to(fresh, decay.shape)
 
     after_m, own = jnp.zeros((chunks, batch, heads), decay.dtype), None
@@ -61,9 +61,7 @@ def gates(log_i_BTH, log_f_BTH, m_BH, reset_BT, length: int, options: Options):
     factors = Factors(
         before=whole(jnp.exp(jnp.where(fresh, log_decay(decay, before_m, m), -jnp.inf))),
         last=whole(jnp.exp(exponent(of_last, source, mask[..., last, :]))[..., 0, :]),
-        chunk=jnp.moveaxis(
-            jnp.exp(jnp.where(fresh[..., last], chunk, -jnp.inf)).reshape(chunks, batch, heads), 0, -1
-        ),
+        chunk=jnp.moveaxis(jnp.exp(jnp.where(fresh[..., last], chunk, -jnp.inf)).reshape(chunks, batch, heads), 0, -1),
     )
     segment = None if reset_BT is None else jnp.cumsum(reset_BT, axis=-1, dtype=jnp.int32)
     return Exponents(b.minus(Parts.of(m)).map(whole), source.map(whole), whole(m), segment), factors, after_m[-1]
