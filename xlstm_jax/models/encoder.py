@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.autodiff import forward_mode
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
@@ -32,6 +33,7 @@ class Encoder(nnx.Module):
         if directions == "alternate" and len(config.letters) < 2:
             raise UsageError("directions 'alternate' needs two blocks at least; give more, or directions='both'")
         self.directions, self.remat, dtype = directions, config.remat, jnp.dtype(config.dtype)
+        self.forward_mode = config.forward_mode
 
         def stack():
             return nnx.List(BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.letters))
@@ -60,10 +62,11 @@ class Encoder(nnx.Module):
     def _read(self, block, x_BTD, lengths, key, turned: bool):
         """A block over the sequence as it is, or from its end to its start."""
         block = rematerialised(block, self.remat)
-        if not turned:
-            return block(x_BTD, None, lengths=lengths, key=key)[0]
-        y_BTD, _ = block(turn(x_BTD, lengths), None, lengths=lengths, key=key)
-        return turn(y_BTD, lengths)
+        with forward_mode(self.forward_mode):
+            if not turned:
+                return block(x_BTD, None, lengths=lengths, key=key)[0]
+            y_BTD, _ = block(turn(x_BTD, lengths), None, lengths=lengths, key=key)
+            return turn(y_BTD, lengths)
 
 
 def turn(x_BTD: jax.Array, lengths: jax.Array | None) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.autodiff import forward_mode
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS, check_context
 from xlstm_jax.models.config import ModelConfig
@@ -86,15 +87,16 @@ class LanguageModel(nnx.Module):
         keys = [None] * (depth + 1) if key is None else jax.random.split(key, depth + 1)
         x = constrain(self.embedding(tokens_BT), ACTIVATIONS)
         x = self.dropout(x, deterministic=key is None, rngs=keys[-1])
-        x, carry = run_blocks(
-            self.blocks,
-            x,
-            carry,
-            keys[:-1],
-            remat=self.config.remat,
-            reset=reset,
-            lengths=lengths,
-        )
+        with forward_mode(self.config.forward_mode):
+            x, carry = run_blocks(
+                self.blocks,
+                x,
+                carry,
+                keys[:-1],
+                remat=self.config.remat,
+                reset=reset,
+                lengths=lengths,
+            )
         return (x if self.norm is None else self.norm(x)), carry
 
     def logits(self, x: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.shapes import state_dtype
 
 
@@ -55,7 +56,7 @@ class BatchNorm(nnx.Module):
         return y_BTD.astype(self.dtype)
 
 
-@jax.custom_vjp
+@custom_vjp("batch norm in training", instead="another norm, or no key", reverse_alone=True)
 def _pulled(x: jax.Array, averages: tuple, values: tuple) -> jax.Array:
     """x itself; the gradient of `averages` is averages - values."""
     return x

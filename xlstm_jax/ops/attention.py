@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.shapes import padding_mask, zero_padding
+from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
 
 
 class KVCache(NamedTuple):
@@ -28,7 +28,7 @@ def rotary(x_BTHK: jax.Array, position_T: jax.Array, base: float = 10_000.0) -> 
     Su et al. 2021 (arXiv 2104.09864), equation 34; computed in float32 at least.
     """
     half = x_BTHK.shape[-1] // 2
-    wide = jnp.promote_types(x_BTHK.dtype, jnp.float32)
+    wide = state_dtype(x_BTHK)
     angle_TK = position_T.astype(wide)[:, None] * base ** (-jnp.arange(half, dtype=wide) / half)[None, :]
     cos, sin = (f(angle_TK)[None, :, None, :] for f in (jnp.cos, jnp.sin))
     one, two = jnp.split(x_BTHK.astype(wide), 2, axis=-1)
@@ -93,7 +93,7 @@ def _seen(count_B, reset_BT, batch: int, time: int, window: int) -> jax.Array:
     near = (distance_TS >= 0) & (distance_TS < window)
     segment_BT = jnp.zeros((batch, time), jnp.int32) if reset_BT is None else jnp.cumsum(reset_BT, 1, dtype=jnp.int32)
     # Cached steps stand before every reset here: segment 0; those that are not there, in none.
-    there_BS = jnp.arange(kept)[None, :] >= kept - count_B[:, None]
+    there_BS = jnp.arange(kept, dtype=jnp.int32)[None, :] >= kept - count_B[:, None]
     segment_BS = jnp.concatenate([jnp.where(there_BS, 0, -1), segment_BT], axis=1)
     return near[None] & (segment_BT[:, :, None] == segment_BS[:, None, :])
 
@@ -109,7 +109,7 @@ def _after(before: KVCache, all_k, all_v, reset_BT, lengths_B, time: int) -> KVC
         count_B = jnp.where(jnp.any(reset_BT, axis=1), lengths_B - since_B, count_B)
     count_B = jnp.minimum(count_B, kept)
     index_BW = lengths_B[:, None] + jnp.arange(kept, dtype=jnp.int32)[None, :]
-    there_BW = jnp.arange(kept)[None, :] >= kept - count_B[:, None]
+    there_BW = jnp.arange(kept, dtype=jnp.int32)[None, :] >= kept - count_B[:, None]
 
     def last(a):
         taken = jnp.take_along_axis(a, index_BW[:, :, None, None], axis=1)

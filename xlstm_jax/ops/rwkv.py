@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
+from xlstm_jax.sharding import varying
 
 # Steps a chunk: its decays stand as [L, L, K] in memory, since a product of two factors would overflow.
 CHUNK = 16
@@ -65,6 +66,7 @@ def rwkv6(
         return jnp.moveaxis(a.reshape(batch, -1, length, *a.shape[2:]), 1, 0)
 
     start = jnp.zeros((batch, heads, keys, values), dtype) if state is None else state.astype(dtype)
+    start = varying(start, arrays, u_HK, reset)
     chunk = jax.checkpoint(functools.partial(_chunk, u_HK.astype(dtype)))
     end, o_NBLHV = jax.lax.scan(chunk, start, jax.tree.map(chunked, (*arrays, reset)))
     o_BTHV = jnp.moveaxis(o_NBLHV, 0, 1).reshape(batch, -1, heads, values)[:, :time]

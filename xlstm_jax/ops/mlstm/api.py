@@ -18,6 +18,7 @@ from xlstm_jax.ops.mlstm.context import over_context
 from xlstm_jax.ops.mlstm.pallas import Tiles, pallas, unsupported
 from xlstm_jax.ops.mlstm.recurrent import recurrent
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
+from xlstm_jax.sharding import varying
 
 # Each takes (q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, normalize, eps) and returns (h, state).
 IMPLEMENTATIONS = {
@@ -119,6 +120,7 @@ def run_core(
     if not isinstance(implementation, Tiles) and implementation not in (None, *IMPLEMENTATIONS):
         known = ", ".join(IMPLEMENTATIONS)
         raise UsageError(f"{op} implementation {implementation!r} is unknown; known: {known}, or Tiles(...)")
+    state = varying(state, q, k, v, log_i, log_f, reset, lengths)
     q, k, v = (zero_padding(a, lengths) for a in (q, k, v))
     if lengths is not None:
         padding = padding_mask(lengths, q.shape[1])

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells.mlstm import MLSTMState, normalise, stabiliser_gradient
 
 _einsum = functools.partial(jnp.einsum, precision="highest")
@@ -156,7 +157,7 @@ def _scores(q, k, row, column, m, coarse, mask):
     return weight, weight * _einsum("bhtk,bhsk->bhts", q, k, preferred_element_type=m.dtype)
 
 
-@jax.custom_vjp
+@custom_vjp("a chunk of the mLSTM's core", instead="implementation='recurrent'")
 def intra(q, k, v, row, column, m, coarse, mask):
     """What the steps of a chunk give each other: S v [B,H,L,V] and the row sums of S [B,H,L].
 

@@ -18,6 +18,7 @@ from xlstm_jax.ops.recurrence.dropout import Noise
 from xlstm_jax.ops.recurrence.newton import NewtonOptions, NewtonReport, newton
 from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, scan
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
+from xlstm_jax.sharding import varying
 
 Implementation = Literal["scan", "chunked", "associative", "newton", "cudnn"]
 
@@ -138,8 +139,9 @@ def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT) -> tuple[S
     start = cell.init_carry(params.config, (batch,)) if start is None else start
     start = jax.tree.map(lambda leaf: leaf.astype(dtype), start)
     carry = start if carry is None else jax.tree.map(lambda leaf: leaf.astype(dtype), carry)
-    reset_TB = None if reset_BT is None else reset_BT.T
-    return Steps(x_BTD, reset_TB, None if padding_BT is None else padding_BT.T), carry, start
+    masks_TB = (None if mask is None else mask.T for mask in (reset_BT, padding_BT))
+    steps = Steps(x_BTD, *masks_TB)
+    return steps, *varying((carry, start), steps, params)
 
 
 def chosen(cell: type[Cell], noise: Noise | None, remat_every: int | None, implementation: str | None) -> str:

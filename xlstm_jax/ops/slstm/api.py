@@ -13,6 +13,7 @@ from xlstm_jax.ops.kernels import Launch, where_cuda
 from xlstm_jax.ops.slstm.pallas import pallas, unsupported
 from xlstm_jax.ops.slstm.scan import scan
 from xlstm_jax.shapes import state_dtype, zero_padding
+from xlstm_jax.sharding import varying
 
 IMPLEMENTATIONS = {"scan": scan, "pallas": pallas}
 Implementation = Literal["scan", "pallas"] | Launch
@@ -64,6 +65,7 @@ def slstm(
     if state is None:
         batch, heads, width = x_BTGHD.shape[0], *x_BTGHD.shape[3:]
         state = empty_state((batch, heads, width), state_dtype(x_BTGHD))
+    state = varying(state, x_BTGHD, r_GHDD, reset_BT, lengths_B)
     x_BTGHD = zero_padding(x_BTGHD, lengths_B)
 
     def run(name, *args):
