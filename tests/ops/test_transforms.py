@@ -6,11 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
+from tests.ops.meshes import mesh
 from tests.transforms import BATCH, Case, check, rows
+from xlstm_jax.autodiff import forward_mode
 from xlstm_jax.cells import CELLS
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops import linear_attention
+from xlstm_jax.ops import kernels, linear_attention
 from xlstm_jax.ops.attention import attention
 from xlstm_jax.ops.conv import causal_conv
 from xlstm_jax.ops.mlstm import api as mlstm_api
@@ -110,36 +113,80 @@ def first_names(kind: str) -> list[str]:
     return list({CELLS.get(name): name for name in reversed(CELLS.names()) if CELLS.get(name).kind == kind}.values())
 
 
-KERNELS = ("pallas", "cudnn")
-FORMS = [("lstm", form) for form in recurrence_api.IMPLEMENTATIONS if form not in ("associative", *KERNELS)]
-FORMS += [("minlstm", "associative"), ("mlstm", None), ("slstm", None), ("lstm_projected", None)]
+def forms(op: str, case, implementations) -> dict:
+    """A case of each implementation but those by kernels."""
+    names = [name for name in implementations if name not in ("pallas", "cudnn")]
+    return {f"{op} {name}": functools.partial(case, name) for name in names}
+
+
 CASES = {
-    **{
-        f"mlstm {name}": functools.partial(mlstm_case, name)
-        for name in mlstm_api.IMPLEMENTATIONS
-        if name not in KERNELS
-    },
-    **{
-        f"slstm {name}": functools.partial(slstm_case, name)
-        for name in slstm_api.IMPLEMENTATIONS
-        if name not in KERNELS
-    },
-    **{name: functools.partial(linear_case, name) for name in ("retention", "gated_linear_attention", "ssd")},
+    **forms("mlstm", mlstm_case, mlstm_api.IMPLEMENTATIONS),
+    **forms("slstm", slstm_case, slstm_api.IMPLEMENTATIONS),
+    "ssd": functools.partial(linear_case, "ssd"),
     "rwkv6": rwkv_case,
     "attention": attention_case,
     "causal_conv": conv_case,
+    "tree": functools.partial(tree_case, "treelstm_childsum"),
+    **forms("lstm", functools.partial(cell_case, "lstm"), recurrence_api.IMPLEMENTATIONS.keys() - {"associative"}),
+    "minlstm associative": functools.partial(cell_case, "minlstm", "associative"),
+}
+# The code of those above, by other names.
+ALIKE = {
+    **{name: functools.partial(cell_case, name) for name in first_names("sequence")},
     **{name: functools.partial(tree_case, name) for name in first_names("tree")},
-    **{f"{name} {form}": functools.partial(cell_case, name, form) for name, form in FORMS},
+    **{name: functools.partial(linear_case, name) for name in ("retention", "gated_linear_attention")},
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", sorted(CASES))
 def test_op(name):
     check(CASES[name]())
 
 
-@pytest.mark.parametrize("name", first_names("sequence"))
-def test_cell(name):
-    check(cell_case(name), values=False)
+@pytest.mark.parametrize("name", ALIKE)
+def test_alike(name):
+    check(ALIKE[name](), values=False)
 
 
+def mlstm_gradient(q, k, v, i, f, implementation=None):
+    return jax.grad(lambda q: jnp.sum(mlstm(q, k, v, i, f, implementation=implementation)[0]))(q)
+
+
+def slstm_gradient(x, r, implementation=None):
+    return jax.grad(lambda x: jnp.sum(slstm(x, r, implementation=implementation)[0]))(x)
+
+
+@pytest.mark.parametrize(("gradient", "case"), [(mlstm_gradient, mlstm_case), (slstm_gradient, slstm_case)])
+def test_kernels(gradient, case, monkeypatch):
+    """Inside `jax.shard_map` they are what CUDA gets; named, they are refused where they cannot run."""
+    monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
+    args = [jnp.asarray(a, jnp.float32) for a in (*case(None).rows, *case(None).shared)]
+    specs = tuple(P() if args[-1].ndim == 4 and n == 1 else P("data") for n in range(len(args)))
+
+    def inside(implementation=None, **options):
+        run = functools.partial(gradient, implementation=implementation)
+        return jax.jit(jax.shard_map(run, mesh=mesh(data=BATCH), in_specs=specs, out_specs=P("data"), **options)).trace(
+            *args
+        )
+
+    with jax.enable_x64(False):
+        texts = {name: inside().lower(lowering_platforms=(name,)).as_text() for name in ("cpu", "cuda")}
+        assert "triton" in texts["cuda"] and "triton" not in texts["cpu"]
+        with pytest.raises(UsageError, match="check_vma=False"):
+            inside("pallas").lower(lowering_platforms=("cpu",))
+        inside("pallas", check_vma=False).lower(lowering_platforms=("cpu",))
+        with forward_mode():
+            assert "triton" not in inside().lower(lowering_platforms=("cuda",)).as_text()
+            with pytest.raises(UsageError, match=r"forward_mode does not cover .* kernels.*; use implementation="):
+                inside("pallas")
+
+
+@pytest.mark.parametrize("name", [None, *mlstm_api.IMPLEMENTATIONS])
+def test_forward_mode_elsewhere_names_what_has_it(name):
+    run, args = functools.partial(mlstm, implementation=name), mlstm_case(None).rows
+    derivative = jax.jit(lambda *args: jax.jvp(run, args, args))
+    if name == "recurrent":
+        derivative.lower(*args)
+        return
+    with pytest.raises(UsageError, match=r"implementation='recurrent'.*config\.model\.forward_mode=True"):
+        derivative.lower(*args)

@@ -114,8 +114,8 @@ def _refuse(context, *, kernel):
     platforms = ", ".join(context.module_context.platforms)
     if platforms == "cpu":
         raise UsageError(
-            f"kernel {kernel!r} cannot be interpreted on CPU inside jax.shard_map(check_vma=True); pass check_vma=False, "
-            "or leave the implementation out"
+            f"kernel {kernel!r} cannot be interpreted on CPU inside jax.shard_map with check_vma=True; "
+            "pass check_vma=False, or leave the implementation out"
         )
     raise UsageError(f"kernel {kernel!r} is compiled for CUDA and interpreted on CPU; there is none for {platforms}")
 
