@@ -47,7 +47,7 @@ def test_block(letter):
 def test_hessian_vector_product_by_one_option():
     """Of all parameters, through a scan over blocks that are computed again, against differences of the gradient."""
     options = {"scan_layers": True, "remat": "full"}
-    (run, params), (by_hand, _) = made("mm", forward_mode=True, **options), made("mm", **options)
+    (run, params), (by_hand, _) = made("rr", forward_mode=True, **options), made("rr", **options)
     (x,), along = rows(0, (TIME, FEATURES)), normal_like(params, 1)
 
     def gradient(run, params):
