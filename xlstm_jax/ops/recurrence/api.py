@@ -66,7 +66,7 @@ def recurrence(
             "associative" (parallel over time; `LinearCell`), "newton" (parallel over time, to a tolerance; see
             `newton_recurrence`), "cudnn" (`lstm` on NVIDIA GPUs). None is "chunked" or "associative" for the cells
             that have it, the latter on accelerators, and "scan" for the rest. A named one never falls back. "scan" has
-            forward-mode derivatives too, the others reverse mode alone.
+            forward-mode derivatives too, the others under `autodiff.forward_mode`.
 
     Raises:
         UsageError: an implementation that does not cover the cell or the options; for a `LinearCell`, which runs on
