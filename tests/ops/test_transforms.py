@@ -170,13 +170,13 @@ def test_kernels(gradient, case, monkeypatch):
         )
 
     with jax.enable_x64(False):
-        texts = {name: inside().lower(lowering_platforms=(name,)).as_text() for name in ("cpu", "cuda")}
-        assert "triton" in texts["cuda"] and "triton" not in texts["cpu"]
+        assert "pallas_call" in str(inside().jaxpr)
+        inside().lower(lowering_platforms=("cpu",))
         with pytest.raises(UsageError, match="check_vma=False"):
             inside("pallas").lower(lowering_platforms=("cpu",))
         inside("pallas", check_vma=False).lower(lowering_platforms=("cpu",))
         with forward_mode():
-            assert "triton" not in inside().lower(lowering_platforms=("cuda",)).as_text()
+            assert "pallas_call" not in str(inside().jaxpr)
             with pytest.raises(UsageError, match=r"forward_mode does not cover .* kernels.*; use implementation="):
                 inside("pallas")
 
