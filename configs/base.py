@@ -40,6 +40,8 @@ def get_config() -> ConfigDict:
     config.model.dtype = "float32"  # of the products, float32 | bfloat16; parameters and states are float32
     # computed again in the backward pass, for memory: none | dots (each block but its products with weights) | full
     config.model.remat = "none"  # on CPU it takes scan_layers to save memory
+    # Plain JAX code in place of hand-written backward passes, for jax.jvp, jax.jacfwd, jax.hessian; slower to train.
+    config.model.forward_mode = False  # forward-mode derivatives of all blocks
     config.model.scan_layers = False  # repeated blocks stand in the program once; their parameters are kept stacked
 
     config.model.mlstm = ConfigDict()  # the mLSTM block

@@ -7,16 +7,22 @@ import pathlib
 import subprocess
 import tempfile
 
-# Nearly all of the suite's time is compilation, so programs are optimized little, and jax 0.10 uses XLA's older and
-# faster code generator (later versions do not have it and abort on the flag). Flags of the caller come last and win:
-# XLA_FLAGS=--xla_backend_optimization_level=3 tests the programs that users run.
-FLAGS = ["--xla_force_host_platform_device_count=8", "--xla_backend_optimization_level=0"]
-if importlib.metadata.version("jaxlib").startswith("0.10."):
-    FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
-
-# Read once, when jax starts its backend, so they are set before jax is imported.
+# Read once, when jax starts its backend: they must stand before the first import of jax. Nearly all of the suite's time
+# is compilation, so programs are optimized little, and jax 0.10 uses XLA's older and faster code generator, a flag that
+# later versions abort on. Flags of the caller come last and win: XLA_FLAGS=--xla_backend_optimization_level=3.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")]).strip()
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        "--xla_force_host_platform_device_count=8",
+        "--xla_backend_optimization_level=0",
+        *(
+            ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+            if importlib.metadata.version("jaxlib").startswith("0.10.")
+            else []
+        ),
+        os.environ.get("XLA_FLAGS", ""),
+    ]
+)
 
 import jax
 import pytest

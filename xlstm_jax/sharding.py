@@ -125,6 +125,26 @@ def on_each_device(run, args: tuple, specs: tuple, out_specs: Any):
     return jax.jit(mapped)(*args)
 
 
+def varying(tree: Any, *like: Any) -> Any:
+    """`tree`; inside `jax.shard_map` its arrays vary over each mesh axis that one of them, or of `like`, varies over.
+
+    An array made inside, or the same on all devices, has a type of its own there (`check_vma=True`), in which a scan
+    cannot carry it from one step to the next beside others. Outside, and for arrays that vary so already, nothing
+    happens. The gradient of an array that was the same on all devices is the sum of theirs.
+    """
+    axes = frozenset().union(*map(_varying_axes, jax.tree.leaves((tree, like))))
+
+    def vary(a):
+        missing = axes - _varying_axes(a)
+        return jax.lax.pcast(a, tuple(sorted(missing)), to="varying") if missing else a
+
+    return jax.tree.map(vary, tree) if axes else tree
+
+
+def _varying_axes(a: Any) -> frozenset[str]:
+    return jax.typeof(a).manual_axis_type.varying
+
+
 def sharing(name: str, args: tuple, specs: tuple) -> dict[str, int]:
     """The mesh axes, of more than one device, that are there to share out a logical axis, and their sizes."""
     pairs = _pairs(args, specs)

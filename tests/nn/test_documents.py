@@ -90,7 +90,7 @@ def test_a_row_without_steps_keeps_its_carry():
 def test_masks_that_do_not_fit_are_refused():
     layer = Recurrent("rnn", IN, 4, residual=False, rngs=nnx.Rngs(0))
     for wrong in (np.ones((1, TIME), bool), np.ones((BATCH, TIME), int), np.ones(BATCH, bool)):
-        with pytest.raises(UsageError, match=r"got .*mask \(.*\).*; wanted (bools \[B,T\], true where|x \[B,T,D\], mask \[B,T\]: mask has )"):
+        with pytest.raises(UsageError, match=r"got .*mask \(.*\).*; wanted (bools|x \[B,T,D\], mask)"):
             layer(X, mask=wrong)
     with pytest.raises(UsageError, match="'cudnn' has lengths and no mask"):
         Recurrent("lstm", IN, 4, implementation="cudnn", rngs=nnx.Rngs(0))(X, mask=MASK)

@@ -170,6 +170,7 @@ class ModelConfig(Section, name="model"):
     input_features: NonNegativeInt = 0  # real numbers that each step reads, mapped linearly; 0: a token, embedded
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the products; parameters and states are float32
     remat: Literal["none", "dots", "full"] = "none"  # of each block the backward pass computes again: see models.stack
+    forward_mode: bool = False  # blocks have forward-mode derivatives: see xlstm_jax.autodiff.forward_mode
     scan_layers: bool = False  # equal blocks of a language model are compiled once and run by one scan
     mlstm: MLSTMBlockConfig = MLSTMBlockConfig()
     slstm: SLSTMBlockConfig = SLSTMBlockConfig()

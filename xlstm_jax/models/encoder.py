@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.autodiff import forward_mode
 from xlstm_jax.checks import check_dtype, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
@@ -35,6 +36,7 @@ class Encoder(nnx.Module):
             raise UsageError("directions 'alternate' needs two blocks at least; give more, or directions='both'")
         self.directions, self.remat, dtype = directions, config.remat, check_dtype("Encoder", config.dtype)
         self.features = config.features
+        self.forward_mode = config.forward_mode
 
         def stack():
             return nnx.List(BLOCKS.get(letter)(config, index, rngs=rngs) for index, letter in enumerate(config.letters))
@@ -98,14 +100,15 @@ class Encoder(nnx.Module):
     def _read(self, block, x_BTD, masks, key, turned: bool):
         """A block over the sequence as it is, or from its end to its start."""
         block = rematerialised(block, self.remat)
-        if not turned:
-            return block(x_BTD, None, **masks, key=key)[0]
-        lengths, reset = masks["lengths"], masks["reset"]
-        if reset is not None:
-            behind_BT = padding(lengths, None, x_BTD.shape[:2])
-            reset = turn(steps_after_reset(jnp.asarray(reset), behind_BT, reverse=True), lengths)
-        y_BTD, _ = block(turn(x_BTD, lengths), None, lengths=lengths, reset=reset, key=key)
-        return turn(y_BTD, lengths)
+        with forward_mode(self.forward_mode):
+            if not turned:
+                return block(x_BTD, None, **masks, key=key)[0]
+            lengths, reset = masks["lengths"], masks["reset"]
+            if reset is not None:
+                behind_BT = padding(lengths, None, x_BTD.shape[:2])
+                reset = turn(steps_after_reset(reset, behind_BT, reverse=True), lengths)
+            y_BTD, _ = block(turn(x_BTD, lengths), None, lengths=lengths, reset=reset, key=key)
+            return turn(y_BTD, lengths)
 
 
 def turn(x_BT: jax.Array, lengths: jax.Array | None) -> jax.Array:

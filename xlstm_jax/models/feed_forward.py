@@ -8,7 +8,7 @@ from flax import nnx
 
 from xlstm_jax.models.blocks import checked_inputs
 from xlstm_jax.models.config import rounded_up
-from xlstm_jax.nn import layer_norm, linear, small_init, wang_init
+from xlstm_jax.nn import gelu, layer_norm, linear, small_init, wang_init
 
 
 class TwoBranches(nnx.Module):
@@ -39,7 +39,7 @@ class GatedGELU(nnx.Module):
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         a, b = jnp.split(self.up(x_BTD), 2, axis=-1)
-        return self.down(jax.nn.gelu(a, approximate=False) * b)
+        return self.down(gelu(a) * b)
 
 
 def post_projection(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from xlstm_jax.autodiff import forward_mode
 from xlstm_jax.checks import check_dtype, checked, outline
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS, check_context
@@ -89,15 +90,16 @@ class LanguageModel(nnx.Module):
         keys = [None] * (depth + 1) if key is None else jax.random.split(key, depth + 1)
         x = constrain(self.embedding(tokens_BT), ACTIVATIONS)
         x = self.dropout(x, deterministic=key is None, rngs=keys[-1])
-        x, carry = run_blocks(
-            self.blocks,
-            x,
-            carry,
-            keys[:-1],
-            remat=self.config.remat,
-            reset=reset,
-            lengths=lengths,
-        )
+        with forward_mode(self.config.forward_mode):
+            x, carry = run_blocks(
+                self.blocks,
+                x,
+                carry,
+                keys[:-1],
+                remat=self.config.remat,
+                reset=reset,
+                lengths=lengths,
+            )
         return (x if self.norm is None else self.norm(x)), carry
 
     def _checked(self, tokens, carry, reset, lengths) -> tuple[Any, ...]:

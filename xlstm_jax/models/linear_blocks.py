@@ -9,7 +9,7 @@ from flax import nnx
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig, rounded_up
 from xlstm_jax.models.feed_forward import GatedGELU, TwoBranches
-from xlstm_jax.nn import CausalConv, Recurrent, linear, rms_norm
+from xlstm_jax.nn import CausalConv, Recurrent, gelu, linear, rms_norm
 
 
 class LinearCarry(NamedTuple):
@@ -89,4 +89,4 @@ class GriffinBlock(_Residuals):
         carry = carry or LinearCarry(None, None)
         b, conv = self.conv(self.up(u), carry.conv, **masks)
         h, state = self.layer(b, carry.state, **masks)
-        return self.down(jax.nn.gelu(self.gate(u), approximate=False) * h), LinearCarry(conv, state)
+        return self.down(gelu(self.gate(u)) * h), LinearCarry(conv, state)

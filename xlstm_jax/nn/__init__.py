@@ -1,5 +1,6 @@
 """Thin Flax NNX modules: they hold parameters and call cells and ops."""
 
+from xlstm_jax.nn.activations import gelu
 from xlstm_jax.nn.attention import BahdanauAttention, LuongAttention
 from xlstm_jax.nn.conv import CausalConv
 from xlstm_jax.nn.linear import Headwise, linear, small_init, wang_init
@@ -18,6 +19,7 @@ __all__ = [
     "LuongAttention",
     "Recurrent",
     "Tree",
+    "gelu",
     "layer_norm",
     "linear",
     "rms_norm",

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.checks import check_dtype, check_sizes, checked, is_empty
 from xlstm_jax.shapes import padding_mask, state_dtype
 
@@ -69,7 +70,7 @@ class BatchNorm(nnx.Module):
         return y_BTD.astype(self.dtype)
 
 
-@jax.custom_vjp
+@custom_vjp("batch norm in training", instead="another norm, or no key", reverse_alone=True)
 def _pulled(x: jax.Array, averages: tuple, values: tuple) -> jax.Array:
     """x itself; the gradient of `averages` is averages - values."""
     return x

@@ -11,7 +11,9 @@ from jax.experimental import pallas as pl
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
+from xlstm_jax.autodiff import in_forward_mode
 from xlstm_jax.errors import UsageError
+from xlstm_jax.sharding import varying
 
 # From jax 0.11 on Pallas announces another back-end for GPUs, at each lowering; requirements.txt ends before this one
 # goes. Pytest's own filters stand before this one: pyproject.toml says the same.
@@ -58,17 +60,27 @@ def _capability() -> float | None:
 
 
 def where_cuda(kernel, other, *args):
-    """`kernel(*args)` in programs for CUDA, `other(*args)` in all others: chosen when they are lowered."""
-    return jax.lax.platform_dependent(*args, cuda=kernel, default=other) if cuda_is_possible() else other(*args)
+    """`kernel(*args)` in programs for CUDA, `other(*args)` in all others, and under `autodiff.forward_mode`.
+
+    Chosen when they are lowered.
+    """
+    if in_forward_mode() or not cuda_is_possible():
+        return other(*args)
+    return jax.lax.platform_dependent(*args, cuda=kernel, default=other)
 
 
 def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_shape, how: Launch, *args):
     """The kernel's outputs. The same program is compiled on CUDA and interpreted on CPU.
 
     Raises:
-        UsageError: it is lowered for something else.
+        UsageError: it is lowered for something else, or for CPU inside `jax.shard_map` with `check_vma=True`.
     """
     from jax.experimental.pallas import triton
+
+    # What a kernel writes varies over the mesh axes that what it reads varies over.
+    args = varying(args)
+    (of_args, *_) = (jax.typeof(a).manual_axis_type for a in jax.tree.leaves(args))
+    out_shape = jax.tree.map(lambda like: like.update(manual_axis_type=of_args), out_shape)
 
     def run(interpret: bool, *args):
         return pl.pallas_call(
@@ -83,12 +95,13 @@ def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_sh
         )(*args)
 
     def refuse(*args):
-        del args
         nothing = _elsewhere.bind(kernel=name)
         outputs = tuple(out_shape) if isinstance(out_shape, list) else out_shape  # as `pallas_call` gives them
-        return jax.tree.map(lambda like: jnp.full(like.shape, nothing.astype(like.dtype)), outputs)
+        return varying(jax.tree.map(lambda like: jnp.full(like.shape, nothing.astype(like.dtype)), outputs), args)
 
-    cpu, cuda = functools.partial(run, True), functools.partial(run, False)
+    # Inside `jax.shard_map` jax's interpreter of kernels fails its check of what varies over the mesh.
+    cpu = refuse if of_args.varying else functools.partial(run, True)
+    cuda = functools.partial(run, False)
     return jax.lax.platform_dependent(*args, cpu=cpu, cuda=cuda, default=refuse)
 
 
@@ -99,6 +112,11 @@ _elsewhere.def_abstract_eval(lambda *, kernel: jax.core.ShapedArray((), jnp.floa
 
 def _refuse(context, *, kernel):
     platforms = ", ".join(context.module_context.platforms)
+    if platforms == "cpu":
+        raise UsageError(
+            f"kernel {kernel!r} cannot be interpreted on CPU inside jax.shard_map with check_vma=True; "
+            "pass check_vma=False, or leave the implementation out"
+        )
     raise UsageError(f"kernel {kernel!r} is compiled for CUDA and interpreted on CPU; there is none for {platforms}")
 
 

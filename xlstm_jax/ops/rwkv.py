@@ -10,6 +10,7 @@ import numpy as np
 from xlstm_jax.cells.gates import exp_and_rest, shut
 from xlstm_jax.checks import checked, is_empty
 from xlstm_jax.shapes import is_known, padding_mask, state_dtype, zero_padding
+from xlstm_jax.sharding import varying
 
 # Steps a chunk, and a block inside it.
 CHUNK, BLOCK = 16, 4
@@ -73,6 +74,7 @@ def rwkv6(
         a = jnp.pad(a, [(0, 0), (0, -time % length)] + [(0, 0)] * (a.ndim - 2))
         return jnp.moveaxis(a.reshape(batch, -1, length, *a.shape[2:]), 0, 2)
 
+    start = varying(start, arrays, u_HK, reset)
     chunk = jax.checkpoint(functools.partial(_chunk, u_HK.astype(dtype)))
     end, o_NLBHV = jax.lax.scan(chunk, start, jax.tree.map(chunked, (*arrays, reset)))
     o_BTHV = jnp.moveaxis(o_NLBHV, 2, 0).reshape(batch, -1, heads, values)[:, :time]

@@ -1,17 +1,18 @@
 """Tree cells over whole forests, level by level."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells import CellParams
 from xlstm_jax.cells.treelstm import TreeCell
 from xlstm_jax.checks import check_sizes, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import state_dtype
+from xlstm_jax.sharding import varying
 
 
 class Forest(NamedTuple):
@@ -116,6 +117,7 @@ def tree_recurrence(cell: type[TreeCell], params: CellParams, x_ND: jax.Array, s
     u_NG = cell.project(params, x_ND)
     dtype = state_dtype(x_ND)
     states = jax.tree.map(lambda leaf: leaf.astype(dtype), cell.init_carry(params.config, (nodes,)))
+    states = varying(states, params, u_NG, shape)
     # Each empty place gets a number of its own, beyond the last node: what is written there is dropped.
     beyond_W = nodes + jnp.arange(rows_RW.shape[1], dtype=rows_RW.dtype)
     rows_RW = jnp.where(rows_RW == nodes, beyond_W[None], rows_RW)
@@ -128,23 +130,32 @@ def tree_recurrence(cell: type[TreeCell], params: CellParams, x_ND: jax.Array, s
     return states.h.astype(x_ND.dtype), states
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp("a tree cell over a forest", nondiff_argnums=(0,))
 def _row(cell, params, states, u_WG, children_WC, row_W):
     """`states` [N, F] with one row of nodes computed. Its gradient is worked on in place, as the states are: that of
     gathering and scattering would be a fresh array of all nodes for every row."""
-    return _row_forward(cell, params, states, u_WG, children_WC, row_W)[0]
+    step, below = _gathered(cell, states, children_WC)
+    return _scattered(states, step(params, below, u_WG), row_W)
 
 
 def _row_forward(cell, params, states, u_WG, children_WC, row_W):
+    step, below = _gathered(cell, states, children_WC)
+    after, pullback = jax.vjp(step, params, below, u_WG)
+    return _scattered(states, after, row_W), (pullback, children_WC, row_W)
+
+
+def _gathered(cell, states, children_WC):
+    """A row's step(params, below, u_WG) -> states [W, F], and `below`, the states of its nodes' children."""
     there_WC = children_WC < jax.tree.leaves(states)[0].shape[0]
 
     def step(params, below, u_WG):
         return cell.step(params, below, there_WC, u_WG)[0]
 
-    below = jax.tree.map(lambda leaf: leaf.at[children_WC].get(mode="clip"), states)
-    after, pullback = jax.vjp(step, params, below, u_WG)
-    states = jax.tree.map(lambda leaf, new: leaf.at[row_W].set(new, mode="drop", unique_indices=True), states, after)
-    return states, (pullback, children_WC, row_W)
+    return step, jax.tree.map(lambda leaf: leaf.at[children_WC].get(mode="clip"), states)
+
+
+def _scattered(states, after, row_W):
+    return jax.tree.map(lambda leaf, new: leaf.at[row_W].set(new, mode="drop", unique_indices=True), states, after)
 
 
 def _row_backward(cell, residuals, dstates):

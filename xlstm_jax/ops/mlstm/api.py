@@ -19,6 +19,7 @@ from xlstm_jax.ops.mlstm.context import over_context
 from xlstm_jax.ops.mlstm.pallas import Tiles, pallas, unsupported
 from xlstm_jax.ops.mlstm.recurrent import recurrent
 from xlstm_jax.shapes import is_known, padding_mask, state_dtype, zero_padding
+from xlstm_jax.sharding import varying
 
 # Each takes (q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, normalize, eps) and returns (h, state).
 IMPLEMENTATIONS = {
@@ -124,6 +125,7 @@ def run_core(
         raise UsageError(f"{op} implementation {implementation!r} is unknown; known: {known}, or Tiles(...)")
     if is_empty(q):
         return jnp.zeros((*q.shape[:3], v.shape[-1]), state.C.dtype), state
+    state = varying(state, q, k, v, log_i, log_f, reset, lengths)
     q, k, v = (zero_padding(a, lengths) for a in (q, k, v))
     if lengths is not None:
         padding = padding_mask(lengths, q.shape[1])

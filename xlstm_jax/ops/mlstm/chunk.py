@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells.gates import exp_and_rest, log_decay, next_stabiliser
 from xlstm_jax.cells.mlstm import MLSTMState, normalise, stabiliser_gradient
 from xlstm_jax.ops.mlstm.decays import Parts, decays, exponent
@@ -127,7 +128,7 @@ def _scores(q, k, of_t: Parts, of_s: Parts, mask):
     return weight, weight * _einsum("bhtk,bhsk->bhts", q, k, preferred_element_type=weight.dtype)
 
 
-@jax.custom_vjp
+@custom_vjp("a chunk of the mLSTM's core", instead="implementation='recurrent'")
 def intra(q, k, v, of_t: Parts, of_s: Parts, mask):
     """What the steps of a chunk give each other: S v [B,H,L,V] and the row sums of S [B,H,L]; as `exponent`.
 

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells.mlstm import MLSTMState
 from xlstm_jax.ops.mlstm.chunk import Options, advance
 
@@ -63,7 +64,7 @@ def whole_pieces(inputs, length):
     return *map(padded, (q, k, v)), padded(log_i, -jnp.inf), padded(log_f), None if reset is None else padded(reset)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+@custom_vjp("the mLSTM's core in chunks", instead="implementation='recurrent'", nondiff_argnums=(2, 3))
 def _scanned(inputs, state, run, length):
     """`run` by `lax.scan`. Each piece is cut from the whole arrays and written into them, forward and backward, so that
     no copy in pieces stands in memory; of the pieces the states before them alone are kept for the backward pass."""

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells.gates import log_decay
 from xlstm_jax.cells.mlstm import MLSTMState, stabiliser_gradient
 from xlstm_jax.ops.context import Devices, over_devices
@@ -78,7 +79,7 @@ def _weights(log_i, log_f, reset, options: Options):
     return jnp.exp(exponents(finite_m)), m, F, jnp.broadcast_to(fresh, F.shape)
 
 
-@jax.custom_vjp
+@custom_vjp("the mLSTM's core on a sequence split over devices")
 def _written(weight, k, v):
     """C = sum_t weight_t k_t v_t^T and n = sum_t weight_t k_t; and k and v themselves, for all that is made of them.
 

@@ -19,6 +19,7 @@ from xlstm_jax.ops.recurrence.dropout import Noise
 from xlstm_jax.ops.recurrence.newton import NewtonOptions, NewtonReport, newton
 from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, scan, swapped
 from xlstm_jax.shapes import is_known, padding, state_dtype, steps_after_reset, zero_where
+from xlstm_jax.sharding import varying
 
 Implementation = Literal["scan", "chunked", "associative", "newton", "cudnn"]
 
@@ -72,7 +73,7 @@ def recurrence(
             "associative" (parallel over time; `LinearCell`), "newton" (parallel over time, to a tolerance; see
             `newton_recurrence`), "cudnn" (`lstm` on NVIDIA GPUs). None is "chunked" or "associative" for the cells
             that have it, the latter on accelerators, and "scan" for the rest. A named one never falls back. "scan" has
-            forward-mode derivatives too, the others reverse mode alone.
+            forward-mode derivatives too, the others under `autodiff.forward_mode`.
         return_carries: also return the carry after each step, leaves [B, T, ...]: in reverse that at t has seen t and
             what follows. Not in "cudnn".
 
@@ -160,7 +161,8 @@ def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, r
     reset_TB = None
     if reset_BT is not None:
         reset_TB = steps_after_reset(reset_BT, padding_BT, holes=mask_BT is not None, reverse=reverse).T
-    return Steps(x_BTD, reset_TB, None if padding_BT is None else padding_BT.T), carry, start
+    steps = Steps(x_BTD, reset_TB, None if padding_BT is None else padding_BT.T)
+    return steps, *varying((carry, start), steps, params)
 
 
 def _empty_outputs(cell, params, x_BTD) -> jax.Array:

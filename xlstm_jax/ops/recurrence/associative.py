@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells import CellParams
 from xlstm_jax.cells.base import LinearCell
 from xlstm_jax.ops.recurrence.scan import Steps, select, swapped
@@ -40,7 +41,7 @@ def _times(a: jax.Array, b: jax.Array) -> jax.Array:
     return a.reshape(a.shape + (1,) * (b.ndim - a.ndim)) * b
 
 
-@jax.custom_vjp
+@custom_vjp("a scan by `linear_scan`", instead="implementation='scan', of the mLSTM's core implementation='recurrent'")
 def _linear_scan(a_TB, b_TB, h, fresh_TB):
     from_h = _times(a_TB[0], h)
     if fresh_TB is not None:

@@ -11,10 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells import CellParams
 from xlstm_jax.cells.base import SplitCell
 from xlstm_jax.ops.recurrence.scan import Order, Steps, in_pieces, masked_scan, swapped
 from xlstm_jax.shapes import state_dtype
+from xlstm_jax.sharding import varying
 
 # Steps a chunk: all of them unrolled, 5 was fastest on CPU at 64 x 256. 4 where it leaves no remainder and 5 would.
 CHUNK = 5
@@ -68,7 +70,7 @@ def _steps_of_chunk(cell, noise, order, params, inner, start, carry, u_LB, e_LB,
     return (carry, (y_LB, *carries) if carries else y_LB), h_LB
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+@custom_vjp("the chunked scan", instead="implementation='scan'", nondiff_argnums=(0, 1, 2))
 def _chunk(cell, noise, order, params, start, carry, steps):
     """(carry, y_LB) of some steps."""
     params = params.astype(steps.x_BTD.dtype)
@@ -86,6 +88,7 @@ def _forward(cell, noise, order, params, start, carry, steps):
         run = functools.partial(run, u_LB=u_LB)
     v = jax.eval_shape(lambda: cell.recur(params, cell.feedback(carry)))
     e_LB = jax.tree.map(lambda leaf: jnp.zeros((steps.x_BTD.shape[1], *leaf.shape), leaf.dtype), v)
+    e_LB = varying(e_LB, carry)
     outputs, pullback, h_LB = jax.vjp(
         run, params.only(cell.inner), start, carry, e_LB, *(() if cell.additive else (u_LB,)), has_aux=True
     )

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import rnn
 
+from xlstm_jax.autodiff import reverse_only
 from xlstm_jax.cells import CellParams
 from xlstm_jax.cells.lstm import LSTM, LSTMCarry
 from xlstm_jax.errors import UsageError
@@ -31,13 +32,15 @@ def cudnn(cell: type[LSTM], params: CellParams, steps: Steps, carry: LSTMCarry, 
         )
     if not hasattr(rnn.gpu_rnn, "compute_rnn_workspace_reserve_space_sizes"):  # there with jax's CUDA plugin alone
         raise UsageError("implementation 'cudnn' needs jax with CUDA on an NVIDIA GPU; use 'chunked' or 'scan'")
-    batch, time = steps.x_BTD.shape[:2]
+    given = (params, steps.x_BTD, carry)
+    params, x_BTD, carry = reverse_only("cuDNN's LSTM", "implementation='scan'", given)
+    batch, time = x_BTD.shape[:2]
     lengths_B = jnp.full((batch,), time, jnp.int32)
     if steps.padding_TB is not None:
         lengths_B = time - jnp.sum(steps.padding_TB, axis=0, dtype=jnp.int32)
     # cuDNN takes no empty sequences: those run one step, of which nothing is kept.
     taken_B = jnp.maximum(lengths_B, 1)
-    x_BTD = _turned(steps.x_BTD, taken_B) if reverse else steps.x_BTD
+    x_BTD = _turned(x_BTD, taken_B) if reverse else x_BTD
     inputs, features = params.config.in_features, params.config.features
     y_BTF, h, c = rnn.lstm(
         x_BTD,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.cells.base import SplitCell
 from xlstm_jax.ops.recurrence.scan import select
+from xlstm_jax.sharding import varying
 
 # Columns made at once.
 COLUMNS = 8
@@ -16,7 +17,7 @@ COLUMNS = 8
 
 def by_columns(linear: Callable, like_TBS: jax.Array, *, diagonal: bool) -> jax.Array:
     """Of z -> f(z), from its linear part: [T, B, S, S] with rows by output, or the diagonal [T, B, S]."""
-    eye = jnp.eye(like_TBS.shape[-1], dtype=like_TBS.dtype)
+    eye = varying(jnp.eye(like_TBS.shape[-1], dtype=like_TBS.dtype), like_TBS)
 
     def column(unit_S):
         image_TBS = linear(jnp.broadcast_to(unit_S, like_TBS.shape))

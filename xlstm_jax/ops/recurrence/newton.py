@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.cells.base import in_plain_scale
 from xlstm_jax.checks import check_sizes
@@ -27,6 +28,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence.associative import linear_scan
 from xlstm_jax.ops.recurrence.jacobian import by_columns, has_own_diagonal, own_diagonal
 from xlstm_jax.ops.recurrence.scan import Steps, masked, swapped
+from xlstm_jax.sharding import varying
 
 # Widest carry whose full Jacobian, [T, B, S, S], is formed.
 FULL = 64
@@ -187,11 +189,10 @@ def _iterate(update: Callable, guess_TBS: jax.Array, options: NewtonOptions) -> 
         return (loop[1].iterations < limit) & ~loop[1].converged
 
     begin = NewtonReport(jnp.int32(0), jnp.array(jnp.inf, guess_TBS.dtype), jnp.array(False))
-    return jax.lax.while_loop(going, body, (guess_TBS, begin))
+    return jax.lax.while_loop(going, body, (guess_TBS, varying(begin, guess_TBS)))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _solve(cell, options, unflatten, masks_TB, given, first_BS):
+def _iterated(cell, options, unflatten, masks_TB, given, first_BS):
     """States [T, B, S] and the report."""
     kind = options.choice(first_BS.shape[-1])
 
@@ -203,6 +204,27 @@ def _solve(cell, options, unflatten, masks_TB, given, first_BS):
 
     time = jax.tree.leaves(given[2])[0].shape[0]
     return _iterate(update, jnp.broadcast_to(first_BS, (time, *first_BS.shape)), options)
+
+
+def _scanned(cell, options, unflatten, masks_TB, given, first_BS):
+    """`_iterated`, with derivatives, of any order, through the steps one after the other."""
+    states_TBS, report = _iterated(cell, options, unflatten, masks_TB, *jax.lax.stop_gradient((given, first_BS)))
+    params, start, u_TB = given
+    body = masked(functools.partial(cell.step, params), start)
+
+    def step(carry, inputs):
+        after, _ = body(carry, inputs)
+        return after, after
+
+    after_TB = jax.lax.scan(step, unflatten(first_BS), (u_TB, *masks_TB))[1]
+    scanned_TBS = _joined(after_TB, states_TBS.shape)
+    return states_TBS + (scanned_TBS - jax.lax.stop_gradient(scanned_TBS)), report
+
+
+@custom_vjp("newton", instead="implementation='scan'", plain=_scanned, nondiff_argnums=(0, 1, 2))
+def _solve(cell, options, unflatten, masks_TB, given, first_BS):
+    """`_iterated`, with the gradient of the adjoint recurrence."""
+    return _iterated(cell, options, unflatten, masks_TB, given, first_BS)
 
 
 def _forward(cell, options, unflatten, masks_TB, given, first_BS):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.shapes import is_known, select, state_dtype
+from xlstm_jax.sharding import varying
 
 # Steps unrolled inside the scan: fewer loop turns, and XLA fuses across them; 16 was slower on CPU.
 UNROLL = 5
@@ -107,6 +108,7 @@ def masked_scan(step, carry, start, u_TB, *, reset_TB=None, padding_TB=None, rev
     """
     time = jax.tree.leaves(u_TB)[0].shape[0]
     inputs = (u_TB, reset_TB, padding_TB)
+    carry = varying(carry, start, inputs)
     unroll = min(UNROLL, time) if is_known(time) else 1
     return jax.lax.scan(masked(step, start, record=record), carry, inputs, reverse=reverse, unroll=unroll)
 

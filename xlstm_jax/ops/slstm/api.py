@@ -14,6 +14,7 @@ from xlstm_jax.ops.kernels import Launch, where_cuda
 from xlstm_jax.ops.slstm.pallas import pallas, unsupported
 from xlstm_jax.ops.slstm.scan import scan
 from xlstm_jax.shapes import state_dtype, zero_padding
+from xlstm_jax.sharding import varying
 
 IMPLEMENTATIONS = {"scan": scan, "pallas": pallas}
 Implementation = Literal["scan", "pallas"] | Launch
@@ -65,6 +66,7 @@ def slstm(
     state = start if state is None else checked_carry("slstm", state, start, "state")
     if is_empty(x_BTGHD):
         return jnp.zeros((*x_BTGHD.shape[:2], *x_BTGHD.shape[3:]), x_BTGHD.dtype), state
+    state = varying(state, x_BTGHD, r_GHDD, reset_BT, lengths_B)
     x_BTGHD = zero_padding(x_BTGHD, lengths_B)
 
     def run(name, *args):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.sharding import PartitionSpec as P
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells.slstm import SLSTMState, empty_state, slstm_step
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import LEAST, Launch, launch, missing, padded, power_of_two, product
@@ -62,7 +63,7 @@ def _local(x, r, state, reset, lengths, *, gates, how):
     return y[:batch, ..., :width], jax.tree.map(lambda a: a[:batch, ..., :width], state)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@custom_vjp("the sLSTM's kernels", instead="implementation='scan'", reverse_alone=True, nondiff_argnums=(0, 1))
 def _core(how, gates, x, r, state, masks):
     """y [B,T,H,D] in x's dtype and the final state; `masks` are reset and padding [B,T], not zero where true."""
     (y, state), _ = _forward(how, gates, x, r, state, masks)

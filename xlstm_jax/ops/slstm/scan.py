@@ -11,6 +11,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells.gates import Gate
 from xlstm_jax.cells.slstm import SLSTMState, empty_state, slstm_step
 from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, masked_scan, select
@@ -38,7 +39,7 @@ def scan(x, r, state, reset, lengths, *, input_gate: Gate, forget_gate: Gate):
     return jnp.transpose(y_THBD, (2, 0, 1, 3)), SLSTMState(*(jnp.swapaxes(part, 0, 1) for part in state))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+@custom_vjp("the sLSTM's scan", nondiff_argnums=(0, 1, 2))
 def _piece(input_gate, forget_gate, narrow, r_HDE, state, steps):
     """(state, y [L,H,B,D]) after some steps; products take r and y in the dtype `narrow`."""
     return _forward(input_gate, forget_gate, narrow, r_HDE, state, steps)[0]

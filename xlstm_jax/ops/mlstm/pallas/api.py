@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells.mlstm import MLSTMState, clamped, least_denominator
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import missing, padded
@@ -60,7 +61,12 @@ def _local(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
     return h[:, :time, :, :values], MLSTMState(C=C[..., :keys, :values], n=n[..., :keys], m=m)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+@custom_vjp(
+    "the kernels of the mLSTM's core",
+    instead="implementation='recurrent'",
+    reverse_alone=True,
+    nondiff_argnums=(0, 1, 2),
+)
 def _core(tiles: Tiles, options: Options, scale: float, q, k, v, exponents: Exponents, factors: Factors, C, n):
     """h [B,T,H,V], float32, and the final C, n. The backward pass computes the states between chunks again."""
     return _forward(tiles, options, scale, q, k, v, exponents, factors, C, n)[0]

@@ -1,11 +1,10 @@
 """One step by one kernel: decoding is bound by memory, so the state is read once and written once."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
+from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells.mlstm import MLSTMState, least_denominator, mlstm_step, step_gates
 from xlstm_jax.ops.kernels import Launch, launch, padded, power_of_two
 from xlstm_jax.ops.mlstm.chunk import Options
@@ -14,7 +13,9 @@ from xlstm_jax.ops.mlstm.chunk import Options
 COLUMNS = 32
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@custom_vjp(
+    "the kernels of the mLSTM's core", instead="implementation='recurrent'", reverse_alone=True, nondiff_argnums=(0,)
+)
 def step(options: Options, q, k, v, log_i, log_f, state: MLSTMState):
     """`cells.mlstm.mlstm_step` by a kernel: h [B,H,V] and the state. Its gradient is that of `mlstm_step`."""
     keys, values = q.shape[-1], v.shape[-1]

@@ -1,0 +1,150 @@
+"""Hand-written backward passes, and forward-mode derivatives in place of them where they are asked for.
+
+A function with a backward pass of its own has no forward mode in jax: `jax.jvp`, `jax.jacfwd`, `jax.hessian` and
+Hessian-vector products fail. Under `forward_mode` such functions run as plain JAX code, which jax differentiates in
+either mode and to any order. Values are the same; time and memory of a backward pass are not.
+"""
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from xlstm_jax.errors import UsageError
+from xlstm_jax.sharding import varying
+
+# A context of jax's own is part of the key of every cache of traced and compiled functions.
+_FORWARD = jax.make_user_context(default_value=False)
+
+
+def forward_mode(on: bool = True) -> AbstractContextManager:
+    """A context in which all ops, layers and models have forward-mode derivatives, to any order.
+
+        with forward_mode():
+            H = jax.hessian(loss)(params)
+
+    It acts where a function is traced, so that it stands around the derivative, or inside the function that is
+    differentiated. A jitted function is compiled once with it and once without. In a config it is
+    `model.forward_mode`. False changes nothing.
+
+    Kernels (implementations "pallas" and "cudnn") have no plain code: named, they raise `UsageError`, and where nothing
+    is named they are not chosen.
+    """
+    return _FORWARD(on or in_forward_mode())
+
+
+def in_forward_mode() -> bool:
+    """Whether `forward_mode` is on here."""
+    return _FORWARD.value
+
+
+class custom_vjp:
+    """`jax.custom_vjp` with a plain form for `forward_mode`, and an error that names it for forward mode elsewhere.
+
+        @custom_vjp("the chunkwise mLSTM", instead="implementation='recurrent'")
+        def f(x): ...
+        f.defvjp(forward, backward)
+
+    Inside `jax.shard_map` all arguments vary over the mesh axes that any of them varies over, so that `backward` may
+    give each a gradient of its own on every device; jax sums them where an argument was the same on all.
+
+    Args:
+        of: what the function is, for the error.
+        instead: arguments by which the caller has forward mode without `forward_mode`; empty where there are none.
+        plain: what runs under `forward_mode`, of the same arguments; None is the function's own body.
+        reverse_alone: there is no plain form, as of a kernel: under `forward_mode` it raises.
+        nondiff_argnums: as of `jax.custom_vjp`.
+
+    Raises:
+        UsageError: at a forward-mode derivative outside of `forward_mode`; at any call under it if `reverse_alone`.
+    """
+
+    def __init__(
+        self,
+        of: str,
+        *,
+        instead: str = "",
+        plain: Callable | None = None,
+        reverse_alone: bool = False,
+        nondiff_argnums: tuple[int, ...] = (),
+    ):
+        self.of, self.instead, self.plain, self.reverse_alone = of, instead, plain, reverse_alone
+        self.nondiff = nondiff_argnums
+
+    def __call__(self, body: Callable) -> Callable:
+        """The function, with `defvjp`."""
+        function = jax.custom_vjp(body, nondiff_argnums=self.nondiff)
+
+        @functools.wraps(body)
+        def run(*args):
+            if in_forward_mode() and not self.reverse_alone:
+                return (self.plain or body)(*args)
+            taken = [n for n in range(len(args)) if n not in self.nondiff]
+            given = reverse_only(self.of, self.instead, varying([args[n] for n in taken]))
+            args = list(args)
+            for n, arg in zip(taken, given, strict=True):
+                args[n] = arg
+            return function(*args)
+
+        run.defvjp = function.defvjp
+        return run
+
+
+def reverse_only(of: str, instead: str, args: Any) -> Any:
+    """The arrays of `args` as they are, for code that cannot be differentiated in forward mode: doing so raises.
+
+    `of` and `instead` are those of `custom_vjp`.
+
+    Raises:
+        UsageError: under `forward_mode`, at once.
+    """
+    use = f"use {instead}" if instead else ""
+    if in_forward_mode():
+        raise UsageError(f"forward_mode does not cover {of}; {use}")
+    message = (
+        f"forward-mode derivatives (jax.jvp, jax.jacfwd, jax.hessian) stop at {of}, whose backward pass is written by "
+        f"hand; {use + ', or ' if use else ''}run it under xlstm_jax.autodiff.forward_mode() "
+        "(config.model.forward_mode=True)"
+    )
+
+    def marked(a):
+        return _marked.bind(a, message=message) if jnp.issubdtype(jnp.result_type(a), jnp.inexact) else a
+
+    return jax.tree.map(marked, args)
+
+
+# The array itself. Its derivative passes through `_refused`, which reverse mode only ever transposes, to nothing, and
+# forward mode evaluates: there it raises. Neither leaves an operation in a compiled program.
+_marked, _refused = Primitive("reverse_only"), Primitive("forward_mode_refused")
+
+
+def _refuse(*_, message: str, **__):
+    raise UsageError(message)
+
+
+def _through(_, a, *, message: str):
+    del message
+    return [a]
+
+
+def _marked_jvp(primals, tangents, *, message: str):
+    (a,), (da,) = primals, tangents
+    return a, da if isinstance(da, ad.Zero) else _refused.bind(da, message=message)
+
+
+_marked.def_impl(lambda a, *, message: a)
+_marked.def_abstract_eval(lambda a, *, message: a)
+mlir.register_lowering(_marked, _through)
+batching.primitive_batchers[_marked] = lambda args, axes, *, message: (_marked.bind(*args, message=message), *axes)
+ad.primitive_jvps[_marked] = _marked_jvp
+
+_refused.def_impl(_refuse)
+_refused.def_abstract_eval(lambda a, *, message: a)
+mlir.register_lowering(_refused, lambda context, a, *, message: _refuse(message=message))
+batching.primitive_batchers[_refused] = lambda args, axes, *, message: _refuse(message=message)
+ad.deflinear2(_refused, lambda g, a, *, message: [g])
