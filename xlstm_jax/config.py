@@ -115,8 +115,6 @@ def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -
             raise UsageError(f"config key {name}.{key} is unknown; {name} has: {', '.join(sorted(fields))}")
         annotation = fields[key].type
         if dataclasses.is_dataclass(annotation):
-            if not isinstance(value, Mapping):
-                raise UsageError(f"config key {name}.{key} = {value!r} is not allowed; it is a section with keys")
             value = from_section(annotation, value, f"{name}.{key}")
         else:
             check_value(annotation, value, f"{name}.{key}")
