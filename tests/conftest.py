@@ -1,28 +1,17 @@
 """What every test runs under: the CPU seen as eight devices, strict dtypes and ranks, a compilation cache."""
 
-import importlib.metadata
 import itertools
 import os
 import pathlib
 import subprocess
 import tempfile
 
-# Read once, when jax starts its backend: they must stand before the first import of jax. Nearly all of the suite's time
-# is compilation, so programs are optimized little, and jax 0.10 uses XLA's older and faster code generator, a flag that
-# later versions abort on. Flags of the caller come last and win: XLA_FLAGS=--xla_backend_optimization_level=3.
+from tests.flags import FAST
+
+# Read once, when jax starts its backend: they must stand before the first import of jax. Flags of the caller come last
+# and win: with XLA_FLAGS=--xla_backend_optimization_level=3 programs are optimized as users' are.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        "--xla_force_host_platform_device_count=8",
-        "--xla_backend_optimization_level=0",
-        *(
-            ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
-            if importlib.metadata.version("jaxlib").startswith("0.10.")
-            else []
-        ),
-        os.environ.get("XLA_FLAGS", ""),
-    ]
-)
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {FAST} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 import jax
 import pytest
@@ -39,7 +28,7 @@ os.environ["XLSTM_JAX_CACHE"] = f"{CACHE}_data"
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 # optax's Adam raises its decay rate, a Python float, to an integer step count, which strict promotion refuses. So
 # tests that update parameters run under the standard rules; what they call is held to the strict ones elsewhere.

@@ -11,6 +11,7 @@ from experiments.cli import ROOT, config_at
 from experiments.suites.base import SUITES
 from experiments.sweeps.runner import load
 from tests.experiments.programs import PROGRAMS, flags_of, source
+from tests.flags import FAST
 
 DOCS = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "knobs.md")
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in (*DOCS, ROOT / "README.md")}
@@ -28,7 +29,7 @@ def test_python_runs(name, tmp_path):
     """A page's blocks in order, in one process."""
     program = tmp_path / "page.py"
     program.write_text("\n".join(PYTHON[name]), encoding="utf-8")
-    env = {**os.environ, "JAX_PLATFORMS": "cpu", "MPLBACKEND": "agg", "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "MPLBACKEND": "agg", "PYTHONPATH": str(ROOT), "XLA_FLAGS": FAST}
     done = subprocess.run(
         [sys.executable, program], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
     )

@@ -8,6 +8,7 @@ import sys
 import jax
 import pytest
 
+from tests.flags import FAST
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.train.loop import train
 
@@ -22,7 +23,7 @@ class Programs:
         self.env = {key: value for key, value in os.environ.items() if key != "XLSTM_JAX_DATA_MIRROR"}
         self.env |= {
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",  # halves the time of compilation
+            "XLA_FLAGS": FAST,
             "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "XLSTM_JAX_CACHE": str(folder / "cache"),

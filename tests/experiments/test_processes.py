@@ -9,12 +9,13 @@ import time
 
 import pytest
 
+from tests.flags import FAST
 from xlstm_jax.train.lock import RUN_LOCK, Lock
 from xlstm_jax.train.metrics import read_metrics
 
 STEPS = 40
 ONE = ("--config=configs/char_lm.py:tiny", "--config.train.eval_every=10", "--config.sample.length=0")
-SPLIT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"}
+SPLIT = {"XLA_FLAGS": f"--xla_force_host_platform_device_count=2 {FAST}"}
 
 
 def pair(programs, *arguments, **env):

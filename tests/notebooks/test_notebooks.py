@@ -10,6 +10,7 @@ import pytest
 
 from experiments.cli import ROOT
 from experiments.notebooks.make import make, scripts
+from tests.flags import FAST
 
 TIMEOUT = 300  # seconds; far above what a cell takes
 
@@ -78,7 +79,7 @@ def test_runs(script):
     env = os.environ | {
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": FAST,
         "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
     }
     options = {"timeout": TIMEOUT, "resources": {"metadata": {"path": str(script.parent)}}}
