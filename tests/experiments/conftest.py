@@ -1,9 +1,13 @@
 """The command-line programs as a user runs them: real processes in the repository's root."""
 
+import atexit
+import functools
+import json
 import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import jax
 import pytest
@@ -20,7 +24,8 @@ class Programs:
     """Starts `python -m experiments.NAME`; compiled programs are kept between processes and between test runs."""
 
     def __init__(self, folder: pathlib.Path):
-        self.env = {key: value for key, value in os.environ.items() if key != "XLSTM_JAX_DATA_MIRROR"}
+        not_theirs = ("XLSTM_JAX_DATA_MIRROR", "PYTEST_CURRENT_TEST")
+        self.env = {key: value for key, value in os.environ.items() if key not in not_theirs}
         self.env |= {
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": FAST,
@@ -35,12 +40,36 @@ class Programs:
         return subprocess.Popen(command, cwd=ROOT, env=self.env | env, **pipes)
 
     def run(self, name: str, *arguments: str, **options) -> subprocess.CompletedProcess:
+        """The program to its end; without options, forked from a process in which libraries are imported."""
+        if not options:
+            return self._forked(f"experiments.{name}", list(map(str, arguments)))
         process = self.start(name, *arguments, **options)
         try:
             out, err = process.communicate(timeout=TIMEOUT)
         finally:
             process.kill()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def _forked(self, module: str, arguments: list[str]) -> subprocess.CompletedProcess:
+        request = {"module": module, "arguments": arguments, "env": self.env}
+        with tempfile.TemporaryDirectory() as folder:
+            streams = {name: str(pathlib.Path(folder) / name) for name in ("out", "err")}
+            server = self._server(tuple(sorted({**self.env, "XLSTM_JAX_CACHE": ""}.items())))
+            server.stdin.write(json.dumps(request | streams) + "\n")
+            server.stdin.flush()
+            status = int(server.stdout.readline())
+            texts = [pathlib.Path(path).read_text(encoding="utf-8") for path in streams.values()]
+        return subprocess.CompletedProcess([module, *arguments], status, *texts)
+
+    @staticmethod
+    @functools.cache
+    def _server(env: tuple[tuple[str, str], ...]) -> subprocess.Popen:
+        """A process with the libraries imported under this environment, to the end of the tests."""
+        command = [sys.executable, "-m", "tests.experiments.forked"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "encoding": "utf-8"}
+        server = subprocess.Popen(command, cwd=ROOT, env=dict(env), **pipes)
+        atexit.register(server.kill)
+        return server
 
     def output(self, name: str, *arguments: str, **options) -> str:
         """What a run that must succeed prints."""
