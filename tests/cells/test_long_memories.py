@@ -40,6 +40,10 @@ def measured(name, x, dtype):
         """The cell, given its pre-activations."""
 
         @staticmethod
+        def input_sizes(config):
+            return {"D": u.shape[1]}
+
+        @staticmethod
         def project(params, x_BTD):
             return jnp.split(x_BTD, 3, axis=-1) if name == "rglru" else x_BTD
 

@@ -82,7 +82,7 @@ def test_usage_errors():
     encoder = Encoder(small("m"), directions="both", rngs=nnx.Rngs(0))
     with pytest.raises(UsageError, match="give a mask or lengths, not both"):
         encoder(X, np.array([9, 5]), mask=np.ones((2, 9), bool))
-    with pytest.raises(UsageError, match=r"wanted bools \[B, T\] = \(2, 9\)"):
+    with pytest.raises(UsageError, match=r"mask \[B,T\]: mask has T = 8, not 9"):
         encoder(X, mask=np.ones((2, 8), bool))
     with pytest.raises(UsageError, match="'alternate' needs two blocks at least"):
         Encoder(small("m"), rngs=nnx.Rngs(0))

@@ -132,7 +132,7 @@ def test_over_a_mesh(op, sizes, kind, axes):
     args = [jax.device_put(a, NamedSharding(mesh, spec)) for a, spec in zip(args, specs, strict=True)]
     with jax.set_mesh(mesh):
         program = step.lower(*args).compile()
-        for got, own in zip(step(*args), wanted, strict=True):
+        for got, own in zip(program(*args), wanted, strict=True):
             np.testing.assert_allclose(got, own, rtol=1e-4, atol=1e-5)
     assert {*re.findall(COLLECTIVES, program.as_text())} == ({"all-reduce"} if op == "slstm" else set())
 

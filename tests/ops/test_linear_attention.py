@@ -25,6 +25,15 @@ pytestmark = pytest.mark.usefixtures("rolled")
 
 each_op = pytest.mark.parametrize("op", list(NAMES))
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
+# Interpreted kernels take the longest to compile; in other dtypes they are the same for all ops.
+each_pair = pytest.mark.parametrize(
+    ("op", "implementation"),
+    [
+        pytest.param(op, name, marks=[pytest.mark.slow] * (name == "pallas" and op != "gated_linear_attention"))
+        for op in NAMES
+        for name in IMPLEMENTATIONS
+    ],
+)
 
 
 def check(op, implementation, case, dtype):
@@ -46,14 +55,12 @@ def test_outputs_and_gradients(op, implementation, case):
     check(op, implementation, case, "float32")
 
 
-@each_op
-@each_implementation
+@each_pair
 def test_float64(op, implementation, x64):
     check(op, implementation, CASES[6], "float64")
 
 
-@each_op
-@each_implementation
+@each_pair
 def test_bfloat16(op, implementation):
     check(op, implementation, CASES[6], "bfloat16")
 

@@ -21,12 +21,24 @@ FINITE_DIFFERENCES = [
     case for case in CASES if case.dtype == "float32" and case.time < 128 and not case.strong and not case.zero
 ]
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
+FIELDS = dataclasses.fields(Case)[len(VALUES) + 2 :]  # of a case, those that cost a compilation
 
 
-@each_implementation
-@pytest.mark.parametrize(
-    "case", [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW_CASES)], ids=repr
-)
+def static(case):
+    return tuple(getattr(case, field.name) for field in FIELDS)
+
+
+# Interpreted kernels take the longest to compile: their rows of other shapes and options are slow tests.
+QUICK = [static(Case(**STATIC[index])) for index in (0, 1, 3, 4, 8)]
+
+
+def rows():
+    for case, name in itertools.product([*CASES, *SLOW_CASES], IMPLEMENTATIONS):
+        slow = case in SLOW_CASES or (name == "pallas" and static(case) not in QUICK)
+        yield pytest.param(case, name, marks=[pytest.mark.slow] * slow, id=f"{case!r}-{name}")
+
+
+@pytest.mark.parametrize(("case", "implementation"), list(rows()))
 def test_outputs_and_gradients(case, implementation):
     """h, the final state and every gradient, of losses on h, on the final state, and on both."""
     for entry in measured(case, implementation):
@@ -150,15 +162,10 @@ def test_usage_errors():
 
 def test_table_covers_every_pair():
     """Every two values of different dimensions stand together in one row at least, and every time in some row."""
-    fields = dataclasses.fields(Case)[len(VALUES) + 2 :]
-    table = [{name: getattr(case, name) for name in VALUES} | {"static": static(case, fields)} for case in CASES]
-    wanted = VALUES | {"static": [static(Case(**row), fields) for row in STATIC]}
+    table = [{name: getattr(case, name) for name in VALUES} | {"static": static(case)} for case in CASES]
+    wanted = VALUES | {"static": [static(Case(**row)) for row in STATIC]}
     for (one, ones), (two, twos) in itertools.combinations(wanted.items(), 2):
         missing = set(itertools.product(ones, twos)) - {(row[one], row[two]) for row in table}
         assert not missing, f"{one} with {two}"
     assert {case.time for case in CASES} == {1, 2, 7, 75, 93, 128, 500}
     assert any((case.chunk or 0) > case.time > 1 for case in CASES)
-
-
-def static(case, fields):
-    return tuple(getattr(case, field.name) for field in fields)

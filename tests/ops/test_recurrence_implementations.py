@@ -88,7 +88,9 @@ def test_equal_to_the_scan(covered, x64):
         if name.endswith("bias=False"):
             continue  # one weight less is the same in either direction
         turn = turned(lengths)
-        wanted = compiled(name, "scan")((turn(dy), dlast), lengths, turn(reset), params, turn(x), carry, start)
+        # A reset at t acts between t and t - 1: in reverse before step t - 1, within a sequence's own length.
+        before = np.pad(reset[:, 1:], ((0, 0), (0, 1))) & (np.arange(T) < lengths[:, None] - 1)
+        wanted = compiled(name, "scan")((turn(dy), dlast), lengths, turn(before), params, turn(x), carry, start)
         (y, last), (dparams, dx, *rest) = wanted
         wanted = (turn(y), last), (dparams, turn(dx), *rest)
         assert_close(compiled(name, implementation, reverse=True)(*arguments), wanted)

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from xlstm_jax.autodiff import forward_mode
-from xlstm_jax.checks import check_dtype, checked, outline
+from xlstm_jax.checks import checked, outline
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS, check_context
 from xlstm_jax.models.config import ModelConfig
@@ -31,7 +31,7 @@ class LanguageModel(nnx.Module):
     """
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        dtype = check_dtype("LanguageModel", config.dtype)
+        dtype = jnp.dtype(config.dtype)
         init = small_init(config.features)
         embedding_init = nnx.initializers.normal(config.embedding_std) if config.embedding_std else init
         self.config = config
