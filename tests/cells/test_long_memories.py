@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cells.test_shut_gates import CASES, LINEAR, sigmoid
-from xlstm_jax.cells import CELLS, CellParams
+from tests.cells.test_shut_gates import CASES, LINEAR, given_gates, sigmoid
+from xlstm_jax.cells import CellParams
 from xlstm_jax.ops.recurrence import recurrence
 
 T, F = 20_000, 8
@@ -36,17 +36,7 @@ def measured(name, x, dtype):
     u, coefficients = gates(name, x)
     u = jnp.asarray(u, dtype)
 
-    class Gates(CELLS.get(name)):
-        """The cell, given its pre-activations."""
-
-        @staticmethod
-        def input_sizes(config):
-            return {"D": u.shape[1]}
-
-        @staticmethod
-        def project(params, x_BTD):
-            return jnp.split(x_BTD, 3, axis=-1) if name == "rglru" else x_BTD
-
+    Gates = given_gates(name, u.shape[1])
     params = CellParams(Gates.Config(F, F), {"lambda": jnp.zeros(F)})
     got = jax.jit(lambda u: recurrence(Gates, params, u[None], implementation="scan")[1].h[0])(u)
     a, b = coefficients(*np.split(np.asarray(u, np.float64), u.shape[1] // F, axis=1))

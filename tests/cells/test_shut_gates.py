@@ -71,6 +71,21 @@ CASES = {"mingru": mingru, "minlstm": minlstm, "rglru": rglru}
 LINEAR = [name for name in CELLS.names() if issubclass(CELLS.get(name), LinearCell)]
 
 
+def given_gates(name, width):
+    """The cell, given its pre-activations, so many a step: with weights, infinite ones would become NaNs."""
+
+    class Gates(CELLS.get(name)):
+        @staticmethod
+        def input_sizes(config):
+            return {"D": width}
+
+        @staticmethod
+        def project(params, x_BTD):
+            return jnp.split(x_BTD, 3, axis=-1) if name == "rglru" else x_BTD
+
+    return Gates
+
+
 @functools.cache
 def case(name):
     """Pre-activations [T, G F], the first h and the weights of a loss; y and the gradients of the first two by hand."""
@@ -92,12 +107,7 @@ def case(name):
 def test_values_and_gradients(name, implementation, dtype):
     u, h, dy, wanted = case(name)
 
-    class Gates(CELLS.get(name)):
-        """The cell, given its pre-activations: a product with weights would make NaNs of the infinite ones."""
-
-        @staticmethod
-        def project(params, x_BTD):
-            return jnp.split(x_BTD, 3, axis=-1) if name == "rglru" else x_BTD
+    Gates = given_gates(name, u.shape[-1])
 
     def outputs(u_TD, h_F):
         params = CellParams(Gates.Config(F, F), {"lambda": jnp.asarray(LAMBDA, u_TD.dtype)})
