@@ -13,7 +13,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.registry import Registry
 
 ROOT = pathlib.Path(__file__).parent.parent
-GROUND = ("checks", "errors", "files", "registry", "shapes", "sharding", "config")
+GROUND = ("autodiff", "checks", "errors", "files", "registry", "shapes", "sharding", "config")
 # From the lowest room to the highest; a room imports itself and lower ones.
 ROOMS = ("cells", "ops", "testing", "nn", "models", "data", "tasks", "generate", "train", "configs", "experiments")
 ORDER = {**dict.fromkeys(GROUND, 0), **{room: level for level, room in enumerate(ROOMS, start=1)}}

@@ -69,7 +69,10 @@ def test_an_official_checkpoint_is_evaluated_as_the_run_it_came_from(programs, f
         (["--huggingface={folder}/run", "--texts=stdlib", "--out={folder}/out"], "run"),
         (["--workdir={folder}/run", "--texts={folder}/none.txt"], "no file '{folder}/none.txt'"),
         (["--workdir={folder}/run", "--texts=stdlib,stdlib"], "names 'stdlib' twice"),
-        (["--workdir={folder}/run", "--sequence_length=0"], "data.sequence_length 0 is not allowed"),
+        (
+            ["--workdir={folder}/run", "--sequence_length=0"],
+            "flag --sequence_length=0: 0 is not an integer in the range",
+        ),
         (["--workdir={folder}/run", "--out={folder}/one.txt"], "cannot be made"),
     ],
 )

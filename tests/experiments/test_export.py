@@ -128,9 +128,9 @@ def test_the_header(programs, tiny_run, tmp_path):
 BAD = {
     "no workdir": (["--workdir={tmp}/none"], ["{tmp}/none holds no run"]),
     "unknown platform": (["--platforms=gpu"], ["platform 'gpu' is unknown; known: cpu, cuda, rocm, tpu"]),
-    "no platform": (["--platforms="], ["platform '' is unknown"]),
-    "no piece": (["--prefill_chunk=0"], ["prefill_chunk 0, batch None: sizes are at least 1"]),
-    "no row": (["--batch=0"], ["batch 0: sizes are at least 1"]),
+    "no platform": (["--platforms="], ["--platforms= is empty; give a value"]),
+    "no piece": (["--prefill_chunk=0"], ["flag --prefill_chunk=0: 0 is not an integer in the range"]),
+    "no row": (["--batch=0"], ["flag --batch=0: 0 is not an integer in the range"]),
     "no folder": (["--out={tmp}/none/model.zip"], ["--out={tmp}/none/model.zip is a folder, or in a folder that"]),
     "a folder": (["--out={tmp}"], ["--out={tmp} is a folder"]),
     "no checkpoint": (["--checkpoint=7"], ["checkpoint '7' is not there"]),

@@ -98,4 +98,4 @@ def test_forty_lengths_of_prompts_are_few_programs():
     with compiled() as names:
         for time in range(1, 41):
             prefill(model, prompt(time), state=state, prefill_chunk=CHUNK)
-    assert names == []
+    assert set(names) <= {"stage"}  # jax's own, which takes a NumPy array to the device

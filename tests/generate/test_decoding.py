@@ -167,7 +167,7 @@ def test_options_out_of_range(model, option, values, allowed):
         ({"lengths": [3, 4]}, r"lengths \[3, 4\] do not fit"),
         ({"lengths": [3, -1]}, r"lengths \[3, -1\] do not fit"),
         ({"lengths": [3, 0]}, "the prompt is empty; give at least one token"),
-        ({"prefill_chunk": 0}, "prefill_chunk 0 is not allowed; it is at least 1"),
+        ({"prefill_chunk": 0}, "prefill_chunk 0 is not allowed; it is an integer, at least 1"),
         ({"stop": [11]}, "token 11 is outside the vocabulary; stop and padding lie in 0 to 10"),
         ({"padding": -1}, "token -1 is outside the vocabulary"),
     ],

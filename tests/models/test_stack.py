@@ -55,7 +55,8 @@ def results(pattern, **changes):
     config = small(pattern, dropout=0.2, dtype="float64", **changes)
     made = scanned_example(config) if config.scan_layers else example(config)
     params, carry = jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, jnp.float64), (made.params, made.model().init_carry(BATCH))
+        lambda leaf: leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
+        (made.params, made.model().init_carry(BATCH)),
     )
     filled = jax.tree.map(lambda leaf: leaf + jnp.ones_like(leaf), carry)
 

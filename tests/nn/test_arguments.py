@@ -63,7 +63,7 @@ def refused(parts, function, *args, **given):
 
 def test_the_table_has_every_layer():
     """All that the package gives but plain functions of numbers, types and tables."""
-    others = {"NORMS", "Directions", "small_init", "wang_init", "softcap"}
+    others = {"NORMS", "Directions", "small_init", "wang_init", "softcap", "gelu"}
     assert set(LAYERS) == set(nn.__all__) - others
 
 

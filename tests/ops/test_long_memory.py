@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.flags import USERS
 from tests.ops.meshes import mesh
 from xlstm_jax.cells.mlstm import zero_state
 from xlstm_jax.ops.mlstm import mlstm
@@ -109,7 +110,7 @@ def test_slstm(time, implementation):
     (_, k, v, i, f), *_ = case(time)
     gates = [np.broadcast_to(gate[..., None], k.shape) for gate in (i, f)]
     heads = FORGET.size
-    y, state = jax.jit(functools.partial(slstm, implementation=implementation))(
+    y, state = jax.jit(functools.partial(slstm, implementation=implementation), compiler_options=USERS)(
         jnp.stack([*gates, k, v], axis=2), jnp.zeros((4, heads, KEYS, KEYS), jnp.float32)
     )
     decay = 1 / (1 + np.exp(-FORGET.astype(np.float64)))[:, None]

@@ -74,12 +74,12 @@ def test_empty_sequences_keep_their_carry():
 
 
 @pytest.mark.parametrize("name, reverse", [("gru", False), ("rnn", True)])
-def test_unrolling_changes_nothing(name, reverse, monkeypatch):
+def test_unrolling_changes_nothing(name, reverse, monkeypatch, x64):
     """The default, which leaves a remainder at this T, against one step a turn: outputs, carry and gradients."""
     assert module.UNROLL > 1 and T > 2 * module.UNROLL and T % module.UNROLL
     cell = CELLS.get(name)
-    params = cell.init(jax.random.key(0), cell.Config(in_features=3, features=4))
-    x = jax.random.normal(jax.random.key(1), (2, T, 3), np.float32)
+    params = cell.init(jax.random.key(0), cell.Config(in_features=3, features=4)).astype(np.float64)
+    x = jax.random.normal(jax.random.key(1), (2, T, 3), np.float64)
 
     def run():
         def loss(params, x):
@@ -91,7 +91,7 @@ def test_unrolling_changes_nothing(name, reverse, monkeypatch):
     unrolled = run()
     monkeypatch.setattr(module, "UNROLL", 1)
     for a, b in zip(jax.tree.leaves(unrolled), jax.tree.leaves(run()), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
 
 def test_no_carry_is_the_cells_own(x64):

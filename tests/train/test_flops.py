@@ -50,10 +50,11 @@ def test_transformer_block():
 
 
 def test_mlstm_block():
-    """W_up, q k v by tiles of 32, gates, W_down; scores, their sums, the first state's part and the last state."""
+    """W_up, q k v by tiles of 32, gates, W_down; scores, their sums, the first state's part and the last state, and the
+    forget gates' running sums in three parts."""
     inner, width = 2 * FEATURES, 2 * FEATURES // HEADS
     maps = 2 * (FEATURES * 2 * inner + 3 * inner * 32 + 3 * inner * 2 * HEADS + inner * FEATURES)
-    memory = 2 * HEADS * (TIME * 2 * width + 2 * width * width + width)
+    memory = 2 * HEADS * (TIME * 2 * width + 2 * width * width + width + 3 * TIME)
     assert counted("m") == BATCH * TIME * (maps + memory + HEAD)
 
 

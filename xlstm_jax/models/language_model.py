@@ -133,19 +133,21 @@ def known_tokens(tokens_BT: jax.Array, vocab_size: int, lengths_B: jax.Array | N
     Raises:
         UsageError: a token outside the vocabulary, by its place.
     """
+    most = min(vocab_size - 1, jnp.iinfo(tokens_BT.dtype).max)
     given = (tokens_BT,) if lengths_B is None else (tokens_BT, lengths_B)
     if all(not isinstance(a, jax.core.Tracer) and getattr(a, "is_fully_addressable", True) for a in given):
         values, *lengths = map(np.asarray, given)
-        wrong = (values < 0) | (values >= vocab_size)
+        outside = wrong = (values < 0) | (values >= vocab_size)
         if lengths:
-            wrong &= np.arange(values.shape[1]) < lengths[0][:, None]
+            wrong = outside & (np.arange(values.shape[1]) < lengths[0][:, None])
         if wrong.any():
             place = (*map(int, np.argwhere(wrong)[0]),)
             raise UsageError(
                 f"token {values[place]} at {place} is outside the vocabulary; tokens lie in 0 to {vocab_size - 1}"
             )
-    most = jnp.iinfo(tokens_BT.dtype).max
-    return jnp.clip(tokens_BT, 0, min(vocab_size - 1, most))
+        if not outside.any():
+            return tokens_BT
+    return jnp.clip(tokens_BT, 0, most)
 
 
 def unscanned(model: LanguageModel) -> LanguageModel:
@@ -171,6 +173,8 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> Languag
     """
     if config.input_features and config.tie_embedding:
         raise UsageError(f"model.tie_embedding has no meaning with model.input_features {config.input_features}")
+    if config.dtype == "float64" and not jax.config.jax_enable_x64:
+        raise UsageError("model.dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or take float32")
     for letter in config.letters:
         BLOCKS.get(letter)
     mesh = jax.sharding.get_abstract_mesh()

@@ -4,6 +4,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from xlstm_jax.cells import CELLS, CellParams
@@ -192,7 +193,11 @@ class Recurrent(nnx.Module):
 
     def _unbatched(self, x: jax.Array, axes: int) -> bool:
         """Whether x has so many axes before a step's own, which leaves none for the batch."""
-        return jnp.ndim(x) == axes + 1 + len(getattr(self.configs[0], "spatial_shape", ()))
+        try:
+            given = np.ndim(x)
+        except ValueError:  # a ragged list, which `checked` refuses
+            return False
+        return given == axes + 1 + len(getattr(self.configs[0], "spatial_shape", ()))
 
     def _dropped(self, x: jax.Array, layer: int, key: jax.Array | None) -> jax.Array:
         """A layer's input with the dropout that acts outside the recurrence."""
