@@ -24,9 +24,8 @@ def interrupt(process, number, reached):
     return process.returncode, out
 
 
-@pytest.mark.parametrize(
-    ("sampling", "pattern"), [("windows", "r"), pytest.param("stream", "ms", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("sampling", "pattern"), [("windows", "r"), ("stream", "ms")])
 def test_stopped_and_killed_equals_uninterrupted(programs, text, tmp_path, sampling, pattern):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     arguments = (

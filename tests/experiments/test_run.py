@@ -13,6 +13,7 @@ def losses(workdir, name):
     return {record["step"]: record[name] for record in read_metrics(workdir) if name in record}
 
 
+@pytest.mark.slow
 def test_train_evaluate_generate(programs, text, tmp_path):
     workdir = tmp_path / "run"
     tiny = ("--config=configs/char_lm.py:tiny", f"--config.data.path={text}", f"--workdir={workdir}")
@@ -82,6 +83,7 @@ def test_packed_mixture_of_byte_pairs(programs, text, tmp_path):
     assert programs.output("generate", f"--workdir={workdir}", "--prompt=the ", "--length=5").startswith("the ")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="XLSTM_JAX_DATA_MIRROR is not set")
 def test_tiny_shakespeare(programs, tmp_path):
     """The variant as it stands in configs/char_lm.py, on the real text."""
