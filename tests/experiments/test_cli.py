@@ -111,7 +111,7 @@ def test_memory_of_a_device(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", ["data.batch_size=1000000000000", "model.features=400000"])
+@pytest.mark.parametrize("key", ["data.batch_size=2000000000", "model.features=400000"])
 def test_training_with_too_little_memory(programs, text, tmp_path, key):
     arguments = ("--config=configs/char_lm.py:tiny", f"--config.data.path={text}", "--config.sample.length=0")
     arguments += ("--config.model.pattern=r", "--config.model.recurrent.cell=rnn")
