@@ -5,13 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cells.test_shut_gates import CASES, LINEAR, given_gates, sigmoid
+from tests.cells.test_shut_gates import CASES, LINEAR, given_gates, normal, sigmoid
 from xlstm_jax.cells import CellParams
 from xlstm_jax.ops.recurrence import recurrence
 
 T, F = 20_000, 8
 LOGIT = np.linspace(-7, -12, F)  # of 1 - a, or near it
-RNG = np.random.default_rng(0)
 
 
 def gates(name, x):
@@ -49,13 +48,13 @@ def measured(name, x, dtype):
 @pytest.mark.parametrize("name", LINEAR)
 def test_float32(name):
     """Rounded, each a alone would leave 1e-4."""
-    assert measured(name, np.abs(RNG.standard_normal((T, F))), np.float32) < 5e-6
+    assert measured(name, np.abs(normal(0, T, F)), np.float32) < 5e-6
 
 
 @pytest.mark.parametrize("name", LINEAR)
 def test_bfloat16(name):
     """Gates are float32 at least: in bfloat16 each a here would be 1, or below 0.997."""
-    assert measured(name, np.abs(RNG.standard_normal((2000, F))), jnp.bfloat16) < 1e-5
+    assert measured(name, np.abs(normal(0, 2000, F)), jnp.bfloat16) < 1e-5
 
 
 def test_every_linear_cell_has_a_case():
