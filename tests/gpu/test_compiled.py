@@ -28,7 +28,7 @@ SHARED = 227 * 1024  # bytes that a program may have on an H200
 
 @pytest.mark.xfail(
     strict=False,
-    reason="since gates are summed in three parts some kernels spill a few bytes, and the sLSTM's loop is compiled anew",
+    reason="since gates are summed in three parts some kernels spill a few bytes; the sLSTM's loop is compiled anew",
 )
 @pytest.mark.parametrize("case", CASES)
 def test_kernels(case):
