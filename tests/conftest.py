@@ -1,5 +1,6 @@
 """What every test runs under: the CPU seen as eight devices, strict dtypes and ranks, a compilation cache."""
 
+import gc
 import itertools
 import os
 import pathlib
@@ -34,8 +35,15 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 # tests that update parameters run under the standard rules; what they call is held to the strict ones elsewhere.
 STANDARD_PROMOTION = ("train", "tasks", "configs", "experiments")
 
-MOST_MAPS = 20_000
+# Of an operation no line of Python is kept in its program, which takes a tenth of the lowering.
+jax.config.update("jax_traceback_in_locations_limit", 0)
+
+MOST_MAPS = 40_000
 TESTS_RUN = itertools.count(1)
+
+# Programs and their traces live on for later tests, so that a search among them for garbage finds little and takes long.
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(autouse=True)

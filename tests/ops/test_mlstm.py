@@ -71,7 +71,8 @@ def test_reference_gradients_equal_finite_differences(case, x64):
 @pytest.mark.parametrize("gate", ["exp", "sigmoid"])
 def test_nan_in_padding_reaches_nothing(gate, implementation):
     """Neither outputs, nor the state, nor gradients, those at the padded steps themselves included."""
-    case = Case(lengths=(75, 50), state="normal", chunk=16 if gate == "exp" else 7, input_gate=gate)
+    options = {"chunk": 7, "heads": 1} if gate == "sigmoid" else {}
+    case = Case(lengths=(75, 50), state="normal", input_gate=gate, **options)
     *arrays, state, reset, lengths = inputs(case)
     padding = np.arange(case.time) >= lengths[:, None]
     clean = run(case, implementation, "both")
@@ -123,7 +124,8 @@ def lowered(implementation, time) -> str:
 
 @each_implementation
 def test_x64_mode_changes_nothing_for_float32(implementation):
-    case = Case(time=7, chunk=1, reset=((0, 3), (0, 4), (1, 6)), lengths=(7, 4), state="normal", keys=16, values=8)
+    options = {"reset": ((0, 3), (0, 4), (1, 6)), "lengths": (7, 4), "state": "normal"}
+    case = Case(time=7, chunk=1, keys=16, values=8, heads=1, **options)
     wanted = compiled(case, implementation)(cotangents(case, "both"), *inputs(case), gauge(case), np.False_)
     with jax.enable_x64(True):
         got = compiled(case, implementation)(cotangents(case, "both"), *inputs(case), gauge(case), np.False_)

@@ -17,14 +17,14 @@ from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm, mlstm_step
 pytestmark = pytest.mark.usefixtures("rolled")
 
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
-CASE = Case(time=23, chunk=5, reset="random", lengths="ragged", state="normal")
+CASE = Case(reset="random", lengths="ragged", state="normal")  # of the same programs as the first rows of test_mlstm.py
 
 
 @each_implementation
 def test_causality(implementation):
     """Other inputs from a step on change no h before it, and a loss on h before it has no gradient there."""
-    at = 12
-    case = Case(time=23, chunk=5, state="normal")
+    at = 37
+    case = Case(state="normal")
     *arrays, state, reset, lengths = inputs(case)
     dh, dC, dn = cotangents(case, "h")
     outputs, gradients = run(case, implementation, "h", weights=(dh.at[:, at:].set(0), dC, dn))
@@ -93,9 +93,9 @@ def wide(case: Case):
 
 @functools.partial(jax.jit, static_argnames=("implementation", "chunk_size"))
 def forward(arrays, options, implementation, chunk_size):
-    """h, C e^m and n e^m."""
+    """(h, C e^m, n e^m) and the state."""
     h, state = mlstm(*arrays, **options, implementation=implementation, chunk_size=chunk_size)
-    return h, state.C * jnp.exp(state.m)[..., None, None], state.n * jnp.exp(state.m)[..., None]
+    return (h, state.C * jnp.exp(state.m)[..., None, None], state.n * jnp.exp(state.m)[..., None]), state
 
 
 def close(got, wanted, limit=1e-11) -> bool:
@@ -104,9 +104,9 @@ def close(got, wanted, limit=1e-11) -> bool:
 
 
 @st.composite
-def cases(draw, shortest=1, longest=20):
-    """Any T, chunk size, resets and lengths."""
-    time = draw(st.integers(shortest, longest))
+def cases(draw, shapes=((11, 4),)):
+    """Any resets and lengths, of one of the (T, chunk size)."""
+    time, chunk = draw(st.sampled_from(shapes))
     steps = st.tuples(st.integers(0, 1), st.integers(0, time - 1))
     return Case(
         gates=draw(st.sampled_from(["normal", "15", "forget"])),
@@ -115,50 +115,48 @@ def cases(draw, shortest=1, longest=20):
         state="normal",
         seed=draw(st.integers(0, 1000)),
         time=time,
-        chunk=draw(st.integers(1, 24)),
+        chunk=chunk,
         keys=3,
         values=5,
     )
 
 
-@few(max_examples=5)
-@hypothesis.given(case=cases())
+@few(max_examples=12)
+@hypothesis.given(case=cases([(1, 3), (13, 1), (20, 7), (20, 24)]))
 def test_all_agree_in_float64(case):
     """Every implementation gives the recurrent form's outputs, whatever T, chunk size, resets and lengths."""
     with jax.enable_x64(True):
         arrays, options = wide(case)
-        wanted = forward(arrays, options, "recurrent", None)
+        wanted, _ = forward(arrays, options, "recurrent", None)
         for implementation in IMPLEMENTATIONS:
-            assert close(forward(arrays, options, implementation, case.chunk), wanted), implementation
+            assert close(forward(arrays, options, implementation, case.chunk)[0], wanted), implementation
 
 
 @each_implementation
 @few(max_examples=20)
-@hypothesis.given(case=cases(11, 11), by=st.floats(-30, 30))
+@hypothesis.given(case=cases(), by=st.floats(-30, 30))
 def test_state_has_a_gauge(implementation, case, by):
     """C e^-a and n e^-a with m + a are the same state."""
     with jax.enable_x64(True):
         arrays, options = wide(case)
         C, n, m = options["state"]
         moved = {**options, "state": MLSTMState(C * np.exp(-by), n * np.exp(-by), m + by)}
-        assert close(forward(arrays, moved, implementation, 4), forward(arrays, options, implementation, 4))
+        assert close(*(forward(arrays, given, implementation, 4)[0] for given in (moved, options)))
 
 
 @each_implementation
-@few(max_examples=3)
-@hypothesis.given(case=cases(11, 11), at=st.integers(1, 10))
+@few(max_examples=6)
+@hypothesis.given(case=cases(), at=st.sampled_from([3, 8]))  # either part first
 def test_split_anywhere(implementation, case, at):
     """Two parts, the state passed on, are the whole."""
     with jax.enable_x64(True):
         arrays, options = wide(case)
-        wanted = forward(arrays, options, implementation, 4)
-        lengths, reset, call = options["lengths_B"], options["reset_BT"], functools.partial(mlstm, chunk_size=4)
+        wanted, _ = forward(arrays, options, implementation, 4)
+        lengths, reset = options["lengths_B"], options["reset_BT"]
         first = {"state": options["state"], "reset_BT": reset[:, :at], "lengths_B": jnp.minimum(lengths, at)}
-        h, state = jax.jit(functools.partial(call, implementation=implementation))(
-            *[a[:, :at] for a in arrays], **first
-        )
+        (h, *_), state = forward([a[:, :at] for a in arrays], first, implementation, 4)
         second = {"state": state, "reset_BT": reset[:, at:], "lengths_B": jnp.maximum(lengths - at, 0)}
-        rest = forward([a[:, at:] for a in arrays], second, implementation, 4)
+        rest, _ = forward([a[:, at:] for a in arrays], second, implementation, 4)
         assert close((jnp.concatenate([h, rest[0]], axis=1), *rest[1:]), wanted)
 
 
@@ -180,10 +178,13 @@ def test_steps_are_a_sequence(gate, x64):
     def whole(q, k, v, i, f, state):
         return mlstm(q, k, v, i, f, state=state, input_gate=gate)
 
-    (got, pullback), (wanted, wanted_pullback) = (jax.vjp(run, *args) for run in (looped, whole))
-    weights = cotangents(Case(time=3), "both")
-    weights = jax.tree.map(lambda a: jnp.asarray(a, np.float64), (weights[0], MLSTMState(*weights[1:], got[1].m)))
-    assert close(got, wanted) and close(pullback(weights), wanted_pullback(weights))
+    @functools.partial(jax.jit, static_argnums=0)
+    def both(run, dh, dC, dn, *args):
+        outputs, pullback = jax.vjp(run, *args)
+        return outputs, pullback((dh, MLSTMState(dC, dn, jnp.zeros_like(outputs[1].m))))
+
+    weights = [jnp.asarray(a, np.float64) for a in cotangents(Case(time=3), "both")]
+    assert close(both(looped, *weights, *args), both(whole, *weights, *args))
 
 
 @pytest.mark.slow
@@ -206,7 +207,7 @@ def test_memory():
         step = jax.jit(functools.partial(jax.grad(loss), implementation=implementation))
         return step.lower(arrays).compile().memory_analysis().temp_size_in_bytes
 
-    chunkwise = {time: gradient("chunkwise", time) for time in (1024, 4096, 16384)}
-    assert chunkwise[16384] <= 4.1 * chunkwise[4096] <= 4.1**2 * chunkwise[1024]
+    chunkwise = {time: gradient("chunkwise", time) for time in (1024, 4096)}
+    assert chunkwise[4096] <= 4.1 * chunkwise[1024]
     assert 0 < 2 * chunkwise[1024] < gradient("parallel", 1024)
     assert gradient("associative", 4096) <= 2 * chunkwise[4096]

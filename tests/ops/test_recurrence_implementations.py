@@ -85,8 +85,8 @@ def test_equal_to_the_scan(covered, x64):
         got = compiled(name, implementation)(*arguments)
         assert_close(got, compiled(name, "scan")(*arguments))
         assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(got[1][3])) == reset[:, : lengths.max()].any()
-        if name.endswith("bias=False"):
-            continue  # one weight less is the same in either direction
+        if "-" in name:
+            continue  # the order of the steps knows nothing of a cell's options
         turn = turned(lengths)
         # A reset at t acts between t and t - 1: in reverse before step t - 1, within a sequence's own length.
         before = np.pad(reset[:, 1:], ((0, 0), (0, 1))) & (np.arange(T) < lengths[:, None] - 1)

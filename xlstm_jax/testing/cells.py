@@ -46,24 +46,32 @@ def _check(check: Callable[[Example], None]) -> Callable[[Example], None]:
 
 @functools.cache
 def compiled(example: Example):
-    """(run, pull, step): jitted once for all checks of an example.
+    """(run, pull, step) for all checks of an example, with one compilation a shape for the first two together.
 
     run(params, x, carry, lengths, reset) -> (y, carry); pull(dy, dcarry, *the same) -> gradients of params, x and
     carry; step(params, carry, x_t) -> (carry, y_t).
     """
 
-    def run(params, x, carry, lengths, reset):
+    @jax.jit
+    def forward(params, x, carry, lengths, reset):
         return recurrence(example.cell, params, x, carry=carry, lengths_B=lengths, reset_BT=reset)
 
-    def pull(dy, dcarry, params, x, carry, lengths, reset):
-        _, pullback = jax.vjp(lambda *args: run(*args, lengths, reset), params, x, carry)
-        return pullback((dy, dcarry))
+    @jax.jit
+    def both(cotangents, params, x, carry, lengths, reset):
+        after, pullback = jax.vjp(lambda *args: forward(*args, lengths, reset), params, x, carry)
+        return after, pullback(cotangents)
+
+    def run(*args):
+        return both(jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), jax.eval_shape(forward, *args)), *args)[0]
+
+    def pull(dy, dcarry, *args):
+        return both((dy, dcarry), *args)[1]
 
     def step(params, carry, x):
         u = jax.tree.map(lambda leaf: leaf[:, 0], example.cell.project(params, x[:, None]))
         return example.cell.step(params, carry, u)
 
-    return jax.jit(run), jax.jit(pull), jax.jit(step)
+    return run, pull, jax.jit(step)
 
 
 def given(example: Example, seed: int = 0) -> tuple[Any, jax.Array, Any]:
@@ -255,6 +263,10 @@ def vmap(example):
     run, _, _ = compiled(example)
     members = [given(example, seed) for seed in (0, 5)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    got = jax.jit(jax.vmap(run, in_axes=(0, 0, 0, None, None)))(*stacked, LENGTHS, RESET)
+
+    def one(params, x, carry):
+        return recurrence(example.cell, params, x, carry=carry, lengths_B=LENGTHS, reset_BT=RESET)
+
+    got = jax.jit(jax.vmap(one))(*stacked)
     wanted = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[run(*member, LENGTHS, RESET) for member in members])
     assert_close(got, wanted)
