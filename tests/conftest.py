@@ -41,7 +41,7 @@ jax.config.update("jax_traceback_in_locations_limit", 0)
 MOST_MAPS = 40_000
 TESTS_RUN = itertools.count(1)
 
-# Programs and their traces live on for later tests, so that a search among them for garbage finds little and takes long.
+# Programs and their traces live on for later tests: a search among them for garbage takes long and finds little.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)
 

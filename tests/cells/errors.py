@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.oracles import classic, convlstm, lstm_variants, minimal, mlstm, slstm, treelstm
-from xlstm_jax.ops.recurrence import recurrence
 from xlstm_jax.ops.tree import forest, tree_recurrence
+from xlstm_jax.testing.cells import T, compiled
 from xlstm_jax.testing.examples import Example, examples
 
 
@@ -50,8 +50,7 @@ ORACLES = {
 # Cells whose state is kept in a scale of its own: the derivative of that scale means nothing.
 SCALED = ("slstm", "mlstm")
 
-T = 7
-LENGTHS = np.array([7, 5])
+LENGTHS = np.array([T, T - 2])
 RESET = np.zeros((2, T), bool)
 RESET[0, 4] = RESET[1, [0, 3]] = True
 # A tree with empty places, one with a node that has two parents, and a node on its own.
@@ -90,19 +89,14 @@ def measure(example: Example, dtype) -> Errors:
     """
     oracle, rng = ORACLES[cell_name(example)](example.config), np.random.default_rng(5)
     with jax.enable_x64(dtype == np.float64):
-        run, oracle_run, args = (_tree if example.cell.kind == "tree" else _sequence)(example, oracle, dtype)
+        pull, oracle_run, args = (_tree if example.cell.kind == "tree" else _sequence)(example, oracle, dtype)
         exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), _plain(args))
         wanted, wanted_state = oracle_run(*exact)
         factors = [rng.standard_normal(leaf.shape) for leaf in (wanted, *wanted_state)]
         if cell_name(example) in SCALED:
             factors[1:] = [np.zeros_like(leaf) for leaf in factors[1:]]
 
-        @jax.jit
-        def value_and_gradient(args, factors):
-            out, pullback = jax.vjp(lambda args: run(*args), args)
-            return out, pullback(jax.tree.unflatten(jax.tree.structure(out), factors))[0]
-
-        (y, state), gradient = value_and_gradient(args, [jnp.asarray(leaf, dtype) for leaf in factors])
+        (y, state), gradient = pull(args, [jnp.asarray(leaf, dtype) for leaf in factors])
     assert y.dtype == dtype
     leaves, structure = jax.tree.flatten(exact)
 
@@ -139,27 +133,31 @@ def _plain(args):
 
 
 def _sequence(example: Example, oracle, dtype):
-    """The cell over time, its oracle, and their arguments: weights, inputs and the carry after some steps."""
+    """Values and gradients of the cell over time, its oracle, and the arguments: weights, inputs and the carry after
+    some steps."""
     params, x, start = example.params(dtype), example.inputs(T, dtype), example.start(dtype)
     earlier = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, x[:, ::-1], start))
     _, leaves = oracle(*_plain(earlier), np.zeros_like(RESET), np.full_like(LENGTHS, T))
     carry = jax.tree.unflatten(jax.tree.structure(start), [jnp.asarray(leaf, dtype) for leaf in leaves])
 
-    def run(params, x, carry):
-        return recurrence(example.cell, params, x, carry=carry, lengths_B=LENGTHS, reset_BT=RESET)
+    def pull(args, factors):
+        run, pullback, _ = compiled(example)
+        out = run(*args, LENGTHS, RESET)
+        return out, pullback(*jax.tree.unflatten(jax.tree.structure(out), factors), *args, LENGTHS, RESET)
 
-    return run, lambda w, x, carry: oracle(w, x, carry, RESET, LENGTHS), (params, x, carry)
+    return pull, lambda w, x, carry: oracle(w, x, carry, RESET, LENGTHS), (params, x, carry)
 
 
 def _tree(example: Example, oracle, dtype):
-    """The cell over a forest, its oracle, and their arguments: weights and the nodes' inputs."""
+    """Values and gradients of the cell over a forest, its oracle, and the arguments: weights and the nodes' inputs."""
     shape = forest(CHILDREN)
 
-    def run(params, x):
-        return tree_recurrence(example.cell, params, x, shape)
+    @jax.jit
+    def pull(args, factors):
+        out, pullback = jax.vjp(lambda args: tree_recurrence(example.cell, *args, shape), args)
+        return out, pullback(jax.tree.unflatten(jax.tree.structure(out), factors))[0]
 
-    args = example.params(dtype), example.nodes(len(CHILDREN), dtype)
-    return run, lambda w, x: oracle(w, x, CHILDREN), args
+    return pull, lambda w, x: oracle(w, x, CHILDREN), (example.params(dtype), example.nodes(len(CHILDREN), dtype))
 
 
 def main() -> None:

@@ -20,8 +20,16 @@ def assert_within_limits(example, dtype):
     assert found.outputs <= outputs and found.state <= outputs and found.gradients <= gradients, found
 
 
-@pytest.mark.parametrize("dtype", LIMITS, ids=lambda dtype: dtype.__name__)
-@pytest.mark.parametrize("example", EVERY, ids=repr)
+@pytest.mark.parametrize(
+    ("example", "dtype"),
+    [
+        pytest.param(example, dtype, id=f"{example!r}-{dtype.__name__}")
+        for dtype in LIMITS
+        for example in EVERY
+        # One weight less rounds nothing otherwise.
+        if dtype == np.float64 or not example.name.endswith("bias=False")
+    ],
+)
 def test_cell_equals_oracle(example, dtype):
     """Outputs, the last state, and gradients of weights, inputs and first carry."""
     assert cell_name(example) in ORACLES, "a cell without an oracle"

@@ -115,23 +115,29 @@ MESHES = [  # sizes by axis, the kind of axes, and how batch and heads lie on th
 ]
 
 
+@functools.cache
+def on_one_device(op):
+    """The step by kernels, its arguments, and its gradients."""
+    step, args = (
+        (mlstm_gradient, arrays(time=17, batch=4)) if op == "mlstm" else (slstm_gradient, recurrent_arrays(batch=4))
+    )
+    step = functools.partial(step, implementation="pallas")
+    return step, args, jax.jit(step)(*args)
+
+
 @pytest.mark.parametrize("op", ["mlstm", "slstm"])
 @pytest.mark.parametrize(("sizes", "kind", "axes"), MESHES)
 def test_over_a_mesh(op, sizes, kind, axes):
     """Values and gradients are those of one device, and nothing is gathered; the gradient of r is summed."""
     mesh = jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=(kind,) * len(sizes))
     batch, heads = axes
+    step, args, wanted = on_one_device(op)
+    specs = [PartitionSpec(batch, None, None, heads), PartitionSpec(None, heads)]
     if op == "mlstm":
-        step, args = mlstm_gradient, arrays(time=17, batch=4)
         specs = [PartitionSpec(batch, None, heads)] * len(args)
-    else:
-        step, args = slstm_gradient, recurrent_arrays(batch=4)
-        specs = [PartitionSpec(batch, None, None, heads), PartitionSpec(None, heads)]
-    step = jax.jit(functools.partial(step, implementation="pallas"))
-    wanted = step(*args)
     args = [jax.device_put(a, NamedSharding(mesh, spec)) for a, spec in zip(args, specs, strict=True)]
     with jax.set_mesh(mesh):
-        program = step.lower(*args).compile()
+        program = jax.jit(step).lower(*args).compile()
         for got, own in zip(program(*args), wanted, strict=True):
             np.testing.assert_allclose(got, own, rtol=1e-4, atol=1e-5)
     assert {*re.findall(COLLECTIVES, program.as_text())} == ({"all-reduce"} if op == "slstm" else set())
