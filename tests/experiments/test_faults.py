@@ -55,7 +55,7 @@ def test_flipped_bytes_in_the_latest_checkpoint(programs, arguments, tmp_path):
 
 
 def test_killed_in_the_middle_of_a_save(programs, arguments, tmp_path):
-    """`kill -9`, again and again: whatever has its name is whole, and the run goes on from the last and ends the same."""
+    """`kill -9`, again and again: what has its name is whole, the run goes on from the last one, and ends the same."""
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     arguments += ("--config.model.features=512", "--config.train.eval_every=1", "--config.train.steps=60")
     programs.output("train", *arguments, f"--workdir={whole}")
