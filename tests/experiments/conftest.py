@@ -40,9 +40,9 @@ class Programs:
         return subprocess.Popen(command, cwd=ROOT, env=self.env | env, **pipes)
 
     def run(self, name: str, *arguments: str, **options) -> subprocess.CompletedProcess:
-        """The program to its end; without options, forked from a process in which libraries are imported."""
-        if not options:
-            return self._forked(f"experiments.{name}", list(map(str, arguments)))
+        """The program to its end; forked from a process in which libraries are imported, unless they read an option."""
+        if not any(key == "python" or key.startswith(("JAX_", "PYTHON")) for key in options):
+            return self._forked(f"experiments.{name}", list(map(str, arguments)), options)
         process = self.start(name, *arguments, **options)
         try:
             out, err = process.communicate(timeout=TIMEOUT)
@@ -50,8 +50,8 @@ class Programs:
             process.kill()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def _forked(self, module: str, arguments: list[str]) -> subprocess.CompletedProcess:
-        request = {"module": module, "arguments": arguments, "env": self.env}
+    def _forked(self, module: str, arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess:
+        request = {"module": module, "arguments": arguments, "env": self.env | env}
         with tempfile.TemporaryDirectory() as folder:
             streams = {name: str(pathlib.Path(folder) / name) for name in ("out", "err")}
             server = self._server(tuple(sorted({**self.env, "XLSTM_JAX_CACHE": ""}.items())))

@@ -3,11 +3,15 @@
 A request is a line of JSON on standard input; the answer is the exit status, a line on standard output.
 """
 
+import atexit
+import gc
 import importlib
 import json
 import os
 import runpy
 import sys
+import threading
+import traceback
 import warnings
 
 # What programs import of others. None of it starts the backend, whose threads a fork would lose.
@@ -33,11 +37,32 @@ def next_program() -> str | None:
     return None
 
 
+def run(module: str) -> int:
+    """The program's exit status, its threads and its functions at exit done."""
+    status = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    return status
+
+
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called")
     for library in LIBRARIES:
         importlib.import_module(library)
+    gc.freeze()
     module = next_program()
     if module is not None:
         del sys.modules["__main__"]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        status = run(module)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # taking the libraries apart takes longer than most of these programs
