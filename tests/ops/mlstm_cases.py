@@ -50,18 +50,15 @@ SIGMOID = {"input_gate": "sigmoid"}
 # What costs a compilation: every time, chunks from one step to beyond T, K unlike V, one head and many, every gate.
 STATIC = [
     {},
-    {"forget_gate": "exp", "chunk": 7},
-    {"eps": 1e-6, "chunk": 64},
+    {"forget_gate": "exp", "time": 93, "chunk": 31, "heads": 1},
     {**SIGMOID, "chunk": 7, "heads": 1},
     {"dtype": "bfloat16"},
     {"dtype": "bfloat16", **SIGMOID, "normalize": False, "chunk": 64},
     {**SIGMOID, "forget_gate": "exp", "time": 7, "chunk": 16, "eps": 1e-6},
     {**SIGMOID, "normalize": False, "time": 7, "chunk": 7, "keys": 5, "values": 3, "heads": 3},
     {"time": 7, "chunk": 1, "keys": 16, "values": 8, "heads": 1},
-    {"time": 2, "chunk": 1},
     {"time": 1, "chunk": 7, "keys": 8, "values": 8},
-    {"time": 93, "chunk": 31, "heads": 1},
-    {"time": 128, "chunk": 200, "heads": 4, "keys": 16, "values": 8},
+    {"eps": 1e-6, "time": 128, "chunk": 200, "heads": 4, "keys": 16, "values": 8},
     {"time": 500, "chunk": None},
 ]
 # What costs none.
@@ -80,9 +77,9 @@ EXTRA = [
     Case(zero="q", state="normal", lengths="ragged"),
     Case(zero="v", gates="60", norm=True),
     Case("80", reset="random", state="normal"),
-    Case("60", forget_gate="exp", chunk=7, reset="random", state="normal"),
+    Case("60", reset="random", state="normal", **STATIC[1]),
     Case("30", state="normal", dtype="bfloat16"),
-    Case("30", eps=1e-6, chunk=64),
+    Case("30", **STATIC[9]),
 ]
 
 
