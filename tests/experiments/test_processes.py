@@ -14,7 +14,12 @@ from xlstm_jax.train.lock import RUN_LOCK, Lock
 from xlstm_jax.train.metrics import read_metrics
 
 STEPS = 40
-ONE = ("--config=configs/char_lm.py:tiny", "--config.model.pattern=r", "--config.train.eval_every=10", "--config.sample.length=0")
+ONE = (
+    "--config=configs/char_lm.py:tiny",
+    "--config.model.pattern=r",
+    "--config.train.eval_every=10",
+    "--config.sample.length=0",
+)
 SPLIT = {"XLA_FLAGS": f"--xla_force_host_platform_device_count=2 {FAST}"}
 
 
