@@ -1,14 +1,14 @@
 """Checks of arguments: what is given and what is allowed, in one line that names the first that does not fit."""
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xlstm_jax.checks import check_dtype, check_parts, check_sizes, checked, checked_carry
+from xlstm_jax.checks import check_choice, check_dtype, check_parts, check_sizes, checked, checked_carry
 from xlstm_jax.errors import UsageError
 
 X = np.ones((2, 3, 4), np.float32)
@@ -102,7 +102,7 @@ def test_a_part_may_be_left_out_where_a_layer_has_several():
         ({"first": (None, Other(*LIKE)), "none": None}, "carry['first'][1] Other(c, count); wanted State(c, count)"),
         ({"first": (LIKE,), "none": None}, "carry['first'] tuple of 1 (State(c, count)); wanted tuple of 2"),
         ({"first": (LIKE, LIKE), "none": LIKE}, "carry['none'] State(c, count); wanted None"),
-        ({"second": (LIKE, LIKE), "none": None}, "carry dict; wanted dict"),
+        ({"second": (LIKE, LIKE), "none": None}, "carry dict of 'second', 'none'; wanted dict of 'first', 'none'"),
     ):
         with pytest.raises(UsageError, match=re.escape(message)):
             check_parts("op", wrong, like)
@@ -113,6 +113,12 @@ def test_sizes(size):
     check_sizes("op", features=1, heads=np.int64(2))
     with pytest.raises(UsageError, match=f"^op features {size!r} is not allowed; it is an integer, at least 1$"):
         check_sizes("op", heads=1, features=size)
+
+
+def test_choices():
+    check_choice("merge", "sum", Literal["concat", "sum"])
+    with pytest.raises(UsageError, match=r"^merge 'max' is unknown; allowed: 'concat', 'sum'$"):
+        check_choice("merge", "max", Literal["concat", "sum"])
 
 
 def test_a_size_may_be_symbolic():

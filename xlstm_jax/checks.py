@@ -5,7 +5,7 @@ All of it looks at shapes, dtypes and Python numbers alone, while a program is t
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -31,9 +31,9 @@ def checked(owner: str, sizes: Mapping[str, int] | None = None, /, **arrays: Any
     Args:
         owner: what was called, for the message.
         sizes: axis letters whose size is known beforehand.
-        **arrays: by names that end in their axes' letters (`xlstm_jax.shapes`), "..." standing for any
-            axes before them; a letter has one size in all of them. Lengths and tokens are integers, resets and masks
-            bools, all others floats.
+        **arrays: by names that end in their axes' letters (`xlstm_jax.shapes`), with "..." for any axes before
+            them; a letter has one size in all of them. Lengths and tokens are integers, resets and masks bools, all
+            others floats.
 
     Raises:
         UsageError: shapes that do not fit together, or a dtype of another kind; it names the first such array.
@@ -123,7 +123,7 @@ def _compare(owner: str, path: str, got: Any, like: Any, *, parts: bool) -> None
 
 
 def _children(node: Any) -> dict[str, Any]:
-    """Parts of a node of a carry, by what stands behind its name to reach them."""
+    """Parts of a node of a carry, by what is written after the node's name to reach them."""
     if hasattr(node, "_fields"):
         return {f".{field}": part for field, part in zip(node._fields, node, strict=True)}
     items = node.items() if isinstance(node, Mapping) else enumerate(node)
@@ -136,6 +136,8 @@ def outline(tree: Any) -> str:
         return f"{type(tree).__name__}({', '.join(tree._fields)})"
     if isinstance(tree, tuple | list):
         return f"{type(tree).__name__} of {len(tree)} ({', '.join(map(outline, tree[:3]))}{', ...' * (len(tree) > 3)})"
+    if isinstance(tree, Mapping):
+        return f"{type(tree).__name__} of {', '.join(map(repr, tree))}"
     if hasattr(tree, "shape") and hasattr(tree, "dtype"):
         return f"array {tuple(tree.shape)}"
     return "None" if tree is None else type(tree).__name__
@@ -152,6 +154,32 @@ def check_sizes(owner: str, least: int = 1, /, **sizes: Any) -> None:
             continue
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
             raise UsageError(f"{owner} {name} {size!r} is not allowed; it is an integer, at least {least}")
+
+
+def check_choice(name: str, value: Any, allowed: Any) -> None:
+    """Refuses a value that is none of those of the `Literal` type `allowed`; `name` is the argument's.
+
+    Raises:
+        UsageError: such a value, with all that are allowed.
+    """
+    choices = get_args(allowed)
+    if value not in choices:
+        raise UsageError(f"{name} {value!r} is unknown; allowed: {', '.join(map(repr, choices))}")
+
+
+def check_config(config: Any) -> None:
+    """Refuses a cell's config with an integer field below 1 or a `Literal` field of another value.
+
+    Raises:
+        UsageError: such a field, by its name.
+    """
+    owner = type(config).__name__
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if hint is int:
+            check_sizes(owner, **{name: value})
+        elif get_origin(hint) is Literal:
+            check_choice(f"{owner} {name}", value, hint)
 
 
 def check_dtype(owner: str, dtype: Any) -> jnp.dtype:

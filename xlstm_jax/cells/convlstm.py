@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, CellParams, add_bias, check_config
+from xlstm_jax.cells.base import CELLS, CellParams, add_bias
 from xlstm_jax.cells.lstm import LSTM, LSTMCarry
-from xlstm_jax.checks import check_sizes
+from xlstm_jax.checks import check_config, check_sizes
 from xlstm_jax.errors import UsageError
 
 

@@ -6,7 +6,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell, check_config
+from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell
+from xlstm_jax.checks import check_config
 from xlstm_jax.shapes import state_dtype
 
 

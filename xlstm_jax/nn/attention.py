@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from xlstm_jax.checks import check_dtype, check_sizes, checked
+from xlstm_jax.checks import check_choice, check_dtype, check_sizes, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.linear import linear
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
@@ -121,8 +121,7 @@ class LuongAttention(nnx.Module):
         dtype: jnp.dtype = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        if score not in Score.__args__:
-            raise UsageError(f"score {score!r} is unknown; allowed: {', '.join(map(repr, Score.__args__))}")
+        check_choice("score", score, Score)
         if score == "dot" and query_features != memory_features:
             raise UsageError(
                 f"score 'dot' needs equal widths, got {query_features} and {memory_features}; use 'general'"

@@ -9,7 +9,7 @@ from flax import nnx
 
 from xlstm_jax.cells import CELLS, CellParams
 from xlstm_jax.cells.base import in_plain_scale
-from xlstm_jax.checks import check_dtype, check_parts, check_sizes, checked
+from xlstm_jax.checks import check_choice, check_dtype, check_parts, check_sizes, checked
 from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.torch_weights import from_torch, to_torch
@@ -289,10 +289,8 @@ def merged(forward: jax.Array, backward: jax.Array, how: Merge) -> jax.Array:
 def _check(name, cell, merge, dropout, kind, num_layers) -> None:
     if cell.kind != "sequence":
         raise UsageError(f"cell {name!r} is of kind {cell.kind!r}; `Recurrent` takes the kind 'sequence' (see `Tree`)")
-    if merge not in Merge.__args__:
-        raise UsageError(f"merge {merge!r} is unknown; allowed: {', '.join(map(repr, Merge.__args__))}")
-    if kind not in DropoutKind.__args__:
-        raise UsageError(f"dropout_kind {kind!r} is unknown; allowed: {', '.join(map(repr, DropoutKind.__args__))}")
+    check_choice("merge", merge, Merge)
+    check_choice("dropout_kind", kind, DropoutKind)
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout {dropout} is not allowed; it is a rate, at least 0 and below 1")
     check_sizes("Recurrent", num_layers=num_layers)

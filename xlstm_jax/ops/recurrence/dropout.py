@@ -1,13 +1,14 @@
 """Dropout that acts inside a recurrence."""
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.cells.base import SplitCell, in_plain_scale
+from xlstm_jax.checks import check_choice
 from xlstm_jax.errors import UsageError
 
 Kind = Literal["variational", "recurrent", "zoneout"]
@@ -33,8 +34,7 @@ class Noise:
 
     def check(self, cell: type[Cell], carry: Any) -> None:
         """Raise unless the cell can do this."""
-        if self.kind not in get_args(Kind):
-            raise UsageError(f"dropout_kind {self.kind!r} is unknown; allowed: {', '.join(map(repr, get_args(Kind)))}")
+        check_choice("dropout_kind", self.kind, Kind)
         if not 0 <= self.rate < 1:
             raise UsageError(f"a dropout rate of {self.rate} is not allowed; it is a share in [0, 1)")
         if self.kind == "zoneout" and not in_plain_scale(carry):
