@@ -60,7 +60,7 @@ class BatchNorm(nnx.Module):
             counts = True if lengths is None else ~padding_mask(lengths, x_BTD.shape[1])[..., None]
             of_batch = jnp.mean(wide_BTD, (0, 1), where=counts), jnp.var(wide_BTD, (0, 1), where=counts)
             if lengths is not None:
-                # A batch of padding alone has neither: what runs stays as it is.
+                # A batch of padding alone has neither: the running averages stay as they are.
                 running = jax.lax.stop_gradient((mean_D, var_D))
                 of_batch = jax.tree.map(functools.partial(jnp.where, jnp.any(counts)), of_batch, running)
             wide_BTD = _pulled(wide_BTD, (mean_D, var_D), jax.lax.stop_gradient(of_batch))
@@ -70,7 +70,7 @@ class BatchNorm(nnx.Module):
         return y_BTD.astype(self.dtype)
 
 
-@custom_vjp("batch norm in training", instead="another norm, or no key", reverse_alone=True)
+@custom_vjp("batch norm in training", instead="another norm, or no key", reverse_alone=True, hint=False)
 def _pulled(x: jax.Array, averages: tuple, values: tuple) -> jax.Array:
     """x itself; the gradient of `averages` is averages - values."""
     return x

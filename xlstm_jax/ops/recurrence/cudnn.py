@@ -33,7 +33,7 @@ def cudnn(cell: type[LSTM], params: CellParams, steps: Steps, carry: LSTMCarry, 
     if not hasattr(rnn.gpu_rnn, "compute_rnn_workspace_reserve_space_sizes"):  # there with jax's CUDA plugin alone
         raise UsageError("implementation 'cudnn' needs jax with CUDA on an NVIDIA GPU; use 'chunked' or 'scan'")
     given = (params, steps.x_BTD, carry)
-    params, x_BTD, carry = reverse_only("cuDNN's LSTM", "implementation='scan'", given)
+    params, x_BTD, carry = reverse_only("cuDNN's LSTM", "implementation='scan'", given, hint=False)
     batch, time = x_BTD.shape[:2]
     lengths_B = jnp.full((batch,), time, jnp.int32)
     if steps.padding_TB is not None:
