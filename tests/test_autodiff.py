@@ -107,7 +107,7 @@ def test_reverse_alone():
         refused(X)
     # Where `forward_mode` would refuse it in any case, the error elsewhere does not propose it.
     unavoidable = made(custom_vjp("a norm", instead="another", reverse_alone=True, hint=False, nondiff_argnums=(0,)))
-    with pytest.raises(UsageError, match="^forward-mode .* at a norm, ") as caught:
+    with pytest.raises(UsageError, match=r"^forward-mode .* at a norm, ") as caught:
         jax.jvp(unavoidable, (X,), (X,))
     assert str(caught.value).endswith("written by hand; use another")
 

@@ -163,8 +163,10 @@ def test_options_out_of_range(model, option, values, allowed):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lengths": [3]}, r"lengths \[3\] do not fit prompts \[2, 3\]; one a row, 0 to 3"),
-        ({"lengths": [3, 4]}, r"lengths \[3, 4\] do not fit"),
+        ({"lengths": [3]}, r"prefill got tokens \(2, 3\), lengths \(1,\); wanted .*: lengths has B = 1, not 2"),
+        ({"lengths": [2.5, 3.0]}, r"prefill got lengths \(2,\) of float32; wanted integers \[B\]"),
+        ({"lengths": [True, True]}, r"prefill got lengths \(2,\) of bool; wanted integers \[B\]"),
+        ({"lengths": [3, 4]}, r"lengths \[3, 4\] do not fit prompts \[2, 3\]; one a row, 0 to 3"),
         ({"lengths": [3, -1]}, r"lengths \[3, -1\] do not fit"),
         ({"lengths": [3, 0]}, "the prompt is empty; give at least one token"),
         ({"prefill_chunk": 0}, "prefill_chunk 0 is not allowed; it is an integer, at least 1"),
