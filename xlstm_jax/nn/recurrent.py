@@ -14,7 +14,7 @@ from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.torch_weights import from_torch, to_torch
 from xlstm_jax.ops.recurrence import Noise, recurrence
-from xlstm_jax.ops.recurrence.api import chosen
+from xlstm_jax.ops.recurrence.choice import chosen
 from xlstm_jax.shapes import padding, state_dtype, zero_where
 
 Merge = Literal["concat", "sum", "mean"]
