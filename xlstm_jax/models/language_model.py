@@ -16,7 +16,7 @@ from xlstm_jax.models.blocks import BLOCKS, check_context
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.stack import run_blocks, scannable, single
 from xlstm_jax.nn import NORMS, linear, small_init, softcap
-from xlstm_jax.shapes import state_dtype
+from xlstm_jax.shapes import state_dtype, zero_padding
 from xlstm_jax.sharding import ACTIVATIONS, AXES, constrain
 
 
@@ -77,7 +77,7 @@ class LanguageModel(nnx.Module):
                 the config says so.
             carry: from `init_carry` or from the call before; None is `init_carry`.
             reset: [B, T] bools, true where everything from before that token is forgotten.
-            lengths: [B] ints, right padding: padded tokens leave the carry as it is.
+            lengths: [B] ints, right padding: padded tokens leave the carry as it is, and have no gradient.
             key: random key for dropout; None: no dropout.
         """
         x_BTD, carry = self.hidden(tokens_BT, carry, reset=reset, lengths=lengths, key=key)
@@ -114,7 +114,8 @@ class LanguageModel(nnx.Module):
         carry = (None,) * depth if carry is None else carry
         if config.input_features:
             x_BTD, reset, lengths = checked("LanguageModel", {"D": config.input_features}, x_BTD=tokens, **masks)
-            return x_BTD, carry, reset, lengths
+            # The input's map and norms come before the blocks' own masks: 0 times a NaN is a NaN.
+            return zero_padding(x_BTD, lengths), carry, reset, lengths
         tokens_BT, reset, lengths = checked("LanguageModel", tokens_BT=tokens, **masks)
         return known_tokens(tokens_BT, config.vocab_size, lengths), carry, reset, lengths
 
