@@ -99,7 +99,7 @@ def checked_carry(owner: str, carry: Any, like: Any, name: str = "carry") -> Any
 
 
 def check_parts(owner: str, carry: Any, like: Any, name: str = "carry") -> None:
-    """As `checked_carry`, of a layer or model that is made of parts: None may stand for a part's own start.
+    """As `checked_carry`, of a layer or model that is made of parts: None is a part's own start.
 
     Dtypes are left to the parts.
     """

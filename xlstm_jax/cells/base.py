@@ -49,7 +49,7 @@ class Cell:
 
 
 class SplitCell(Cell):
-    """A cell that feeds its output back through linear maps that stand before everything else in the step.
+    """A cell that feeds its output back through linear maps that come before everything else in the step.
 
         h = feedback(carry)                            any pytree; carry.h unless the cell says otherwise
         v = recur(params, h)                           the recurrent products (and their bias), over any leading axes;

@@ -45,7 +45,7 @@ class MLSTMBlockConfig(Section, name="model.mlstm"):
     proj_factor: PositiveFactor = 2.0  # inner width over model width
     qkv_block_size: PositiveInt = 4  # blocks of the block-diagonal q, k, v maps
     conv_width: NonNegativeInt = 4  # taps of the causal convolution; 0: none
-    ffn_factor: Factor = 0.0  # feed-forward width behind it over model width, rounded up to a multiple of 64; 0: none
+    ffn_factor: Factor = 0.0  # width of a feed-forward layer after it over model width, rounded up to 64; 0: none
     input_gate: Literal["exp", "sigmoid"] = "exp"
     forget_gate: Literal["sigmoid", "exp"] = "sigmoid"
     # A gate's pre-activation: a linear map of q, k, v with a bias; that bias alone; or that, never changed.
@@ -79,7 +79,7 @@ class RecurrentBlockConfig(Section, name="model.recurrent"):
     dropout_kind: Literal["variational", "recurrent", "zoneout"] = "variational"  # see nn.Recurrent
     norm: Literal["none", "layer", "rms", "batch"] = "none"  # of the layer's input; batch: over rows and steps
     residual: bool = False  # the input, before its norm, is added to the output
-    ffn_factor: Factor = 0.0  # width of a feed-forward layer behind it over model width, rounded up to 64; 0: none
+    ffn_factor: Factor = 0.0  # width of a feed-forward layer after it over model width, rounded up to 64; 0: none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +168,7 @@ class ModelConfig(Section, name="model"):
     logit_softcap: NonNegativeFloat = 0.0  # logits lie in +- this; 0: anywhere
     tie_embedding: bool = False  # the head's matrix is the embedding's
     input_features: NonNegativeInt = 0  # real numbers that each step reads, mapped linearly; 0: a token, embedded
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"  # of the products; parameters and states are float32
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"  # of the products and, if wider, states
     remat: Literal["none", "dots", "full"] = "none"  # of each block the backward pass computes again: see models.stack
     forward_mode: bool = False  # blocks have forward-mode derivatives: see xlstm_jax.autodiff.forward_mode
     scan_layers: bool = False  # equal blocks of a language model are compiled once and run by one scan

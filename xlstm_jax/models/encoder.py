@@ -88,9 +88,7 @@ class Encoder(nnx.Module):
     def _masked(self, x_BTD, lengths, reset, mask_BT, key):
         """Steps of the mask moved to the front, so that padding is on the right; their features at the old places."""
         if lengths is not None:
-            raise UsageError(
-                "give a mask or lengths, not both; a mask that is false from each length on is the same as lengths"
-            )
+            raise UsageError("give a mask or lengths, not both; lengths are a mask that is false from each one on")
         padding_BT = padding(None, mask_BT, x_BTD.shape[:2])
         order_BT = jnp.argsort(padding_BT, axis=1, stable=True)
         if reset is not None:

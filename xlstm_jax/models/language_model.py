@@ -129,7 +129,7 @@ def known_tokens(tokens_BT: jax.Array, vocab_size: int, lengths_B: jax.Array | N
     """Tokens in 0 to vocab_size - 1: others are refused where their values are known, else become the nearest of these.
 
     Values are known outside of jit alone. Inside it a lookup would give NaN above the vocabulary and count from its end
-    below 0. What stands in the padding after `lengths_B` may be any number.
+    below 0. Tokens in the padding after `lengths_B` may be any number.
 
     Raises:
         UsageError: a token outside the vocabulary, by its place.

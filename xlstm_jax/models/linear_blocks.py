@@ -23,7 +23,7 @@ def _last_init(config: ModelConfig) -> nnx.Initializer:
 
 
 class _Residuals(TwoBranches):
-    """RMS norms, and W_down(GELU(a) * b), [a, b] = W_up u, behind `mix`."""
+    """RMS norms, and W_down(GELU(a) * b), [a, b] = W_up u, after `mix`."""
 
     def __init__(self, config: ModelConfig, options: Any, *, rngs: nnx.Rngs):
         features, self.dtype = config.features, jnp.dtype(config.dtype)
@@ -70,7 +70,7 @@ class MinimalBlock(_Residuals):
 class GriffinBlock(_Residuals):
     """mix(u) = W_out(GELU(W_gate u) * RG-LRU(conv(W_in u))); parallel over time.
 
-    De et al. 2024 (arXiv 2402.19427), section 2: Griffin's recurrent block, Hawk when it stands alone.
+    De et al. 2024 (arXiv 2402.19427), section 2: Griffin's recurrent block, Hawk where it is alone.
     """
 
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):

@@ -65,7 +65,7 @@ class MLSTMBlock(TwoBranches):
 
     Beck et al. 2024 (arXiv 2405.04517), figure 11 and section 2.4.
 
-    With `ffn_factor` the sLSTM block's feed-forward branch comes behind; with `proj_factor` 1 besides, that is the
+    With `ffn_factor` the sLSTM block's feed-forward branch follows; with `proj_factor` 1 too, that is the
     mLSTM in a post up-projection block. `input_gate_form` and `forget_gate_form` leave W_if out (their table 2).
     """
 

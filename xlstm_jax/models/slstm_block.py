@@ -28,7 +28,7 @@ class SLSTMBlock(TwoBranches):
     block-diagonal over heads; the recurrent matrix is too, and starts at zero.
     Beck et al. 2024 (arXiv 2405.04517), figure 10 and section 2.4.
 
-    With `proj_factor` the sLSTM stands where the mLSTM block has its own: [a, z] = W_up norm(x), the above with a for
+    With `proj_factor` the sLSTM takes the mLSTM's place in the mLSTM block: [a, z] = W_up norm(x), the above with a for
     norm(x), and the branch ends in W_down(h * SiLU(z)). With `ffn_factor` 0 there is no second branch.
     """
 

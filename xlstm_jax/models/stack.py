@@ -119,7 +119,7 @@ def run_blocks(
     remat: str = "none",
     **masks: jax.Array | None,
 ) -> tuple[jax.Array, tuple[Any, ...]]:
-    """x [B, T, D] behind the last block, and each block's carry.
+    """x [B, T, D] after the last block, and each block's carry.
 
     Args:
         blocks: of any kinds, `Repeated` among them.

@@ -165,8 +165,8 @@ class Recurrent(nnx.Module):
             carry: from an earlier call, or None: `init_carry`. The reverse direction starts from it at the end.
             lengths: [B] ints; right padding changes nothing and gives zeros.
             reset: [B, T] bools, true where another document begins: the carry becomes `init_carry` between t - 1 and
-                t, in both directions, so that each document is what it is alone. On padding it acts before the next
-                step that is taken; of the first step, in the forward direction alone.
+                t, in both directions, so that each document gives what it gives alone. On padding it acts before the
+                next step that is taken. At the first step it acts in the forward direction alone.
             mask: [B, T] bools, false where a step is padding, on the left, on the right or between: such a step leaves
                 the carry as it is and gives zero output, in both directions. `lengths` is the case of right padding.
             key: draws the dropout masks; without one nothing is dropped.

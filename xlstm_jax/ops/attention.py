@@ -119,7 +119,7 @@ def _seen(count_B, reset_BT, batch: int, time: int, window: int) -> jax.Array:
     distance_TS = kept + t - s
     near = (distance_TS >= 0) & (distance_TS < window)
     segment_BT = jnp.zeros((batch, time), jnp.int32) if reset_BT is None else jnp.cumsum(reset_BT, 1, dtype=jnp.int32)
-    # Cached steps stand before every reset here: segment 0; those that are not there, in none.
+    # Cached steps come before every reset here: segment 0. Places without a step are in no segment.
     there_BS = _there(count_B, kept)
     segment_BS = jnp.concatenate([there_BS.astype(jnp.int32) - 1, segment_BT], axis=1)
     return near[None] & (segment_BT[:, :, None] == segment_BS[:, None, :])

@@ -214,7 +214,7 @@ def _runs(pid: int, started: str) -> bool:
 def _stat(pid: int) -> tuple[str, str]:
     """(state, time of start) of a process, as Linux tells them; ("", "") elsewhere."""
     with contextlib.suppress(OSError):
-        # The name, in brackets, may hold anything; the state is the first field behind it, the start the twentieth.
+        # The name, in brackets, may hold anything; the state is the first field after it, the start the twentieth.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return fields[0], fields[19]
     return "", ""

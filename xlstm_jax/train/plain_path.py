@@ -35,7 +35,7 @@ class PlainPath:
         self.path.symlink_to(folder, target_is_directory=True)
 
     def remove(self) -> None:
-        """Remove the link, if there is one, and nothing behind it."""
+        """Remove the link, if there is one, and nothing that it leads to."""
         if self._place is not None:
             self._place.cleanup()
 

@@ -29,7 +29,7 @@ def load(workdir: str | Path, checkpoint: str = "best", *, data: Mapping[str, An
     `data` changes keys of the config's section `data`: the run on other texts than its own, with its own tokenizer.
 
     Raises:
-        UsageError: no run stands there, or the checkpoint is missing or damaged.
+        UsageError: there is no run, or the checkpoint is missing or damaged.
     """
     path = Path(workdir) / CONFIG
     if not path.is_file():

@@ -36,7 +36,7 @@ def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
     if not path.exists():
         return
     saved, given = _flat(read_config(path)), _flat(values)
-    # A knob that the saved run did not have yet stood at its default.
+    # A knob that the saved run did not have yet was at its default.
     saved = {key: value for key, value in _flat(defaults(values["task"])).items() if key in given} | saved
     differing = sorted(
         key for key in saved.keys() | given.keys() if saved.get(key) != given.get(key) and key not in RESUMABLE

@@ -145,7 +145,7 @@ def _parameter(tensor: np.ndarray, path: layout.Path, dtype: jnp.dtype) -> jax.A
     """One parameter on the device; waits for it, so that what is no longer needed goes before the next one comes."""
     if layout.is_transposed(path):
         return jax.block_until_ready(_transposed(tensor, jnp.dtype(dtype)))
-    # A copy: on CPU the array could else be the memory of all that stands in one tensor with it.
+    # A copy: on CPU the array could else be the memory of all that shares a tensor with it.
     return jax.block_until_ready(jnp.array(tensor, dtype, copy=True))
 
 

@@ -134,7 +134,7 @@ def run_core(
         log_f = jnp.where(padding[..., None], jnp.zeros_like(log_f), log_f)
 
     def named(name, *args, **tiles):
-        # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
+        # The scope's name is in the compiled program: profiles, and the test of which one ran, read it there.
         with jax.named_scope(f"{op}_{name}"):
             h, state = IMPLEMENTATIONS[name](*args, chunk_size=chunk_size, **options, **tiles)
         return h.astype(state.C.dtype), state

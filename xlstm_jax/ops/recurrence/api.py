@@ -82,7 +82,7 @@ def recurrence(
     given = (params, steps, carry, start)
 
     def run(name, params, steps, carry, start):
-        # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
+        # The scope's name is in the compiled program: profiles, and the test of which one ran, read it there.
         with jax.named_scope(f"recurrence_{name}"):
             options = {"reverse": reverse, "noise": noise, "record": return_carries}
             return IMPLEMENTATIONS[name](cell, params, steps, carry, start, **options)

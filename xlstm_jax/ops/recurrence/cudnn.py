@@ -69,7 +69,7 @@ def packed(params: CellParams) -> jax.Array:
 
 
 def _turned(x_BTD: jax.Array, lengths_B: jax.Array) -> jax.Array:
-    """Each sequence turned round within its own length; its padding stays behind it."""
+    """Each sequence turned round within its own length; its padding stays at the end."""
     time = jnp.arange(x_BTD.shape[1], dtype=jnp.int32)[None, :]
     index_BT = jnp.where(time < lengths_B[:, None], lengths_B[:, None] - 1 - time, time)
     return jnp.take_along_axis(x_BTD, index_BT[..., None], axis=1)
