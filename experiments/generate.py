@@ -72,9 +72,9 @@ def main() -> None:
             print(tokenizer.decode(np.array(tokens)), flush=True)
     if _SAVE_STATE.value:
         save_state(_SAVE_STATE.value, state, texts)
-    from rich.console import Console
+    from xlstm_jax.data.console import plain_console
 
-    Console(stderr=True).print(report, style="dim", highlight=False, soft_wrap=True)
+    plain_console(stderr=True).print(report, style="dim")
 
 
 def _of_run():

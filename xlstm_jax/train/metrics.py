@@ -103,8 +103,8 @@ def _append(file: io.FileIO, data: bytes) -> None:
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     """All records of a workdir in order.
 
-    A last line cut off by a kill is left out. Of damaged lines before it, as of a failing disk, the whole records in
-    them are kept, and a line on the console says which lines those are.
+    A last line cut off by a kill is left out. Of a damaged line before it, as a failing disk leaves one, the records
+    that are whole are kept, and a message on the console names the line.
     """
     path = Path(workdir) / JSONL
     if not path.exists():
@@ -116,12 +116,14 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
             records.append(record)
             continue
         damaged.append(number)
-        saved += len(whole := _whole_records(line))
+        whole = _whole_records(line)
+        saved += len(whole)
         records += whole
-    records += [record] if (record := _record(last)) is not None else []
+    if (record := _record(last)) is not None:
+        records.append(record)
     if damaged:
         lines = f"line {damaged[0]} is" if len(damaged) == 1 else f"{len(damaged)} lines from line {damaged[0]} on are"
-        say(f"{path}: {lines} damaged; all others are kept, and {saved} records that stand whole in such a line")
+        say(f"{path}: {lines} damaged; all other lines are kept, and {saved} whole records from damaged ones")
     return records
 
 
@@ -135,7 +137,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _whole_records(line: bytes) -> list[dict[str, Any]]:
-    """The records in a line with more or less than one, which are flat: from a brace to the next closing one."""
+    """The whole records in a line that is not one record. They hold no braces of their own."""
     found = re.findall(rb'\{"step": [^{}]*\}', line)
     return [record for text in found if (record := _record(text)) is not None]
 
