@@ -152,7 +152,7 @@ def test_what_a_model_is_given():
     lists = unroll(config, TOKENS.tolist(), lengths=[5, 3], reset=RESET.tolist())
     assert lists == unroll(config, TOKENS, lengths=LENGTHS, reset=RESET)
     for name in ("int32", "bool"):
-        refused(f"model.dtype = '{name}' is not allowed", dataclasses.replace, config, dtype=name)
+        refused(f"model.dtype '{name}' is not allowed", dataclasses.replace, config, dtype=name)
 
 
 @pytest.mark.parametrize("directions", ["alternate", "both"])
