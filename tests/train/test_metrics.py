@@ -101,7 +101,7 @@ def test_a_damaged_line_in_the_middle(tmp_path, capsys, case):
     path.write_bytes(b"".join(line + b"\n" for line in [*LINES[:2], line, *LINES[3:]]))
     assert [record["step"] for record in read_metrics(tmp_path)] == steps
     whole = len(steps) - 5
-    wanted = f"{path}: line 3 is damaged; all other lines are kept, and {whole} whole records from damaged ones\n"
+    wanted = f"{path}: line 3 is damaged; all others are kept, and {whole} records that stand whole in such a line\n"
     assert capsys.readouterr().err == wanted
     write(tmp_path, [6], last_step=5)
     assert capsys.readouterr().err == wanted

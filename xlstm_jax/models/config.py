@@ -45,7 +45,7 @@ class MLSTMBlockConfig(Section, name="model.mlstm"):
     proj_factor: PositiveFactor = 2.0  # inner width over model width
     qkv_block_size: PositiveInt = 4  # blocks of the block-diagonal q, k, v maps
     conv_width: NonNegativeInt = 4  # taps of the causal convolution; 0: none
-    ffn_factor: Factor = 0.0  # width of a feed-forward layer after it over model width, rounded up to 64; 0: none
+    ffn_factor: Factor = 0.0  # feed-forward width behind it over model width, rounded up to a multiple of 64; 0: none
     input_gate: Literal["exp", "sigmoid"] = "exp"
     forget_gate: Literal["sigmoid", "exp"] = "sigmoid"
     # A gate's pre-activation: a linear map of q, k, v with a bias; that bias alone; or that, never changed.

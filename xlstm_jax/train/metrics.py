@@ -116,14 +116,12 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
             records.append(record)
             continue
         damaged.append(number)
-        whole = _whole_records(line)
-        saved += len(whole)
+        saved += len(whole := _whole_records(line))
         records += whole
-    if (record := _record(last)) is not None:
-        records.append(record)
+    records += [record] if (record := _record(last)) is not None else []
     if damaged:
         lines = f"line {damaged[0]} is" if len(damaged) == 1 else f"{len(damaged)} lines from line {damaged[0]} on are"
-        say(f"{path}: {lines} damaged; all other lines are kept, and {saved} whole records from damaged ones")
+        say(f"{path}: {lines} damaged; all others are kept, and {saved} records that stand whole in such a line")
     return records
 
 
@@ -137,7 +135,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _whole_records(line: bytes) -> list[dict[str, Any]]:
-    """The whole records in a line that is not one record. They hold no braces of their own."""
+    """The records in a line with more or less than one, which are flat: from a brace to the next closing one."""
     found = re.findall(rb'\{"step": [^{}]*\}', line)
     return [record for text in found if (record := _record(text)) is not None]
 
