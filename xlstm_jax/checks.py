@@ -38,9 +38,10 @@ def checked(owner: str, sizes: Mapping[str, int] | None = None, /, **arrays: Any
     Raises:
         UsageError: shapes that do not fit together, or a dtype of another kind; it names the first such array.
     """
-    given = {name.rsplit("_", 1)[0]: _array(owner, name, a) for name, a in arrays.items()}
-    axes = dict(name.rsplit("_", 1) for name in arrays)
-    known = dict(sizes or {})
+    given, axes, known = {}, {}, dict(sizes or {})
+    for argument, a in arrays.items():
+        name, letters = argument.rsplit("_", 1)
+        given[name], axes[name] = _array(owner, name, a), letters
     there = {name: a for name, a in given.items() if a is not None}
     for name, a in there.items():
         # The lengths' kind comes before their shape: of a mask the shape would be the smaller mistake.
@@ -57,7 +58,7 @@ def checked(owner: str, sizes: Mapping[str, int] | None = None, /, **arrays: Any
 
 
 def _array(owner: str, name: str, a: Any) -> jax.Array | None:
-    name = name.rsplit("_", 1)[0]
+    """What was given for the argument `name`, as a jax array; None stays None."""
     try:
         made = None if a is None else jnp.asarray(a)
     except (TypeError, ValueError, OverflowError) as error:
@@ -107,6 +108,7 @@ def check_parts(owner: str, carry: Any, like: Any, name: str = "carry") -> None:
 
 
 def _compare(owner: str, path: str, got: Any, like: Any, *, parts: bool) -> None:
+    """Raises where `got`, which `path` leads to, is not like `like`; with `parts` None is a part's own start."""
     if got is None and (parts or like is None):
         return
     if hasattr(like, "shape"):

@@ -33,6 +33,7 @@ def attend(
 
 
 def _checked(owner: str, sizes: dict[str, int], query, memory_BSV, lengths, keys_BSF) -> tuple[jax.Array | None, ...]:
+    """The arguments of a call as arrays that fit each other; the query is [B, Q] or [B, T, Q]."""
     (query,) = checked(owner, sizes, **{"query_...Q": query})
     name = "query_BQ" if query.ndim == 2 else "query_BTQ"
     return checked(owner, sizes, **{name: query}, memory_BSV=memory_BSV, lengths_B=lengths, keys_BSF=keys_BSF)

@@ -104,7 +104,7 @@ def attention(
 
 
 def _wide_attention(q_BTHK, k_BSGK, v_BSGK, *, mask) -> jax.Array:
-    """`jax.nn.dot_product_attention`, which computes the softmax in float32 whatever it is given, in float64."""
+    """`jax.nn.dot_product_attention` with `mask` [B, 1, T, S], in float64: its own softmax is float32 in any case."""
     (batch, time, heads, keys), groups = q_BTHK.shape, k_BSGK.shape[2]
     q_BTGRK = q_BTHK.reshape(batch, time, groups, heads // groups, keys)
     score = jnp.einsum("btgrk,bsgk->bgrts", q_BTGRK, k_BSGK) * keys**-0.5

@@ -118,7 +118,7 @@ class _Decays(NamedTuple):
 
 
 def _chunk(u_HK, S, inputs):
-    """The state after a chunk, and its o [L, B, H, V]."""
+    """The state after a chunk of r, k, v, log w [L, B, H, ...] and resets [L, B], and its o [L, B, H, V]."""
     r, k, v, log_w, reset = inputs
     length = r.shape[0]
     decays = _Decays.of(log_w, min(BLOCK, length))
@@ -136,11 +136,12 @@ def _chunk(u_HK, S, inputs):
 
 
 def _where(flag, decay):
+    """`decay` [..., H, K] where `flag` [...] is true, 0 elsewhere."""
     return jnp.where(flag[..., None, None], decay, jnp.zeros_like(decay))
 
 
 def _scores(r, k, decays: _Decays):
-    """sum_K r_t e^(b_ts) k_s [B, H, T, S] for s < t; other entries are finite."""
+    """sum_K r_t e^(b_ts) k_s [B, H, L, L] (t, s) of r, k [L, B, H, K], for s < t; other entries are finite."""
     blocks, block = decays.near.shape[:2]
     length, batch, heads, _ = r.shape
 

@@ -184,11 +184,11 @@ def check_free(workdir: Path) -> None:
 
 
 def _user(path: Path, found: Holder) -> str:
+    """Who uses the lock's folder, for messages."""
     user = f"workdir {path.parent} is in use by process {found.pid} on {found.host} since {found.since}"
     if not found.here:
-        user += (
-            f" ({max(found.quiet, 0):.0f} s ago it gave a sign of life; after {GONE_SECONDS:.0f} s it counts as gone)"
-        )
+        quiet = f"{max(found.quiet, 0):.0f} s"
+        user += f" (its last sign of life was {quiet} ago; after {GONE_SECONDS:.0f} s it counts as gone)"
     return user
 
 
@@ -201,6 +201,7 @@ def _space() -> str:
 
 
 def _runs(pid: int, started: str) -> bool:
+    """Whether the process with that number runs, and began then, as far as both are known."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
