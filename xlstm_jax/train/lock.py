@@ -29,7 +29,7 @@ class Held(UsageError):
 
 
 class Holder(NamedTuple):
-    """What a lock file says, and how old its last sign of life is."""
+    """What is in a lock file, and how old its last sign of life is."""
 
     host: str
     pid: int
@@ -41,7 +41,7 @@ class Holder(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """Known of a process of this host at once, of others after `GONE_SECONDS`."""
+        """Whether the process has ended: known at once of one on this host, of others after `GONE_SECONDS`."""
         if not self.here:
             return self.quiet > GONE_SECONDS
         # With no time of its start, as on macOS, another process may have its number by now.
@@ -193,7 +193,7 @@ def _user(path: Path, found: Holder) -> str:
 
 
 def _space() -> str:
-    """What all processes that see one another's numbers share: a start of the system and a container."""
+    """Names what processes share that see one another's numbers: a start of the system and a container."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

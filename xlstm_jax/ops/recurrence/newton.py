@@ -74,9 +74,9 @@ class NewtonReport(NamedTuple):
 def newton(
     cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse, options, record=False
 ) -> tuple[Any, Any, NewtonReport]:
-    """y [B, T, ...], with `record` (y, carries), the final carry, and how the `NewtonOptions` fared.
+    """y [B, T, ...], with `record` (y, carries), the final carry, and a report of the iteration.
 
-    It also logs a warning where the iteration did not converge.
+    `options` are `NewtonOptions`. A warning is logged where the iteration did not converge.
     """
     if not in_plain_scale(carry):
         raise UsageError(f"implementation 'newton' needs a carry in plain scale, which {cell.__name__}'s is not")
