@@ -29,8 +29,8 @@ class PlainPath:
         if not PLAIN.fullmatch(str(self.path)):
             self.remove()
             raise UsageError(
-                f"{folder} has characters for which checkpoints need a link, and the link's own path {self.path} has them "
-                "too; set TMPDIR to a folder such as /tmp"
+                f"{folder} has characters for which checkpoints need a link, and so has the link's own path, "
+                f"{self.path}; set TMPDIR to a folder such as /tmp"
             )
         self.path.symlink_to(folder, target_is_directory=True)
 
