@@ -125,5 +125,9 @@ def test_dtypes(dtype, shown):
     assert check_dtype("op", jnp.bfloat16) == check_dtype("op", "bfloat16") == jnp.dtype("bfloat16")
     with pytest.raises(UsageError, match=f"^op dtype {shown} is not allowed; it is one of floats: "):
         check_dtype("op", dtype)
+    with pytest.raises(UsageError, match=r"^op dtype float64 needs jax's x64 mode"):
+        check_dtype("op", np.float64)
+    with jax.enable_x64():
+        assert check_dtype("op", np.float64) == np.float64
     with pytest.raises(UsageError, match=r"^op dtype 'floaty' is not allowed"):
         check_dtype("op", "floaty")

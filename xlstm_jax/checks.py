@@ -158,7 +158,7 @@ def check_dtype(owner: str, dtype: Any) -> jnp.dtype:
     """The dtype of products and outputs, which is one of floats.
 
     Raises:
-        UsageError: another, or no dtype.
+        UsageError: another, or no dtype; or float64 outside of jax's x64 mode, where it would become float32.
     """
     try:
         made = jnp.dtype(dtype)
@@ -167,6 +167,8 @@ def check_dtype(owner: str, dtype: Any) -> jnp.dtype:
     if made is None or not jnp.issubdtype(made, jnp.floating):
         shown = repr(dtype) if made is None else str(made)
         raise UsageError(f"{owner} dtype {shown} is not allowed; it is one of floats: float32, bfloat16 or float64")
+    if made == jnp.float64 and not jax.config.jax_enable_x64:
+        raise UsageError(f"{owner} dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or take float32")
     return made
 
 

@@ -84,6 +84,8 @@ def check_value(annotation: Any, value: Any, name: str) -> None:
     elif bounds := bounds_of(annotation):
         if problem := _problem(get_args(annotation)[0], bounds, value):
             raise UsageError(f"{name} {shown(value)} is not allowed; it is {problem}")
+    elif dataclasses.is_dataclass(annotation) and not isinstance(value, annotation):
+        raise UsageError(f"{name} {shown(value)} is not allowed; it is of type {annotation.__name__}")
     elif annotation in _WORDS and not isinstance(value, annotation):
         raise UsageError(f"{name} {shown(value)} is not allowed; it is {_WORDS[annotation]}")
 
