@@ -1,8 +1,10 @@
 """Workdirs: of any name a file system takes, used by one run at a time, with a config.json that may be damaged."""
 
+import contextlib
 import json
 import os
 import shutil
+import threading
 
 import jax
 import pytest
@@ -116,6 +118,28 @@ def test_a_workdir_in_use(config, workdir, monkeypatch):
         after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in workdir.rglob("*") if path.is_file()}
         assert after == before
         assert saved.load(workdir).step == 2  # reading needs no lock
+
+
+@pytest.mark.parametrize("in_training", [False, True])
+def test_a_checkpoint_that_is_removed_while_it_is_read(workdir, monkeypatch, in_training):
+    """As a training does that goes on: no damage, and the next one is read. Its files may go one after the other."""
+    folder, build = workdir / "checkpoints", saved.Run
+    shutil.copytree(folder / "2", folder / "3")
+    removals = []
+
+    def built(*args):
+        if not removals:
+            shutil.rmtree(folder / "3" / "state" if in_training else folder / "3")
+            removals.append(threading.Timer(0.3, shutil.rmtree, (folder / "3",), {"ignore_errors": True}))
+            removals[0].start()
+        return build(*args)
+
+    monkeypatch.setattr(saved, "Run", built)
+    with Lock(workdir / RUN_LOCK) if in_training else contextlib.nullcontext():
+        assert saved.load(workdir, "latest").step == 2
+    removals[0].join()
+    with pytest.raises(UsageError, match=r"checkpoint '3' is not there; allowed: best, latest, or one of 2"):
+        saved.load(workdir, "3")
 
 
 def test_a_lock_that_is_lost_ends_the_run(config, tmp_path, monkeypatch):
