@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import threading
 
@@ -14,6 +15,7 @@ from tests.train.saving import assert_same, save, state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train import saved
 from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.damage import write_sums
 from xlstm_jax.train.lock import RUN_LOCK, Held, Lock
 from xlstm_jax.train.loop import train
 from xlstm_jax.train.metrics import read_metrics
@@ -45,6 +47,24 @@ def test_checkpoints_in_a_folder_of_any_name(tmp_path, name):
             assert_same(checkpoints.restore(3, like).state, state(3))
             assert_same(checkpoints.restore_params(3, like.params), state(3).params)
     assert not list(links.iterdir())
+
+
+def test_checkpoints_of_an_earlier_version_in_such_a_folder(tmp_path):
+    """Saved as they were, with the arrays of one process not merged: nobody is told to delete what is whole."""
+    like = jax.eval_shape(lambda: state())
+    with Checkpoints(tmp_path / "run[1]") as checkpoints:
+        save(checkpoints, 3)
+        folder = checkpoints.folder / "3"
+        arrays = folder / "state"
+        (arrays / "manifest.ocdbt").unlink()
+        shutil.rmtree(arrays / "d")
+        write_sums(folder)
+        what = re.escape(f"copy what is in {arrays}/ocdbt.process_0 to {arrays}, and run again")
+        for read in (lambda: checkpoints.restore(3, like), lambda: checkpoints.restore_params(3, like.params)):
+            with pytest.raises(UsageError, match=rf"^checkpoint 3 in .* is whole, but .*; {what}$"):
+                read()
+        shutil.copytree(arrays / "ocdbt.process_0", arrays, dirs_exist_ok=True)
+        assert_same(checkpoints.restore(3, like).state, state(3))
 
 
 def test_a_plain_folder_needs_no_link(tmp_path):

@@ -21,6 +21,7 @@ from xlstm_jax.train.plain_path import PlainPath
 FOLDER = "checkpoints"
 METRIC = "validation/loss"
 STATE, DATA, TOKENIZER = "state", "data", "tokenizer"
+MERGED = "manifest.ocdbt"  # beside the arrays of all processes
 REMOVAL_SECONDS = 2.0  # for which a checkpoint that is damaged may be one that is just being removed
 
 
@@ -260,6 +261,14 @@ class Checkpoints:
 
     def _damaged(self, step: int, error: Exception) -> UsageError:
         self._check_there(step, error)
+        arrays = self.folder / str(step) / STATE
+        if not (arrays / MERGED).exists() and (parts := sorted(path.name for path in arrays.glob("ocdbt.process_*"))):
+            # orbax takes brackets in a path for a pattern, finds nothing there to merge, and says nothing of it.
+            todo = f"copy what is in {arrays / parts[0]} to {arrays}" if len(parts) == 1 else "merge these"
+            return UsageError(
+                f"checkpoint {step} in {self.folder} is whole, but an earlier version left its arrays in "
+                f"{', '.join(parts)} alone, as the path has characters such as [ and ]; {todo}, and run again"
+            )
         others = [str(other) for other in self.steps if other != step]
         rest = f"then step {others[-1]} is taken" if others else "no other checkpoint is left"
         return UsageError(
