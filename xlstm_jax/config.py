@@ -46,6 +46,7 @@ FiniteFloat = Annotated[float, Bounds()]
 PositiveFloat = Annotated[float, Bounds(over=0)]
 NonNegativeFloat = Annotated[float, Bounds(least=0)]
 Rate = Annotated[float, Bounds(least=0, under=1)]  # of dropout, or of what decays by a step
+RotaryBase = Annotated[float, Bounds(least=1)]  # under 1 later features would turn faster, and their angles overflow
 Seed = Annotated[int, Bounds(least=0, under=2**32)]  # of jax's keys, which know no more of an integer than 32 bits
 
 _FLOAT32 = np.finfo(np.float32)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.checks import check_sizes
+from xlstm_jax.config import check_value
 from xlstm_jax.errors import UsageError
 from xlstm_jax.registry import Registry
 from xlstm_jax.shapes import state_dtype
@@ -136,12 +137,12 @@ class RecurrentConfig:
 
 
 def check_config(config: Any) -> None:
-    """Refuses a cell's config with an integer field below 1 or a `Literal` field of another value.
+    """Refuses a cell's config with an integer field below 1, or another field of a value that its annotation excludes.
 
     Raises:
         UsageError: such a field, by its name.
     """
-    for name, hint in get_type_hints(type(config)).items():
+    for name, hint in get_type_hints(type(config), include_extras=True).items():
         value = getattr(config, name)
         if hint is int:
             check_sizes(type(config).__name__, **{name: value})
@@ -149,6 +150,8 @@ def check_config(config: Any) -> None:
             raise UsageError(
                 f"{type(config).__name__} {name} {value!r} is unknown; allowed: {', '.join(map(repr, get_args(hint)))}"
             )
+        elif get_origin(hint) is not Literal:
+            check_value(hint, value, f"{type(config).__name__} {name}")
 
 
 @jax.tree_util.register_pytree_with_keys_class

@@ -14,6 +14,7 @@ from xlstm_jax.config import (
     PositiveFloat,
     PositiveInt,
     Rate,
+    RotaryBase,
     Section,
 )
 from xlstm_jax.errors import UsageError
@@ -25,7 +26,6 @@ PositiveFactor = Annotated[float, Bounds(over=0, most=MOST_WIDE)]
 Taps = Annotated[int, Bounds(least=0, most=MOST_TAPS)]  # of a convolution; each is an operation of the program
 PositiveTaps = Annotated[int, Bounds(least=1, most=MOST_TAPS)]
 Cap = Annotated[float, Bounds(least=0, most=1e9)]  # of a tanh; far over it, x / cap would be 0 in float32
-RotaryBase = Annotated[float, Bounds(least=1)]  # under 1 later features would turn faster, and their angles overflow
 
 
 def rounded_up(size: float, multiple: int) -> int:

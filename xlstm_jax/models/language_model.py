@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from xlstm_jax.autodiff import forward_mode
-from xlstm_jax.checks import check_dtype, checked, outline
+from xlstm_jax.checks import check_dtype, check_sizes, checked, outline
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS, check_context
 from xlstm_jax.models.config import ModelConfig
@@ -57,6 +57,7 @@ class LanguageModel(nnx.Module):
 
     def init_carry(self, batch: int) -> tuple[Any, ...]:
         """The carry before the first token, one entry a block."""
+        check_sizes("LanguageModel", 0, batch=batch)
         return tuple(block.init_carry(batch) for block in single(self.blocks))
 
     def __call__(self, tokens_BT: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ from flax import nnx
 from xlstm_jax.cells import CELLS, CellParams
 from xlstm_jax.cells.base import in_plain_scale
 from xlstm_jax.checks import check_dtype, check_parts, check_sizes, checked
-from xlstm_jax.config import from_section
+from xlstm_jax.config import Rate, check_value, from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.torch_weights import from_torch, to_torch
 from xlstm_jax.ops.recurrence import Noise, recurrence
@@ -81,6 +81,9 @@ class Recurrent(nnx.Module):
         self.cell_name, self.dtype = cell, dtype
         self.bidirectional, self.merge, self.residual = bidirectional, merge, residual
         self.dropout_kind, self.remat_every, self.implementation = dropout_kind, remat_every, implementation
+        switches = {"bidirectional": bidirectional, "residual": residual, "learned_carry": learned_carry}
+        for name, switch in switches.items():
+            check_value(bool, switch, f"Recurrent {name}")
         _check(cell, self.cell, merge, dropout, dropout_kind, num_layers)
         inside = dropout > 0 and dropout_kind != "between_layers"
         self.noise = Noise(dropout_kind, dropout) if inside else None
@@ -293,6 +296,5 @@ def _check(name, cell, merge, dropout, kind, num_layers) -> None:
         raise UsageError(f"merge {merge!r} is unknown; allowed: {', '.join(map(repr, Merge.__args__))}")
     if kind not in DropoutKind.__args__:
         raise UsageError(f"dropout_kind {kind!r} is unknown; allowed: {', '.join(map(repr, DropoutKind.__args__))}")
-    if not 0 <= dropout < 1:
-        raise UsageError(f"dropout {dropout} is not allowed; it is a rate, at least 0 and below 1")
+    check_value(Rate, dropout, "Recurrent dropout")
     check_sizes("Recurrent", num_layers=num_layers)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.cells.base import SplitCell, in_plain_scale
+from xlstm_jax.config import Rate, check_value
 from xlstm_jax.errors import UsageError
 
 Kind = Literal["variational", "recurrent", "zoneout"]
@@ -35,8 +36,7 @@ class Noise:
         """Raise unless the cell can do this."""
         if self.kind not in get_args(Kind):
             raise UsageError(f"dropout_kind {self.kind!r} is unknown; allowed: {', '.join(map(repr, get_args(Kind)))}")
-        if not 0 <= self.rate < 1:
-            raise UsageError(f"a dropout rate of {self.rate} is not allowed; it is a share in [0, 1)")
+        check_value(Rate, self.rate, "dropout rate")
         if self.kind == "zoneout" and not in_plain_scale(carry):
             raise UsageError(
                 f"dropout_kind 'zoneout' mixes old and new carry, and {cell.__name__}'s have no common scale"
