@@ -31,6 +31,8 @@ def test_arrays_come_back_in_their_order():
     x, none, lengths = checked("op", {"D": 4}, x_BTD=X.tolist(), reset_BT=None, lengths_B=[3, 1])
     assert none is None and isinstance(x, jax.Array) and x.dtype == jnp.float32 and lengths.dtype == jnp.int32
     np.testing.assert_array_equal(x, X)
+    _, lengths, mask = checked("op", x_BTD=X[:0], lengths_B=[], mask_BT=X[:0, :, 0] > 0)
+    assert lengths.shape == (0,) and lengths.dtype == jnp.int32 and mask.shape == (0, 3)
     (same,) = checked("op", x_BTD=x)
     assert same is x
 
@@ -57,6 +59,8 @@ def test_axes_before_the_last_ones_may_be_any():
         ({"mask_BT": X[..., 0]}, "op got mask (2, 3) of float32; wanted bools [B,T], true where a step counts"),
         ({"x_BTD": [[1.0], [1.0, 2.0]]}, "op got x that is no array: setting an array element with a sequence"),
         ({"x_BTD": "text"}, "op got x that is no array: "),
+        ({"x_BTD": None}, "op got no x: it is None, and an array is needed"),
+        ({"x_BTD": jnp.asarray(X, jnp.float8_e4m3fn)}, "op got x (2, 3, 4) of float8_e4m3fn; wanted floats: float32"),
         (
             {"tokens_BT": np.array([[0, 2**32]])},
             "op got tokens with numbers outside of int32, -2147483648 to 2147483647",
@@ -126,10 +130,16 @@ def test_a_size_may_be_symbolic():
     check_sizes("op", batch=jax.export.symbolic_shape("b")[0])
 
 
-@pytest.mark.parametrize("dtype, shown", [(jnp.int32, "int32"), (bool, "bool"), ("complex64", "complex64")])
+@pytest.mark.parametrize(
+    "dtype, shown", [(jnp.int32, "int32"), (bool, "bool"), ("complex64", "complex64"), (jnp.float8_e5m2, "float8_e5m2")]
+)
 def test_dtypes(dtype, shown):
     assert check_dtype("op", jnp.bfloat16) == check_dtype("op", "bfloat16") == jnp.dtype("bfloat16")
     with pytest.raises(UsageError, match=f"^op dtype {shown} is not allowed; it is one of floats: "):
         check_dtype("op", dtype)
+    with pytest.raises(UsageError, match=r"^op dtype float64 needs jax's x64 mode"):
+        check_dtype("op", np.float64)
+    with jax.enable_x64():
+        assert check_dtype("op", np.float64) == np.float64
     with pytest.raises(UsageError, match=r"^op dtype 'floaty' is not allowed"):
         check_dtype("op", "floaty")

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xlstm_jax.config import check_value
 from xlstm_jax.errors import UsageError, one_line
 
-# Of arrays by the name before their axes; those that are not here are floats.
+_OPTIONAL = ("lengths", "reset", "mask", "state", "keys", "D", "log_decay")  # of arrays by the name before their axes
+# Likewise; those that are not here are floats.
 _KINDS = {
     "lengths": (jnp.integer, "integers [B], how many steps of each row count; of a mask [B,T] of them, mask.sum(1)"),
     "tokens": (jnp.integer, "integers, the numbers of tokens"),
@@ -24,7 +26,9 @@ _FLOATS = (jnp.floating, "floats: float32, bfloat16 or float64")
 
 
 def checked(owner: str, sizes: Mapping[str, int] | None = None, /, **arrays: Any) -> tuple[jax.Array | None, ...]:
-    """The arrays in the order given, as jax arrays; a list or a NumPy array will do for one. None stays None.
+    """The arrays in the order given, as jax arrays; a list or a NumPy array will do for one.
+
+    None stays None for those that an op may do without (`_OPTIONAL`).
 
         q_BTHK, k_BTHK, reset_BT = checked("mlstm", q_BTHK=q_BTHK, k_BTHK=k_BTHK, reset_BT=reset_BT)
 
@@ -46,7 +50,7 @@ def checked(owner: str, sizes: Mapping[str, int] | None = None, /, **arrays: Any
     for name, a in there.items():
         # The lengths' kind comes before their shape: of a mask the shape would be the smaller mistake.
         kind, wanted = _KINDS.get(name, _FLOATS)
-        if not jnp.issubdtype(a.dtype, kind):
+        if not _is_kind(a.dtype, kind):
             raise UsageError(f"{owner} got {name} {a.shape} of {a.dtype}; wanted {wanted}")
     for name, a in there.items():
         if why := _misfit(axes[name], a.shape, known):
@@ -58,7 +62,11 @@ def checked(owner: str, sizes: Mapping[str, int] | None = None, /, **arrays: Any
 
 
 def _array(owner: str, name: str, a: Any) -> jax.Array | None:
-    """What was given for the argument `name`, as a jax array; None stays None."""
+    """What was given for the argument `name`, as a jax array; None stays None for those that may be left out."""
+    if a is None and name not in _OPTIONAL:
+        raise UsageError(f"{owner} got no {name}: it is None, and an array is needed")
+    if isinstance(a, list | tuple) and not len(a) and name in _KINDS:
+        a = np.zeros(0, np.int32 if _KINDS[name][0] is jnp.integer else np.bool_)  # NumPy's is one of floats
     try:
         made = None if a is None else jnp.asarray(a)
     except (TypeError, ValueError, OverflowError) as error:
@@ -69,6 +77,11 @@ def _array(owner: str, name: str, a: Any) -> jax.Array | None:
         if a.min(initial=0) < bounds.min or a.max(initial=0) > bounds.max:
             raise UsageError(f"{owner} got {name} with numbers outside of {made.dtype}, {bounds.min} to {bounds.max}")
     return made
+
+
+def _is_kind(dtype: jnp.dtype, kind: Any) -> bool:
+    """Floats of 8 bits and fewer, with which jax does not compute, are none here."""
+    return jnp.issubdtype(dtype, kind) and (kind is not jnp.floating or dtype.itemsize > 1)
 
 
 def _misfit(letters: str, shape: tuple, known: dict[str, int]) -> str:
@@ -170,33 +183,37 @@ def check_choice(name: str, value: Any, allowed: Any) -> None:
 
 
 def check_config(config: Any) -> None:
-    """Refuses a cell's config with an integer field below 1 or a `Literal` field of another value.
+    """Refuses a cell's config with an integer field below 1, or another field of a value that its annotation excludes.
 
     Raises:
         UsageError: such a field, by its name.
     """
     owner = type(config).__name__
-    for name, hint in get_type_hints(type(config)).items():
+    for name, hint in get_type_hints(type(config), include_extras=True).items():
         value = getattr(config, name)
         if hint is int:
             check_sizes(owner, **{name: value})
         elif get_origin(hint) is Literal:
             check_choice(f"{owner} {name}", value, hint)
+        else:
+            check_value(hint, value, f"{owner} {name}")
 
 
 def check_dtype(owner: str, dtype: Any) -> jnp.dtype:
     """The dtype of products and outputs, which is one of floats.
 
     Raises:
-        UsageError: another, or no dtype.
+        UsageError: another, or no dtype; or float64 outside of jax's x64 mode, where it would become float32.
     """
     try:
         made = jnp.dtype(dtype)
     except TypeError:
         made = None
-    if made is None or not jnp.issubdtype(made, jnp.floating):
+    if made is None or not _is_kind(made, jnp.floating):
         shown = repr(dtype) if made is None else str(made)
         raise UsageError(f"{owner} dtype {shown} is not allowed; it is one of floats: float32, bfloat16 or float64")
+    if made == jnp.float64 and not jax.config.jax_enable_x64:
+        raise UsageError(f"{owner} dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or take float32")
     return made
 
 

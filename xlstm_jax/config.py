@@ -46,6 +46,7 @@ FiniteFloat = Annotated[float, Bounds()]
 PositiveFloat = Annotated[float, Bounds(over=0)]
 NonNegativeFloat = Annotated[float, Bounds(least=0)]
 Rate = Annotated[float, Bounds(least=0, under=1)]  # of dropout, or of what decays by a step
+RotaryBase = Annotated[float, Bounds(least=1)]  # under 1 later features would turn faster, and their angles overflow
 Seed = Annotated[int, Bounds(least=0, under=2**32)]  # jax's keys take 32 bits of an integer
 
 _FLOAT32 = np.finfo(np.float32)
@@ -84,6 +85,8 @@ def check_value(annotation: Any, value: Any, name: str) -> None:
     elif bounds := bounds_of(annotation):
         if problem := _problem(get_args(annotation)[0], bounds, value):
             raise UsageError(f"{name} {shown(value)} is not allowed; it is {problem}")
+    elif dataclasses.is_dataclass(annotation) and not isinstance(value, annotation):
+        raise UsageError(f"{name} {shown(value)} is not allowed; it is of type {annotation.__name__}")
     elif annotation in _WORDS and not isinstance(value, annotation):
         raise UsageError(f"{name} {shown(value)} is not allowed; it is {_WORDS[annotation]}")
 

@@ -67,6 +67,15 @@ def test_an_error_is_one_line_whatever_path_it_names():
     assert (done.returncode, done.stderr) == (2, "error: no run in a\\nb[i]\\t\\udcff é\n")
 
 
+def test_a_path_that_the_system_refuses(tmp_path):
+    """Whatever was to be done with it; errors without a path, or of another kind, are bugs."""
+    done = failed(f"open({str(tmp_path)!r})")
+    wanted = f"error: cannot use {tmp_path} (Is a directory); give another path, or change its permissions\n"
+    assert (done.returncode, done.stderr) == (2, wanted)
+    for body in ('open("/none/such")', 'raise PermissionError(13, "no path")'):
+        assert failed(body).stderr.startswith("Traceback")
+
+
 def test_printed_names_that_are_no_text():
     done = failed(r'print("a\udcff")')
     assert (done.returncode, done.stdout, done.stderr) == (0, "a\\udcff\n", "")

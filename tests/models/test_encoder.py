@@ -92,7 +92,7 @@ def test_both_is_the_sum_of_two_readings():
 
 
 def test_usage_errors():
-    with pytest.raises(UsageError, match="directions 'left' is unknown; allowed: alternate, both"):
+    with pytest.raises(UsageError, match="directions 'left' is unknown; allowed: 'alternate', 'both'"):
         Encoder(small("ms"), directions="left", rngs=nnx.Rngs(0))
     encoder = Encoder(small("m"), directions="both", rngs=nnx.Rngs(0))
     with pytest.raises(UsageError, match="give a mask or lengths, not both"):

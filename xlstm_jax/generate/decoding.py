@@ -109,15 +109,15 @@ def decode(
     """
     vocabulary = state.logits_BA.shape[-1]
     check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p, least=0)
-    if outside := [token for token in (*stop, padding) if not 0 <= token < vocabulary]:
-        raise UsageError(f"token {outside[0]} is outside the vocabulary; stop and padding lie in 0 to {vocabulary - 1}")
+    if wrong := [token for token in (*stop, padding) if not _is_token(token, vocabulary)]:
+        raise UsageError(f"token {wrong[0]!r} is outside the vocabulary; stop and padding lie in 0 to {vocabulary - 1}")
     graphdef, weights = nnx.split(model)
     # A top_k above the vocabulary's size keeps all tokens as well, and may be more than an int32 holds.
     options = np.float32(temperature), np.int32(min(top_k, vocabulary)), np.float32(top_p), np.int32(padding)
     # Padded to a power of two by -1, which is no token: few sizes, few programs.
     stop_S = np.full(1 << (len(stop) - 1).bit_length() if stop else 0, -1, np.int32)
     stop_S[: len(stop)] = stop
-    room = max(length, room or 0)
+    room = max(length, room or 0, 1)
     state = committed(state, weights)
     tokens_BN, lengths_B, state = _loop(graphdef, room, options, stop_S, weights, state, np.int32(length))
     # Cut on the host: on the device each length would be a program of its own.
@@ -160,6 +160,10 @@ def generate(
 def piece_sizes(time: int, prefill_chunk: int) -> list[int]:
     """The lengths of prompts that `prefill` reads by the programs that one of `time` tokens takes."""
     return [size for size in (min(time, prefill_chunk), time % max(prefill_chunk, 1)) if size]
+
+
+def _is_token(token: object, vocabulary: int) -> bool:
+    return isinstance(token, int | np.integer) and not isinstance(token, bool) and 0 <= token < vocabulary
 
 
 def _padded(size: int, prefill_chunk: int) -> int:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.autodiff import forward_mode
-from xlstm_jax.checks import checked
+from xlstm_jax.checks import check_choice, check_dtype, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
@@ -30,11 +30,10 @@ class Encoder(nnx.Module):
     """
 
     def __init__(self, config: ModelConfig, *, directions: Directions = "alternate", rngs: nnx.Rngs):
-        if directions not in Directions.__args__:
-            raise UsageError(f"directions {directions!r} is unknown; allowed: {', '.join(Directions.__args__)}")
+        check_choice("directions", directions, Directions)
         if directions == "alternate" and len(config.letters) < 2:
             raise UsageError("directions 'alternate' needs two blocks at least; give more, or directions='both'")
-        self.directions, self.remat, dtype = directions, config.remat, jnp.dtype(config.dtype)
+        self.directions, self.remat, dtype = directions, config.remat, check_dtype("Encoder", config.dtype)
         self.features = config.features
         self.forward_mode = config.forward_mode
 

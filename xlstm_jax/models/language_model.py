@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from xlstm_jax.autodiff import forward_mode
-from xlstm_jax.checks import checked, outline
+from xlstm_jax.checks import check_dtype, check_sizes, checked, outline
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS, check_context
 from xlstm_jax.models.config import ModelConfig
@@ -31,7 +31,9 @@ class LanguageModel(nnx.Module):
     """
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        dtype = jnp.dtype(config.dtype)
+        if config.input_features and config.tie_embedding:
+            raise UsageError(f"model.tie_embedding has no meaning with model.input_features {config.input_features}")
+        dtype = check_dtype("LanguageModel", config.dtype)
         init = small_init(config.features)
         embedding_init = nnx.initializers.normal(config.embedding_std) if config.embedding_std else init
         self.config = config
@@ -55,6 +57,7 @@ class LanguageModel(nnx.Module):
 
     def init_carry(self, batch: int) -> tuple[Any, ...]:
         """The carry before the first token, one entry a block."""
+        check_sizes("LanguageModel", 0, batch=batch)
         return tuple(block.init_carry(batch) for block in single(self.blocks))
 
     def __call__(self, tokens_BT: jax.Array) -> jax.Array:
@@ -172,42 +175,6 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> Languag
         UsageError: sizes that do not fit together, an unknown letter or cell, or a block that cannot run on the parts
             of a sequence where the mesh in the context splits it.
     """
-    if config.input_features and config.tie_embedding:
-        raise UsageError(f"model.tie_embedding has no meaning with model.input_features {config.input_features}")
-    if config.dtype == "float64" and not jax.config.jax_enable_x64:
-        raise UsageError("model.dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or take float32")
-    for letter in config.letters:
-        BLOCKS.get(letter)
     mesh = jax.sharding.get_abstract_mesh()
     check_context(config, math.prod(mesh.shape.get(axis, 1) for axis in AXES["time"]))
-    widths = (
-        ("mlstm", "m", config.mlstm.proj_factor),
-        ("slstm", "s", config.slstm.proj_factor or 1.0),
-        ("xlstm", "x", config.xlstm.qk_factor),
-        ("xlstm", "x", config.xlstm.v_factor),
-    )
-    for block, letter, factor in (
-        ("mlstm", "m", "proj_factor"),
-        ("slstm", "s", "proj_factor"),
-        ("xlstm", "x", "qk_factor"),
-        ("xlstm", "x", "v_factor"),
-        ("minimal", "n", "expansion"),
-        ("rwkv6", "w", "ffn_factor"),
-    ):
-        value = getattr(getattr(config, block), factor)
-        if letter in config.letters and value and not round(value * config.features):
-            raise UsageError(
-                f"model.{block}.{factor} {value} is not allowed; of model.features {config.features} it makes a width "
-                "of 0"
-            )
-    inner = round(config.mlstm.proj_factor * config.features)
-    if "m" in config.letters and inner % (size := config.mlstm.qkv_block_size):
-        raise UsageError(f"model.mlstm.qkv_block_size {size} is not allowed; it divides the inner width {inner}")
-    for block, letter, width in widths:
-        heads = getattr(config, block).num_heads
-        if letter in config.letters and round(width * config.features) % heads:
-            raise UsageError(
-                f"model.features {config.features} does not fit {block}.num_heads {heads}: "
-                f"the inner width {round(width * config.features)} is not a multiple of it"
-            )
     return LanguageModel(config, rngs=nnx.Rngs(0) if rngs is None else rngs)

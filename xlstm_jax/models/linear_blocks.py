@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.models.blocks import BLOCKS
-from xlstm_jax.models.config import ModelConfig, rounded_up
+from xlstm_jax.models.config import ModelConfig, inner_width, rounded_up
 from xlstm_jax.models.feed_forward import GatedGELU, TwoBranches
 from xlstm_jax.nn import CausalConv, Recurrent, gelu, linear, rms_norm
 
@@ -54,7 +54,7 @@ class MinimalBlock(_Residuals):
         del index
         block, features = config.minimal, config.features
         super().__init__(config, block, rngs=rngs)
-        inner = round(block.expansion * features)
+        inner = inner_width(config, "minimal", "expansion")
         self.conv = CausalConv(features, block.conv_width, dtype=self.dtype, rngs=rngs)
         self.layer = Recurrent(block.cell, features, inner, dtype=self.dtype, rngs=rngs)
         self.down = linear(inner, features, _last_init(config), axes=("inner", "embed"), dtype=self.dtype, rngs=rngs)

@@ -9,7 +9,7 @@ from flax import nnx
 
 from xlstm_jax.cells import CELLS
 from xlstm_jax.checks import check_choice, check_dtype, check_parts, check_sizes, checked
-from xlstm_jax.config import from_section
+from xlstm_jax.config import Rate, check_value, from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.recurrent_weights import Directions, RecurrentWeights, with_batch, without_batch
 from xlstm_jax.nn.torch_weights import from_torch, to_torch
@@ -71,6 +71,9 @@ class Recurrent(RecurrentWeights):
     ):
         cell_class = CELLS.get(cell)
         check_dtype("Recurrent", dtype)
+        switches = {"bidirectional": bidirectional, "residual": residual, "learned_carry": learned_carry}
+        for name, switch in switches.items():
+            check_value(bool, switch, f"Recurrent {name}")
         _check(cell, cell_class, merge, dropout, dropout_kind, num_layers)
         self.merge, self.residual, self.dropout_kind = merge, residual, dropout_kind
         self.remat_every, self.implementation = remat_every, implementation
@@ -233,6 +236,5 @@ def _check(name, cell, merge, dropout, kind, num_layers) -> None:
         raise UsageError(f"cell {name!r} is of kind {cell.kind!r}; `Recurrent` takes the kind 'sequence' (see `Tree`)")
     check_choice("merge", merge, Merge)
     check_choice("dropout_kind", kind, DropoutKind)
-    if not 0 <= dropout < 1:
-        raise UsageError(f"dropout {dropout} is not allowed; it is a rate, at least 0 and below 1")
+    check_value(Rate, dropout, "Recurrent dropout")
     check_sizes("Recurrent", num_layers=num_layers)

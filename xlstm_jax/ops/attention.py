@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.checks import check_sizes, checked, checked_carry, is_empty
+from xlstm_jax.config import RotaryBase, check_value
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import is_known, padding_mask, state_dtype, steps_within, zero_padding
 
@@ -69,6 +70,7 @@ def attention(
     arrays = {"q_BTHK": q_BTHK, "k_BTGK": k_BTGK, "v_BTGK": v_BTGK, "reset_BT": reset_BT, "lengths_B": lengths_B}
     q_BTHK, k_BTGK, v_BTGK, reset_BT, lengths_B = checked("attention", **arrays)
     check_sizes("attention", window=window)
+    check_value(RotaryBase, base, "attention base")
     batch, time, heads, keys = q_BTHK.shape
     groups = k_BTGK.shape[2]
     if keys % 2 or groups < 1 or heads % groups:

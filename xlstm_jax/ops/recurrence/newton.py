@@ -24,6 +24,7 @@ from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.cells.base import in_plain_scale
 from xlstm_jax.checks import check_choice, check_sizes
+from xlstm_jax.config import PositiveFloat, check_value
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence.associative import linear_scan
 from xlstm_jax.ops.recurrence.jacobian import by_columns, has_own_diagonal, own_diagonal
@@ -53,6 +54,7 @@ class NewtonOptions:
     jacobian: Jacobian | None = None
 
     def __post_init__(self):
+        check_value(PositiveFloat, self.tolerance, "newton tolerance")
         if self.max_iterations is not None:
             check_sizes("newton", max_iterations=self.max_iterations)
         if self.jacobian is not None:
