@@ -37,19 +37,20 @@ def get_config() -> ConfigDict:
     config.model.norm_eps = 1e-5  # of the final norm
     config.model.logit_softcap = 0.0  # logits lie in +- this; 0: anywhere
     config.model.tie_embedding = False  # the head's matrix is the embedding's
-    config.model.dtype = "float32"  # of the products, float32 | bfloat16; parameters and states are float32
+    # float32 | bfloat16 | float64 (which needs JAX_ENABLE_X64=1); parameters are float32, states at least float32
+    config.model.dtype = "float32"  # of the products
     # computed again in the backward pass, for memory: none | dots (each block but its products with weights) | full
     config.model.remat = "none"  # on CPU it takes scan_layers to save memory
     # Plain JAX code in place of hand-written backward passes, for jax.jvp, jax.jacfwd, jax.hessian; slower to train.
     config.model.forward_mode = False  # forward-mode derivatives of all blocks
-    config.model.scan_layers = False  # repeated blocks stand in the program once; their parameters are kept stacked
+    config.model.scan_layers = False  # repeated blocks are in the program once; their parameters are kept stacked
 
     config.model.mlstm = ConfigDict()  # the mLSTM block
     config.model.mlstm.num_heads = 4
     config.model.mlstm.proj_factor = 2.0  # inner width over model width
     config.model.mlstm.qkv_block_size = 4  # blocks of the block-diagonal q, k, v maps
     config.model.mlstm.conv_width = 4  # taps of the causal convolution; 0: none
-    config.model.mlstm.ffn_factor = 0.0  # width of a feed-forward layer behind it over model width; 0: none
+    config.model.mlstm.ffn_factor = 0.0  # width of a feed-forward layer after it over model width; 0: none
     config.model.mlstm.input_gate = "exp"  # exp | sigmoid
     config.model.mlstm.forget_gate = "sigmoid"  # sigmoid | exp
     # A gate's pre-activation: linear (a map of q, k, v, and a bias) | bias (that alone) | fixed (that, as it starts)

@@ -1,5 +1,6 @@
 """What all command-line programs share: flags parsed and errors shown as one line each, exit status 2 for usage."""
 
+import errno
 import importlib.util
 import inspect
 import os
@@ -17,6 +18,8 @@ from xlstm_jax.errors import PeerLost, UsageError, one_line, out_of_memory
 from xlstm_jax.files import FULL
 
 PEER_LOST = 3  # exit status
+# What the system says of a path that the user gave, or of what stands in a folder that the user gave.
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 INT32_MOST = 2**31 - 1
 MOST = 10**6  # processes, seconds or rounds: far more than any machine has use for
 ROOT = Path(__file__).parents[1]  # of the checkout, or where the packages are installed
@@ -44,10 +47,12 @@ def run(main: Callable[[], int | None], smaller: str = "take a smaller model or 
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except OSError as error:
-            if error.errno not in FULL:
-                raise
-            what = f" {error.filename}" if error.filename else ""
-            return _fail(f"cannot write{what} ({error.strerror}); make room there, and run again to go on")
+            what = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes | os.PathLike) else ""
+            if error.errno in FULL:
+                return _fail(f"cannot write{what} ({error.strerror}); make room there, and run again to go on")
+            if what and error.errno in REFUSED:
+                return _fail(f"cannot use{what} ({error.strerror}); give another path, or change its permissions")
+            raise
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise

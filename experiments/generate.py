@@ -42,6 +42,8 @@ def main() -> None:
     prompts = _prompts()
     if _SAVE_STATE.value and not Path(_SAVE_STATE.value).absolute().parent.is_dir():
         raise UsageError(f"--save_state={_SAVE_STATE.value}: its folder does not exist; make it first")
+    if _SAVE_STATE.value and Path(_SAVE_STATE.value).is_dir():
+        raise UsageError(f"--save_state={_SAVE_STATE.value} is a folder; give a file in it")
     if _FROM_STATE.value and flags.FLAGS["seed"].present:
         raise UsageError("--seed has no meaning with --from_state: the draws go on too; leave it out")
     cli.start_jax()
@@ -72,9 +74,9 @@ def main() -> None:
             print(tokenizer.decode(np.array(tokens)), flush=True)
     if _SAVE_STATE.value:
         save_state(_SAVE_STATE.value, state, texts)
-    from rich.console import Console
+    from xlstm_jax.data.console import plain_console
 
-    Console(stderr=True).print(report, style="dim", highlight=False, soft_wrap=True)
+    plain_console(stderr=True).print(report, style="dim")
 
 
 def _of_run():

@@ -13,18 +13,20 @@ LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_by
 
 
 def asked_for(error: BaseException) -> str:
-    """What could not be had, in the library's words but for its place in the library."""
+    """What could not be allocated, in the library's words, without its own error codes."""
     words = re.sub(r"^[A-Z_]+: (Error dispatching computation: )?", "", one_line(error)).removesuffix(".")
     return re.sub(r"\d{7,}(?= bytes)", lambda match: _gigabytes(int(match[0])), words).replace("GB bytes", "GB")
 
 
 def what_there_is(error: BaseException) -> str:
-    """Of the memory that `error` is about, the device's or the machine's: how much, and how much of it is free."""
+    """How much memory this process may use, and how much of it is free: the device's or the machine's, as `error`."""
     stats = _device_stats() if isinstance(error, RuntimeError) else None
     if stats is not None:
         name, stats = stats
         free = stats["bytes_limit"] - stats["bytes_in_use"]
-        return f"{name} lets it have {_gigabytes(stats['bytes_limit'])}, {_gigabytes(free)} of it free"
+        return (
+            f"of {name} this process may use {_gigabytes(stats['bytes_limit'])}, of which {_gigabytes(free)} are free"
+        )
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for path in LIMITS:
         with contextlib.suppress(OSError, ValueError):  # not there, or "max"
@@ -34,15 +36,15 @@ def what_there_is(error: BaseException) -> str:
 
         soft = resource.getrlimit(resource.RLIMIT_AS)[0]
         total = min(total, soft) if soft != resource.RLIM_INFINITY else total
-    there = f"there are {_gigabytes(total)} for this process"
+    there = f"this process may use {_gigabytes(total)}"
     with contextlib.suppress(OSError):
         found = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())
-        there += f", {_gigabytes(min(total, 1024 * int(found[1])))} at most free on this machine" if found else ""
+        there += f", of which at most {_gigabytes(min(total, 1024 * int(found[1])))} are free" if found else ""
     return there
 
 
 def _device_stats():
-    """(name, statistics) of the device that jax computes on; None on CPU, which has none of its own."""
+    """(name, statistics) of the device that jax computes on; None on CPU, which has no memory of its own."""
     if "jax" not in sys.modules:
         return None
     import jax

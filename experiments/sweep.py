@@ -40,16 +40,38 @@ def main() -> int:
 
 
 def _slice(shard: str | None) -> tuple[int, int]:
-    """(number from 0, of how many): as given, or as Slurm's array says, or the whole."""
+    """(number from 0, of how many): as given, or as Slurm's array says, or the whole.
+
+    Raises:
+        UsageError: a slice that is none, or an array whose tasks have gaps other than its step.
+    """
     from xlstm_jax.errors import UsageError
 
     if shard is None and "SLURM_ARRAY_TASK_ID" in os.environ:
-        first, last, own = (int(os.environ[f"SLURM_ARRAY_TASK_{name}"]) for name in ("MIN", "MAX", "ID"))
-        return own - first, last - first + 1
-    match = re.fullmatch(r"(\d+)/(\d+)", shard or "1/1")
+        own, first, last = (_slurm(name) for name in ("ID", "MIN", "MAX"))
+        step = _slurm("STEP", 1)
+        count = _slurm("COUNT", (last - first) // max(step, 1) + 1)
+        if first + (count - 1) * step != last or own not in range(first, last + 1, max(step, 1)):
+            raise UsageError(
+                f"this Slurm array has {count} tasks from {first} to {last}, not evenly spaced, and this is {own}: "
+                "runs would be left out; give --array=1-N, or --shard=K/N"
+            )
+        return (own - first) // step, count
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard or "1/1")
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageError(f"--shard={shard} is not allowed; it is K/N with K from 1 to N, such as 3/8")
     return int(match[1]) - 1, int(match[2])
+
+
+def _slurm(name: str, default: int | None = None) -> int:
+    """A number that Slurm gives the tasks of an array."""
+    from xlstm_jax.errors import UsageError
+
+    variable = f"SLURM_ARRAY_TASK_{name}"
+    text = os.environ.get(variable, "" if default is None else str(default))
+    if not re.fullmatch(r"\d{1,9}", text):
+        raise UsageError(f"{variable}={text!r} is no integer; give --shard=K/N")
+    return int(text)
 
 
 if __name__ == "__main__":

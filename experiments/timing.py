@@ -63,7 +63,7 @@ def measure(cases: Sequence[Case], rounds: int, warmup: int = 2, patience: float
     """Time all cases `rounds` times, group by group, interleaved within, after `warmup` rounds that also compile.
 
     A case whose last warm-up run took longer than `patience` seconds is stopped, and so are the later ones of its name
-    whose groups differ from its own behind a comma alone ("forward, T 256").
+    whose groups differ from its own after a comma alone ("forward, T 256").
     """
     rows, stopped = [], {}
     groups = [list(group) for _, group in itertools.groupby(cases, key=lambda case: case.group)]

@@ -105,6 +105,11 @@ def test_reverse_alone():
     np.testing.assert_allclose(jax.grad(refused)(X), jax.grad(jaxs)(X))
     with forward_mode(), pytest.raises(UsageError, match=r"^forward_mode does not cover a kernel; use a loop$"):
         refused(X)
+    # Where `forward_mode` would refuse it in any case, the error elsewhere does not propose it.
+    unavoidable = made(custom_vjp("a norm", instead="another", reverse_alone=True, hint=False, nondiff_argnums=(0,)))
+    with pytest.raises(UsageError, match=r"^forward-mode .* at a norm, ") as caught:
+        jax.jvp(unavoidable, (X,), (X,))
+    assert str(caught.value).endswith("written by hand; use another")
 
 
 def test_varying():

@@ -1,14 +1,14 @@
 """Checks of arguments: what is given and what is allowed, in one line that names the first that does not fit."""
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xlstm_jax.checks import check_dtype, check_parts, check_sizes, checked, checked_carry
+from xlstm_jax.checks import check_choice, check_dtype, check_parts, check_sizes, checked, checked_carry
 from xlstm_jax.errors import UsageError
 
 X = np.ones((2, 3, 4), np.float32)
@@ -31,6 +31,8 @@ def test_arrays_come_back_in_their_order():
     x, none, lengths = checked("op", {"D": 4}, x_BTD=X.tolist(), reset_BT=None, lengths_B=[3, 1])
     assert none is None and isinstance(x, jax.Array) and x.dtype == jnp.float32 and lengths.dtype == jnp.int32
     np.testing.assert_array_equal(x, X)
+    _, lengths, mask = checked("op", x_BTD=X[:0], lengths_B=[], mask_BT=X[:0, :, 0] > 0)
+    assert lengths.shape == (0,) and lengths.dtype == jnp.int32 and mask.shape == (0, 3)
     (same,) = checked("op", x_BTD=x)
     assert same is x
 
@@ -57,6 +59,8 @@ def test_axes_before_the_last_ones_may_be_any():
         ({"mask_BT": X[..., 0]}, "op got mask (2, 3) of float32; wanted bools [B,T], true where a step counts"),
         ({"x_BTD": [[1.0], [1.0, 2.0]]}, "op got x that is no array: setting an array element with a sequence"),
         ({"x_BTD": "text"}, "op got x that is no array: "),
+        ({"x_BTD": None}, "op got no x: it is None, and an array is needed"),
+        ({"x_BTD": jnp.asarray(X, jnp.float8_e4m3fn)}, "op got x (2, 3, 4) of float8_e4m3fn; wanted floats: float32"),
         (
             {"tokens_BT": np.array([[0, 2**32]])},
             "op got tokens with numbers outside of int32, -2147483648 to 2147483647",
@@ -102,7 +106,7 @@ def test_a_part_may_be_left_out_where_a_layer_has_several():
         ({"first": (None, Other(*LIKE)), "none": None}, "carry['first'][1] Other(c, count); wanted State(c, count)"),
         ({"first": (LIKE,), "none": None}, "carry['first'] tuple of 1 (State(c, count)); wanted tuple of 2"),
         ({"first": (LIKE, LIKE), "none": LIKE}, "carry['none'] State(c, count); wanted None"),
-        ({"second": (LIKE, LIKE), "none": None}, "carry dict; wanted dict"),
+        ({"second": (LIKE, LIKE), "none": None}, "carry dict of 'second', 'none'; wanted dict of 'first', 'none'"),
     ):
         with pytest.raises(UsageError, match=re.escape(message)):
             check_parts("op", wrong, like)
@@ -115,15 +119,27 @@ def test_sizes(size):
         check_sizes("op", heads=1, features=size)
 
 
+def test_choices():
+    check_choice("merge", "sum", Literal["concat", "sum"])
+    with pytest.raises(UsageError, match=r"^merge 'max' is unknown; allowed: 'concat', 'sum'$"):
+        check_choice("merge", "max", Literal["concat", "sum"])
+
+
 def test_a_size_may_be_symbolic():
     """`jax.export` with any batch."""
     check_sizes("op", batch=jax.export.symbolic_shape("b")[0])
 
 
-@pytest.mark.parametrize("dtype, shown", [(jnp.int32, "int32"), (bool, "bool"), ("complex64", "complex64")])
+@pytest.mark.parametrize(
+    "dtype, shown", [(jnp.int32, "int32"), (bool, "bool"), ("complex64", "complex64"), (jnp.float8_e5m2, "float8_e5m2")]
+)
 def test_dtypes(dtype, shown):
     assert check_dtype("op", jnp.bfloat16) == check_dtype("op", "bfloat16") == jnp.dtype("bfloat16")
     with pytest.raises(UsageError, match=f"^op dtype {shown} is not allowed; it is one of floats: "):
         check_dtype("op", dtype)
+    with pytest.raises(UsageError, match=r"^op dtype float64 needs jax's x64 mode"):
+        check_dtype("op", np.float64)
+    with jax.enable_x64():
+        assert check_dtype("op", np.float64) == np.float64
     with pytest.raises(UsageError, match=r"^op dtype 'floaty' is not allowed"):
         check_dtype("op", "floaty")

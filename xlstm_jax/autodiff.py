@@ -28,9 +28,9 @@ def forward_mode(on: bool = True) -> AbstractContextManager:
         with forward_mode():
             H = jax.hessian(loss)(params)
 
-    It acts where a function is traced, so that it stands around the derivative, or inside the function that is
-    differentiated. A jitted function is compiled once with it and once without. In a config it is
-    `model.forward_mode`. False changes nothing.
+    It acts while a function is traced: enter it around the derivative, or inside the function that is differentiated. A
+    jitted function is compiled once with it and once without. In a config it is `model.forward_mode`. False changes
+    nothing.
 
     Kernels (implementations "pallas" and "cudnn") have no plain code: named, they raise `UsageError`, and where nothing
     is named they are not chosen.
@@ -58,6 +58,8 @@ class custom_vjp:
         instead: arguments by which the caller has forward mode without `forward_mode`; empty where there are none.
         plain: what runs under `forward_mode`, of the same arguments; None is the function's own body.
         reverse_alone: there is no plain form, as of a kernel: under `forward_mode` it raises.
+        hint: whether the error elsewhere proposes `forward_mode`. Of a kernel it does, since an unnamed one is not
+            chosen there.
         nondiff_argnums: as of `jax.custom_vjp`.
 
     Raises:
@@ -71,10 +73,11 @@ class custom_vjp:
         instead: str = "",
         plain: Callable | None = None,
         reverse_alone: bool = False,
+        hint: bool = True,
         nondiff_argnums: tuple[int, ...] = (),
     ):
         self.of, self.instead, self.plain, self.reverse_alone = of, instead, plain, reverse_alone
-        self.nondiff = nondiff_argnums
+        self.hint, self.nondiff = hint, nondiff_argnums
 
     def __call__(self, body: Callable) -> Callable:
         """The function, with `defvjp`."""
@@ -85,7 +88,7 @@ class custom_vjp:
             if in_forward_mode() and not self.reverse_alone:
                 return (self.plain or body)(*args)
             taken = [n for n in range(len(args)) if n not in self.nondiff]
-            given = reverse_only(self.of, self.instead, varying([args[n] for n in taken]))
+            given = reverse_only(self.of, self.instead, varying([args[n] for n in taken]), hint=self.hint)
             args = list(args)
             for n, arg in zip(taken, given, strict=True):
                 args[n] = arg
@@ -95,21 +98,22 @@ class custom_vjp:
         return run
 
 
-def reverse_only(of: str, instead: str, args: Any) -> Any:
+def reverse_only(of: str, instead: str, args: Any, *, hint: bool = True) -> Any:
     """The arrays of `args` as they are, for code that cannot be differentiated in forward mode: doing so raises.
 
-    `of` and `instead` are those of `custom_vjp`.
+    `of`, `instead` and `hint` are those of `custom_vjp`.
 
     Raises:
         UsageError: under `forward_mode`, at once.
     """
-    use = f"use {instead}" if instead else ""
+    use = [f"use {instead}"] if instead else []
     if in_forward_mode():
-        raise UsageError(f"forward_mode does not cover {of}; {use}")
+        raise UsageError("; ".join([f"forward_mode does not cover {of}", *use]))
+    if hint:
+        use.append("run it under xlstm_jax.autodiff.forward_mode() (config.model.forward_mode=True)")
     message = (
         f"forward-mode derivatives (jax.jvp, jax.jacfwd, jax.hessian) stop at {of}, whose backward pass is written by "
-        f"hand; {use + ', or ' if use else ''}run it under xlstm_jax.autodiff.forward_mode() "
-        "(config.model.forward_mode=True)"
+        f"hand; {', or '.join(use)}"
     )
 
     def marked(a):

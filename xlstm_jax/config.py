@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """The numbers that a key takes, beside an annotation's type: `features: Annotated[int, Bounds(least=1)]`.
+    """The numbers that a key takes, as part of its annotation: `features: Annotated[int, Bounds(least=1)]`.
 
-    All are finite. Integers lie under 2**31, as steps and sizes are int32, where `under` says no more. Other numbers
-    are judged in float32, in which they are used: 1 - 1e-12 is not under 1 there, and what is no 0 must not become one.
+    All are finite. Numbers that are no integers are compared in float32, in which they are used: 1 - 1e-12 is not under
+    1 there, and a number other than 0 must not become 0.
     """
 
     least: float | None = None
@@ -39,14 +39,15 @@ class Bounds:
         return " and ".join(f"{word} {_written(limit)}" for word, limit in limits.items() if limit is not None)
 
 
-INT32 = 2**31
+INT32 = 2**31  # steps and sizes are int32
 PositiveInt = Annotated[int, Bounds(least=1, under=INT32)]
 NonNegativeInt = Annotated[int, Bounds(least=0, under=INT32)]
 FiniteFloat = Annotated[float, Bounds()]
 PositiveFloat = Annotated[float, Bounds(over=0)]
 NonNegativeFloat = Annotated[float, Bounds(least=0)]
 Rate = Annotated[float, Bounds(least=0, under=1)]  # of dropout, or of what decays by a step
-Seed = Annotated[int, Bounds(least=0, under=2**32)]  # of jax's keys, which know no more of an integer than 32 bits
+RotaryBase = Annotated[float, Bounds(least=1)]  # under 1 later features would turn faster, and their angles overflow
+Seed = Annotated[int, Bounds(least=0, under=2**32)]  # jax's keys take 32 bits of an integer
 
 _FLOAT32 = np.finfo(np.float32)
 
@@ -54,7 +55,7 @@ _FLOAT32 = np.finfo(np.float32)
 class Section:
     """Base of the frozen dataclasses that sections become: `class TrainConfig(Section, name="train")`.
 
-    Values are checked however one is made, and the message names the key as a config file does: train.steps.
+    Its values are checked when it is made; messages name a key as a config file does: train.steps.
     """
 
     section: ClassVar[str]
@@ -80,10 +81,12 @@ def check_value(annotation: Any, value: Any, name: str) -> None:
     if get_origin(annotation) is Literal:
         if not any(type(value) is type(choice) and value == choice for choice in get_args(annotation)):
             allowed = ", ".join(repr(choice) for choice in get_args(annotation))
-            raise UsageError(f"config key {name} = {shown(value)} is not allowed; it is one of {allowed}")
+            raise UsageError(f"{name} {shown(value)} is not allowed; it is one of {allowed}")
     elif bounds := bounds_of(annotation):
         if problem := _problem(get_args(annotation)[0], bounds, value):
             raise UsageError(f"{name} {shown(value)} is not allowed; it is {problem}")
+    elif dataclasses.is_dataclass(annotation) and not isinstance(value, annotation):
+        raise UsageError(f"{name} {shown(value)} is not allowed; it is of type {annotation.__name__}")
     elif annotation in _WORDS and not isinstance(value, annotation):
         raise UsageError(f"{name} {shown(value)} is not allowed; it is {_WORDS[annotation]}")
 
@@ -107,7 +110,7 @@ def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -
             annotation excludes (`check_value`); or a field without a default that is not given.
     """
     if not hasattr(section, "items"):  # a ConfigDict is no Mapping
-        raise UsageError(f"config key {name} = {shown(section)} is not allowed; it is a section with keys")
+        raise UsageError(f"{name} {shown(section)} is not allowed; it is a section with keys")
     fields = {field.name: field for field in dataclasses.fields(config_class)}
     values = {}
     for key, value in section.items():
@@ -130,7 +133,7 @@ _WORDS = {bool: "True or False", str: "a string"}
 
 
 def _problem(kind: type, bounds: Bounds, value: Any) -> str:
-    """What a number should be where `value` is not that; empty where it is."""
+    """What a number should be, if `value` is not that; else empty."""
     allowed = str(bounds)
     if kind is int:
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):

@@ -4,7 +4,8 @@
     H  heads            K  query/key features of a head         V  value features of a head
     N  chunks           L  chunk length         G  gates (i, f, z, o)
     F  feed-forward or layer features           W  taps of a convolution
-    A  vocabulary (alphabet)
+    A  vocabulary (alphabet)                    S  steps of a memory that is attended to, or a carry's features in one
+    X, Y, Z  spatial axes of maps               N  also the nodes of a forest, with C places for children
 
 Layout is batch, time, heads, features, as in `jax.nn.dot_product_attention`; `_TB...` marks time-major arrays.
 """
@@ -37,25 +38,25 @@ def steps_within(lengths_B: Lengths, time: int) -> Lengths:
 
 
 def is_known(size: Any) -> bool:
-    """Whether a size is a number, not a symbol of `jax.export`, which stands for any."""
+    """Whether a size is a number, not a symbol of `jax.export`, which may be any."""
     return isinstance(size, int)
 
 
 def padding_mask(lengths_B: Lengths, time: int) -> Resets:
-    """[B, T] true where a step lies behind its sequence's end: t >= length."""
+    """[B, T] true where a step is after its sequence's end: t >= length."""
     return jnp.arange(time, dtype=jnp.int32)[None, :] >= lengths_B.astype(jnp.int32)[:, None]
 
 
 def padding(lengths_B: Lengths | None, mask_BT: Resets | None, shape_BT: tuple[int, int]) -> Resets | None:
     """[B, T] true where no step is taken: after a sequence's end, or where the mask is false; None: nowhere."""
-    behind_BT = None if lengths_B is None else padding_mask(lengths_B, shape_BT[1])
+    after_BT = None if lengths_B is None else padding_mask(lengths_B, shape_BT[1])
     if mask_BT is None:
-        return behind_BT
-    return ~mask_BT if behind_BT is None else behind_BT | ~mask_BT
+        return after_BT
+    return ~mask_BT if after_BT is None else after_BT | ~mask_BT
 
 
 def zero_padding(x_BT: jax.Array, lengths_B: Lengths | None) -> jax.Array:
-    """x [B, T, ...] with zeros behind each sequence's end: not even a NaN there gets through, or its gradient."""
+    """x [B, T, ...] with zeros after each sequence's end: not even a NaN there gets through, or its gradient."""
     return zero_where(None if lengths_B is None else padding_mask(lengths_B, x_BT.shape[1]), x_BT)
 
 
@@ -70,13 +71,13 @@ def steps_after_reset(
     """[B, T] true at each step before which the carry starts anew, in the order in which steps are taken.
 
     A reset at t separates t from t - 1: forward it acts before step t, in reverse before step t - 1. So each part
-    between resets is what it is alone, in both directions. In reverse nothing is left to take after step 0, so that a
-    reset there does nothing.
+    between resets gives what it gives alone, in both directions. In reverse step 0 is the last one, and a reset there
+    does nothing.
 
     Args:
         reset_BT: true at the first step of each part.
         padding_BT: true where no step is taken.
-        holes: padding may stand anywhere. A reset there acts before the next step that is taken, and does nothing
+        holes: padding may be anywhere. A reset there acts before the next step that is taken, and does nothing
             after the last one. Without, padding is on the right, where resets do nothing.
         reverse: steps are taken from the last to the first.
     """

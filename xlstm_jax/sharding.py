@@ -13,7 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, reshard
 from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
 from xlstm_jax.errors import UsageError
 
-# Logical axes, as they stand in specs and beside parameters, and the axes of an automatic mesh that share them out:
+# Logical axes, as specs and parameters' metadata name them, and the axes of an automatic mesh that share them out:
 # those of this codebase's own mesh, then names in common use. Time is shared out by functions that pass on what crosses
 # from one device's steps to the next (`ops.context`).
 AXES = {
@@ -98,7 +98,7 @@ def on_each_device(run, args: tuple, specs: tuple, out_specs: Any):
         run: a function in which no entry of the batch, and no head, sees another; nor any step, but by collectives.
         args: arrays, trees of them, or None.
         specs: for each a `PartitionSpec` of logical axes (the keys of `AXES`) and None, or a tree of them.
-        out_specs: the same of what `run` returns; every logical axis that stands in `specs` stands in each, but time
+        out_specs: the same of what `run` returns; every logical axis in `specs` is in each of them, but time
             in those that are the same for all of it.
     """
     pairs = _pairs(args, specs)

@@ -22,7 +22,7 @@ def report(workdir: str | Path, out: str | Path) -> None:
     """Write table.md, runs.csv, figure.png, and measured.csv and samples.md where there are such; print the tables.
 
     Raises:
-        UsageError: no sweep stands in the workdir, or `out` cannot be written.
+        UsageError: there is no sweep in the workdir, or `out` cannot be written.
     """
     from rich.table import Table
 

@@ -81,6 +81,7 @@ def write_result(folder: Path, run: SweepRun, status: int, seconds: float, share
 
 
 def _load(path: Path) -> dict[str, Any] | None:
+    """The record in a file; None where there is no file, `UsageError` where it is damaged."""
     if not path.is_file():
         return None
     try:

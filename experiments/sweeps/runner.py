@@ -55,28 +55,12 @@ def run_all(
     Raises:
         UsageError: the workdir holds another sweep, or cannot be written.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     workdir, console = Path(workdir), plain_console()
     _claim(workdir, name)
     results = {run.name: read_result(workdir, run) for run in runs}
     left = [run for run in runs if results[run.name] is None or (retry and results[run.name]["status"] == "failed")]
-    columns = (TextColumn("runs"), MofNCompleteColumn(), BarColumn(bar_width=None))
-    columns += (
-        TextColumn("{task.fields[now]}", markup=False),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     pool = _Pool(workers)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, pool.stopped_by_signals():
+    with _progress(console) as progress, pool.stopped_by_signals():
         bar = progress.add_task("sweep", total=len(runs), completed=len(runs) - len(left), now="")
         done = 0
         before = [(run, results[run.name]) for run in left]
@@ -94,6 +78,23 @@ def run_all(
     failed = sum(result["status"] == "failed" for result in results.values())
     console.print(f"{len(runs) - failed} finished, {failed} failed, in {workdir}")
     return 1 if failed else 0
+
+
+def _progress(console):
+    """A bar that counts runs and names the one that began last; shown on a terminal alone."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    now = TextColumn("{task.fields[now]}", markup=False)
+    columns = (TextColumn("runs"), MofNCompleteColumn(), BarColumn(bar_width=None), now, TimeElapsedColumn())
+    columns += (TextColumn("left"), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 def _claim(workdir: Path, name: str) -> None:

@@ -30,5 +30,5 @@ def write_samples(sweep: Sweep, rows: Sequence[Any], workdir: Path, out: Path) -
 
 
 def _indented(text: str) -> str:
-    """A code block, whatever stands in it."""
+    """A code block, whatever it contains."""
     return "\n".join(f"    {line}".rstrip() for line in text.splitlines())

@@ -9,7 +9,7 @@ hours on 2 CPU cores. `:tiny` has two blocks, of any size, and takes 5 minutes.
 stage: each adds something to the one before it.
     LSTM                 plain layers (block r)
     + residual           x + LSTM(layernorm(x))
-    + up-projection      and behind it the sLSTM block's gated feed-forward layer: an LSTM in a post up-projection block
+    + up-projection      and after it the sLSTM block's gated feed-forward layer: an LSTM in a post up-projection block
     + heads              the sLSTM block (s) with a sigmoid input gate: maps by heads, convolution, normaliser
     + exponential gating xLSTM[0:1]: the sLSTM block. The paper takes this step and the last one as one
     + matrix memory      xLSTM[7:1]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from xlstm_jax.cells import CELLS
+from xlstm_jax.config import bounds_of
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence import recurrence
 from xlstm_jax.testing.examples import BATCH, examples
@@ -53,6 +54,16 @@ def test_sizes_of_a_config(example):
             assert "\n" not in str(caught.value)
             checked.append(name)
     assert {"in_features", "features"} <= set(checked)
+
+
+@pytest.mark.parametrize("example", PLAIN + examples("tree"), ids=repr)
+def test_numbers_and_switches_of_a_config(example):
+    """What is no number in one field; and a text for a switch, which would be true."""
+    for field in dataclasses.fields(example.cell.Config):
+        assert field.type is not float, f"{field.name} has no bounds; see xlstm_jax.config"
+        for value in (np.nan, np.inf, "1") if bounds_of(field.type) else ("no",) if field.type is bool else ():
+            with pytest.raises(UsageError, match=rf"^\w+ {field.name} {value!r} is not allowed; it is "):
+                dataclasses.replace(example.config, **{field.name: value})
 
 
 @each_plain_cell

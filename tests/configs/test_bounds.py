@@ -17,7 +17,7 @@ from tests.models.examples import SECTIONS, VOCABULARY, abstract, small
 from tests.tasks.examples import tiny_config
 from xlstm_jax.config import Bounds, Section, bounds_of, check_value, from_section
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models import BLOCKS, build_model
+from xlstm_jax.models import BLOCKS, ModelConfig, build_model
 from xlstm_jax.tasks import TASKS
 from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer
 from xlstm_jax.train.run import PARSED, Run, Seed
@@ -157,10 +157,12 @@ def test_texts_and_switches_are_what_they_are():
     ):
         with pytest.raises(UsageError, match=rf"{section}\.{key} {value} is not allowed; it is {allowed}"):
             give("language_model", f"{section}.{key}", value)
-    with pytest.raises(UsageError, match=r"data\.marks = 2\.0 is not allowed; it is one of 2, 3"):
+    with pytest.raises(UsageError, match=r"data\.marks 2\.0 is not allowed; it is one of 2, 3"):
         give("temporal_order", "data.marks", 2.0)
+    with pytest.raises(UsageError, match=r"^model\.mlstm \{\} is not allowed; it is of type MLSTMBlockConfig$"):
+        ModelConfig(mlstm={})
     for values in ([1], "text", 3, None):
-        with pytest.raises(UsageError, match=r"key model\.mlstm = .* is not allowed; it is a section with keys"):
+        with pytest.raises(UsageError, match=r"model\.mlstm .* is not allowed; it is a section with keys"):
             give("", "model.mlstm", values)
 
 
@@ -210,12 +212,29 @@ def test_widths_that_come_to_nothing():
         ("slstm", "s", "proj_factor"),
         ("xlstm", "x", "qk_factor"),
         ("xlstm", "x", "v_factor"),
+        ("mamba2", "d", "expansion"),
         ("minimal", "n", "expansion"),
         ("rwkv6", "w", "ffn_factor"),
     ):
         options = dataclasses.replace(getattr(small(letter), block), **{factor: 1e-3})
         with pytest.raises(UsageError, match=rf"model\.{block}\.{factor} 0\.001 is not allowed; .* width of 0"):
             build_model(small(letter, **{block: options}))
+
+
+def test_convolutions_are_short():
+    """Each tap is an operation of the program: 2**31 - 1 of them would be written for ever."""
+    for task, key, _ in keys():
+        if key.endswith("conv_width"):
+            with pytest.raises(UsageError, match=rf"{key} 1025 is not allowed; it is at least [01] and at most 1024"):
+                give(task, key, 1025)
+
+
+def test_soft_caps_divide():
+    """In float32 what is divided by 1e38 is 0, and so were all logits."""
+    for key in ("model.logit_softcap", "model.xlstm.gate_softcap"):
+        with pytest.raises(UsageError, match=rf"{key} 1e\+38 is not allowed; it is at least 0 and at most 1000000000"):
+            give("", key, 1e38)
+        give("", key, 1e9)
 
 
 def test_models_that_no_machine_holds():

@@ -104,10 +104,10 @@ def test_unknown_variant_lists_the_known():
     [
         ("train", {"step": 3}, r"config key train\.step is unknown; train has: accumulate, eval_every, keep, .*steps"),
         ("model", {"mlstm": {"heads": 2}}, r"config key model\.mlstm\.heads is unknown; model\.mlstm has: .*num_heads"),
-        ("model", {"dtype": "float16"}, r"model\.dtype = 'float16' is not allowed; .* 'float32', 'bfloat16'"),
-        ("model", {"slstm": {"input_gate": "tanh"}}, r"model\.slstm\.input_gate = 'tanh' .* 'exp', 'sigmoid'"),
-        ("optimizer", {"name": "lion"}, r"optimizer\.name = 'lion' .* 'adamw', 'adam', 'rmsprop', 'sgd'"),
-        ("data", {"sampling": "shuffle"}, r"data\.sampling = 'shuffle' .* 'windows', 'stream'"),
+        ("model", {"dtype": "float16"}, r"model\.dtype 'float16' is not allowed; .* 'float32', 'bfloat16'"),
+        ("model", {"slstm": {"input_gate": "tanh"}}, r"model\.slstm\.input_gate 'tanh' .* 'exp', 'sigmoid'"),
+        ("optimizer", {"name": "lion"}, r"optimizer\.name 'lion' .* 'adamw', 'adam', 'rmsprop', 'sgd'"),
+        ("data", {"sampling": "shuffle"}, r"data\.sampling 'shuffle' .* 'windows', 'stream'"),
         ("train", {"steps": 0}, r"train\.steps 0 is not allowed; it is at least 1"),
     ],
 )

@@ -29,6 +29,7 @@ def test_a_document_is_its_text():
         assert tuple(map(str, document.divided(cut))) == (TEXT[:cut], TEXT[cut:])
     for separator in ("\n", "\n\n", "the", "é日", "none"):
         assert list(map(str, document.split(separator))) == TEXT.split(separator)
+        assert list(map(str, document.divided(9)[1].split(separator))) == TEXT[9:].split(separator)
 
 
 @pytest.mark.parametrize("size", [1, 9, 40, 10_000])

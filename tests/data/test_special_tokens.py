@@ -7,7 +7,8 @@ from tests.data.test_bpe import byte_level
 from xlstm_jax.data.bpe import BPETokenizer
 from xlstm_jax.data.corpus import Corpus
 from xlstm_jax.data.sources import Source
-from xlstm_jax.data.tokenizers import ByteTokenizer, encode_kept
+from xlstm_jax.data.token_cache import encode_kept
+from xlstm_jax.data.tokenizers import ByteTokenizer
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate import encode_prompts
 

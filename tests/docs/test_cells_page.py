@@ -11,7 +11,7 @@ from experiments.cli import ROOT, module_at
 from xlstm_jax.cells import CELLS
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence import recurrence
-from xlstm_jax.ops.recurrence.api import IMPLEMENTATIONS
+from xlstm_jax.ops.recurrence.choice import IMPLEMENTATIONS
 from xlstm_jax.testing.examples import examples
 
 DOCS = ROOT / "docs"

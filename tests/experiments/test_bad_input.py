@@ -20,7 +20,7 @@ TRAIN = {
     "no config file, after a space": (["--config", "nothing.py"], ["config file 'nothing.py' does not exist"]),
     "wrong type": (["--config.train.steps=many"], ["train.steps", "many"]),
     "seed": (["--config.seed=9223372036854775808"], ["seed 9223372036854775808 is not allowed", "under 2**32"]),
-    "wrong choice": (["--config.model.dtype=float16"], ["model.dtype = 'float16'", "'float32', 'bfloat16'"]),
+    "wrong choice": (["--config.model.dtype=float16"], ["model.dtype 'float16'", "'float32', 'bfloat16'"]),
     "unknown block": (["--config.model.pattern=mz"], ["unknown block 'z'", "known: ", " r, s"]),
     "heads": (["--config.model.features=30"], ["model.features 30", "num_heads 4"]),
     "option without dashes": (["steps=3"], ["unexpected argument 'steps=3'", "--name=value"]),

@@ -67,6 +67,15 @@ def test_an_error_is_one_line_whatever_path_it_names():
     assert (done.returncode, done.stderr) == (2, "error: no run in a\\nb[i]\\t\\udcff é\n")
 
 
+def test_a_path_that_the_system_refuses(tmp_path):
+    """Whatever was to be done with it; errors without a path, or of another kind, are bugs."""
+    done = failed(f"open({str(tmp_path)!r})")
+    wanted = f"error: cannot use {tmp_path} (Is a directory); give another path, or change its permissions\n"
+    assert (done.returncode, done.stderr) == (2, wanted)
+    for body in ('open("/none/such")', 'raise PermissionError(13, "no path")'):
+        assert failed(body).stderr.startswith("Traceback")
+
+
 def test_printed_names_that_are_no_text():
     done = failed(r'print("a\udcff")')
     assert (done.returncode, done.stdout, done.stderr) == (0, "a\\udcff\n", "")
@@ -82,7 +91,7 @@ def test_printed_names_that_are_no_text():
 )
 def test_memory_that_does_not_suffice(body, asked):
     done = failed(body)
-    there = r"there are \d+\.\d GB for this process(, \d+\.\d GB at most free on this machine)?"
+    there = r"this process may use \d+\.\d GB(, of which at most \d+\.\d GB are free)?"
     wanted = rf"error: out of memory \({asked or 'Out of memory while trying to allocate 1099.5 GB'}.*\); {there}; "
     assert done.returncode == 2 and re.fullmatch(wanted + "lower data.batch_size\n", done.stderr)
     assert failed('raise RuntimeError("INTERNAL: a bug")').stderr.startswith("Traceback")
@@ -94,7 +103,7 @@ def test_memory_of_jax_on_cpu():
         np.asarray(jnp.zeros((10**6, 10**8), jnp.float32))
     assert out_of_memory(caught.value)
     assert asked_for(caught.value) == "Out of memory allocating 400000.0 GB"
-    assert what_there_is(caught.value).startswith("there are ")
+    assert what_there_is(caught.value).startswith("this process may use ")
     assert not out_of_memory(RuntimeError("INTERNAL: a bug")) and not out_of_memory(ValueError("Out of memory"))
 
 
@@ -106,8 +115,8 @@ def test_memory_of_a_device(monkeypatch):
             return {"bytes_limit": 60 * 10**9, "bytes_in_use": 45 * 10**9}
 
     monkeypatch.setattr("jax.devices", lambda: [Device()])
-    assert what_there_is(RuntimeError("")) == "NVIDIA H100 lets it have 60.0 GB, 15.0 GB of it free"
-    assert what_there_is(MemoryError()).startswith("there are ")  # NumPy's is the machine's
+    assert what_there_is(RuntimeError("")) == "of NVIDIA H100 this process may use 60.0 GB, of which 15.0 GB are free"
+    assert what_there_is(MemoryError()).startswith("this process may use ")  # NumPy's is the machine's
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ BAD = {
     "no folder": (["--from_huggingface={runs}/none"], "config.json does not exist"),
     "other blocks": (["--from_workdir={runs}/r"], "model.pattern 'r' does not fit the format"),
     "taken": (["--from_workdir={runs}/x", "--to_huggingface={runs}/x"], "not empty; give a new folder"),
-    "weight_mode": (["--from_workdir={runs}/x", "--weight_mode=s"], "weight_mode 's' is not allowed"),
+    "weight_mode": (["--from_workdir={runs}/x", "--weight_mode=s"], "weight_mode 's' is unknown; allowed: 'single',"),
     "no out": (["--from_workdir={runs}/x", "--to_huggingface="], "--to_huggingface= is empty; give a value"),
 }
 

@@ -148,7 +148,7 @@ def test_a_stopped_row_goes_on_from_its_stop_token():
     [
         ("length", (0, -3, 2**31), "1 to 2147483647"),
         ("temperature", (-0.1, math.nan, math.inf), "0, which is greedy, or a finite number over it"),
-        ("top_k", (-1,), "0, which keeps all tokens, or a number over it"),
+        ("top_k", (-1, 2.5, True), "0, which keeps all tokens, or a number over it"),
         ("top_p", (0.0, 1.5, math.nan), "numbers over 0 and at most 1"),
         ("seed", (-1, 2**63), "0 to 9223372036854775807"),
     ],
@@ -163,13 +163,17 @@ def test_options_out_of_range(model, option, values, allowed):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lengths": [3]}, r"lengths \[3\] do not fit prompts \[2, 3\]; one a row, 0 to 3"),
-        ({"lengths": [3, 4]}, r"lengths \[3, 4\] do not fit"),
+        ({"lengths": [3]}, r"prefill got tokens \(2, 3\), lengths \(1,\); wanted .*: lengths has B = 1, not 2"),
+        ({"lengths": [2.5, 3.0]}, r"prefill got lengths \(2,\) of float32; wanted integers \[B\]"),
+        ({"lengths": [True, True]}, r"prefill got lengths \(2,\) of bool; wanted integers \[B\]"),
+        ({"lengths": [3, 4]}, r"lengths \[3, 4\] do not fit prompts \[2, 3\]; one a row, 0 to 3"),
         ({"lengths": [3, -1]}, r"lengths \[3, -1\] do not fit"),
         ({"lengths": [3, 0]}, "the prompt is empty; give at least one token"),
         ({"prefill_chunk": 0}, "prefill_chunk 0 is not allowed; it is an integer, at least 1"),
         ({"stop": [11]}, "token 11 is outside the vocabulary; stop and padding lie in 0 to 10"),
+        ({"stop": "a"}, "token 'a' is outside the vocabulary"),
         ({"padding": -1}, "token -1 is outside the vocabulary"),
+        ({"temperature": "x"}, "temperature 'x' is not allowed; allowed: 0, which is greedy"),
     ],
 )
 def test_arguments_that_do_not_fit(model, options, message):
@@ -181,6 +185,16 @@ def test_seeds_beyond_32_bits_are_seeds_of_their_own(model):
     seeds = (0, 1, 2**32 - 1, 2**32, 2**32 + 1, 2**63 - 1)
     keys = [tuple(jax.random.key_data(init_state(model, 1, seed).key).tolist()) for seed in seeds]
     assert len(set(keys)) == len(seeds) and keys[0] == tuple(jax.random.key_data(jax.random.key(0)).tolist())
+
+
+def test_no_token_and_no_rows(model):
+    state = init_state(model, 2)
+    decoded = decode(model, state, length=0)
+    assert decoded.tokens_BT.shape == (2, 0) and not np.asarray(decoded.lengths_B).any()
+    for a, b in zip(jax.tree.leaves(decoded.state.carry), jax.tree.leaves(state.carry), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(UsageError, match="LanguageModel batch -1 is not allowed; it is an integer, at least 0"):
+        init_state(model, -1)
 
 
 def test_a_state_of_other_rows(model):

@@ -137,6 +137,20 @@ def test_a_carry_of_another_model():
     assert unroll(config, TOKENS, (None, carry[1]))[1] == carry
 
 
+def test_a_block_of_several_in_a_scan_starts_afresh_where_its_carry_is_none():
+    """As it does without the scan; of a block's carry a part may be None too."""
+    made = example(small("rr", scan_layers=True))
+    fresh = made.model().init_carry(BATCH)
+    read = jax.tree.map(jnp.ones_like, fresh[1])
+    run = jax.jit(lambda carry: made.model().unroll(TOKENS, carry)[0])
+    np.testing.assert_array_equal(run((None, read)), run((fresh[0], read)))
+    config = small("mm", scan_layers=True)
+    one, two = start(config)
+    for given in ((one, None), (one._replace(conv=None), two), (two, one._replace(state=None))):
+        assert unroll(config, TOKENS, given)[1] == (one, two)
+    refused(r"^MLSTMBlock got carry\[1\]\.conv \(3, 3, 32\)", unroll, config, TOKENS, (None, start(config, 3)[1]))
+
+
 def test_what_a_model_is_given():
     config = small("r")
     for tokens, options, message in (
@@ -152,7 +166,7 @@ def test_what_a_model_is_given():
     lists = unroll(config, TOKENS.tolist(), lengths=[5, 3], reset=RESET.tolist())
     assert lists == unroll(config, TOKENS, lengths=LENGTHS, reset=RESET)
     for name in ("int32", "bool"):
-        refused(f"model.dtype = '{name}' is not allowed", dataclasses.replace, config, dtype=name)
+        refused(f"model.dtype '{name}' is not allowed", dataclasses.replace, config, dtype=name)
 
 
 @pytest.mark.parametrize("directions", ["alternate", "both"])

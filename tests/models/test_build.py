@@ -1,14 +1,16 @@
 """Configs that cannot work, and the options of the model around its blocks."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from tests.models.examples import MLSTM, VOCABULARY, error, example, small
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models import build_model
+from xlstm_jax.models import Encoder, LanguageModel, build_model
 from xlstm_jax.models.config import RecurrentBlockConfig, XLSTMBlockConfig
 
 TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
@@ -35,6 +37,17 @@ def test_configs_that_cannot_work(changes, message):
     with pytest.raises(UsageError, match=message) as caught:
         build_model(dataclasses.replace(small("m"), **changes))
     assert "\n" not in str(caught.value)
+    for made in (LanguageModel, functools.partial(Encoder, directions="both")):
+        with pytest.raises(UsageError, match=message):
+            made(dataclasses.replace(small("m"), **changes), rngs=nnx.Rngs(0))
+
+
+def test_float64_needs_x64_mode():
+    """It would become float32, with a warning at most."""
+    config = small("r", dtype="float64")
+    for made in (LanguageModel, functools.partial(Encoder, directions="both")):
+        with pytest.raises(UsageError, match=r"dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or take"):
+            made(config, rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize("implementation", ["recurrent", "parallel", "chunkwise"])

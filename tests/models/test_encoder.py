@@ -40,6 +40,21 @@ def test_padding_changes_nothing(directions):
     assert error(padded[0], np.asarray(run(X))[0]) < 1e-5
 
 
+def test_padding_gets_no_gradient_and_gives_none():
+    """Of parameters neither, though a norm reads padded steps too."""
+    encoder = nnx.eval_shape(lambda: Encoder(small("r"), directions="both", rngs=nnx.Rngs(0)))
+    graphdef, state = nnx.split(encoder)
+    params, mask = random_params(nnx.to_pure_dict(state)), np.arange(9) < np.array([[9], [5]])
+
+    def loss(params, x):
+        return jnp.sum(jnp.sin(nnx.merge(graphdef, params)(x, mask=mask)))
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    clean, spoilt = (gradient(params, X.at[1, 5:].set(value)) for value in (0.0, jnp.nan))
+    jax.tree.map(np.testing.assert_array_equal, spoilt, clean)
+    assert not np.asarray(spoilt[1])[~mask].any()
+
+
 @pytest.mark.parametrize("pattern", ["ms", "xrd", "tnt", "gwg"])
 def test_documents_are_what_they_are_alone(pattern):
     """Three in a row, one with holes; the middle block of three reads from the end, in "both" each block has a twin."""
@@ -77,7 +92,7 @@ def test_both_is_the_sum_of_two_readings():
 
 
 def test_usage_errors():
-    with pytest.raises(UsageError, match="directions 'left' is unknown; allowed: alternate, both"):
+    with pytest.raises(UsageError, match="directions 'left' is unknown; allowed: 'alternate', 'both'"):
         Encoder(small("ms"), directions="left", rngs=nnx.Rngs(0))
     encoder = Encoder(small("m"), directions="both", rngs=nnx.Rngs(0))
     with pytest.raises(UsageError, match="give a mask or lengths, not both"):

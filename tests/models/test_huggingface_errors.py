@@ -178,8 +178,8 @@ def test_models_that_the_format_cannot_hold(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weight_mode": "stacked"}, "weight_mode 'stacked' is not allowed; it is one of single, fused"),
-        ({"dtype": "int8"}, "dtype 'int8' is not allowed; it is one of as_is, float32, bfloat16, float16"),
+        ({"weight_mode": "stacked"}, "weight_mode 'stacked' is unknown; allowed: 'single', 'fused'"),
+        ({"dtype": "int8"}, "dtype 'int8' is unknown; allowed: 'as_is', 'float32', 'bfloat16', 'float16'"),
         ({"max_shard_size": 0}, "max_shard_size 0"),
         ({"beside": {"none/tokenizer.json": b"{}"}}, "cannot be written"),
     ],
@@ -192,9 +192,9 @@ def test_options_of_saving(tmp_path, options, message):
 
 def test_options_of_loading(tmp_path):
     folder = saved(tmp_path / "folder")
-    with pytest.raises(UsageError, match="dtype 'float16' is not allowed; it is one of float32, bfloat16"):
+    with pytest.raises(UsageError, match="dtype 'float16' is unknown; allowed: 'float32', 'bfloat16'"):
         huggingface.load(folder, dtype="float16")
-    with pytest.raises(UsageError, match="param_dtype 'int8' is not allowed; it is one of float32, file"):
+    with pytest.raises(UsageError, match="param_dtype 'int8' is unknown; allowed: 'float32', 'file'"):
         huggingface.load(folder, param_dtype="int8")
 
 

@@ -109,6 +109,21 @@ def test_padding_changes_nothing(pattern):
     assert_close(same, carry, limit=1e-6)
 
 
+def test_numbers_in_the_padding_have_no_gradient():
+    """Of a model that reads real numbers, even where they are NaN: nor has any parameter one from there."""
+    made, counted = example(small("r", input_features=2)), np.arange(TIME) < np.array([[TIME], [HALF]])
+    x = np.random.default_rng(1).standard_normal((2, TIME, 2)).astype(np.float32)
+
+    def loss(params, x):
+        logits, _ = made.model(params).unroll(x, lengths=counted.sum(axis=1))
+        return jnp.sum(jnp.where(counted[..., None], logits, 0))
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    clean, spoilt = (gradient(made.params, np.where(counted[..., None], x, np.float32(value))) for value in (0, np.nan))
+    jax.tree.map(np.testing.assert_array_equal, spoilt, clean)
+    assert not np.asarray(spoilt[1])[~counted].any()
+
+
 @every_pattern
 def test_order_of_batch(pattern):
     order = np.array([2, 0, 1])

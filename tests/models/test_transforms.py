@@ -23,16 +23,14 @@ pytestmark = pytest.mark.usefixtures("rolled")
 
 @pytest.fixture(autouse=True)
 def wide():
-    """float64, which `jax.nn.dot_product_attention` has under standard promotion alone."""
+    """float64, which flax's own norms have under standard promotion alone."""
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         yield
 
 
 def made(pattern, **changes):
     """run(x, params) -> logits of a model in float64 that reads real numbers; and its parameters."""
-    config = small(pattern, input_features=FEATURES, **changes)
-    object.__setattr__(config, "dtype", "float64")  # not for users: attention has no such products
-    built = example(config)
+    built = example(small(pattern, input_features=FEATURES, dtype="float64", **changes))
     params = jax.tree.map(lambda leaf: 0.5 * jnp.asarray(leaf, jnp.float64), built.params)
     return lambda x, params: built.model(params).unroll(x)[0], params
 

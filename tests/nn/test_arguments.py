@@ -78,6 +78,23 @@ def test_sizes_and_dtypes(name):
         refused(["dtype", "is not allowed; it is one of floats"], make, name, dtype=wrong)
 
 
+NUMBERS = {(name, "eps") for name in ("layer_norm", "rms_norm", "BatchNorm", "HeadNorm")} | {("Recurrent", "dropout")}
+
+
+@pytest.mark.parametrize(("name", "option"), sorted(NUMBERS))
+def test_numbers(name, option):
+    for wrong in (np.nan, np.inf, -1.0, "1", None, True):
+        refused([f"{name} {option} {wrong!r} is not allowed; it is "], make, name, **{option: wrong})
+
+
+def test_switches_and_caps():
+    """A text that means no is true."""
+    for option in ("bidirectional", "residual", "learned_carry"):
+        refused([f"Recurrent {option} 'no' is not allowed; it is True or False"], make, "Recurrent", **{option: "no"})
+    for wrong in (np.nan, -1.0):
+        refused([f"softcap cap {wrong} is not allowed; it is at least 0"], nn.softcap, X, wrong)
+
+
 @called
 def test_arrays_that_do_not_fit(name):
     """Of another width, of integers, no arrays; lists are."""
@@ -88,6 +105,7 @@ def test_arrays_that_do_not_fit(name):
             (np.concatenate([a, a], -1), [f"{shown} (", "; wanted ", f"{shown} [", f"{a.shape[-1] * 2}"]),
             (a.astype(np.int32), [f"{shown} {a.shape} of int32; wanted floats"]),
             ([[1.0], [1.0, 2.0]], [f"{shown} that is no array"]),
+            (None, [f"got no {shown}: it is None"]),
         ):
             refused(parts, call, name, **given | {argument: wrong})
     assert call(name, **{argument: a.tolist() for argument, a in given.items()}) == call(name, **given)

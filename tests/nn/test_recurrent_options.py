@@ -95,7 +95,7 @@ REFUSED = {
         {"in_features": WIDE, "residual": True, "bidirectional": True},
         rf"residual=True needs .* inputs \[{WIDE}\], outputs {2 * WIDE}",
     ),
-    "start": ({"recurrent_init": "eye"}, "recurrent_init = 'eye' is not allowed.*'orthogonal', 'identity'"),
+    "start": ({"recurrent_init": "eye"}, "recurrent_init 'eye' is not allowed.*'orthogonal', 'identity'"),
     "both widths": ({"cell": "gru", "recurrent_bias": True, "reset": "before"}, "needs reset='after'"),
     "missing option": ({"cell": "convlstm"}, "spatial_shape"),
     "implementation": ({"implementation": "scam"}, "implementation 'scam' is unknown; known: 'scan'"),

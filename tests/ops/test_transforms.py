@@ -18,7 +18,7 @@ from xlstm_jax.ops.attention import attention
 from xlstm_jax.ops.conv import causal_conv
 from xlstm_jax.ops.mlstm import api as mlstm_api
 from xlstm_jax.ops.mlstm import mlstm
-from xlstm_jax.ops.recurrence import api as recurrence_api
+from xlstm_jax.ops.recurrence import IMPLEMENTATIONS as RECURRENCE_IMPLEMENTATIONS
 from xlstm_jax.ops.recurrence import recurrence
 from xlstm_jax.ops.rwkv import rwkv6
 from xlstm_jax.ops.slstm import api as slstm_api
@@ -127,7 +127,7 @@ CASES = {
     "attention": attention_case,
     "causal_conv": conv_case,
     "tree": functools.partial(tree_case, "treelstm_childsum"),
-    **forms("lstm", functools.partial(cell_case, "lstm"), recurrence_api.IMPLEMENTATIONS.keys() - {"associative"}),
+    **forms("lstm", functools.partial(cell_case, "lstm"), RECURRENCE_IMPLEMENTATIONS.keys() - {"associative"}),
     "minlstm associative": functools.partial(cell_case, "minlstm", "associative"),
 }
 # The code of those above, by other names.

@@ -93,7 +93,9 @@ def test_another_process_with_the_number_of_one_that_is_gone(path):
 def test_a_process_of_another_host(path):
     """Counts as gone after the stated time without a sign of life."""
     elsewhere(path, lock.GONE_SECONDS - 30)
-    message = r"process \d+ on node7 since .* \(9\d s ago it gave a sign of life; after 120 s it counts as gone\); wait"
+    message = (
+        r"process \d+ on node7 since .* \(its last sign of life was 9\d s ago; after 120 s it counts as gone\); wait"
+    )
     with pytest.raises(Held, match=message):
         Lock(path).__enter__()
     with pytest.raises(Held, match="on node7"):

@@ -89,6 +89,9 @@ DAMAGED = {
     "no record": (b"[3]", [1, 2, 4, 5, 6]),
     "no step": (b'{"train/loss": 1.0}', [1, 2, 4, 5, 6]),
     "a step that is no number": (b'{"step": "3"}', [1, 2, 4, 5, 6]),
+    "a negative step": (b'{"step": -3, "train/loss": 1.0}', [1, 2, 4, 5, 6]),
+    "a value that is no number": (LINES[2][:-1] + b', "train/loss": null}', [1, 2, 4, 5, 6]),
+    "a number without end": (LINES[2][:-1] + b', "train/loss": 1' + b"0" * 400 + b"}", [1, 2, 4, 5, 6]),
     "brackets without end": (b"[" * 100_000, [1, 2, 4, 5, 6]),
 }
 
@@ -101,7 +104,8 @@ def test_a_damaged_line_in_the_middle(tmp_path, capsys, case):
     path.write_bytes(b"".join(line + b"\n" for line in [*LINES[:2], line, *LINES[3:]]))
     assert [record["step"] for record in read_metrics(tmp_path)] == steps
     whole = len(steps) - 5
-    wanted = f"{path}: line 3 is damaged; all others are kept, and {whole} records that stand whole in such a line\n"
+    found = {0: "", 1: ", and 1 record found whole in such a line", 2: ", and 2 records found whole in such a line"}
+    wanted = f"{path}: line 3 is damaged; all others are kept{found[whole]}\n"
     assert capsys.readouterr().err == wanted
     write(tmp_path, [6], last_step=5)
     assert capsys.readouterr().err == wanted
@@ -112,7 +116,7 @@ def test_a_damaged_line_in_the_middle(tmp_path, capsys, case):
 def test_several_damaged_lines(tmp_path, capsys):
     (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([LINES[0], b"x", b"", LINES[3], b'{"step": 7, "tr\xff']))
     assert read_metrics(tmp_path) == [RECORDS[0], RECORDS[3]]
-    assert capsys.readouterr().err.startswith(f"{tmp_path / 'metrics.jsonl'}: 2 lines from line 2 on are damaged; ")
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'metrics.jsonl'}: 2 lines from line 2 on are damaged; all")
 
 
 # With the first record it leaves room for one more line of metrics.jsonl and a part of the next.
@@ -133,7 +137,7 @@ writer.close()
 def test_no_room_for_a_line(tmp_path):
     """It is left out whole; the ones before stay."""
     path = tmp_path / "metrics.jsonl"
-    path.write_text(json.dumps({"step": 1, "note": "x" * 2000}) + "\n")
+    path.write_text(json.dumps({"step": 1, "n" * 2006: 1}) + "\n")
     command = [sys.executable, "-c", NO_ROOM, tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [f"{step} File too large {path}" for step in range(3, 9)]

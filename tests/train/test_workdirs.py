@@ -1,8 +1,11 @@
 """Workdirs: of any name a file system takes, used by one run at a time, with a config.json that may be damaged."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
+import threading
 
 import jax
 import pytest
@@ -12,6 +15,7 @@ from tests.train.saving import assert_same, save, state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train import saved
 from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.damage import write_sums
 from xlstm_jax.train.lock import RUN_LOCK, Held, Lock
 from xlstm_jax.train.loop import train
 from xlstm_jax.train.metrics import read_metrics
@@ -43,6 +47,24 @@ def test_checkpoints_in_a_folder_of_any_name(tmp_path, name):
             assert_same(checkpoints.restore(3, like).state, state(3))
             assert_same(checkpoints.restore_params(3, like.params), state(3).params)
     assert not list(links.iterdir())
+
+
+def test_checkpoints_of_an_earlier_version_in_such_a_folder(tmp_path):
+    """Saved as they were, with the arrays of one process not merged: nobody is told to delete what is whole."""
+    like = jax.eval_shape(lambda: state())
+    with Checkpoints(tmp_path / "run[1]") as checkpoints:
+        save(checkpoints, 3)
+        folder = checkpoints.folder / "3"
+        arrays = folder / "state"
+        (arrays / "manifest.ocdbt").unlink()
+        shutil.rmtree(arrays / "d")
+        write_sums(folder)
+        what = re.escape(f"copy what is in {arrays}/ocdbt.process_0 to {arrays}, and run again")
+        for read in (lambda: checkpoints.restore(3, like), lambda: checkpoints.restore_params(3, like.params)):
+            with pytest.raises(UsageError, match=rf"^checkpoint 3 in .* is whole, but .*; {what}$"):
+                read()
+        shutil.copytree(arrays / "ocdbt.process_0", arrays, dirs_exist_ok=True)
+        assert_same(checkpoints.restore(3, like).state, state(3))
 
 
 def test_a_plain_folder_needs_no_link(tmp_path):
@@ -118,6 +140,28 @@ def test_a_workdir_in_use(config, workdir, monkeypatch):
         assert saved.load(workdir).step == 2  # reading needs no lock
 
 
+@pytest.mark.parametrize("in_training", [False, True])
+def test_a_checkpoint_that_is_removed_while_it_is_read(workdir, monkeypatch, in_training):
+    """As a training does that goes on: no damage, and the next one is read. Its files may go one after the other."""
+    folder, build = workdir / "checkpoints", saved.Run
+    shutil.copytree(folder / "2", folder / "3")
+    removals = []
+
+    def built(*args):
+        if not removals:
+            shutil.rmtree(folder / "3" / "state" if in_training else folder / "3")
+            removals.append(threading.Timer(0.3, shutil.rmtree, (folder / "3",), {"ignore_errors": True}))
+            removals[0].start()
+        return build(*args)
+
+    monkeypatch.setattr(saved, "Run", built)
+    with Lock(workdir / RUN_LOCK) if in_training else contextlib.nullcontext():
+        assert saved.load(workdir, "latest").step == 2
+    removals[0].join()
+    with pytest.raises(UsageError, match=r"checkpoint '3' is not there; allowed: best, latest, or one of 2"):
+        saved.load(workdir, "3")
+
+
 def test_a_lock_that_is_lost_ends_the_run(config, tmp_path, monkeypatch):
     workdir, check = tmp_path / "run", Lock.check
 
@@ -164,7 +208,7 @@ def test_a_section_inside_a_section(workdir):
     values = read_config(workdir / "config.json")
     values["model"]["mlstm"] = 3
     (workdir / "config.json").write_text(json.dumps(values), encoding="utf-8")
-    with pytest.raises(UsageError, match=r"config key model\.mlstm = 3 is not allowed; it is a section with keys"):
+    with pytest.raises(UsageError, match=r"model\.mlstm 3 is not allowed; it is a section with keys"):
         saved.load(workdir)
 
 

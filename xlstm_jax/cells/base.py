@@ -2,13 +2,12 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.checks import check_sizes
-from xlstm_jax.errors import UsageError
+from xlstm_jax.checks import check_config
 from xlstm_jax.registry import Registry
 from xlstm_jax.shapes import state_dtype
 
@@ -50,7 +49,7 @@ class Cell:
 
 
 class SplitCell(Cell):
-    """A cell that feeds its output back through linear maps that stand before everything else in the step.
+    """A cell that feeds its output back through linear maps that come before everything else in the step.
 
         h = feedback(carry)                            any pytree; carry.h unless the cell says otherwise
         v = recur(params, h)                           the recurrent products (and their bias), over any leading axes;
@@ -133,22 +132,6 @@ class RecurrentConfig:
 
     def __post_init__(self):
         check_config(self)
-
-
-def check_config(config: Any) -> None:
-    """Refuses a cell's config with an integer field below 1 or a `Literal` field of another value.
-
-    Raises:
-        UsageError: such a field, by its name.
-    """
-    for name, hint in get_type_hints(type(config)).items():
-        value = getattr(config, name)
-        if hint is int:
-            check_sizes(type(config).__name__, **{name: value})
-        elif get_origin(hint) is Literal and value not in get_args(hint):
-            raise UsageError(
-                f"{type(config).__name__} {name} {value!r} is unknown; allowed: {', '.join(map(repr, get_args(hint)))}"
-            )
 
 
 @jax.tree_util.register_pytree_with_keys_class

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, CellParams, add_bias, check_config
+from xlstm_jax.cells.base import CELLS, CellParams, add_bias
 from xlstm_jax.cells.lstm import LSTM, LSTMCarry
-from xlstm_jax.checks import check_sizes
+from xlstm_jax.checks import check_config, check_sizes
+from xlstm_jax.config import FiniteFloat
 from xlstm_jax.errors import UsageError
 
 
@@ -22,7 +23,7 @@ class ConvLSTMConfig:
     kernel_size: int = 3
     peepholes: bool = False
     bias: bool = True
-    forget_bias: float = 1.0
+    forget_bias: FiniteFloat = 1.0
 
     def __post_init__(self):
         check_config(self)

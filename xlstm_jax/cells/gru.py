@@ -36,7 +36,7 @@ class GRUConfig(RecurrentConfig):
 
 
 def _gated_weights(key: jax.Array, config: RecurrentConfig, gates: int) -> dict[str, jax.Array]:
-    """`gate_weights` with the last gate's recurrent matrix on its own, w_n: what it is fed stands behind a gate."""
+    """`gate_weights` with the last gate's recurrent matrix on its own, w_n: its input passes a gate."""
     weights = gate_weights(key, config, gates)
     weights["w_h"], weights["w_n"] = jnp.split(weights["w_h"], ((gates - 1) * config.features,), axis=1)
     return weights

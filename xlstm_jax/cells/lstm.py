@@ -15,6 +15,7 @@ from xlstm_jax.cells.base import (
     block_diagonals,
     gate_weights,
 )
+from xlstm_jax.config import FiniteFloat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Wiring:
 class LSTMConfig(RecurrentConfig):
     """`forget_bias` is where the forget gate's bias starts (Gers et al. 1999; Jozefowicz et al. 2015 for 1)."""
 
-    forget_bias: float = 1.0
+    forget_bias: FiniteFloat = 1.0
 
 
 class LSTMCarry(NamedTuple):

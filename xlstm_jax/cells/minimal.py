@@ -6,7 +6,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell, check_config
+from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell
+from xlstm_jax.checks import check_config
 from xlstm_jax.shapes import state_dtype
 
 
@@ -101,6 +102,6 @@ class MinLSTM(_Minimal):
 
 def _ratio(f: jax.Array, i: jax.Array) -> jax.Array:
     """log f - log i, of which f / (f + i) is the sigmoid: no division of two small numbers."""
-    # Finite, so that two gates which are both shut share alike, as any two that are equal.
+    # Finite, so that two gates that are both shut share equally, as any two equal ones do.
     f, i = (jnp.maximum(gate, jnp.finfo(gate.dtype).min) for gate in (f, i))
     return jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)

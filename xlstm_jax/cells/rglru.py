@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell, add_bias, check_config
+from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell, add_bias
 from xlstm_jax.cells.gates import exp_and_rest
+from xlstm_jax.checks import check_config
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import state_dtype
 

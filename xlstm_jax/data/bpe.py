@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as Encoder
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from xlstm_jax.data.documents import Document
-from xlstm_jax.data.tokenizers import TOKENIZERS, VOCAB_SIZE, checked
+from xlstm_jax.data.tokenizers import TOKENIZERS, VOCAB_SIZE, in_vocabulary
 from xlstm_jax.errors import UsageError, one_line
 
 END = "<|endoftext|>"
@@ -132,7 +132,7 @@ class BPETokenizer:
 
     def decode(self, tokens: np.ndarray) -> str:
         """The text of [T] tokens, special ones by their names; bytes that are not UTF-8 become U+FFFD."""
-        return self._encoder.decode(checked(tokens, self.vocab_size).tolist(), skip_special_tokens=False)
+        return self._encoder.decode(in_vocabulary(tokens, self.vocab_size).tolist(), skip_special_tokens=False)
 
 
 def _check(data: dict[str, Any], encoder: Encoder) -> None:

@@ -14,5 +14,5 @@ def plain_console(**options: Any) -> Console:
 
 
 def say(line: str) -> None:
-    """Print a line on standard error, as for what is noticed and got over."""
+    """Print a line on standard error, for a problem that does not end the program."""
     plain_console(stderr=True).print(line)

@@ -11,8 +11,7 @@ import numpy as np
 
 from xlstm_jax.data.documents import Document
 from xlstm_jax.data.sources import Source
-from xlstm_jax.data.token_cache import Framed, Tokens, tokenised
-from xlstm_jax.data.tokenizers import encode_kept
+from xlstm_jax.data.token_cache import Framed, Tokens, encode_kept, tokenised
 from xlstm_jax.errors import UsageError
 
 
@@ -106,9 +105,8 @@ class Corpus:
     def splits(self, tokenizer: Any) -> dict[str, Tokens]:
         """Tokens by split: "train", "validation", and "all" for texts that a model was not trained on.
 
-        Around each document stand the tokenizer's prefix and suffix, and where it has no suffix its end token after
-        it. Where it has neither, nothing follows if documents are packed; else the separator stands between them, as
-        it did in the text.
+        Each document has the tokenizer's prefix before it and its suffix after it, or without a suffix its end token.
+        Where the tokenizer has neither, nothing follows if documents are packed, else the separator, as in the text.
 
         Validation begins one token before the cut, unless packed documents are cut apart: that token is the first
         input only, so that predicting all others covers the last part exactly once.
@@ -122,7 +120,7 @@ class Corpus:
 
 
 def _end(tokenizer: Any) -> tuple[int, ...]:
-    """What stands after a document."""
+    """The tokens after a document."""
     return tokenizer.suffix or (() if tokenizer.end_token is None else (tokenizer.end_token,))
 
 

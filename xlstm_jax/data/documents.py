@@ -60,10 +60,10 @@ class Document:
 
     def split(self, separator: str) -> Iterator[Self]:
         """As `str.split`; the parts are views of the whole."""
-        data, wanted, start = self.data.obj, separator.encode("utf-8", "surrogatepass"), 0
-        while (end := data.find(wanted, start)) >= 0:
-            yield type(self)(self.data[start:end])
-            start = end + len(wanted)
+        start = 0
+        for found in re.finditer(re.escape(separator.encode("utf-8", "surrogatepass")), self.data):
+            yield type(self)(self.data[start : found.start()])
+            start = found.end()
         yield type(self)(self.data[start:])
 
     def pieces(self, characters: int = PIECE_CHARACTERS, *, anywhere: bool = False) -> Iterator[str]:

@@ -89,7 +89,7 @@ class EmbeddedReber:
         node_B = np.full(count, NODES.index("start"))
         nodes_TB, symbols_TB = [], []
         for step, chance_B in enumerate(chance_TB):
-            left_B = np.maximum(length_B - step - 1, 0)  # behind a string's end nothing is read
+            left_B = np.maximum(length_B - step - 1, 0)  # after a string's end nothing is read
             weight_2B = ends_LS[left_B, NEXT_S2[node_B].T]
             way_B = (chance_B * np.sum(weight_2B, axis=0) >= weight_2B[0]).astype(int)
             symbols_TB.append(SYMBOL_S2[node_B, way_B])

@@ -78,7 +78,7 @@ def next_tokens(prompts: Sequence[np.ndarray], answers: Sequence[np.ndarray], le
     """Rows that read each prompt and then its answer, and predict the answer alone, token after token.
 
     The step that reads the prompt's last token predicts the answer's first one; the answer's last token is not read.
-    Behind it stand zeros up to `length`.
+    After it there are zeros up to `length`.
     """
     batch = empty_rows(len(prompts), length)
     for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
@@ -96,7 +96,7 @@ def shortest_steps(length: int) -> int:
 
 
 def answered_last(tokens: np.ndarray, steps_B: np.ndarray, answers_B: np.ndarray) -> Batch:
-    """Rows of so many steps each, whose last one is answered; behind it stand zeros.
+    """Rows of so many steps each, whose last one is answered; after it there are zeros.
 
     Args:
         tokens: [B, T], or real [B, T, F].

@@ -13,7 +13,7 @@ class LegalBatch(NamedTuple):
     targets_BT: np.ndarray  # int32, the symbol after each of tokens_BT
     mask_BT: np.ndarray  # bool, true where a symbol follows; elsewhere token and target are 0
     reset_BT: np.ndarray  # bool, true at the first step
-    legal_BTA: np.ndarray  # bool, the symbols that may follow, the target among them; nowhere true behind the string
+    legal_BTA: np.ndarray  # bool, the symbols that may follow, the target among them; nowhere true after the string
 
 
 def next_symbols(strings: Sequence[np.ndarray], legal: Sequence[np.ndarray], length: int, size: int) -> LegalBatch:

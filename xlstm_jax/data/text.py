@@ -38,7 +38,7 @@ def window_layouts(token_count: int, sequence_length: int, batch_size: int, seed
 def _stream(token_count: int, sequence_length: int, batch_size: int, seed: int) -> Callable[[int], Layout]:
     """Row r reads the r-th contiguous part of the tokens from its start to its end, again and again.
 
-    The carry passes from batch to batch; what a part holds behind its last whole sequence is left out.
+    The carry passes from batch to batch; what is left of a part after its last whole sequence is not used.
     """
     del seed  # the order is fixed
     _check_length(token_count, sequence_length)

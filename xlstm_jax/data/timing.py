@@ -10,10 +10,10 @@ from xlstm_jax.data.generated import empty_rows
 
 @dataclasses.dataclass(frozen=True)
 class SpikeDelays:
-    """Rows of ones (spikes) among zeros; spike n stands `interval` + I(n) steps behind the one before.
+    """Rows of ones (spikes) among zeros; spike n is `interval` + I(n) steps after the one before.
 
     I(n) is drawn evenly from 0 to `offsets` for each spike, and is its target; no other step has one. The first spike
-    stands `interval` + I(0) steps behind the row's first step.
+    is `interval` + I(0) steps after the row's first step.
     """
 
     interval: int

@@ -1,4 +1,4 @@
-"""Tokens on disk: a source is encoded once, and later runs map the file."""
+"""Texts encoded for losses, and their tokens on disk: a source is encoded once, and later runs map the file."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from xlstm_jax.data.console import plain_console
 from xlstm_jax.data.documents import PIECE_CHARACTERS, Document
 from xlstm_jax.data.download import cache_dir
-from xlstm_jax.data.tokenizers import encode_kept
-from xlstm_jax.errors import one_line
+from xlstm_jax.data.tokenizers import Tokenizer
+from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.files import replacing
 
 QUIET_SECONDS = 10.0  # between lines where the output is no terminal
@@ -30,7 +30,7 @@ class Tokens(NamedTuple):
 
 
 class Framed(NamedTuple):
-    """A document with the tokens that stand before and after it."""
+    """A document with the tokens before and after it."""
 
     text: Document
     head: np.ndarray
@@ -89,7 +89,7 @@ def _encoded(documents: Iterable[Framed], tokenizer: Any) -> Iterator[Part]:
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     for document, head, tail in documents:
         first = True
-        # One piece late, so that the last one is known.
+        # A piece is given out when the next one is there: the last one still gets the tail.
         tokens, characters = head.astype(dtype), 0
         for piece in document.pieces(PIECE_CHARACTERS, anywhere=tokenizer.changes is None):
             if characters:
@@ -97,6 +97,30 @@ def _encoded(documents: Iterable[Framed], tokenizer: Any) -> Iterator[Part]:
                 tokens, first = tokens[:0], False
             tokens, characters = np.concatenate([tokens, encode_kept(tokenizer, piece)]), len(piece)
         yield Part(np.concatenate([tokens, tail.astype(dtype)]), first, characters)
+
+
+def encode_kept(tokenizer: Tokenizer, text: str) -> np.ndarray:
+    """[T] tokens of a text whose loss is given per byte: its bytes are the tokens' bytes.
+
+    Raises:
+        UsageError: the tokenizer changes the text (to lower case, say), and the loss per byte would be of another one.
+    """
+    tokens_T = tokenizer.encode(text)
+    if tokenizer.changes is None:
+        return tokens_T
+    same_length = tokenizer.bytes_per_token[tokens_T].sum() == len(text.encode())
+    if same_length and not tokenizer.changes:
+        return tokens_T
+    read = tokenizer.decode(tokens_T)
+    if same_length and read == text:
+        return tokens_T
+    pairs = enumerate(zip(text, read, strict=False))
+    first = next((n for n, (there, got) in pairs if there != got), min(len(text), len(read)))
+    there, instead = (repr(either[first : first + 20]) for either in (text, read))
+    raise UsageError(
+        f"the tokenizer changes the text ({tokenizer.changes or 'what it does is unknown'}): {there} is read as "
+        f"{instead}, so that bits per byte would be of another text; give a text that it keeps, or another tokenizer"
+    )
 
 
 def _in_memory(parts: Iterator[Part]) -> Tokens:

@@ -16,14 +16,14 @@ VOCAB_SIZE = 4096  # where no number of tokens is asked for
 
 
 class Tokenizer(Protocol):
-    """What a tokenizer offers; `kind` is its registered name and stands in its JSON form."""
+    """What a tokenizer offers; `kind` is its registered name, which its JSON form contains."""
 
     kind: str
     closed: bool  # whether a character it was not made from has no token: then it is made from all text there is
-    end_token: int | None  # stands after each document; it has no bytes
+    end_token: int | None  # after each document; it has no bytes
     prefix: tuple[int, ...]  # tokens before each text, such as one for its beginning; they have no bytes
     suffix: tuple[int, ...]  # tokens after each text; where there are any, they take the end token's place
-    changes: str | None  # what in it may change a text, for people; "": nothing known; None: it never does
+    changes: str | None  # what in it may change a text, for messages; "": nothing known; None: it changes none
 
     @classmethod
     def from_text(cls, *texts: str | Document, vocab_size: int = VOCAB_SIZE) -> Self:
@@ -46,7 +46,7 @@ class Tokenizer(Protocol):
     def encode(self, text: str, *, special: bool = False) -> np.ndarray:
         """[T] tokens in the smallest unsigned dtype that holds A - 1, without prefix and suffix.
 
-        With `special` the names of special tokens stand for these tokens; else they are text like any other.
+        With `special` the names of special tokens are read as these tokens, else as text like any other.
         """
 
     def decode(self, tokens: np.ndarray) -> str:
@@ -90,7 +90,7 @@ class ByteTokenizer:
 
     def decode(self, tokens: np.ndarray) -> str:
         """The text of the bytes; bytes that are not UTF-8 become U+FFFD."""
-        return checked(tokens, self.vocab_size).astype(np.uint8).tobytes().decode("utf-8", "replace")
+        return in_vocabulary(tokens, self.vocab_size).astype(np.uint8).tobytes().decode("utf-8", "replace")
 
 
 @TOKENIZERS.register("char")
@@ -152,12 +152,12 @@ class CharTokenizer:
         return tokens_T.astype(np.min_scalar_type(self.vocab_size - 1))
 
     def decode(self, tokens: np.ndarray) -> str:
-        codes_T = self._codes_A[checked(tokens, self.vocab_size)]
+        codes_T = self._codes_A[in_vocabulary(tokens, self.vocab_size)]
         return codes_T.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 
 class NoText:
-    """In the place of a tokenizer where a task's data are no text; cannot be chosen for texts."""
+    """Takes a tokenizer's place where a task's data are no text; it is not in the registry."""
 
     kind = "none"
     end_token, prefix, suffix = None, (), ()
@@ -172,30 +172,6 @@ class NoText:
     def decode(self, tokens: np.ndarray) -> str:
         del tokens
         return self.encode("")
-
-
-def encode_kept(tokenizer: Tokenizer, text: str) -> np.ndarray:
-    """[T] tokens of a text that losses are taken on: its bytes are the tokens' bytes.
-
-    Raises:
-        UsageError: the tokenizer reads another text (in lower case, say), so that losses a byte would be of that one.
-    """
-    tokens_T = tokenizer.encode(text)
-    if tokenizer.changes is None:
-        return tokens_T
-    same_length = tokenizer.bytes_per_token[tokens_T].sum() == len(text.encode())
-    if same_length and not tokenizer.changes:
-        return tokens_T
-    read = tokenizer.decode(tokens_T)
-    if same_length and read == text:
-        return tokens_T
-    pairs = enumerate(zip(text, read, strict=False))
-    first = next((n for n, (there, got) in pairs if there != got), min(len(text), len(read)))
-    there, instead = (repr(either[first : first + 20]) for either in (text, read))
-    raise UsageError(
-        f"the tokenizer changes the text ({tokenizer.changes or 'what it does is unknown'}): {there} is read as "
-        f"{instead}, so that bits per byte would be of another text; give a text that it keeps, or another tokenizer"
-    )
 
 
 def tokenizer_from_json(data: dict) -> Tokenizer | NoText:
@@ -231,7 +207,7 @@ def _codes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
-def checked(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
+def in_vocabulary(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
     """`tokens` as an array; raises `ValueError` where one lies outside the vocabulary."""
     tokens = np.asarray(tokens)
     if tokens.size == 0:

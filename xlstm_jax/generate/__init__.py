@@ -1,8 +1,9 @@
 """Text from a language model: sampling, a state that may be saved, and programs that run without this package."""
 
-from xlstm_jax.generate.decoding import Decoded, GenerationState, decode, generate, init_state, piece_sizes, prefill
+from xlstm_jax.generate.decoding import Decoded, decode, generate, piece_sizes, prefill
 from xlstm_jax.generate.options import check_options
 from xlstm_jax.generate.sampling import pick, restrict
+from xlstm_jax.generate.state import GenerationState, init_state
 from xlstm_jax.generate.state_file import load_state, save_state
 from xlstm_jax.generate.text import TextStream, encode_prompts, end_tokens, sample_text
 

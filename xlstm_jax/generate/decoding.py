@@ -13,41 +13,19 @@ from xlstm_jax.checks import check_sizes, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate.options import check_options
 from xlstm_jax.generate.sampling import pick
+from xlstm_jax.generate.state import GenerationState, committed, init_state, still_done
 from xlstm_jax.models import LanguageModel
 from xlstm_jax.models.language_model import known_tokens
 
 PREFILL_CHUNK = 512  # tokens of a prompt read at once
 
 
-class GenerationState(NamedTuple):
-    """All that a text needs to go on; its size does not grow with the text."""
-
-    carry: Any  # the model's, after the last token of each row
-    logits_BA: jax.Array  # of the next token
-    key: jax.Array  # of all draws; draw number n takes fold_in(key, n)
-    step: jax.Array  # int32, draws made so far
-    done_B: jax.Array  # bool, rows whose last token was a stop token
-
-
 class Decoded(NamedTuple):
-    tokens_BT: jax.Array  # int32; padding behind a row's stop token
+    """What `decode` gives."""
+
+    tokens_BT: jax.Array  # int32; padding after a row's stop token
     lengths_B: jax.Array  # int32, tokens of each row, the stop token among them
     state: GenerationState
-
-
-def init_state(model: LanguageModel, batch: int, seed: int = 0) -> GenerationState:
-    """The state of `batch` rows before their first token; its logits have no meaning until a prompt is read."""
-    check_options(seed=seed)
-    # A key takes 32 bits of a number and drops the others in silence.
-    high, low = divmod(seed, 1 << 32)
-    key = jax.random.key(np.uint32(low))
-    return GenerationState(
-        carry=model.init_carry(batch),
-        logits_BA=jnp.zeros((batch, model.config.vocab_size), jnp.float32),
-        key=jax.random.fold_in(key, high) if high else key,
-        step=jnp.zeros((), jnp.int32),
-        done_B=jnp.zeros((batch,), bool),
-    )
 
 
 def prefill(
@@ -75,10 +53,11 @@ def prefill(
     Raises:
         UsageError: an empty prompt, lengths that do not fit, or a piece of no token.
     """
-    prompt_BT = np.asarray(checked("prefill", tokens_BT=prompt_BT)[0])
+    prompt_BT, lengths_B = checked("prefill", tokens_BT=prompt_BT, lengths_B=lengths)
+    prompt_BT = np.asarray(prompt_BT)
     batch, time = prompt_BT.shape
-    lengths_B = np.full(batch, time) if lengths is None else np.asarray(lengths)
-    if lengths_B.shape != (batch,) or (lengths_B < 0).any() or (lengths_B > time).any():
+    lengths_B = np.full(batch, time) if lengths_B is None else np.asarray(lengths_B)
+    if (lengths_B < 0).any() or (lengths_B > time).any():
         raise UsageError(f"lengths {lengths_B.tolist()} do not fit prompts [{batch}, {time}]; one a row, 0 to {time}")
     if state is None and (lengths_B < 1).any():
         raise UsageError("the prompt is empty; give at least one token")
@@ -88,7 +67,7 @@ def prefill(
     known_tokens(prompt_BT, model.config.vocab_size, lengths_B)
     state = init_state(model, batch, seed) if state is None else state
     graphdef, weights = nnx.split(model)
-    state = _beside(weights, state)
+    state = committed(state, weights)
     carry, logits_BA = state.carry, state.logits_BA
     for start in range(0, time, prefill_chunk):
         piece_BL = prompt_BT[:, start : start + prefill_chunk]
@@ -96,7 +75,7 @@ def prefill(
         piece_BL = np.pad(piece_BL, [(0, 0), (0, size - piece_BL.shape[1])]).astype(np.int32)
         here_B = np.clip(lengths_B - start, 0, size).astype(np.int32)
         logits_BA, carry = _read(graphdef, weights, piece_BL, here_B, carry, logits_BA)
-    return state._replace(carry=carry, logits_BA=logits_BA, done_B=_still_done(state.done_B, lengths_B == 0))
+    return state._replace(carry=carry, logits_BA=logits_BA, done_B=still_done(state.done_B, lengths_B == 0))
 
 
 def decode(
@@ -120,9 +99,9 @@ def decode(
         length: tokens at most; 0 gives none.
         temperature: 0 is greedy.
         top_k, top_p: see `restrict`.
-        stop: tokens that end a row. Behind one the row has `padding` and its carry stays; the loop ends when all rows
+        stop: tokens that end a row. After one the row has `padding` and its carry stays; the loop ends when all rows
             have stopped. Without any, rows that had stopped go on.
-        padding: the token behind a row's end.
+        padding: the token after a row's end.
         room: one program serves all lengths up to it; None: `length`.
 
     Raises:
@@ -130,17 +109,18 @@ def decode(
     """
     vocabulary = state.logits_BA.shape[-1]
     check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p, least=0)
-    if outside := [token for token in (*stop, padding) if not 0 <= token < vocabulary]:
-        raise UsageError(f"token {outside[0]} is outside the vocabulary; stop and padding lie in 0 to {vocabulary - 1}")
+    if wrong := [token for token in (*stop, padding) if not _is_token(token, vocabulary)]:
+        raise UsageError(f"token {wrong[0]!r} is outside the vocabulary; stop and padding lie in 0 to {vocabulary - 1}")
     graphdef, weights = nnx.split(model)
-    # At most the vocabulary's size, and what an int32 holds: more keeps all tokens as well.
+    # A top_k above the vocabulary's size keeps all tokens as well, and may be more than an int32 holds.
     options = np.float32(temperature), np.int32(min(top_k, vocabulary)), np.float32(top_p), np.int32(padding)
+    # Padded to a power of two by -1, which is no token: few sizes, few programs.
     stop_S = np.full(1 << (len(stop) - 1).bit_length() if stop else 0, -1, np.int32)
     stop_S[: len(stop)] = stop
-    room = max(length, room or 0)
-    loop = _loop(graphdef, room, options, stop_S, weights, _beside(weights, state), np.int32(length))
-    tokens_BN, lengths_B, state = loop
-    # On the host, where each length would be a program of its own.
+    room = max(length, room or 0, 1)
+    state = committed(state, weights)
+    tokens_BN, lengths_B, state = _loop(graphdef, room, options, stop_S, weights, state, np.int32(length))
+    # Cut on the host: on the device each length would be a program of its own.
     tokens_BT = tokens_BN if length == room else jnp.asarray(np.asarray(tokens_BN)[:, :length])
     return Decoded(tokens_BT, lengths_B, state)
 
@@ -182,37 +162,13 @@ def piece_sizes(time: int, prefill_chunk: int) -> list[int]:
     return [size for size in (min(time, prefill_chunk), time % max(prefill_chunk, 1)) if size]
 
 
+def _is_token(token: object, vocabulary: int) -> bool:
+    return isinstance(token, int | np.integer) and not isinstance(token, bool) and 0 <= token < vocabulary
+
+
 def _padded(size: int, prefill_chunk: int) -> int:
+    """Tokens that a piece of `size` is padded to: a power of two, or the whole chunk."""
     return min(prefill_chunk, 1 << (size - 1).bit_length())
-
-
-def _still_done(done_B: jax.Array, nothing_new_B: np.ndarray) -> jax.Array:
-    if isinstance(done_B, jax.core.Tracer):
-        return done_B & nothing_new_B
-    return jax.device_put(np.asarray(done_B) & nothing_new_B, done_B.sharding)
-
-
-def _beside(weights: Any, state: GenerationState) -> GenerationState:
-    """The state on the weights' devices, committed to them.
-
-    Programs give back committed arrays where their arguments are, and jax compiles anew where arguments that were not
-    committed now are: a fresh state would have a program of its own. One spread over several devices stays as it is.
-    """
-    one = jax.tree.leaves(weights)[0]
-    if isinstance(one, jax.core.Tracer):
-        return state
-    sharding = one.sharding
-    if isinstance(sharding, jax.sharding.NamedSharding):
-        sharding = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
-
-    def placed(leaf):
-        if isinstance(leaf, jax.core.Tracer):
-            return leaf
-        spread = leaf.sharding.num_devices > 1 and leaf.sharding.device_set == sharding.device_set
-        there = leaf.committed and (spread or leaf.sharding == sharding)
-        return leaf if there else jax.device_put(leaf, sharding)
-
-    return jax.tree.map(placed, state)
 
 
 def read_piece(model: LanguageModel, piece_BL, lengths_B, carry, logits_BA) -> tuple[jax.Array, Any]:
@@ -246,7 +202,7 @@ def _loop(graphdef, room, options, stop_S, weights, state, limit):
         token_B = jnp.where(done_B, padding, token_B)
         live_B = (~done_B).astype(jnp.int32)
         logits_B1A, carry = model.unroll(token_B[:, None], carry, lengths=live_B if stops else None)
-        # A stopped row's logits stay beside its carry: both are those behind its last token.
+        # A stopped row keeps its logits as it keeps its carry: both are those after its last token.
         logits_BA = jnp.where(done_B[:, None], logits_BA, logits_B1A[:, 0])
         tokens_BN = jax.lax.dynamic_update_slice_in_dim(tokens_BN, token_B[:, None], index, axis=1)
         done_B = done_B | jnp.any(token_B[:, None] == stop_S[None, :], axis=1)

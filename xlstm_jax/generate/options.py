@@ -1,10 +1,13 @@
 """The options of generation, checked."""
 
-import math
+import numbers
+from collections.abc import Callable
+from typing import Any
 
-from xlstm_jax.errors import UsageError
+from xlstm_jax.errors import UsageError, shown
 
 LARGEST_LENGTH, LARGEST_SEED = 2**31 - 1, 2**63 - 1
+LARGEST_TEMPERATURE = 1e38  # in float32 there is little over it
 
 
 def check_options(
@@ -22,12 +25,15 @@ def check_options(
     Args:
         least: tokens that `length` is at least.
     """
-    for name, value, allowed, words in (
-        ("length", length, least <= length <= LARGEST_LENGTH, f"{least} to {LARGEST_LENGTH}"),
-        ("temperature", temperature, 0 <= temperature < math.inf, "0, which is greedy, or a finite number over it"),
-        ("top_k", top_k, top_k >= 0, "0, which keeps all tokens, or a number over it"),
-        ("top_p", top_p, 0 < top_p <= 1, "numbers over 0 and at most 1, which keeps all tokens"),
-        ("seed", seed, 0 <= seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
-    ):
-        if not allowed:
-            raise UsageError(f"{mark}{name} {value} is not allowed; allowed: {words}")
+
+    def check(name: str, value: object, kind: type, allowed: Callable[[Any], bool], words: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, kind) or not allowed(value):
+            raise UsageError(f"{mark}{name} {shown(value)} is not allowed; allowed: {words}")
+
+    integer, number = numbers.Integral, numbers.Real
+    check("length", length, integer, lambda n: least <= n <= LARGEST_LENGTH, f"{least} to {LARGEST_LENGTH}")
+    words = "0, which is greedy, or a finite number over it"
+    check("temperature", temperature, number, lambda x: 0 <= x <= LARGEST_TEMPERATURE, words)
+    check("top_k", top_k, integer, lambda n: n >= 0, "0, which keeps all tokens, or a number over it")
+    check("top_p", top_p, number, lambda x: 0 < x <= 1, "numbers over 0 and at most 1, which keeps all tokens")
+    check("seed", seed, integer, lambda n: 0 <= n <= LARGEST_SEED, f"0 to {LARGEST_SEED}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from xlstm_jax.errors import UsageError, one_line, shown
 from xlstm_jax.files import replacing
-from xlstm_jax.generate.decoding import GenerationState, init_state
+from xlstm_jax.generate.state import GenerationState, init_state
 from xlstm_jax.models import LanguageModel
 
 FORMAT = "xlstm_jax generation state, version 1"

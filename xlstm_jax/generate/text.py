@@ -14,8 +14,8 @@ REPLACEMENT = "\ufffd"  # what decoding gives for bytes that are no character, o
 def encode_prompts(tokenizer: Any, prompts: Sequence[str], *, begin: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Tokens [B, T], int32, padded at the right with 0, and the length of each row [B].
 
-    Names of special tokens stand for these tokens. With `begin` the tokenizer's prefix and suffix stand around each
-    prompt, as Hugging Face's tokenizers have it; without, the prompts go on from a text.
+    Names of special tokens are read as these tokens. With `begin` each prompt gets the tokenizer's prefix and suffix,
+    as from Hugging Face's tokenizers; without, the prompts go on from a text.
 
     Raises:
         UsageError: a prompt has characters outside the vocabulary.

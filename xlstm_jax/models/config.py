@@ -14,15 +14,18 @@ from xlstm_jax.config import (
     PositiveFloat,
     PositiveInt,
     Rate,
+    RotaryBase,
     Section,
 )
 from xlstm_jax.errors import UsageError
 
-MOST_WIDE, MOST_BLOCKS = 1024, 10_000
+MOST_WIDE, MOST_BLOCKS, MOST_TAPS = 1024, 10_000, 1024
 Depth = Annotated[int, Bounds(least=0, most=MOST_BLOCKS)]
 Factor = Annotated[float, Bounds(least=0, most=MOST_WIDE)]  # one width over another
 PositiveFactor = Annotated[float, Bounds(over=0, most=MOST_WIDE)]
-RotaryBase = Annotated[float, Bounds(least=1)]  # under 1 later features would turn faster, and their angles overflow
+Taps = Annotated[int, Bounds(least=0, most=MOST_TAPS)]  # of a convolution; each is an operation of the program
+PositiveTaps = Annotated[int, Bounds(least=1, most=MOST_TAPS)]
+Cap = Annotated[float, Bounds(least=0, most=1e9)]  # of a tanh; far over it, x / cap would be 0 in float32
 
 
 def rounded_up(size: float, multiple: int) -> int:
@@ -44,7 +47,7 @@ class MLSTMBlockConfig(Section, name="model.mlstm"):
     num_heads: PositiveInt = 4
     proj_factor: PositiveFactor = 2.0  # inner width over model width
     qkv_block_size: PositiveInt = 4  # blocks of the block-diagonal q, k, v maps
-    conv_width: NonNegativeInt = 4  # taps of the causal convolution; 0: none
+    conv_width: Taps = 4  # taps of the causal convolution; 0: none
     ffn_factor: Factor = 0.0  # feed-forward width behind it over model width, rounded up to a multiple of 64; 0: none
     input_gate: Literal["exp", "sigmoid"] = "exp"
     forget_gate: Literal["sigmoid", "exp"] = "sigmoid"
@@ -63,7 +66,7 @@ class MLSTMBlockConfig(Section, name="model.mlstm"):
 class SLSTMBlockConfig(Section, name="model.slstm"):
     num_heads: PositiveInt = 4
     proj_factor: Factor = 0.0  # inner width over model width, as the mLSTM block has one; 0: it runs at the model's
-    conv_width: NonNegativeInt = 4  # taps of the causal convolution; 0: none
+    conv_width: Taps = 4  # taps of the causal convolution; 0: none
     ffn_factor: Factor = 1.3  # feed-forward width over model width, rounded up to a multiple of 64; 0: none
     input_gate: Literal["exp", "sigmoid"] = "exp"
     forget_gate: Literal["sigmoid", "exp"] = "sigmoid"
@@ -79,7 +82,7 @@ class RecurrentBlockConfig(Section, name="model.recurrent"):
     dropout_kind: Literal["variational", "recurrent", "zoneout"] = "variational"  # see nn.Recurrent
     norm: Literal["none", "layer", "rms", "batch"] = "none"  # of the layer's input; batch: over rows and steps
     residual: bool = False  # the input, before its norm, is added to the output
-    ffn_factor: Factor = 0.0  # width of a feed-forward layer behind it over model width, rounded up to 64; 0: none
+    ffn_factor: Factor = 0.0  # width of a feed-forward layer after it over model width, rounded up to 64; 0: none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,7 @@ class XLSTMBlockConfig(Section, name="model.xlstm"):
     ffn_factor: PositiveFactor = 2.667  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
     ffn_multiple: PositiveInt = 64
     ffn_features: NonNegativeInt = 0  # feed-forward width itself; 0: from ffn_factor
-    gate_softcap: NonNegativeFloat = 15.0  # pre-activations of i and f lie in +- this
+    gate_softcap: Cap = 15.0  # pre-activations of i and f lie in +- this
     norm_eps: PositiveFloat = 1e-6
     eps: NonNegativeFloat = 1e-6  # added to the mLSTM's denominator
     chunk_size: NonNegativeInt = 0  # of the chunkwise form; 0: chosen from the length
@@ -120,7 +123,7 @@ class Mamba2BlockConfig(Section, name="model.mamba2"):
     head_features: PositiveInt = 64  # of the inner width, a head
     state_features: PositiveInt = 128
     num_groups: PositiveInt = 1  # of heads that share B and C
-    conv_width: PositiveInt = 4  # taps of the causal convolution
+    conv_width: PositiveTaps = 4  # taps of the causal convolution
     norm_eps: PositiveFloat = 1e-5
     chunk_size: NonNegativeInt = 0  # of the chunkwise form; 0: chosen from the length
     implementation: str = ""  # a name in ops.mlstm.IMPLEMENTATIONS; "": chosen from the length
@@ -130,7 +133,7 @@ class Mamba2BlockConfig(Section, name="model.mamba2"):
 class MinimalBlockConfig(Section, name="model.minimal"):
     cell: Literal["minlstm", "mingru"] = "minlstm"
     expansion: PositiveFactor = 2.0  # width of the recurrence over model width
-    conv_width: PositiveInt = 4  # taps of the causal convolution
+    conv_width: PositiveTaps = 4  # taps of the causal convolution
     ffn_factor: PositiveFactor = 8 / 3  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
     ffn_multiple: PositiveInt = 64
 
@@ -139,7 +142,7 @@ class MinimalBlockConfig(Section, name="model.minimal"):
 class GriffinBlockConfig(Section, name="model.griffin"):
     num_heads: PositiveInt = 4  # blocks of the gates' block-diagonal maps
     expansion: PositiveFactor = 4 / 3  # width of the recurrence over model width
-    conv_width: PositiveInt = 4  # taps of the causal convolution
+    conv_width: PositiveTaps = 4  # taps of the causal convolution
     ffn_factor: PositiveFactor = 3.0  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
     ffn_multiple: PositiveInt = 64
 
@@ -165,10 +168,10 @@ class ModelConfig(Section, name="model"):
     final_norm: bool = True  # a norm before the head
     norm: Literal["layer", "rms"] = "layer"  # of the final norm
     norm_eps: PositiveFloat = 1e-5  # of the final norm
-    logit_softcap: NonNegativeFloat = 0.0  # logits lie in +- this; 0: anywhere
+    logit_softcap: Cap = 0.0  # logits lie in +- this; 0: anywhere
     tie_embedding: bool = False  # the head's matrix is the embedding's
     input_features: NonNegativeInt = 0  # real numbers that each step reads, mapped linearly; 0: a token, embedded
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"  # of the products; parameters and states are float32
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"  # of the products and, if wider, states
     remat: Literal["none", "dots", "full"] = "none"  # of each block the backward pass computes again: see models.stack
     forward_mode: bool = False  # blocks have forward-mode derivatives: see xlstm_jax.autodiff.forward_mode
     scan_layers: bool = False  # equal blocks of a language model are compiled once and run by one scan
@@ -215,3 +218,25 @@ class ModelConfig(Section, name="model"):
                 f"model.recurrent.ffn_factor {self.recurrent.ffn_factor} needs model.recurrent.residual=True; "
                 "what it adds goes onto the layer's residual sum"
             )
+
+
+def inner_width(config: ModelConfig, block: str, factor: str | None, *, heads: int = 1) -> int:
+    """Features inside a block: round(config.BLOCK.FACTOR * config.features), a multiple of `heads`.
+
+    Without a factor they are the model's own.
+
+    Raises:
+        UsageError: it comes to 0, or `heads` do not divide it.
+    """
+    value = getattr(getattr(config, block), factor) if factor else 1.0
+    width = round(value * config.features)
+    if not width:
+        raise UsageError(
+            f"model.{block}.{factor} {value} is not allowed; of model.features {config.features} it makes a width of 0"
+        )
+    if width % heads:
+        raise UsageError(
+            f"model.features {config.features} does not fit {block}.num_heads {heads}: "
+            f"the inner width {width} is not a multiple of it"
+        )
+    return width

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.autodiff import forward_mode
-from xlstm_jax.checks import checked
+from xlstm_jax.checks import check_choice, check_dtype, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.stack import rematerialised
 from xlstm_jax.nn import NORMS
-from xlstm_jax.shapes import padding, steps_after_reset, zero_where
+from xlstm_jax.shapes import padding, steps_after_reset, zero_padding, zero_where
 
 Directions = Literal["alternate", "both"]
 
@@ -30,11 +30,10 @@ class Encoder(nnx.Module):
     """
 
     def __init__(self, config: ModelConfig, *, directions: Directions = "alternate", rngs: nnx.Rngs):
-        if directions not in Directions.__args__:
-            raise UsageError(f"directions {directions!r} is unknown; allowed: {', '.join(Directions.__args__)}")
+        check_choice("directions", directions, Directions)
         if directions == "alternate" and len(config.letters) < 2:
             raise UsageError("directions 'alternate' needs two blocks at least; give more, or directions='both'")
-        self.directions, self.remat, dtype = directions, config.remat, jnp.dtype(config.dtype)
+        self.directions, self.remat, dtype = directions, config.remat, check_dtype("Encoder", config.dtype)
         self.features = config.features
         self.forward_mode = config.forward_mode
 
@@ -59,8 +58,8 @@ class Encoder(nnx.Module):
 
         Args:
             x_BTD: what the first block reads.
-            lengths: [B] ints; right padding changes nothing.
-            reset: [B, T] bools, true where another document begins; each is what it is alone, in both directions.
+            lengths: [B] ints; what is in the padding after them, even a NaN, reaches no other step and no gradient.
+            reset: [B, T] bools, true where another document begins: each gives what it gives alone, in both directions.
             mask: [B, T] bools, false where a step is padding, anywhere in a row; instead of `lengths`. The blocks read
                 the other steps one after the other, and outputs on padding are zero.
             key: draws dropout.
@@ -72,6 +71,7 @@ class Encoder(nnx.Module):
         x_BTD, lengths, reset, mask = checked("Encoder", {"D": self.features}, **arrays)
         if mask is not None:
             return self._masked(x_BTD, lengths, reset, mask, key)
+        x_BTD = zero_padding(x_BTD, lengths)  # norms come before the blocks' own masks: 0 times a NaN is a NaN
         masks = {"lengths": lengths, "reset": reset}
         count = len(self.blocks)
         keys = [None] * (2 * count) if key is None else jax.random.split(key, 2 * count)
@@ -86,13 +86,13 @@ class Encoder(nnx.Module):
         return x_BTD if self.norm is None else self.norm(x_BTD)
 
     def _masked(self, x_BTD, lengths, reset, mask_BT, key):
-        """The steps of the mask side by side, with right padding, and their features back at their places."""
+        """Steps of the mask moved to the front, so that padding is on the right; their features at the old places."""
         if lengths is not None:
-            raise UsageError("give a mask or lengths, not both; a mask that is false behind each length says the same")
+            raise UsageError("give a mask or lengths, not both; lengths are a mask that is false from each one on")
         padding_BT = padding(None, mask_BT, x_BTD.shape[:2])
         order_BT = jnp.argsort(padding_BT, axis=1, stable=True)
         if reset is not None:
-            reset = taken(steps_after_reset(jnp.asarray(reset), padding_BT, holes=True), order_BT)
+            reset = taken(steps_after_reset(reset, padding_BT, holes=True), order_BT)
         lengths = jnp.sum(mask_BT, axis=1, dtype=jnp.int32)
         y_BTD = self(taken(x_BTD, order_BT), lengths, reset=reset, key=key)
         return zero_where(padding_BT, taken(y_BTD, jnp.argsort(order_BT, axis=1)))
@@ -105,8 +105,8 @@ class Encoder(nnx.Module):
                 return block(x_BTD, None, **masks, key=key)[0]
             lengths, reset = masks["lengths"], masks["reset"]
             if reset is not None:
-                behind_BT = padding(lengths, None, x_BTD.shape[:2])
-                reset = turn(steps_after_reset(reset, behind_BT, reverse=True), lengths)
+                padding_BT = padding(lengths, None, x_BTD.shape[:2])
+                reset = turn(steps_after_reset(reset, padding_BT, reverse=True), lengths)
             y_BTD, _ = block(turn(x_BTD, lengths), None, lengths=lengths, reset=reset, key=key)
             return turn(y_BTD, lengths)
 
@@ -121,5 +121,5 @@ def turn(x_BT: jax.Array, lengths: jax.Array | None) -> jax.Array:
 
 
 def taken(x_BT: jax.Array, index_BT: jax.Array) -> jax.Array:
-    """[B, T, ...]: of each row the steps of those numbers."""
+    """[B, T, ...]: the steps of each row in the order of `index_BT`."""
     return jnp.take_along_axis(x_BT, index_BT.reshape(*index_BT.shape, *(1,) * (x_BT.ndim - 2)), axis=1)

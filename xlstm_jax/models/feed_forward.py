@@ -1,4 +1,4 @@
-"""Gated feed-forward layers, and blocks that have one behind what mixes over time."""
+"""Gated feed-forward layers, and blocks that have one after what mixes over time."""
 
 from typing import Any
 

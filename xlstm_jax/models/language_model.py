@@ -10,13 +10,13 @@ import numpy as np
 from flax import nnx
 
 from xlstm_jax.autodiff import forward_mode
-from xlstm_jax.checks import checked, outline
+from xlstm_jax.checks import check_dtype, check_sizes, checked, outline
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS, check_context
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.stack import run_blocks, scannable, single
 from xlstm_jax.nn import NORMS, linear, small_init, softcap
-from xlstm_jax.shapes import state_dtype
+from xlstm_jax.shapes import state_dtype, zero_padding
 from xlstm_jax.sharding import ACTIVATIONS, AXES, constrain
 
 
@@ -31,7 +31,9 @@ class LanguageModel(nnx.Module):
     """
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        dtype = jnp.dtype(config.dtype)
+        if config.input_features and config.tie_embedding:
+            raise UsageError(f"model.tie_embedding has no meaning with model.input_features {config.input_features}")
+        dtype = check_dtype("LanguageModel", config.dtype)
         init = small_init(config.features)
         embedding_init = nnx.initializers.normal(config.embedding_std) if config.embedding_std else init
         self.config = config
@@ -55,6 +57,7 @@ class LanguageModel(nnx.Module):
 
     def init_carry(self, batch: int) -> tuple[Any, ...]:
         """The carry before the first token, one entry a block."""
+        check_sizes("LanguageModel", 0, batch=batch)
         return tuple(block.init_carry(batch) for block in single(self.blocks))
 
     def __call__(self, tokens_BT: jax.Array) -> jax.Array:
@@ -77,7 +80,7 @@ class LanguageModel(nnx.Module):
                 the config says so.
             carry: from `init_carry` or from the call before; None is `init_carry`.
             reset: [B, T] bools, true where everything from before that token is forgotten.
-            lengths: [B] ints, right padding: padded tokens leave the carry as it is.
+            lengths: [B] ints, right padding: padded tokens leave the carry as it is, and have no gradient.
             key: random key for dropout; None: no dropout.
         """
         x_BTD, carry = self.hidden(tokens_BT, carry, reset=reset, lengths=lengths, key=key)
@@ -114,7 +117,8 @@ class LanguageModel(nnx.Module):
         carry = (None,) * depth if carry is None else carry
         if config.input_features:
             x_BTD, reset, lengths = checked("LanguageModel", {"D": config.input_features}, x_BTD=tokens, **masks)
-            return x_BTD, carry, reset, lengths
+            # The input's map and norms come before the blocks' own masks: 0 times a NaN is a NaN.
+            return zero_padding(x_BTD, lengths), carry, reset, lengths
         tokens_BT, reset, lengths = checked("LanguageModel", tokens_BT=tokens, **masks)
         return known_tokens(tokens_BT, config.vocab_size, lengths), carry, reset, lengths
 
@@ -128,7 +132,7 @@ def known_tokens(tokens_BT: jax.Array, vocab_size: int, lengths_B: jax.Array | N
     """Tokens in 0 to vocab_size - 1: others are refused where their values are known, else become the nearest of these.
 
     Values are known outside of jit alone. Inside it a lookup would give NaN above the vocabulary and count from its end
-    below 0. What stands in the padding after `lengths_B` may be any number.
+    below 0. Tokens in the padding after `lengths_B` may be any number.
 
     Raises:
         UsageError: a token outside the vocabulary, by its place.
@@ -171,42 +175,6 @@ def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> Languag
         UsageError: sizes that do not fit together, an unknown letter or cell, or a block that cannot run on the parts
             of a sequence where the mesh in the context splits it.
     """
-    if config.input_features and config.tie_embedding:
-        raise UsageError(f"model.tie_embedding has no meaning with model.input_features {config.input_features}")
-    if config.dtype == "float64" and not jax.config.jax_enable_x64:
-        raise UsageError("model.dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or take float32")
-    for letter in config.letters:
-        BLOCKS.get(letter)
     mesh = jax.sharding.get_abstract_mesh()
     check_context(config, math.prod(mesh.shape.get(axis, 1) for axis in AXES["time"]))
-    widths = (
-        ("mlstm", "m", config.mlstm.proj_factor),
-        ("slstm", "s", config.slstm.proj_factor or 1.0),
-        ("xlstm", "x", config.xlstm.qk_factor),
-        ("xlstm", "x", config.xlstm.v_factor),
-    )
-    for block, letter, factor in (
-        ("mlstm", "m", "proj_factor"),
-        ("slstm", "s", "proj_factor"),
-        ("xlstm", "x", "qk_factor"),
-        ("xlstm", "x", "v_factor"),
-        ("minimal", "n", "expansion"),
-        ("rwkv6", "w", "ffn_factor"),
-    ):
-        value = getattr(getattr(config, block), factor)
-        if letter in config.letters and value and not round(value * config.features):
-            raise UsageError(
-                f"model.{block}.{factor} {value} is not allowed; of model.features {config.features} it makes a width "
-                "of 0"
-            )
-    inner = round(config.mlstm.proj_factor * config.features)
-    if "m" in config.letters and inner % (size := config.mlstm.qkv_block_size):
-        raise UsageError(f"model.mlstm.qkv_block_size {size} is not allowed; it divides the inner width {inner}")
-    for block, letter, width in widths:
-        heads = getattr(config, block).num_heads
-        if letter in config.letters and round(width * config.features) % heads:
-            raise UsageError(
-                f"model.features {config.features} does not fit {block}.num_heads {heads}: "
-                f"the inner width {round(width * config.features)} is not a multiple of it"
-            )
     return LanguageModel(config, rngs=nnx.Rngs(0) if rngs is None else rngs)

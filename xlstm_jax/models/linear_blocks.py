@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.models.blocks import BLOCKS
-from xlstm_jax.models.config import ModelConfig, rounded_up
+from xlstm_jax.models.config import ModelConfig, inner_width, rounded_up
 from xlstm_jax.models.feed_forward import GatedGELU, TwoBranches
 from xlstm_jax.nn import CausalConv, Recurrent, gelu, linear, rms_norm
 
@@ -23,7 +23,7 @@ def _last_init(config: ModelConfig) -> nnx.Initializer:
 
 
 class _Residuals(TwoBranches):
-    """RMS norms, and W_down(GELU(a) * b), [a, b] = W_up u, behind `mix`."""
+    """RMS norms, and W_down(GELU(a) * b), [a, b] = W_up u, after `mix`."""
 
     def __init__(self, config: ModelConfig, options: Any, *, rngs: nnx.Rngs):
         features, self.dtype = config.features, jnp.dtype(config.dtype)
@@ -54,7 +54,7 @@ class MinimalBlock(_Residuals):
         del index
         block, features = config.minimal, config.features
         super().__init__(config, block, rngs=rngs)
-        inner = round(block.expansion * features)
+        inner = inner_width(config, "minimal", "expansion")
         self.conv = CausalConv(features, block.conv_width, dtype=self.dtype, rngs=rngs)
         self.layer = Recurrent(block.cell, features, inner, dtype=self.dtype, rngs=rngs)
         self.down = linear(inner, features, _last_init(config), axes=("inner", "embed"), dtype=self.dtype, rngs=rngs)
@@ -70,7 +70,7 @@ class MinimalBlock(_Residuals):
 class GriffinBlock(_Residuals):
     """mix(u) = W_out(GELU(W_gate u) * RG-LRU(conv(W_in u))); parallel over time.
 
-    De et al. 2024 (arXiv 2402.19427), section 2: Griffin's recurrent block, Hawk when it stands alone.
+    De et al. 2024 (arXiv 2402.19427), section 2: Griffin's recurrent block, Hawk where it is alone.
     """
 
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):

@@ -10,7 +10,7 @@ from flax import nnx
 from xlstm_jax.cells.gates import decay_rate
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS, checked_inputs
-from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.models.config import ModelConfig, inner_width
 from xlstm_jax.nn import CausalConv, linear, rms_norm
 from xlstm_jax.ops.linear_attention import ssd
 from xlstm_jax.shapes import state_dtype
@@ -34,9 +34,9 @@ class Mamba2Block(nnx.Module):
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
         del index
         block, features, dtype = config.mamba2, config.features, jnp.dtype(config.dtype)
-        inner, groups, state = round(block.expansion * features), block.num_groups, block.state_features
+        inner, groups, state = inner_width(config, "mamba2", "expansion"), block.num_groups, block.state_features
         heads, rest = divmod(inner, block.head_features)
-        if rest or not heads or heads % groups:
+        if rest or heads % groups:
             raise UsageError(
                 f"model.features {features} does not fit mamba2: the inner width {inner} is a multiple of "
                 f"head_features {block.head_features}, and so many heads are a multiple of num_groups {groups}"

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.cells.mlstm import MLSTMState, gate_bias_init, zero_state
+from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS
-from xlstm_jax.models.config import MLSTMBlockConfig, ModelConfig
+from xlstm_jax.models.config import MLSTMBlockConfig, ModelConfig, inner_width
 from xlstm_jax.models.feed_forward import TwoBranches, post_projection
 from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, linear, small_init, wang_init
 from xlstm_jax.ops.mlstm import mlstm
@@ -65,14 +66,16 @@ class MLSTMBlock(TwoBranches):
 
     Beck et al. 2024 (arXiv 2405.04517), figure 11 and section 2.4.
 
-    With `ffn_factor` the sLSTM block's feed-forward branch comes behind; with `proj_factor` 1 besides, that is the
+    With `ffn_factor` the sLSTM block's feed-forward branch follows; with `proj_factor` 1 too, that is the
     mLSTM in a post up-projection block. `input_gate_form` and `forget_gate_form` leave W_if out (their table 2).
     """
 
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
         del index
         block, features, dtype = config.mlstm, config.features, jnp.dtype(config.dtype)
-        inner = round(block.proj_factor * features)
+        inner = inner_width(config, "mlstm", "proj_factor", heads=block.num_heads)
+        if inner % (size := block.qkv_block_size):
+            raise UsageError(f"model.mlstm.qkv_block_size {size} is not allowed; it divides the inner width {inner}")
         init = small_init(features)
         self.config, self.dtype = block, dtype
         self.norm = layer_norm(features, dtype=dtype, rngs=rngs)

@@ -18,7 +18,7 @@ from xlstm_jax.nn import NORMS, BatchNorm, Recurrent
 class RecurrentBlock(nnx.Module):
     """One layer of the cell `config.recurrent.cell`: y = layer(norm(x)), with `residual` x + layer(norm(x)).
 
-    There is a norm, and behind a residual layer the feed-forward branch of the sLSTM block, where the config has them;
+    Where the config has them there is a norm, and after a residual layer the feed-forward branch of the sLSTM block;
     dropout inside the layer as in `nn.Recurrent`.
     """
 
@@ -54,7 +54,7 @@ class RecurrentBlock(nnx.Module):
 
     def __call__(self, x_BTD, carry, *, reset=None, lengths=None, key=None):
         x_BTD, reset, lengths = checked_inputs(self, self.layer.configs[0].in_features, x_BTD, carry, reset, lengths)
-        inside, behind = (None, None) if key is None else (jax.random.fold_in(key, n) for n in (1, 2))
+        inside, outside = (None, None) if key is None else (jax.random.fold_in(key, n) for n in (1, 2))
         training = {"training": key is not None, "lengths": lengths} if isinstance(self.norm, BatchNorm) else {}
         u_BTD = x_BTD if self.norm is None else self.norm(x_BTD, **training)
         y_BTD, carry = self.layer(u_BTD, carry, reset=reset, lengths=lengths, key=inside)
@@ -63,7 +63,7 @@ class RecurrentBlock(nnx.Module):
         if self.ffn is None:
             return x_BTD, carry
         y_BTD = self.ffn(self.ffn_norm(x_BTD))
-        return x_BTD + self.dropout(y_BTD, deterministic=key is None, rngs=behind), carry
+        return x_BTD + self.dropout(y_BTD, deterministic=key is None, rngs=outside), carry
 
 
 def _cell_options(block: RecurrentBlockConfig) -> dict[str, Any]:

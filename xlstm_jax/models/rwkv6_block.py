@@ -9,7 +9,7 @@ from flax import nnx
 from xlstm_jax.cells.gates import decay_rate
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks import BLOCKS, checked_inputs
-from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.models.config import ModelConfig, inner_width
 from xlstm_jax.nn import HeadNorm, layer_norm, linear
 from xlstm_jax.ops.conv import causal_conv
 from xlstm_jax.ops.rwkv import rwkv6
@@ -77,7 +77,7 @@ class RWKV6Block(nnx.Module):
         self.head_norm = HeadNorm(*self.sizes, eps=64e-5, dtype=dtype, rngs=rngs)
         self.out = linear(features, features, last, axes=("inner", "embed"), dtype=dtype, rngs=rngs)
         self.ffn_norm = layer_norm(features, dtype=dtype, rngs=rngs)
-        inner = round(block.ffn_factor * features)
+        inner = inner_width(config, "rwkv6", "ffn_factor")
         self.ffn_mu_r, self.ffn_mu_k = mixing(), mixing()
         self.ffn_r = linear(features, features, init, dtype=dtype, rngs=rngs)
         self.ffn_k = linear(features, inner, init, dtype=dtype, rngs=rngs)

@@ -8,7 +8,7 @@ from flax import nnx
 
 from xlstm_jax.cells.slstm import SLSTMState, empty_state, forget_bias_init
 from xlstm_jax.models.blocks import BLOCKS
-from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.models.config import ModelConfig, inner_width
 from xlstm_jax.models.feed_forward import TwoBranches, post_projection
 from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, linear, small_init, wang_init
 from xlstm_jax.ops.slstm import slstm
@@ -28,14 +28,14 @@ class SLSTMBlock(TwoBranches):
     block-diagonal over heads; the recurrent matrix is too, and starts at zero.
     Beck et al. 2024 (arXiv 2405.04517), figure 10 and section 2.4.
 
-    With `proj_factor` the sLSTM stands where the mLSTM block has its own: [a, z] = W_up norm(x), the above with a for
+    With `proj_factor` the sLSTM takes the mLSTM's place in the mLSTM block: [a, z] = W_up norm(x), the above with a for
     norm(x), and the branch ends in W_down(h * SiLU(z)). With `ffn_factor` 0 there is no second branch.
     """
 
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
         block, features, dtype = config.slstm, config.features, jnp.dtype(config.dtype)
         heads, num_blocks = block.num_heads, len(config.letters)
-        inner = round(block.proj_factor * features) or features
+        inner = inner_width(config, "slstm", "proj_factor" if block.proj_factor else None, heads=heads)
         width = inner // heads
         init = small_init(features)
         self.config, self.dtype = block, dtype

@@ -62,9 +62,7 @@ class Repeated(nnx.Module):
 
     def __call__(self, x_BTD, carry: Sequence[Any], keys: Sequence[Any], remat: str, masks) -> tuple[Any, list[Any]]:
         """As `run_blocks`; one carry and one key a block."""
-        period = len(self.stacked)
-        for number, one in enumerate(carry):
-            check_parts(type(self.stacked[number % period]).__name__, one, carry[number % period], f"carry[{number}]")
+        period, carry = len(self.stacked), self._alike(carry, x_BTD.shape[0])
         split = [nnx.split(block) for block in self.stacked]
         layers = list(zip(carry, keys, strict=True))
         inputs = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers[place::period]) for place in range(period)]
@@ -77,6 +75,29 @@ class Repeated(nnx.Module):
         states = [state for _, state in split]
         x_BTD, after = jax.lax.scan(turn, x_BTD, list(zip(states, inputs, strict=True)))
         return x_BTD, [jax.tree.map(lambda leaf, n=n: leaf[n], one) for n in range(self.turns) for one in after]
+
+    def _alike(self, carry: Sequence[Any], batch: int) -> list[Any]:
+        """The carries with those of each place in one structure, so that they can be stacked.
+
+        Where some layers of a place have None for a part and others do not, it becomes the block's own start.
+        """
+        carry, period = list(carry), len(self.stacked)
+        for place in range(period):
+            like = carry[place]
+            mixed = len({jax.tree.structure(one) for one in carry[place::period]}) > 1
+            if mixed:
+                like = next(itertools.islice(self.blocks(), place, None)).init_carry(batch)
+            for number in range(place, len(carry), period):
+                check_parts(type(self.stacked[place]).__name__, carry[number], like, f"carry[{number}]")
+                carry[number] = _filled(carry[number], like) if mixed else carry[number]
+        return carry
+
+
+def _filled(carry: Any, start: Any) -> Any:
+    """`carry` with the parts of `start` where it is None."""
+    return jax.tree.map(
+        lambda part, own: own if part is None else part, carry, start, is_leaf=lambda part: part is None
+    )
 
 
 def _stacked(blocks: Sequence[nnx.Module]) -> nnx.Module:
@@ -119,7 +140,7 @@ def run_blocks(
     remat: str = "none",
     **masks: jax.Array | None,
 ) -> tuple[jax.Array, tuple[Any, ...]]:
-    """x [B, T, D] behind the last block, and each block's carry.
+    """x [B, T, D] after the last block, and each block's carry.
 
     Args:
         blocks: of any kinds, `Repeated` among them.

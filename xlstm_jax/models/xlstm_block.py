@@ -6,7 +6,7 @@ from flax import nnx
 
 from xlstm_jax.cells.mlstm import MLSTMState, zero_state
 from xlstm_jax.models.blocks import BLOCKS
-from xlstm_jax.models.config import ModelConfig
+from xlstm_jax.models.config import ModelConfig, inner_width
 from xlstm_jax.models.feed_forward import SwiGLU, TwoBranches
 from xlstm_jax.nn import HeadNorm, linear, rms_norm, small_init, softcap, wang_init
 from xlstm_jax.ops.mlstm import mlstm
@@ -27,7 +27,8 @@ class XLSTMBlock(TwoBranches):
     def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
         del index
         block, features, dtype = config.xlstm, config.features, jnp.dtype(config.dtype)
-        heads, keys, values = block.num_heads, round(block.qk_factor * features), round(block.v_factor * features)
+        heads = block.num_heads
+        keys, values = (inner_width(config, "xlstm", factor, heads=heads) for factor in ("qk_factor", "v_factor"))
         init, zeros = small_init(features), nnx.initializers.zeros
         last = wang_init(features, len(config.letters))
         self.config, self.dtype, self.sizes = block, dtype, (heads, keys // heads, values // heads)

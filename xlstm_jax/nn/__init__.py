@@ -5,7 +5,8 @@ from xlstm_jax.nn.attention import BahdanauAttention, LuongAttention
 from xlstm_jax.nn.conv import CausalConv
 from xlstm_jax.nn.linear import Headwise, linear, small_init, wang_init
 from xlstm_jax.nn.norm import NORMS, BatchNorm, HeadNorm, layer_norm, rms_norm, softcap
-from xlstm_jax.nn.recurrent import Directions, Recurrent
+from xlstm_jax.nn.recurrent import Recurrent
+from xlstm_jax.nn.recurrent_weights import Directions
 from xlstm_jax.nn.tree import Tree
 
 __all__ = [

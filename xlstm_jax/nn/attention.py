@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from xlstm_jax.checks import check_dtype, check_sizes, checked
+from xlstm_jax.checks import check_choice, check_dtype, check_sizes, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn.linear import linear
 from xlstm_jax.shapes import padding_mask, state_dtype, zero_padding
@@ -33,6 +33,7 @@ def attend(
 
 
 def _checked(owner: str, sizes: dict[str, int], query, memory_BSV, lengths, keys_BSF) -> tuple[jax.Array | None, ...]:
+    """The arguments of a call as arrays that fit each other; the query is [B, Q] or [B, T, Q]."""
     (query,) = checked(owner, sizes, **{"query_...Q": query})
     name = "query_BQ" if query.ndim == 2 else "query_BTQ"
     return checked(owner, sizes, **{name: query}, memory_BSV=memory_BSV, lengths_B=lengths, keys_BSF=keys_BSF)
@@ -121,8 +122,7 @@ class LuongAttention(nnx.Module):
         dtype: jnp.dtype = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        if score not in Score.__args__:
-            raise UsageError(f"score {score!r} is unknown; allowed: {', '.join(map(repr, Score.__args__))}")
+        check_choice("score", score, Score)
         if score == "dot" and query_features != memory_features:
             raise UsageError(
                 f"score 'dot' needs equal widths, got {query_features} and {memory_features}; use 'general'"

@@ -8,6 +8,7 @@ from flax import nnx
 
 from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.checks import check_dtype, check_sizes, checked, is_empty
+from xlstm_jax.config import NonNegativeFloat, PositiveFloat, check_value
 from xlstm_jax.shapes import padding_mask, state_dtype
 
 
@@ -15,6 +16,7 @@ def layer_norm(features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.
     """Layer norm with a weight and no bias; statistics in float32."""
     check_sizes("layer_norm", features=features)
     check_dtype("layer_norm", dtype)
+    check_value(PositiveFloat, eps, "layer_norm eps")
     return nnx.LayerNorm(features, epsilon=eps, use_bias=False, dtype=dtype, rngs=rngs)
 
 
@@ -22,6 +24,7 @@ def rms_norm(features: int, *, eps: float = 1e-6, dtype: jnp.dtype, rngs: nnx.Rn
     """x / sqrt(mean(x^2) + eps) with a weight (Zhang & Sennrich 2019); statistics in float32."""
     check_sizes("rms_norm", features=features)
     check_dtype("rms_norm", dtype)
+    check_value(PositiveFloat, eps, "rms_norm eps")
     return nnx.RMSNorm(features, epsilon=eps, dtype=dtype, rngs=rngs)
 
 
@@ -44,6 +47,7 @@ class BatchNorm(nnx.Module):
         del rngs
         check_sizes("BatchNorm", features=features)
         check_dtype("BatchNorm", dtype)
+        check_value(PositiveFloat, eps, "BatchNorm eps")
         self.eps, self.dtype = eps, dtype
         self.scale = nnx.Param(jnp.ones((features,), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((features,), jnp.float32))
@@ -60,7 +64,7 @@ class BatchNorm(nnx.Module):
             counts = True if lengths is None else ~padding_mask(lengths, x_BTD.shape[1])[..., None]
             of_batch = jnp.mean(wide_BTD, (0, 1), where=counts), jnp.var(wide_BTD, (0, 1), where=counts)
             if lengths is not None:
-                # A batch of padding alone has neither: what runs stays as it is.
+                # A batch of padding alone has neither: the running averages stay as they are.
                 running = jax.lax.stop_gradient((mean_D, var_D))
                 of_batch = jax.tree.map(functools.partial(jnp.where, jnp.any(counts)), of_batch, running)
             wide_BTD = _pulled(wide_BTD, (mean_D, var_D), jax.lax.stop_gradient(of_batch))
@@ -70,7 +74,7 @@ class BatchNorm(nnx.Module):
         return y_BTD.astype(self.dtype)
 
 
-@custom_vjp("batch norm in training", instead="another norm, or no key", reverse_alone=True)
+@custom_vjp("batch norm in training", instead="another norm, or no key", reverse_alone=True, hint=False)
 def _pulled(x: jax.Array, averages: tuple, values: tuple) -> jax.Array:
     """x itself; the gradient of `averages` is averages - values."""
     return x
@@ -89,6 +93,7 @@ _pulled.defvjp(_pulled_forward, _pulled_backward)
 
 def softcap(x: jax.Array, cap: float) -> jax.Array:
     """cap tanh(x / cap), x itself where it is small, and never beyond +- cap; a cap of 0 leaves x as it is."""
+    check_value(NonNegativeFloat, cap, "softcap cap")
     return cap * jnp.tanh(x / cap) if cap else x
 
 
@@ -98,6 +103,7 @@ class HeadNorm(nnx.Module):
     def __init__(self, heads: int, head_features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs):
         check_sizes("HeadNorm", heads=heads, head_features=head_features)
         check_dtype("HeadNorm", dtype)
+        check_value(PositiveFloat, eps, "HeadNorm eps")
         self.norm = nnx.LayerNorm(head_features, epsilon=eps, use_bias=False, use_scale=False, rngs=rngs)
         self.scale = nnx.Param(jnp.ones((heads * head_features,), jnp.float32))
         self.dtype = dtype

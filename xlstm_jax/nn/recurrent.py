@@ -1,34 +1,27 @@
 """Any cell as a layer, or as a stack of layers."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from xlstm_jax.cells import CELLS, CellParams
-from xlstm_jax.cells.base import in_plain_scale
-from xlstm_jax.checks import check_dtype, check_parts, check_sizes, checked
-from xlstm_jax.config import from_section
+from xlstm_jax.cells import CELLS
+from xlstm_jax.checks import check_choice, check_dtype, check_parts, check_sizes, checked
+from xlstm_jax.config import Rate, check_value, from_section
 from xlstm_jax.errors import UsageError
+from xlstm_jax.nn.recurrent_weights import Directions, RecurrentWeights, with_batch, without_batch
 from xlstm_jax.nn.torch_weights import from_torch, to_torch
 from xlstm_jax.ops.recurrence import Noise, recurrence
-from xlstm_jax.ops.recurrence.api import chosen
-from xlstm_jax.shapes import padding, state_dtype, zero_where
+from xlstm_jax.ops.recurrence.choice import chosen
+from xlstm_jax.shapes import padding, zero_where
 
 Merge = Literal["concat", "sum", "mean"]
 DropoutKind = Literal["between_layers", "variational", "recurrent", "zoneout"]
 
 
-class Directions(NamedTuple):
-    """The carry of a bidirectional layer."""
-
-    forward: Any
-    backward: Any
-
-
-class Recurrent(nnx.Module):
+class Recurrent(RecurrentWeights):
     """`num_layers` layers of one cell, each reading the one below.
 
     A call without a `key` is deterministic: there is no train or eval mode.
@@ -76,12 +69,14 @@ class Recurrent(nnx.Module):
         rngs: nnx.Rngs,
         **options: Any,
     ):
-        self.cell = CELLS.get(cell)
+        cell_class = CELLS.get(cell)
         check_dtype("Recurrent", dtype)
-        self.cell_name, self.dtype = cell, dtype
-        self.bidirectional, self.merge, self.residual = bidirectional, merge, residual
-        self.dropout_kind, self.remat_every, self.implementation = dropout_kind, remat_every, implementation
-        _check(cell, self.cell, merge, dropout, dropout_kind, num_layers)
+        switches = {"bidirectional": bidirectional, "residual": residual, "learned_carry": learned_carry}
+        for name, switch in switches.items():
+            check_value(bool, switch, f"Recurrent {name}")
+        _check(cell, cell_class, merge, dropout, dropout_kind, num_layers)
+        self.merge, self.residual, self.dropout_kind = merge, residual, dropout_kind
+        self.remat_every, self.implementation = remat_every, implementation
         inside = dropout > 0 and dropout_kind != "between_layers"
         self.noise = Noise(dropout_kind, dropout) if inside else None
         # One mask for all steps of a sequence, or a fresh one a step.
@@ -89,62 +84,20 @@ class Recurrent(nnx.Module):
         self.dropout = nnx.Dropout(dropout, broadcast_dims=once)
         width = features * (2 if bidirectional and merge == "concat" else 1)
         sizes = [in_features if layer == 0 else width for layer in range(num_layers)]
-        self.configs = tuple(
-            from_section(self.cell.Config, {"in_features": size, "features": features, **options}, cell)
+        configs = tuple(
+            from_section(cell_class.Config, {"in_features": size, "features": features, **options}, cell)
             for size in sizes
         )
         if self.noise is not None:
-            self.noise.check(self.cell, self.cell.init_carry(self.configs[0], (1,)))
-        chosen(self.cell, self.noise, remat_every, implementation)
+            self.noise.check(cell_class, cell_class.init_carry(configs[0], (1,)))
+        chosen(cell_class, self.noise, remat_every, implementation)
         if residual and width not in sizes:
             raise UsageError(f"residual=True needs a layer as wide as its input; inputs {sizes}, outputs {width}")
-        self.layers = self._weights(rngs)
-        self.backward_layers = self._weights(rngs) if bidirectional else None
-        self.starts = self._starts() if learned_carry else None
-        self.backward_starts = self._starts() if learned_carry and bidirectional else None
+        both = {"bidirectional": bidirectional, "learned_carry": learned_carry}
+        super().__init__(cell_class, cell, configs, **both, dtype=dtype, rngs=rngs)
 
     from_torch = classmethod(from_torch)
     to_torch = to_torch
-
-    def _weights(self, rngs: nnx.Rngs) -> nnx.List:
-        drawn = (self.cell.init(rngs.params(), config) for config in self.configs)
-        return nnx.List([nnx.Dict({name: nnx.Param(w) for name, w in params.items()}) for params in drawn])
-
-    def _starts(self) -> nnx.List:
-        carries = [self.cell.init_carry(config, ()) for config in self.configs]
-        if not in_plain_scale(carries[0]):
-            raise UsageError(f"learned_carry=True needs a carry in plain scale, which that of {self.cell_name} is not")
-        return nnx.List([nnx.Dict({k: nnx.Param(leaf) for k, leaf in c._asdict().items()}) for c in carries])
-
-    def init_carry(self, batch: int | None) -> tuple[Any, ...]:
-        """The carry before the first step, learned or the cell's own, one entry a layer, `Directions` if both.
-
-        A batch of None is one sequence whose arrays have no axis B.
-        """
-        if batch is None:
-            return _without_batch(self.init_carry(1))
-        check_sizes("Recurrent", 0, batch=batch)
-        forward = [self._start(layer, batch, backward=False) for layer in range(len(self.configs))]
-        if not self.bidirectional:
-            return tuple(forward)
-        backward = [self._start(layer, batch, backward=True) for layer in range(len(self.configs))]
-        return tuple(Directions(*both) for both in zip(forward, backward, strict=True))
-
-    def _start(self, layer: int, batch: int, *, backward: bool) -> Any:
-        carry = self.cell.init_carry(self.configs[layer], (batch,))
-        starts = self.backward_starts if backward else self.starts
-        if starts is not None:
-            learned = {name: starts[layer][name][...] for name in carry._fields}
-            carry = type(carry)(*(jnp.broadcast_to(learned[k], v.shape) for k, v in carry._asdict().items()))
-        return self._wide(carry)
-
-    def _wide(self, carry: Any) -> Any:
-        """A carry in the dtype in which it is kept."""
-        return jax.tree.map(lambda leaf: leaf.astype(state_dtype(self.dtype)), carry)
-
-    def _params(self, layer: int, *, backward: bool) -> CellParams:
-        weights = (self.backward_layers if backward else self.layers)[layer]
-        return CellParams(self.configs[layer], {name: weights[name][...] for name in weights}).astype(self.dtype)
 
     def __call__(
         self,
@@ -165,8 +118,8 @@ class Recurrent(nnx.Module):
             carry: from an earlier call, or None: `init_carry`. The reverse direction starts from it at the end.
             lengths: [B] ints; right padding changes nothing and gives zeros.
             reset: [B, T] bools, true where another document begins: the carry becomes `init_carry` between t - 1 and
-                t, in both directions, so that each document is what it is alone. On padding it acts before the next
-                step that is taken; of the first step, in the forward direction alone.
+                t, in both directions, so that each document gives what it gives alone. On padding it acts before the
+                next step that is taken. At the first step it acts in the forward direction alone.
             mask: [B, T] bools, false where a step is padding, on the left, on the right or between: such a step leaves
                 the carry as it is and gives zero output, in both directions. `lengths` is the case of right padding.
             key: draws the dropout masks; without one nothing is dropped.
@@ -174,8 +127,8 @@ class Recurrent(nnx.Module):
                 leaves [B, T, ...]. The backward direction's at t has seen t and what follows.
         """
         if self._unbatched(x_BTD, axes=1):
-            *arguments, mask = _with_batch((x_BTD, carry, lengths, reset, mask))
-            return _without_batch(self(*arguments, mask=mask, key=key, return_carries=return_carries))
+            *arguments, mask = with_batch((x_BTD, carry, lengths, reset, mask))
+            return without_batch(self(*arguments, mask=mask, key=key, return_carries=return_carries))
         x_BTD, lengths, reset, mask = self._checked("BT", x_BTD, carry, lengths, reset, mask)
         x, carries, recorded = x_BTD.astype(self.dtype), [], []
         masks = {"lengths_B": lengths, "reset_BT": reset, "mask_BT": mask}
@@ -252,7 +205,7 @@ class Recurrent(nnx.Module):
         if self.bidirectional:
             raise UsageError("a bidirectional layer has no step: it needs the whole sequence")
         if self._unbatched(x_BD, axes=0):
-            return _without_batch(self.step(*_with_batch((x_BD, carry))))
+            return without_batch(self.step(*with_batch((x_BD, carry))))
         x_BD, *_ = self._checked("B", x_BD, carry)
         carry = self.init_carry(x_BD.shape[0]) if carry is None else carry
         x, carries = x_BD.astype(self.dtype), []
@@ -270,14 +223,6 @@ class Recurrent(nnx.Module):
         return self.noise.step(self.cell, params, carry, u, None)
 
 
-def _with_batch(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree, is_leaf=lambda leaf: isinstance(leaf, list))
-
-
-def _without_batch(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf[0], tree)
-
-
 def merged(forward: jax.Array, backward: jax.Array, how: Merge) -> jax.Array:
     """Both directions' outputs as one."""
     if how == "concat":
@@ -289,10 +234,7 @@ def merged(forward: jax.Array, backward: jax.Array, how: Merge) -> jax.Array:
 def _check(name, cell, merge, dropout, kind, num_layers) -> None:
     if cell.kind != "sequence":
         raise UsageError(f"cell {name!r} is of kind {cell.kind!r}; `Recurrent` takes the kind 'sequence' (see `Tree`)")
-    if merge not in Merge.__args__:
-        raise UsageError(f"merge {merge!r} is unknown; allowed: {', '.join(map(repr, Merge.__args__))}")
-    if kind not in DropoutKind.__args__:
-        raise UsageError(f"dropout_kind {kind!r} is unknown; allowed: {', '.join(map(repr, DropoutKind.__args__))}")
-    if not 0 <= dropout < 1:
-        raise UsageError(f"dropout {dropout} is not allowed; it is a rate, at least 0 and below 1")
+    check_choice("merge", merge, Merge)
+    check_choice("dropout_kind", kind, DropoutKind)
+    check_value(Rate, dropout, "Recurrent dropout")
     check_sizes("Recurrent", num_layers=num_layers)

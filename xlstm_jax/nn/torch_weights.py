@@ -1,7 +1,7 @@
 """Layers from PyTorch's and back: torch.nn.LSTM, GRU and RNN with all their options.
 
-PyTorch keeps two biases a gate, of which our cells have the sum; of the GRU's candidate, whose second bias stands
-behind the reset gate, both (`recurrent_bias`). Layouts are transposed, gates stand in the same order.
+PyTorch keeps two biases a gate, of which our cells have the sum; of the GRU's candidate, whose second bias is
+multiplied by the reset gate, both (`recurrent_bias`). Layouts are transposed, gates have the same order.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ def to_torch(self: "Recurrent") -> Any:
     """The same layer as a module of `torch.nn`, `batch_first=True`.
 
     Raises:
-        UsageError: PyTorch has no such layer; the message names the option that stands in the way.
+        UsageError: PyTorch has no such layer; the message names the option that it lacks.
     """
     import torch
 

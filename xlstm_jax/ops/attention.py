@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.checks import check_sizes, checked, checked_carry, is_empty
+from xlstm_jax.config import RotaryBase, check_value
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import is_known, padding_mask, state_dtype, steps_within, zero_padding
 
@@ -69,6 +70,7 @@ def attention(
     arrays = {"q_BTHK": q_BTHK, "k_BTGK": k_BTGK, "v_BTGK": v_BTGK, "reset_BT": reset_BT, "lengths_B": lengths_B}
     q_BTHK, k_BTGK, v_BTGK, reset_BT, lengths_B = checked("attention", **arrays)
     check_sizes("attention", window=window)
+    check_value(RotaryBase, base, "attention base")
     batch, time, heads, keys = q_BTHK.shape
     groups = k_BTGK.shape[2]
     if keys % 2 or groups < 1 or heads % groups:
@@ -104,7 +106,7 @@ def attention(
 
 
 def _wide_attention(q_BTHK, k_BSGK, v_BSGK, *, mask) -> jax.Array:
-    """`jax.nn.dot_product_attention`, which computes the softmax in float32 whatever it is given, in float64."""
+    """`jax.nn.dot_product_attention` with `mask` [B, 1, T, S], in float64: its own softmax is float32 in any case."""
     (batch, time, heads, keys), groups = q_BTHK.shape, k_BSGK.shape[2]
     q_BTGRK = q_BTHK.reshape(batch, time, groups, heads // groups, keys)
     score = jnp.einsum("btgrk,bsgk->bgrts", q_BTGRK, k_BSGK) * keys**-0.5
@@ -119,7 +121,7 @@ def _seen(count_B, reset_BT, batch: int, time: int, window: int) -> jax.Array:
     distance_TS = kept + t - s
     near = (distance_TS >= 0) & (distance_TS < window)
     segment_BT = jnp.zeros((batch, time), jnp.int32) if reset_BT is None else jnp.cumsum(reset_BT, 1, dtype=jnp.int32)
-    # Cached steps stand before every reset here: segment 0; those that are not there, in none.
+    # Cached steps come before every reset here: segment 0. Places without a step are in no segment.
     there_BS = _there(count_B, kept)
     segment_BS = jnp.concatenate([there_BS.astype(jnp.int32) - 1, segment_BT], axis=1)
     return near[None] & (segment_BT[:, :, None] == segment_BS[:, None, :])

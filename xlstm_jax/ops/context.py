@@ -34,7 +34,7 @@ class Devices(NamedTuple):
     def before(self, combine: Callable[[Any, Any], Any], own: Any, first: Any) -> Any:
         """`first` and all parts before this device's, combined: an exclusive scan in ceil(log2 n) rounds.
 
-        `combine(one, two)` is associative; where `own` is that of the device alone, `first` stands before all.
+        `combine(one, two)` is associative; where `own` is that of the device alone, `first` comes before all.
         """
         reached, distance = self.from_left(own, first), 1
         while distance < self.count:

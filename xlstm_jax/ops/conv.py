@@ -84,7 +84,7 @@ def _part(devices: Devices, x_BTD, kernel_WD, bias_D, carry_BWD, reset_BT, lengt
 
 
 def _with_carry(x_BTD, carry_BWD, reset_BT):
-    """The inputs behind those before them, and the number of resets up to each, which is None where there are none."""
+    """The inputs after those of the carry, and the number of resets up to each, which is None where there are none."""
     segment = None
     if reset_BT is not None:
         segment = jnp.pad(jnp.cumsum(reset_BT, axis=1, dtype=jnp.int32), ((0, 0), (carry_BWD.shape[1], 0)))

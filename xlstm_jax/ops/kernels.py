@@ -134,7 +134,7 @@ def product(a: jax.Array, b: jax.Array, how: Launch, *, trans_a: bool = False, t
 
 
 def padded(a: jax.Array, axis: int, size: int) -> jax.Array:
-    """Zeros behind the last entry of an axis, up to a multiple of `size`."""
+    """Zeros after the last entry of an axis, up to a multiple of `size`."""
     width = [(0, 0)] * a.ndim
     width[axis] = 0, -a.shape[axis] % size
     return jnp.pad(a, width) if width[axis][1] else a

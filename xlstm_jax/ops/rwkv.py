@@ -91,7 +91,7 @@ class _Decays(NamedTuple):
     column: jax.Array  # [M-1, L, B, H, K] from s to the start of each block but the first
     row: jax.Array  # [L, B, H, K] from the start of t's block to t
     before: jax.Array  # [L, B, H, K] all before t
-    behind: jax.Array  # [L, B, H, K] all behind s
+    after: jax.Array  # [L, B, H, K] all after s
     whole: tuple[jax.Array, jax.Array]  # [B, H, K] the chunk
 
     @classmethod
@@ -112,13 +112,13 @@ class _Decays(NamedTuple):
             column=decay(step[None] + 1, starts[1:, None]),
             row=decay(step // block * block, step),
             before=decay(0, step),
-            behind=decay(step + 1, length),
+            after=decay(step + 1, length),
             whole=exp_and_rest(jnp.sum(log_w_LBHK, axis=0)),
         )
 
 
 def _chunk(u_HK, S, inputs):
-    """The state after a chunk, and its o [L, B, H, V]."""
+    """The state after a chunk of r, k, v, log w [L, B, H, ...] and resets [L, B], and its o [L, B, H, V]."""
     r, k, v, log_w, reset = inputs
     length = r.shape[0]
     decays = _Decays.of(log_w, min(BLOCK, length))
@@ -132,15 +132,16 @@ def _chunk(u_HK, S, inputs):
     fresh_LB, last_LB = segment_LB == 0, segment_LB == segment_LB[-1:]
     o = o + _einsum("tbhk,bhkv->tbhv", r * _where(fresh_LB, decays.before), S)
     kept, rest = (_where(fresh_LB[-1], part)[..., None] for part in decays.whole)
-    return kept * S + (rest * S + _einsum("sbhk,sbhv->bhkv", k * _where(last_LB, decays.behind), v)), o
+    return kept * S + (rest * S + _einsum("sbhk,sbhv->bhkv", k * _where(last_LB, decays.after), v)), o
 
 
 def _where(flag, decay):
+    """`decay` [..., H, K] where `flag` [...] is true, 0 elsewhere."""
     return jnp.where(flag[..., None, None], decay, jnp.zeros_like(decay))
 
 
 def _scores(r, k, decays: _Decays):
-    """sum_K r_t e^(b_ts) k_s [B, H, T, S] for s < t; other entries are finite."""
+    """sum_K r_t e^(b_ts) k_s [B, H, L, L] (t, s) of r, k [L, B, H, K], for s < t; other entries are finite."""
     blocks, block = decays.near.shape[:2]
     length, batch, heads, _ = r.shape
 

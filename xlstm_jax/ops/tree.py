@@ -155,6 +155,7 @@ def _gathered(cell, states, children_WC):
 
 
 def _scattered(states, after, row_W):
+    """`states` [N, F] with `after` [W, F] at the nodes of a row; numbers beyond the last node are dropped."""
     return jax.tree.map(lambda leaf, new: leaf.at[row_W].set(new, mode="drop", unique_indices=True), states, after)
 
 

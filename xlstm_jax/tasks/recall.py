@@ -16,7 +16,7 @@ class RecallConfig(GeneratedConfig):
     pairs: PositiveInt = 4  # of key and value in a training row
     long_pairs: PositiveInt = 16  # in a row of the split "long"
     vocab_size: Annotated[int, Bounds(least=4, under=INT32)] = 8192  # the first half keys, the second values
-    power: PositiveFloat = 0.01  # of the law by which queries thin out behind the pairs
+    power: PositiveFloat = 0.01  # of the law by which queries thin out after the pairs
 
 
 @TASKS.register("recall")

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +15,18 @@ from xlstm_jax.data.console import say
 from xlstm_jax.errors import PeerLost, UsageError, one_line, out_of_memory
 from xlstm_jax.files import FULL
 from xlstm_jax.train.damage import find_damage, set_aside_damaged, steps_in, write_sums
+from xlstm_jax.train.lock import RUN_LOCK, read_lock
 from xlstm_jax.train.plain_path import PlainPath
 
 FOLDER = "checkpoints"
 METRIC = "validation/loss"
 STATE, DATA, TOKENIZER = "state", "data", "tokenizer"
+MERGED = "manifest.ocdbt"  # beside the arrays of all processes
+REMOVAL_SECONDS = 2.0  # for which a checkpoint that is damaged may be one that is just being removed
+
+
+class Removed(UsageError):
+    """The training that goes on in the workdir has removed a checkpoint while it was read."""
 
 
 class Restored(NamedTuple):
@@ -42,6 +50,7 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.folder = Path(workdir).absolute() / FOLDER
         self._saving: int | None = None
+        self._read_only = read_only
         if not read_only:
             set_aside_damaged(self.folder)
         self._plain = PlainPath(self.folder.parent)
@@ -62,6 +71,8 @@ class Checkpoints:
             self._manager = ocp.CheckpointManager(self._plain.path / FOLDER, options=options)
         except (OSError, ValueError) as error:  # no right to write there, or a damaged file of metrics
             self._plain.remove()
+            if read_only and self._in_training():
+                raise Removed(f"{self.folder} was changed by a training while it was read; run again") from error
             raise UsageError(
                 f"{self.folder} cannot be opened ({self._why(error)}); delete the checkpoint in it whose "
                 "metrics/metrics is damaged, or use another workdir"
@@ -97,6 +108,7 @@ class Checkpoints:
         """The step that "best", "latest" or a number names; in place of a damaged best or latest the next one.
 
         Raises:
+            Removed: a training has removed it in the meantime.
             UsageError: there is no such checkpoint, or it is damaged, as are all others.
         """
         if not self.steps:
@@ -114,6 +126,7 @@ class Checkpoints:
         damage = {}
         for step in dict.fromkeys(order):
             damage[step] = find_damage(self.folder / str(step))
+            self._check_there(step, damage[step])
             if damage[step] is None:
                 for other in list(damage)[:-1]:
                     say(f"checkpoint {self.folder / str(other)} is damaged ({damage[other]}); step {step} is taken")
@@ -229,7 +242,33 @@ class Checkpoints:
             "again to go on"
         )
 
+    def _check_there(self, step: int, damage: object) -> None:
+        """Raise `Removed` where that is why a checkpoint looks damaged: its files go one after the other."""
+        begun = time.monotonic()
+        while damage and self._read_only and (self.folder / str(step)).exists():
+            if not self._in_training() or time.monotonic() - begun > REMOVAL_SECONDS:
+                return
+            time.sleep(0.05)
+        if damage and self._read_only:
+            raise Removed(
+                f"checkpoint {self.folder / str(step)} was removed while it was read, as later ones took its place; "
+                "run again"
+            )
+
+    def _in_training(self) -> bool:
+        holder = read_lock(self.folder.parent / RUN_LOCK)
+        return holder is not None and not holder.gone
+
     def _damaged(self, step: int, error: Exception) -> UsageError:
+        self._check_there(step, error)
+        arrays = self.folder / str(step) / STATE
+        if not (arrays / MERGED).exists() and (parts := sorted(path.name for path in arrays.glob("ocdbt.process_*"))):
+            # orbax takes brackets in a path for a pattern, finds nothing there to merge, and says nothing of it.
+            todo = f"copy what is in {arrays / parts[0]} to {arrays}" if len(parts) == 1 else "merge these"
+            return UsageError(
+                f"checkpoint {step} in {self.folder} is whole, but an earlier version left its arrays in "
+                f"{', '.join(parts)} alone, as the path has characters such as [ and ]; {todo}, and run again"
+            )
         others = [str(other) for other in self.steps if other != step]
         rest = f"then step {others[-1]} is taken" if others else "no other checkpoint is left"
         return UsageError(

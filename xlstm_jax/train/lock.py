@@ -29,7 +29,7 @@ class Held(UsageError):
 
 
 class Holder(NamedTuple):
-    """What a lock file says, and how old its last sign of life is."""
+    """What is in a lock file, and how old its last sign of life is."""
 
     host: str
     pid: int
@@ -41,7 +41,7 @@ class Holder(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """Known of a process of this host at once, of others after `GONE_SECONDS`."""
+        """Whether the process has ended: known at once of one on this host, of others after `GONE_SECONDS`."""
         if not self.here:
             return self.quiet > GONE_SECONDS
         # With no time of its start, as on macOS, another process may have its number by now.
@@ -184,16 +184,16 @@ def check_free(workdir: Path) -> None:
 
 
 def _user(path: Path, found: Holder) -> str:
+    """Who uses the lock's folder, for messages."""
     user = f"workdir {path.parent} is in use by process {found.pid} on {found.host} since {found.since}"
     if not found.here:
-        user += (
-            f" ({max(found.quiet, 0):.0f} s ago it gave a sign of life; after {GONE_SECONDS:.0f} s it counts as gone)"
-        )
+        quiet = f"{max(found.quiet, 0):.0f} s"
+        user += f" (its last sign of life was {quiet} ago; after {GONE_SECONDS:.0f} s it counts as gone)"
     return user
 
 
 def _space() -> str:
-    """What all processes that see one another's numbers share: a start of the system and a container."""
+    """Names what processes share that see one another's numbers: a start of the system and a container."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -201,6 +201,7 @@ def _space() -> str:
 
 
 def _runs(pid: int, started: str) -> bool:
+    """Whether the process with that number runs, and began then, as far as both are known."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -214,7 +215,7 @@ def _runs(pid: int, started: str) -> bool:
 def _stat(pid: int) -> tuple[str, str]:
     """(state, time of start) of a process, as Linux tells them; ("", "") elsewhere."""
     with contextlib.suppress(OSError):
-        # The name, in brackets, may hold anything; the state is the first field behind it, the start the twentieth.
+        # The name, in brackets, may hold anything; the state is the first field after it, the start the twentieth.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return fields[0], fields[19]
     return "", ""

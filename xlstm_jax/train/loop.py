@@ -95,7 +95,7 @@ def _train(run: Run, values: dict, workdir: Path, profile_steps: tuple[int, int]
 
 
 def _start(run: Run, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, Any, int]:
-    """The state and the data's iterator to begin with, and the number of steps they have behind them."""
+    """The state and the data's iterator to begin with, and the number of steps already taken."""
     iterator = run.train_batches()
     latest = checkpoints.latest_step()
     if latest is None:

@@ -103,8 +103,8 @@ def _append(file: io.FileIO, data: bytes) -> None:
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     """All records of a workdir in order.
 
-    A last line cut off by a kill is left out. Of damaged lines before it, as of a failing disk, the whole records in
-    them are kept, and a line on the console says which lines those are.
+    A last line cut off by a kill is left out. Of a damaged line before it, as a failing disk leaves one, the records
+    that are whole are kept, and a message on the console names the line.
     """
     path = Path(workdir) / JSONL
     if not path.exists():
@@ -121,17 +121,21 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     records += [record] if (record := _record(last)) is not None else []
     if damaged:
         lines = f"line {damaged[0]} is" if len(damaged) == 1 else f"{len(damaged)} lines from line {damaged[0]} on are"
-        say(f"{path}: {lines} damaged; all others are kept, and {saved} records that stand whole in such a line")
+        whole = f", and {saved} {'record' if saved == 1 else 'records'} found whole in such a line" if saved else ""
+        say(f"{path}: {lines} damaged; all others are kept{whole}")
     return records
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """The record that a line holds; None where it holds none, or more than that."""
+    """The record that a line holds, all of it numbers; None where it holds none, or more than that."""
     try:
         record = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and type(record.get("step")) is int else None
+    if not isinstance(record, dict) or type(record.get("step")) is not int or record["step"] < 0:
+        return None
+    numbers = all(isinstance(value, float) or (type(value) is int and abs(value) < 2**63) for value in record.values())
+    return record if numbers else None
 
 
 def _whole_records(line: bytes) -> list[dict[str, Any]]:

@@ -109,7 +109,7 @@ def _by_kind(function: Callable, tree: Any, *others: Any) -> Any:
 
 
 def updates_made(opt_state: Any) -> jax.Array:
-    """Updates so far, int32: where the schedule stands."""
+    """Updates so far, int32: the schedule's position."""
     return next(
         part.count
         for part in jax.tree.leaves(opt_state, is_leaf=lambda part: isinstance(part, optax.ScaleByScheduleState))

@@ -17,7 +17,7 @@ class PlainPath:
         folder: absolute; it need not be there yet.
 
     Raises:
-        UsageError: the path of temporary files is none that they take either.
+        UsageError: they would not take the path of the temporary folder as it is either.
     """
 
     def __init__(self, folder: Path):
@@ -29,13 +29,13 @@ class PlainPath:
         if not PLAIN.fullmatch(str(self.path)):
             self.remove()
             raise UsageError(
-                f"{folder} has characters that need a plain name in the folder of temporary files, and {self.path} is "
-                "none; set TMPDIR to a folder such as /tmp"
+                f"{folder} has characters for which checkpoints need a link, and so has the link's own path, "
+                f"{self.path}; set TMPDIR to a folder such as /tmp"
             )
         self.path.symlink_to(folder, target_is_directory=True)
 
     def remove(self) -> None:
-        """Remove the link, if there is one, and nothing behind it."""
+        """Remove the link, if there is one, and nothing that it leads to."""
         if self._place is not None:
             self._place.cleanup()
 

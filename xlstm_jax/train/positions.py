@@ -15,7 +15,7 @@ MULTIPLE = 16  # of the training length, the longest window
 
 
 class Windows(NamedTuple):
-    """Consecutive windows from the start of a split that do not overlap; what is left behind the last is not used."""
+    """Consecutive windows from the start of a split that do not overlap; what is left after the last is not used."""
 
     count: int
     multiple: int  # their length over that of training

@@ -27,7 +27,7 @@ def parse_steps(text: str) -> tuple[int, int] | None:
 
 
 def check_steps(steps: tuple[int, int] | None, done: int, total: int) -> None:
-    """Raise `UsageError` where a run that has `done` steps behind it, of `total`, does not take all of these."""
+    """Raise `UsageError` where a run that has taken `done` of `total` steps does not take all of these."""
     if steps and not done < steps[0] <= steps[1] <= total:
         raise UsageError(
             f"--profile_steps={steps[0]}:{steps[1]} are not among the steps {done + 1} to {total} of this run"

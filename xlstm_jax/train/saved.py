@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 from xlstm_jax.data.tokenizers import tokenizer_from_json
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import LanguageModel, unscanned
-from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.checkpoint import Checkpoints, Removed
 from xlstm_jax.train.run import Run
 from xlstm_jax.train.workdir import CONFIG, read_config
+
+TRIES = 5  # at a checkpoint, of a training that goes on and removes it
 
 
 class Saved(NamedTuple):
@@ -29,16 +31,22 @@ def load(workdir: str | Path, checkpoint: str = "best", *, data: Mapping[str, An
     `data` changes keys of the config's section `data`: the run on other texts than its own, with its own tokenizer.
 
     Raises:
-        UsageError: no run stands there, or the checkpoint is missing or damaged.
+        UsageError: there is no run, or the checkpoint is missing or damaged.
     """
     path = Path(workdir) / CONFIG
     if not path.is_file():
         raise UsageError(f"workdir {workdir} holds no run (no config.json); train there first")
     config = read_config(path)
     config["data"] |= data or {}
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-        step = checkpoints.select(checkpoint)
-        config |= {"mesh": {"data": 1}}  # what is trained on many devices is read on one
-        run = Run(config, tokenizer_from_json(checkpoints.tokenizer(step)))
-        params = checkpoints.restore_params(step, run.abstract_state.params)
-    return Saved(run, params, step)
+    config |= {"mesh": {"data": 1}}  # what is trained on many devices is read on one
+    run, tries = None, TRIES
+    while True:
+        try:
+            with Checkpoints(workdir, read_only=True) as checkpoints:
+                step = checkpoints.select(checkpoint)
+                run = run or Run(config, tokenizer_from_json(checkpoints.tokenizer(step)))
+                return Saved(run, checkpoints.restore_params(step, run.abstract_state.params), step)
+        except Removed:  # a training goes on there: the data took long to read, or its steps are quick
+            tries -= 1
+            if not tries:
+                raise

@@ -36,7 +36,7 @@ def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
     if not path.exists():
         return
     saved, given = _flat(read_config(path)), _flat(values)
-    # A knob that the saved run did not have yet stood at its default.
+    # A knob that the saved run did not have yet was at its default.
     saved = {key: value for key, value in _flat(defaults(values["task"])).items() if key in given} | saved
     differing = sorted(
         key for key in saved.keys() | given.keys() if saved.get(key) != given.get(key) and key not in RESUMABLE
@@ -48,10 +48,10 @@ def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The config that a run left, whole but for its keys' values.
+    """The config that a run left. Its sections are checked here, the values in them where they are used.
 
     Raises:
-        UsageError: it cannot be read, or a section is missing, unknown, or none.
+        UsageError: it cannot be read, or a section is missing, unknown or of another type.
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -59,7 +59,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read as JSON: it is damaged; restore it, or train anew") from error
     if not isinstance(config, dict):
         raise UsageError(f"{path} is damaged: it holds no sections; restore it from a copy, or train anew")
-    config = {"mesh": dataclasses.asdict(MeshConfig())} | config  # which runs once did not have
+    config = {"mesh": dataclasses.asdict(MeshConfig())} | config  # configs of older runs have no such section
     for name in dict.fromkeys((*SECTIONS, *config)):
         wanted = {"task": str, "seed": int}.get(name, dict)
         if name not in config or name not in SECTIONS or type(config[name]) is not wanted:
@@ -86,6 +86,7 @@ def locked(workdir: Path) -> Iterator[Lock]:
 
 
 def _of_first_process(text: str) -> str:
+    """The text that process 0 gives, in all processes; of up to 1,000 bytes."""
     data = np.zeros(1000, np.uint8)
     encoded = np.frombuffer(text.encode("utf-8", "backslashreplace")[: len(data)], np.uint8)
     data[: len(encoded)] = encoded

@@ -5,7 +5,7 @@ import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,12 @@ from flax import nnx
 from rich.progress import track
 from safetensors import SafetensorError
 
+from xlstm_jax.checks import check_choice, check_sizes
 from xlstm_jax.errors import UsageError, one_line, shown
 from xlstm_jax.files import replacing
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.huggingface import files, layout
-from xlstm_jax.models.huggingface.config import CONFIG, check_sizes, file_config, model_config, read_config
+from xlstm_jax.models.huggingface.config import CONFIG, bound_sizes, file_config, model_config, read_config
 from xlstm_jax.models.language_model import LanguageModel, build_model, unscanned
 
 Compute = Literal["float32", "bfloat16"]
@@ -43,11 +44,11 @@ def load(folder: str | Path, *, dtype: Compute = "float32", param_dtype: Paramet
     Raises:
         UsageError: the folder is no such checkpoint, or lacks something; the line names it.
     """
-    _check("dtype", dtype, Compute)
-    _check("param_dtype", param_dtype, Parameters)
+    check_choice("dtype", dtype, Compute)
+    check_choice("param_dtype", param_dtype, Parameters)
     folder = Path(folder)
     values, weights = read_config(folder), files.Weights(folder)
-    check_sizes(values, weights.shapes)
+    bound_sizes(values, weights.shapes)
     tied = _is_tied(values, weights)
     try:
         config = model_config(values, weights.shapes, tied=tied, dtype=dtype)
@@ -98,10 +99,9 @@ def save(
     Raises:
         UsageError: the format cannot hold this model, or the folder is taken or cannot be written.
     """
-    _check("weight_mode", weight_mode, WeightMode)
-    _check("dtype", dtype, Written)
-    if max_shard_size < 1:
-        raise UsageError(f"max_shard_size {max_shard_size} is not allowed; it is at least 1 byte")
+    check_choice("weight_mode", weight_mode, WeightMode)
+    check_choice("dtype", dtype, Written)
+    check_sizes("save", max_shard_size=max_shard_size)
     folder, fused = Path(folder).resolve(), weight_mode == "fused"
     values = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | dict(config or {})
     values |= file_config(model.config, fused=fused)
@@ -145,7 +145,7 @@ def _parameter(tensor: np.ndarray, path: layout.Path, dtype: jnp.dtype) -> jax.A
     """One parameter on the device; waits for it, so that what is no longer needed goes before the next one comes."""
     if layout.is_transposed(path):
         return jax.block_until_ready(_transposed(tensor, jnp.dtype(dtype)))
-    # A copy: on CPU the array could else be the memory of all that stands in one tensor with it.
+    # A copy: on CPU the array could else be the memory of all that shares a tensor with it.
     return jax.block_until_ready(jnp.array(tensor, dtype, copy=True))
 
 
@@ -184,8 +184,3 @@ def _compare(folder: Path, found: Mapping[str, tuple], wanted: Mapping[str, tupl
 def _listed(kind: str, names: list[str], most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{len(names)} {kind}: {', '.join(names[:most])}{more}"
-
-
-def _check(name: str, value: str, allowed: Any) -> None:
-    if value not in get_args(allowed):
-        raise UsageError(f"{name} {value!r} is not allowed; it is one of {', '.join(get_args(allowed))}")

@@ -51,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def check_sizes(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+def bound_sizes(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Bound the sizes in an untrusted config.json by what the files hold, before anything is made of them.
 
     Raises:

@@ -27,7 +27,7 @@ BLOCK = {
     "ffn.proj_up.weight": ("ffn", "up", "kernel"),
     "ffn.proj_down.weight": ("ffn", "down", "kernel"),
 }
-# What stands in one tensor, one under the other, where weights are fused.
+# The weights of one tensor, one under the other, where they are fused.
 FUSED = {
     "mlstm_layer.qkv_opreact.weight": tuple(f"mlstm_layer.{part}.weight" for part in ("q", "k", "v", "ogate_preact")),
     "mlstm_layer.ifgate_preact.weight": ("mlstm_layer.igate_preact.weight", "mlstm_layer.fgate_preact.weight"),
@@ -47,7 +47,7 @@ def is_fused(names: Mapping[str, Any]) -> bool:
 
 
 def tensors(config: ModelConfig, *, fused: bool) -> dict[str, tuple[Path, ...]]:
-    """Each tensor's name, and the paths to our parameters that stand in it, one under the other."""
+    """Each tensor's name, and the paths to our parameters in it, one under the other."""
     paths: dict[str, tuple[Path, ...]] = {EMBEDDING: (("embedding", "embedding"),)}
     inside = {single for group in FUSED.values() for single in group} if fused else set()
     for index in range(len(config.letters)):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from xlstm_jax.cells.gates import Gate, log_gate
 from xlstm_jax.cells.mlstm import MLSTMState, zero_state
 from xlstm_jax.checks import check_sizes, checked, checked_carry, is_empty
+from xlstm_jax.config import NonNegativeFloat, check_value
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import where_cuda
 from xlstm_jax.ops.mlstm.associative import CHUNK, GROUP, associative
@@ -81,6 +82,7 @@ def mlstm(
     """
     if not normalize and input_gate == "exp":
         raise UsageError("normalize=False needs input_gate='sigmoid': without it an exponential gate is unbounded")
+    check_value(NonNegativeFloat, eps, "mlstm eps")
     arrays = {"q_BTHK": q_BTHK, "k_BTHK": k_BTHK, "v_BTHV": v_BTHV, "i_BTH": i_BTH, "f_BTH": f_BTH}
     masks = {"reset_BT": reset_BT, "lengths_B": lengths_B}
     q_BTHK, k_BTHK, v_BTHV, i_BTH, f_BTH, reset_BT, lengths_B = checked("mlstm", **arrays, **masks)
@@ -134,7 +136,7 @@ def run_core(
         log_f = jnp.where(padding[..., None], jnp.zeros_like(log_f), log_f)
 
     def named(name, *args, **tiles):
-        # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
+        # The scope's name is in the compiled program: profiles, and the test of which one ran, read it there.
         with jax.named_scope(f"{op}_{name}"):
             h, state = IMPLEMENTATIONS[name](*args, chunk_size=chunk_size, **options, **tiles)
         return h.astype(state.C.dtype), state

@@ -19,7 +19,7 @@ from xlstm_jax.ops.mlstm.chunk import Chunk, Options, chunked, outputs, written
 from xlstm_jax.ops.mlstm.chunkwise import piecewise
 from xlstm_jax.ops.recurrence.associative import linear_scan
 
-# As many states stand in memory together.
+# So many states are in memory together.
 CHUNK = 64
 GROUP = 8
 
@@ -59,7 +59,7 @@ def _at_once(state: MLSTMState, inputs, length: int, options: Options):
 
 
 def stabilisers(m, own_NBH, F_NBH, fresh_NBH, eps):
-    """m after each chunk: max(m + F, own), own alone where a reset stands in between."""
+    """m after each chunk: max(m + F, own), own alone where a reset is in between."""
 
     def combine(one, two):
         (F1, m1, fresh1), (F2, m2, fresh2) = one, two

@@ -61,7 +61,7 @@ def advance(state: MLSTMState, inputs, options: Options):
     """The state after a chunk of (q, k, v, log i, log f, reset), [B, L, ...], and its h [B, L, H, V]."""
     chunk = Chunk.of(inputs, state.C.dtype)
     h, m, (carried, rest) = outputs(state, chunk, options)
-    # The last row's weights are those with which each step stands in the state after the chunk.
+    # The last row's weights are those of each step in the state after the chunk.
     k_weighted = _last_weights(chunk, m) * chunk.k.astype(m.dtype)
     carried, rest = carried[..., -1, None], rest[..., -1, None]
     C = _einsum("bhsk,bhsv->bhkv", k_weighted, chunk.v.astype(m.dtype))

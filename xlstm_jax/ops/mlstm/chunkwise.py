@@ -53,12 +53,12 @@ def no_constant(state: MLSTMState, k, v) -> MLSTMState:
 
 def whole_pieces(inputs, length):
     """(q, k, v, log i, log f, reset) [B, T, ...], T padded to whole pieces by steps that write and forget nothing."""
-    behind = -inputs[0].shape[1] % length
+    missing = -inputs[0].shape[1] % length
 
     def padded(a, fill=0):
-        return jnp.pad(a, [(0, 0), (0, behind)] + [(0, 0)] * (a.ndim - 2), constant_values=fill)
+        return jnp.pad(a, [(0, 0), (0, missing)] + [(0, 0)] * (a.ndim - 2), constant_values=fill)
 
-    if not behind:
+    if not missing:
         return inputs
     q, k, v, log_i, log_f, reset = inputs
     return *map(padded, (q, k, v)), padded(log_i, -jnp.inf), padded(log_f), None if reset is None else padded(reset)
@@ -67,7 +67,7 @@ def whole_pieces(inputs, length):
 @custom_vjp("the mLSTM's core in chunks", instead="implementation='recurrent'", nondiff_argnums=(2, 3))
 def _scanned(inputs, state, run, length):
     """`run` by `lax.scan`. Each piece is cut from the whole arrays and written into them, forward and backward, so that
-    no copy in pieces stands in memory; of the pieces the states before them alone are kept for the backward pass."""
+    no copy in pieces is in memory; of the pieces only the states before them are kept for the backward pass."""
     return _forward(inputs, state, run, length)[0]
 
 

@@ -1,7 +1,7 @@
 """The mLSTM's core over devices that each have a part of the sequence: states by their associative law.
 
 Some steps act on the state S before them as S -> e^F S + own, F their sum of log f, own what they make of an empty
-state; own alone where a reset stands among them. Each device makes this of its own steps, an exclusive scan over the
+state; own alone where a reset is among them. Each device makes this of its own steps, an exclusive scan over the
 devices gives the state before each, and from there each runs its steps by any implementation.
 """
 
@@ -19,7 +19,7 @@ from xlstm_jax.ops.context import Devices, over_devices
 from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.decays import Parts, log_forget
 
-# Steps whose weighted keys stand in memory at once.
+# Steps whose weighted keys are in memory at once.
 PIECE = 256
 _SEQUENCE, _STATE = P("batch", "time", "heads"), MLSTMState(*[P("batch", "heads")] * 3)
 _einsum = functools.partial(jnp.einsum, precision="highest")
@@ -50,11 +50,11 @@ def over_context(op: str, run, args, options: Options):
 
 
 def _weights(log_i, log_f, reset, options: Options):
-    """How much of each step's k v^T stands in the state behind the last one [B,T,H], in the scale of m [B,H]; F; fresh.
+    """The weight of each step's k v^T in the state after the last one [B,T,H], in the scale of m [B,H]; m; F; fresh.
 
     As in `chunk.written`, for any length, without its square: decays are summed from the end.
     """
-    last = jnp.ones((1, 1, 1), bool)  # no reset behind a step, so that the state behind all of them knows it
+    last = jnp.ones((1, 1, 1), bool)  # no reset after a step, so that the last state has it
     fresh = jnp.ones((1, 1), bool)
     if reset is not None:
         reset = reset.astype(jnp.int32)
@@ -62,7 +62,7 @@ def _weights(log_i, log_f, reset, options: Options):
         last, fresh = (resets == reset)[..., None], resets[:, :1] == 0
     b = log_forget(log_f).map(lambda part: jax.lax.cumsum(jnp.where(last, part, 0), axis=1, reverse=True))
     F = b.map(lambda part: part[:, 0]).total()
-    # Of the steps behind each.
+    # Of the steps after each.
     b = b.map(lambda part: jnp.pad(part[:, 1:], ((0, 0), (0, 1), (0, 0))))
 
     def exponents(m=None):
@@ -84,7 +84,7 @@ def _written(weight, k, v):
     """C = sum_t weight_t k_t v_t^T and n = sum_t weight_t k_t; and k and v themselves, for all that is made of them.
 
     So the gradients that k and v have from there are what the backward pass adds its own to, in place: no other array
-    of the sequence's length stands in memory.
+    of the sequence's length is in memory.
     """
     return _written_forward(weight, k, v)[0]
 

@@ -1,37 +1,22 @@
-"""Any cell over time: arguments checked, an implementation chosen."""
+"""Any cell over time: arguments checked, and run by the implementation that `choice` names."""
 
 import functools
-import logging
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
-from xlstm_jax.cells.base import LinearCell, SplitCell
-from xlstm_jax.checks import check_sizes, checked, checked_carry, is_empty
+from xlstm_jax.cells.base import LinearCell
+from xlstm_jax.checks import checked, checked_carry, is_empty
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.recurrence.associative import associative
-from xlstm_jax.ops.recurrence.chunked import chunked
+from xlstm_jax.ops.recurrence.choice import IMPLEMENTATIONS, Implementation, chosen, of_any_length
 from xlstm_jax.ops.recurrence.context import over_context
-from xlstm_jax.ops.recurrence.cudnn import cudnn
 from xlstm_jax.ops.recurrence.dropout import Noise
 from xlstm_jax.ops.recurrence.newton import NewtonOptions, NewtonReport, newton
-from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, scan, swapped
+from xlstm_jax.ops.recurrence.scan import Steps, in_pieces, swapped
 from xlstm_jax.shapes import is_known, padding, state_dtype, steps_after_reset, zero_where
 from xlstm_jax.sharding import varying
-
-Implementation = Literal["scan", "chunked", "associative", "newton", "cudnn"]
-
-
-def _newton(cell, params, steps, carry, start, *, reverse, noise, record):
-    del noise
-    return newton(cell, params, steps, carry, start, reverse=reverse, options=NewtonOptions(), record=record)[:2]
-
-
-IMPLEMENTATIONS = {"scan": scan, "chunked": chunked, "associative": associative, "newton": _newton, "cudnn": cudnn}
-# Those that can drop parts of the carry, and be taken a segment at a time.
-SEQUENTIAL = ("scan", "chunked")
 
 
 def recurrence(
@@ -61,8 +46,8 @@ def recurrence(
         start: what a reset returns to, leaves [B, ...], learned perhaps; None is `cell.init_carry`.
         lengths_B: [B] ints, right padding: padded steps leave the carry as it is and give zero output.
         reset_BT: [B, T] bools, true where another document begins: the carry becomes `start` between t - 1 and t, in
-            either direction, so that each document is what it is alone. In reverse a reset at 0 does nothing. On
-            padding a reset acts before the next step that is taken.
+            either direction, so that each document gives what it gives alone. In reverse a reset at 0 does nothing.
+            On padding a reset acts before the next step that is taken.
         mask_BT: [B, T] bools, false where a step is padding, anywhere in a row; `lengths_B` is the case of right
             padding. With both, a step is taken where both have it.
         reverse: run from each sequence's end to its start.
@@ -79,8 +64,8 @@ def recurrence(
 
     Raises:
         UsageError: shapes or dtypes that do not fit; a carry of another cell or batch size; an implementation that
-            does not cover the cell or the options; for a `LinearCell`, which runs on
-            parts of a sequence where the mesh's axis "context" splits time, a T that its devices do not divide.
+            does not cover the cell or the options; for a `LinearCell`, which runs on parts of a sequence where the
+            mesh's axis "context" splits time, a T that its devices do not divide.
     """
     steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse)
     if implementation == "cudnn" and mask_BT is not None:
@@ -93,11 +78,11 @@ def recurrence(
         empty = _empty_outputs(cell, params, steps.x_BTD), carry
         return (*empty, _empty_carries(carry, steps.x_BTD)) if return_carries else empty
     if not is_known(steps.x_BTD.shape[1]):
-        name = implementation = _of_any_length(remat_every, implementation)
+        name = implementation = of_any_length(remat_every, implementation)
     given = (params, steps, carry, start)
 
     def run(name, params, steps, carry, start):
-        # The scope's name stands in the compiled program: profiles, and the test of which one ran, go by it.
+        # The scope's name is in the compiled program: profiles, and the test of which one ran, read it there.
         with jax.named_scope(f"recurrence_{name}"):
             options = {"reverse": reverse, "noise": noise, "record": return_carries}
             return IMPLEMENTATIONS[name](cell, params, steps, carry, start, **options)
@@ -166,7 +151,7 @@ def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, r
 
 
 def _empty_outputs(cell, params, x_BTD) -> jax.Array:
-    """y [B, T, ...] of no rows or no steps, wide as those of a row and step."""
+    """y [B, T, ...] of no rows or no steps; a step's own axes are those of one row and step."""
 
     def one(params, x_BTD):
         u = jax.tree.map(lambda leaf: leaf[:, 0], cell.project(params, x_BTD))
@@ -179,50 +164,6 @@ def _empty_outputs(cell, params, x_BTD) -> jax.Array:
 def _empty_carries(carry: Any, x_BTD: jax.Array) -> Any:
     """Carries after each step, leaves [B, T, ...], of no rows or no steps."""
     return jax.tree.map(lambda leaf: jnp.zeros((*x_BTD.shape[:2], *leaf.shape[1:]), leaf.dtype), carry)
-
-
-def chosen(cell: type[Cell], noise: Noise | None, remat_every: int | None, implementation: str | None) -> str:
-    """The implementation's name, or an error that says why not."""
-    if remat_every is not None:
-        check_sizes("recurrence", remat_every=remat_every)
-    zoneout = noise is not None and noise.kind == "zoneout"
-    if implementation is None:
-        return _choose(cell, zoneout)
-    if implementation not in IMPLEMENTATIONS:
-        known = ", ".join(map(repr, IMPLEMENTATIONS))
-        raise UsageError(f"recurrence implementation {implementation!r} is unknown; known: {known}")
-    if implementation == "chunked" and not issubclass(cell, SplitCell):
-        raise UsageError(
-            f"implementation 'chunked' covers cells with recurrent products, got {cell.__name__}; use 'scan'"
-        )
-    if implementation == "associative" and not issubclass(cell, LinearCell):
-        raise UsageError(
-            "implementation 'associative' covers cells linear in their carry (minlstm, mingru, rglru), "
-            f"got {cell.__name__}"
-        )
-    if implementation == "chunked" and zoneout:
-        raise UsageError("implementation 'chunked' has no zoneout; use 'scan'")
-    if implementation not in SEQUENTIAL and (noise is not None or remat_every is not None):
-        raise UsageError(
-            f"implementation {implementation!r} takes neither dropout inside the recurrence nor remat_every"
-        )
-    return implementation
-
-
-def _of_any_length(remat_every: int | None, implementation: str | None) -> str:
-    """What runs where T is a symbol of `jax.export`: the scan, since the other forms cut a sequence up."""
-    if remat_every is not None or implementation not in (None, "scan"):
-        named = f"implementation {implementation!r}" if remat_every is None else f"remat_every={remat_every}"
-        raise UsageError(f"{named} needs a known number of steps, got a symbolic one; use 'scan' or None")
-    return "scan"
-
-
-@functools.cache
-def _choose(cell, zoneout: bool) -> str:
-    name = "chunked" if issubclass(cell, SplitCell) and not zoneout else "scan"
-    elsewhere = ", associative on accelerators" if issubclass(cell, LinearCell) and not zoneout else ""
-    logging.getLogger(__name__).info("recurrence of %s: %s%s", cell.__name__, name, elsewhere)
-    return name
 
 
 def _rematerialised(run, length, params, steps, carry, start, *, reverse):

@@ -41,7 +41,7 @@ def _times(a: jax.Array, b: jax.Array) -> jax.Array:
     return a.reshape(a.shape + (1,) * (b.ndim - a.ndim)) * b
 
 
-@custom_vjp("a scan by `linear_scan`", instead="implementation='scan', of the mLSTM's core implementation='recurrent'")
+@custom_vjp("a scan by `linear_scan`", instead="implementation='scan' (of the mLSTM implementation='recurrent')")
 def _linear_scan(a_TB, b_TB, h, fresh_TB):
     from_h = _times(a_TB[0], h)
     if fresh_TB is not None:

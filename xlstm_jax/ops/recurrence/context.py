@@ -45,7 +45,7 @@ def over_context(
 
 
 def _summary(cell, params, steps, carry, start):
-    """A, own, and whether own alone remains [B]: a reset stands among the steps."""
+    """A, own, and whether own alone remains [B]: a reset is among the steps."""
     a_TB, b_TB, fresh_TB = coefficients(cell, params, steps, carry, start)
 
     def last(a_TB, b_TB, h):

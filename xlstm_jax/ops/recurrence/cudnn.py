@@ -33,7 +33,7 @@ def cudnn(cell: type[LSTM], params: CellParams, steps: Steps, carry: LSTMCarry, 
     if not hasattr(rnn.gpu_rnn, "compute_rnn_workspace_reserve_space_sizes"):  # there with jax's CUDA plugin alone
         raise UsageError("implementation 'cudnn' needs jax with CUDA on an NVIDIA GPU; use 'chunked' or 'scan'")
     given = (params, steps.x_BTD, carry)
-    params, x_BTD, carry = reverse_only("cuDNN's LSTM", "implementation='scan'", given)
+    params, x_BTD, carry = reverse_only("cuDNN's LSTM", "implementation='scan'", given, hint=False)
     batch, time = x_BTD.shape[:2]
     lengths_B = jnp.full((batch,), time, jnp.int32)
     if steps.padding_TB is not None:
@@ -69,7 +69,7 @@ def packed(params: CellParams) -> jax.Array:
 
 
 def _turned(x_BTD: jax.Array, lengths_B: jax.Array) -> jax.Array:
-    """Each sequence turned round within its own length; its padding stays behind it."""
+    """Each sequence turned round within its own length; its padding stays at the end."""
     time = jnp.arange(x_BTD.shape[1], dtype=jnp.int32)[None, :]
     index_BT = jnp.where(time < lengths_B[:, None], lengths_B[:, None] - 1 - time, time)
     return jnp.take_along_axis(x_BTD, index_BT[..., None], axis=1)

@@ -1,13 +1,15 @@
 """Dropout that acts inside a recurrence."""
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.cells.base import SplitCell, in_plain_scale
+from xlstm_jax.checks import check_choice
+from xlstm_jax.config import Rate, check_value
 from xlstm_jax.errors import UsageError
 
 Kind = Literal["variational", "recurrent", "zoneout"]
@@ -33,10 +35,8 @@ class Noise:
 
     def check(self, cell: type[Cell], carry: Any) -> None:
         """Raise unless the cell can do this."""
-        if self.kind not in get_args(Kind):
-            raise UsageError(f"dropout_kind {self.kind!r} is unknown; allowed: {', '.join(map(repr, get_args(Kind)))}")
-        if not 0 <= self.rate < 1:
-            raise UsageError(f"a dropout rate of {self.rate} is not allowed; it is a share in [0, 1)")
+        check_choice("dropout_kind", self.kind, Kind)
+        check_value(Rate, self.rate, "dropout rate")
         if self.kind == "zoneout" and not in_plain_scale(carry):
             raise UsageError(
                 f"dropout_kind 'zoneout' mixes old and new carry, and {cell.__name__}'s have no common scale"

@@ -23,12 +23,15 @@ import jax.numpy as jnp
 from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.cells.base import in_plain_scale
-from xlstm_jax.checks import check_sizes
+from xlstm_jax.checks import check_choice, check_sizes
+from xlstm_jax.config import PositiveFloat, check_value
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence.associative import linear_scan
 from xlstm_jax.ops.recurrence.jacobian import by_columns, has_own_diagonal, own_diagonal
 from xlstm_jax.ops.recurrence.scan import Steps, masked, swapped
 from xlstm_jax.sharding import varying
+
+Jacobian = Literal["full", "diagonal"]
 
 # Widest carry whose full Jacobian, [T, B, S, S], is formed.
 FULL = 64
@@ -48,16 +51,17 @@ class NewtonOptions:
 
     tolerance: float = 1e-5
     max_iterations: int | None = None
-    jacobian: Literal["full", "diagonal"] | None = None
+    jacobian: Jacobian | None = None
 
     def __post_init__(self):
+        check_value(PositiveFloat, self.tolerance, "newton tolerance")
         if self.max_iterations is not None:
             check_sizes("newton", max_iterations=self.max_iterations)
+        if self.jacobian is not None:
+            check_choice("jacobian", self.jacobian, Jacobian)
 
     def choice(self, width: int) -> str:
         """The Jacobian to form for a carry so wide."""
-        if self.jacobian not in (None, "full", "diagonal"):
-            raise UsageError(f"jacobian {self.jacobian!r} is unknown; allowed: 'full', 'diagonal'")
         if self.jacobian == "full" and width > FULL:
             raise UsageError(f"jacobian 'full' is for carries up to {FULL} wide, got {width}; use 'diagonal'")
         return self.jacobian or ("full" if width <= FULL else "diagonal")
@@ -72,9 +76,9 @@ class NewtonReport(NamedTuple):
 def newton(
     cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse, options, record=False
 ) -> tuple[Any, Any, NewtonReport]:
-    """y [B, T, ...], with `record` (y, carries), the final carry, and how the `NewtonOptions` fared.
+    """y [B, T, ...], with `record` (y, carries), the final carry, and a report of the iteration.
 
-    It also logs a warning where the iteration did not converge.
+    `options` are `NewtonOptions`. A warning is logged where the iteration did not converge.
     """
     if not in_plain_scale(carry):
         raise UsageError(f"implementation 'newton' needs a carry in plain scale, which {cell.__name__}'s is not")

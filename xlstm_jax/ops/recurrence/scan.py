@@ -29,7 +29,7 @@ class Steps(NamedTuple):
 
 
 def in_pieces(run: Callable, length: int, steps: Steps, carry: Any, *, reverse: bool) -> tuple[Any, Any]:
-    """`run(carry, steps) -> (carry, y)`, y time-major, over pieces of `length` steps and what remains behind them.
+    """`run(carry, steps) -> (carry, y)`, y time-major, over pieces of `length` steps and the remainder.
 
     Returns y [T, B, ...], a tree if that of `run` is, and the final carry; `reverse` takes the last piece first.
     """
