@@ -52,9 +52,12 @@ def missing() -> str:
 
 
 def environment() -> dict[str, str]:
-    """The environment variables of a process that compiles: with the folder of jax's CUDA plugin."""
+    """The environment variables of a process that compiles: with the folder of jax's CUDA plugin.
+
+    And without the flags of tests, by which XLA optimizes little on a GPU too: registers would be spilled that are not.
+    """
     paths = [os.environ.get(name, "") for name in ("XLSTM_JAX_CUDA_PLUGIN", "PYTHONPATH")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path), "XLA_FLAGS": ""}
 
 
 def _toolkit() -> pathlib.Path | None:
@@ -137,7 +140,7 @@ def _report(log: pathlib.Path, shared: dict[str, int]):
         r"Compiling entry function '(\S+)'.*?(?=ptxas info\s+: Compiling|\Z)", log.read_text(), re.S
     ):
         text, name = found[0], found[1]
-        body = program.split(f".entry {name}", 1)[-1]
+        body = program.split(f".entry {name}(", 1)[-1].split(".entry ", 1)[0]
 
         def number(pattern, text=text):
             return int((re.search(pattern, text) or (0, 0))[1])
@@ -149,16 +152,20 @@ def _report(log: pathlib.Path, shared: dict[str, int]):
             # What is asked for at the launch, where XLA says so; else what the program itself holds.
             "shared": shared.get(name) or number(r"(\d+) bytes smem"),
             **{kind: len(re.findall(pattern, body)) for kind, pattern in INSTRUCTIONS.items()},
-            "loaded a turn": _loaded(body),
+            "loaded a turn": loaded(body),
         }
 
 
-def _loaded(body: str) -> int:
-    """Bytes that a program reads from the GPU's memory in a turn of its loops, not asynchronously."""
-    labels = map(re.escape, re.findall(r"^(\$L\w+):", body, re.M))
-    loops = (re.search(rf"^{label}:.*?bra\s+{label};", body, re.S | re.M) for label in labels)
-    inside = "".join(loop[0] for loop in loops if loop)
-    loads = re.findall(r"ld\.global\S*?(?:\.v(\d))?\.[bfsu](\d+)", inside)
+def loaded(body: str) -> int:
+    """Bytes that a program reads from the GPU's memory in a turn of its loops, not asynchronously; of loops inside
+    others, in one turn of each."""
+    lines = body.splitlines()
+    labels = {found[1]: at for at, line in enumerate(lines) if (found := re.match(r"(\$\w+):", line))}
+    inside = set()
+    for at, line in enumerate(lines):
+        if found := re.search(r"\bbra(?:\.uni)?\s+(\$\w+)\s*;", line):
+            inside.update(range(labels[found[1]], at))  # nothing, of a branch that goes on to what follows
+    loads = re.findall(r"\bld\.global\S*?(?:\.v(\d))?\.[bfsu](\d+)", "\n".join(lines[at] for at in sorted(inside)))
     threads = int(re.search(r"\.reqntid (\d+)", body)[1])
     return threads * sum(int(count or 1) * int(bits) // 8 for count, bits in loads)
 

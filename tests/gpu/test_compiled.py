@@ -41,20 +41,15 @@ def test_kernels(case):
     else:
         assert sorted(names) == sorted(EXPECTED[CASES[case][0].__name__])
     for row in rows:
+        assert row["spills"] == 0, row
         assert row["shared"] <= SHARED, row
         assert row["registers"] > 0
         if row["kernel"] != "mlstm_step":  # that has no product of matrices
             assert (row["wgmma"] + row["mma"] > 0) == ("bfloat16" in CASES[case] or "tf32" in case), row
+        if row["kernel"].startswith("slstm"):
+            assert row["loaded a turn"] == step_bytes(row["kernel"], *CASES[case][4:6], resets=CASES[case][-1] is True)
     # Of a mesh over the batch nothing is gathered; the gradient of r, which all sequences share, is summed.
     assert collectives == (["all-reduce"] if case.startswith("8 devices, D") else [])
-    try:
-        for row in rows:
-            assert row["spills"] == 0, row
-            if row["kernel"].startswith("slstm"):
-                wanted = step_bytes(row["kernel"], *CASES[case][4:6], resets=CASES[case][-1] is True)
-                assert row["loaded a turn"] == wanted
-    except AssertionError as error:
-        pytest.xfail(f"known since gates are summed in three parts, to be mended: {error}")
 
 
 def step_bytes(kernel: str, width: int, dtype: str, resets: bool) -> int:

@@ -62,10 +62,11 @@ def exp_and_rest(exponent: jax.Array) -> tuple[jax.Array, jax.Array]:
     f, d = jnp.exp(exponent), jax.lax.stop_gradient(exponent)
     if exponent.dtype.itemsize > 4:
         return f, jnp.zeros_like(f)
-    near, none = jnp.abs(d) < LONG, jnp.zeros_like(d)
-    d = jnp.where(near, d, none)  # before it is squared: XLA may square the constants that it is made of, to infinity
+    # Small before it is squared: XLA makes (a b)^2 a^2 b^2, which is NaN where a is 0 and b^2 overflows.
+    near = jnp.abs(d) < LONG
+    d, rounded = (jnp.where(near, a, jnp.zeros_like(a)) for a in (d, jax.lax.stop_gradient(f) - 1))
     # e^d - 1 by its series, since XLA's own takes as long as the rest of a step; the next term is below 2e-10.
-    return f, jnp.where(near, d + d * d * (0.5 + d * (1 / 6)) - (jax.lax.stop_gradient(f) - 1), none)
+    return f, d + d * d * (0.5 + d * (1 / 6)) - rounded
 
 
 def decay_rate(log_rate: jax.Array) -> jax.Array:
