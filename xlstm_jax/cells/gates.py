@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import check_config
+from xlstm_jax.checks import check_choice, check_config
 from xlstm_jax.errors import UsageError
 
 Gate = Literal["exp", "sigmoid"]
@@ -26,14 +26,8 @@ def log_gate(preactivation: jax.Array, kind: Gate, which: str = "gate") -> jax.A
     Raises:
         UsageError: `kind` is neither; `which` names the argument in the message.
     """
-    check_gate(kind, which)
+    check_choice(which, kind, Gate)
     return preactivation if kind == "exp" else jax.nn.log_sigmoid(preactivation)
-
-
-def check_gate(kind: Gate, which: str) -> None:
-    """Raises unless `kind` is a gate; `which` names the argument in the message."""
-    if kind not in get_args(Gate):
-        raise UsageError(f"{which} {kind!r} is unknown; allowed: {', '.join(map(repr, get_args(Gate)))}")
 
 
 def next_stabiliser(log_f: jax.Array, m: jax.Array, log_i: jax.Array) -> jax.Array:

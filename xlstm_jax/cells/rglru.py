@@ -7,15 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, CellParams, HiddenCarry, LinearCell, add_bias
-from xlstm_jax.cells.gates import exp_and_rest
+from xlstm_jax.cells.gates import LOWEST, exp_and_rest
 from xlstm_jax.checks import check_config
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import state_dtype
 
 # The paper's c: how much stronger the decay is where its gate is wide open.
 SHARPNESS = 8.0
-# As good as minus infinity for lambda: a is 0, unless its gate r shuts, which times minus infinity would be a NaN.
-LOWEST = -1e30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,5 +87,6 @@ class RGLRU(LinearCell):
 
 
 def _log_decay(params: CellParams, r: jax.Array) -> jax.Array:
+    # As good as minus infinity: a is 0, unless its gate r shuts, which times minus infinity would be a NaN.
     rate = jax.nn.log_sigmoid(jnp.maximum(params["lambda"].astype(r.dtype), LOWEST))
     return SHARPNESS * jax.nn.sigmoid(r) * jnp.broadcast_to(rate, r.shape)

@@ -6,9 +6,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.gates import Gate, check_gate
+from xlstm_jax.cells.gates import Gate
 from xlstm_jax.cells.slstm import SLSTMState, empty_state
-from xlstm_jax.checks import checked, checked_carry, is_empty
+from xlstm_jax.checks import check_choice, checked, checked_carry, is_empty
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import Launch, where_cuda
 from xlstm_jax.ops.slstm.pallas import pallas, unsupported
@@ -61,7 +61,7 @@ def slstm(
     if name not in IMPLEMENTATIONS:
         raise UsageError(f"slstm implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}, or Launch()")
     for which, gate in (("input_gate", input_gate), ("forget_gate", forget_gate)):
-        check_gate(gate, which)
+        check_choice(which, gate, Gate)
     start = empty_state((x_BTGHD.shape[0], *x_BTGHD.shape[3:]), state_dtype(x_BTGHD))
     state = start if state is None else checked_carry("slstm", state, start, "state")
     if is_empty(x_BTGHD):
