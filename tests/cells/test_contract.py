@@ -12,13 +12,13 @@ from xlstm_jax.testing.examples import Example, examples
 RNN = CELLS.get("rnn")
 
 
-# What a cell does over time is the same with one weight less.
-OVER_TIME = [cells.split, cells.padding, cells.reset, cells.causality, cells.reverse, cells.vmap]
+# What a cell does over time, and in other dtypes, is the same with one weight less.
+OTHERS = [cells.split, cells.padding, cells.reset, cells.causality, cells.reverse, cells.vmap, cells.bfloat16]
 EVERY = [
     pytest.param(example, check, id=f"{example!r}-{check.__name__}")
     for example in examples()
     for check in cells.CHECKS
-    if not (example.name.endswith("bias=False") and check.__name__ in {one.__name__ for one in OVER_TIME})
+    if not (example.name.endswith("bias=False") and check.__name__ in {one.__name__ for one in OTHERS})
 ]
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.dtypes import dtypes_inside
 from tests.ops.errors import compiled, gauge, measured, run
 from tests.ops.mlstm_cases import CASES, SLOW_CASES, STATIC, VALUES, Case, cotangents, inputs
 from tests.ops.numeric import assert_gradients, error
@@ -29,7 +30,7 @@ def static(case):
 
 
 # Interpreted kernels take the longest to compile: their rows of other shapes and options are slow tests.
-QUICK = [static(Case(**STATIC[index])) for index in (0, 1, 2, 3, 7)]
+QUICK = [static(Case(**STATIC[index])) for index in (0, 1, 2, 3, 6)]
 
 
 def rows():
@@ -71,7 +72,7 @@ def test_reference_gradients_equal_finite_differences(case, x64):
 @pytest.mark.parametrize("gate", ["exp", "sigmoid"])
 def test_nan_in_padding_reaches_nothing(gate, implementation):
     """Neither outputs, nor the state, nor gradients, those at the padded steps themselves included."""
-    case = Case(lengths=(75, 50), state="normal", **(STATIC[2] if gate == "sigmoid" else {}))
+    case = Case(lengths=(75, 50), state="normal", **(STATIC[2] if gate == "sigmoid" else STATIC[0]))
     *arrays, state, reset, lengths = inputs(case)
     padding = np.arange(case.time) >= lengths[:, None]
     clean = run(case, implementation, "both")
@@ -123,13 +124,12 @@ def lowered(implementation, time) -> str:
 
 @each_implementation
 def test_x64_mode_changes_nothing_for_float32(implementation):
-    case = Case(reset=((0, 3), (0, 4), (1, 6)), lengths=(7, 4), state="normal", **STATIC[7])
-    wanted = compiled(case, implementation)(cotangents(case, "both"), *inputs(case), gauge(case), np.False_)
+    """Nothing is computed in float64, in either pass."""
+    case = Case(**STATIC[6])
     with jax.enable_x64(True):
-        got = compiled(case, implementation)(cotangents(case, "both"), *inputs(case), gauge(case), np.False_)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-        assert a.dtype == b.dtype == np.float32
-        assert error(np.asarray(a), np.asarray(b)) < 1e-5
+        arrays = cotangents(case, "both"), *inputs(case), gauge(case), np.False_
+        program, shapes = jax.make_jaxpr(compiled(case, implementation), return_shape=True)(*arrays)
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == dtypes_inside(program) == {jnp.dtype(np.float32)}
 
 
 @each_implementation

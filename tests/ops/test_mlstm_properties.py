@@ -121,8 +121,8 @@ def cases(draw, shapes=((11, 4),)):
     )
 
 
-@few(max_examples=12)
-@hypothesis.given(case=cases([(1, 3), (13, 1), (20, 7), (20, 24)]))
+@few(max_examples=10)
+@hypothesis.given(case=cases([(1, 3), (13, 1), (20, 7)]))
 def test_all_agree_in_float64(case):
     """Every implementation gives the recurrent form's outputs, whatever T, chunk size, resets and lengths."""
     with jax.enable_x64(True):

@@ -171,7 +171,7 @@ def test_zoneout_without_a_key_takes_the_mean(name, x64):
 def test_zoneout_of_nearly_everything_keeps_the_carry(x64):
     """In every leaf; what a reset returns to is kept in the same way."""
     params, x, carry = given("lstm")
-    run = compiled("lstm", "zoneout", None, rate=1 - 1e-9)[0]
+    run = compiled("lstm", "zoneout", None, rate=1 - 1e-7)[0]
     y, last = run(jax.random.key(6), np.full(BATCH, T), np.zeros_like(RESET), params, x, carry)
     assert_close(last, carry, limit=0)
     assert_close(y, jnp.tile(carry.h[:, None], (1, T, 1)), limit=0)

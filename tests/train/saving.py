@@ -5,10 +5,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tests.untrusted import hostile_pickle
 from xlstm_jax.cells.slstm import empty_state
 from xlstm_jax.train.checkpoint import Checkpoints
+
+
+def failed_reads(test):
+    """Decorator: orbax leaves coroutines behind where a read or a write fails, each of which complains when it is
+    collected."""
+    test = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")(test)
+    return pytest.mark.usefixtures("collected")(test)
+
 
 TOKENIZER, DATA = {"kind": "char", "characters": "\n abé"}, {"iterator": {"next_index": 7}, "fingerprint": "0a"}
 

@@ -7,7 +7,19 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tests.train.saving import DATA, TOKENIZER, State, assert_same, cut, garbage, largest, pickled, save, state
+from tests.train.saving import (
+    DATA,
+    TOKENIZER,
+    State,
+    assert_same,
+    cut,
+    failed_reads,
+    garbage,
+    largest,
+    pickled,
+    save,
+    state,
+)
 from xlstm_jax.cells.slstm import empty_state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.checkpoint import Checkpoints
@@ -80,9 +92,7 @@ def attempt(workdir) -> str:
     return str(caught.value)
 
 
-# orbax leaves coroutines behind where a read fails, each of which complains when it is collected.
-@pytest.mark.usefixtures("collected")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@failed_reads
 @pytest.mark.parametrize(
     "which", ["arrays", "state/_METADATA", "state/manifest.ocdbt", "data/metadata", "tokenizer/metadata"]
 )
@@ -93,7 +103,11 @@ def test_damaged_checkpoint_without_sums(saved, tmp_path, which):
         step = workdir / "checkpoints" / "4"
         (step / "SHA256SUMS").unlink()
         harm(largest(step) if which == "arrays" else step / which)
-        assert f"checkpoint {step} is damaged" in (message := attempt(workdir))
+        message = attempt(workdir)
+        if which == "state/manifest.ocdbt" and harm is pathlib.Path.unlink:  # nothing is lost: its parts have their own
+            assert f"copy what is in {step}/state/ocdbt.process_0 to {step}/state, and run again" in message
+            continue
+        assert f"checkpoint {step} is damaged" in message
         assert "delete that folder: then step 3 is taken" in message
         assert not list(workdir.rglob("trace"))  # a pickle was not run
     shutil.rmtree(step)

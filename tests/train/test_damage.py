@@ -9,7 +9,7 @@ import sys
 import jax
 import pytest
 
-from tests.train.saving import DATA, TOKENIZER, assert_same, cut, flip, garbage, largest, save, state
+from tests.train.saving import DATA, TOKENIZER, assert_same, cut, failed_reads, flip, garbage, largest, save, state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.damage import find_damage
@@ -114,9 +114,7 @@ def test_older_checkpoints_without_sums_are_taken(copy):
         assert checkpoints.steps == [3, 4] and checkpoints.select("latest") == 4
 
 
-# As of reads in test_checkpoint.py: orbax leaves coroutines behind where a write fails.
-@pytest.mark.usefixtures("collected")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@failed_reads
 def test_full_disk(small_disk, capfd):
     """One line; the checkpoints before stay, and the next one is saved as soon as there is room."""
     like = jax.eval_shape(lambda: state())

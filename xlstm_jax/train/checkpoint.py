@@ -266,8 +266,8 @@ class Checkpoints:
             # orbax takes brackets in a path for a pattern, finds nothing there to merge, and says nothing of it.
             todo = f"copy what is in {arrays / parts[0]} to {arrays}" if len(parts) == 1 else "merge these"
             return UsageError(
-                f"checkpoint {step} in {self.folder} is whole, but an earlier version left its arrays in "
-                f"{', '.join(parts)} alone, as the path has characters such as [ and ]; {todo}, and run again"
+                f"checkpoint {step} in {self.folder} has its arrays in {', '.join(parts)} alone, as an earlier version "
+                f"left them in a path with characters such as [ and ]; {todo}, and run again"
             )
         others = [str(other) for other in self.steps if other != step]
         rest = f"then step {others[-1]} is taken" if others else "no other checkpoint is left"
