@@ -30,7 +30,7 @@ def static(case):
 
 
 # Interpreted kernels take the longest to compile: their rows of other shapes and options are slow tests.
-QUICK = [static(Case(**STATIC[index])) for index in (0, 1, 2, 3, 6)]
+QUICK = [static(Case(**STATIC[index])) for index in (0, 1, 3, 4, 8)]
 
 
 def rows():
@@ -72,7 +72,7 @@ def test_reference_gradients_equal_finite_differences(case, x64):
 @pytest.mark.parametrize("gate", ["exp", "sigmoid"])
 def test_nan_in_padding_reaches_nothing(gate, implementation):
     """Neither outputs, nor the state, nor gradients, those at the padded steps themselves included."""
-    case = Case(lengths=(75, 50), state="normal", **(STATIC[2] if gate == "sigmoid" else STATIC[0]))
+    case = Case(lengths=(75, 50), state="normal", **(STATIC[3] if gate == "sigmoid" else STATIC[0]))
     *arrays, state, reset, lengths = inputs(case)
     padding = np.arange(case.time) >= lengths[:, None]
     clean = run(case, implementation, "both")
@@ -125,7 +125,7 @@ def lowered(implementation, time) -> str:
 @each_implementation
 def test_x64_mode_changes_nothing_for_float32(implementation):
     """Nothing is computed in float64, in either pass."""
-    case = Case(**STATIC[6])
+    case = Case(**STATIC[8])
     with jax.enable_x64(True):
         arrays = cotangents(case, "both"), *inputs(case), gauge(case), np.False_
         program, shapes = jax.make_jaxpr(compiled(case, implementation), return_shape=True)(*arrays)
@@ -167,6 +167,5 @@ def test_table_covers_every_pair():
     for (one, ones), (two, twos) in itertools.combinations(wanted.items(), 2):
         missing = set(itertools.product(ones, twos)) - {(row[one], row[two]) for row in table}
         assert not missing, f"{one} with {two}"
-    assert {case.time for case in CASES} == {1, 7, 75, 93, 128, 500}
+    assert {case.time for case in CASES} == {1, 2, 7, 75, 93, 128, 500}
     assert any((case.chunk or 0) > case.time > 1 for case in CASES)
-    assert 2 in {case.time for case in SLOW_CASES}

@@ -24,7 +24,7 @@ from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.cells.base import in_plain_scale
 from xlstm_jax.checks import check_choice, check_sizes
-from xlstm_jax.config import PositiveFloat, check_value
+from xlstm_jax.config import NonNegativeFloat, check_value
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.recurrence.associative import linear_scan
 from xlstm_jax.ops.recurrence.jacobian import by_columns, has_own_diagonal, own_diagonal
@@ -43,7 +43,7 @@ class NewtonOptions:
 
     Args:
         tolerance: the largest change of any state in the last iteration, relative to the state where that is above 1;
-            states and gradients then differ from the scan's by about that much.
+            states and gradients then differ from the scan's by about that much. With 0 it goes on until nothing changes.
         max_iterations: at most that many; T if not given, which always suffices.
         jacobian: "full" for carries up to 64 wide, "diagonal" (less work an iteration, more iterations), or None, which
             is "full" where that is allowed.
@@ -54,7 +54,7 @@ class NewtonOptions:
     jacobian: Jacobian | None = None
 
     def __post_init__(self):
-        check_value(PositiveFloat, self.tolerance, "newton tolerance")
+        check_value(NonNegativeFloat, self.tolerance, "newton tolerance")
         if self.max_iterations is not None:
             check_sizes("newton", max_iterations=self.max_iterations)
         if self.jacobian is not None:
