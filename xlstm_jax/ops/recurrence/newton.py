@@ -43,7 +43,7 @@ class NewtonOptions:
 
     Args:
         tolerance: the largest change of any state in the last iteration, relative to the state where that is above 1;
-            states and gradients then differ from the scan's by about that much. With 0 it goes on until nothing changes.
+            states and gradients then differ from the scan's by about that much. 0: until nothing changes.
         max_iterations: at most that many; T if not given, which always suffices.
         jacobian: "full" for carries up to 64 wide, "diagonal" (less work an iteration, more iterations), or None, which
             is "full" where that is allowed.
