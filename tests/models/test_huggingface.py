@@ -55,7 +55,7 @@ def test_there_and_back(tmp_path, weight_mode, max_shard_size):
     assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 def test_smaller_files(tmp_path, dtype):
     """Matrices as the file has them, or all in float32: both are the rounded ones."""
     folder = saved(tmp_path / "folder", dtype=dtype)

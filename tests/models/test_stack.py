@@ -69,7 +69,9 @@ def results(pattern, **changes):
     return aux, gradients
 
 
-@pytest.mark.parametrize(("pattern", "variants"), [("tmrmr", VARIANTS), *EVERY_LETTER])
+@pytest.mark.parametrize(
+    ("pattern", "variants"), [pytest.param("tmrmr", VARIANTS, marks=pytest.mark.slow), *EVERY_LETTER]
+)
 def test_it_is_the_same_function(x64, pattern, variants):
     """In values, carries and all gradients, with resets, padding and the same dropout.
 

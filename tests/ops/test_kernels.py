@@ -125,8 +125,14 @@ def on_one_device(op):
     return step, args, jax.jit(step)(*args)
 
 
-@pytest.mark.parametrize("op", ["mlstm", "slstm"])
-@pytest.mark.parametrize(("sizes", "kind", "axes"), MESHES)
+@pytest.mark.parametrize(
+    ("sizes", "kind", "axes", "op"),
+    [
+        pytest.param(*given, op, marks=[pytest.mark.slow] * (op == "mlstm" and given is not MESHES[0]))
+        for given in MESHES
+        for op in ("mlstm", "slstm")
+    ],
+)
 def test_over_a_mesh(op, sizes, kind, axes):
     """Values and gradients are those of one device, and nothing is gathered; the gradient of r is summed."""
     mesh = jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=(kind,) * len(sizes))

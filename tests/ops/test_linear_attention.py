@@ -26,15 +26,16 @@ from xlstm_jax.ops.mlstm import IMPLEMENTATIONS
 pytestmark = pytest.mark.usefixtures("rolled")
 
 each_op = pytest.mark.parametrize("op", list(NAMES))
-each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
-# Interpreted kernels take the longest to compile; in other dtypes they are the same for all ops.
+
+
+def slow(op, implementation):
+    """Marks: interpreted kernels take the longest to compile, and are the same for all ops."""
+    return [pytest.mark.slow] * (implementation == "pallas" and op != "gated_linear_attention")
+
+
 each_pair = pytest.mark.parametrize(
     ("op", "implementation"),
-    [
-        pytest.param(op, name, marks=[pytest.mark.slow] * (name == "pallas" and op != "gated_linear_attention"))
-        for op in NAMES
-        for name in IMPLEMENTATIONS
-    ],
+    [pytest.param(op, name, marks=slow(op, name)) for op in NAMES for name in IMPLEMENTATIONS],
 )
 
 
@@ -54,7 +55,7 @@ def check(op, implementation, case, dtype):
     ("case", "implementation", "op"),
     [
         # A single step is the same for all ops: of each the recurrent form, and of one the others.
-        pytest.param(case, name, op, id=f"{case!r}-{name}-{op}")
+        pytest.param(case, name, op, id=f"{case!r}-{name}-{op}", marks=slow(op, name))
         for case, name, op in itertools.product(CASES, IMPLEMENTATIONS, NAMES)
         if case.time > 1 or name == "recurrent" or op == "gated_linear_attention"
     ],
@@ -88,8 +89,7 @@ def test_reference_gradients_equal_the_oracles(op, case):
         assert abs(np.vdot(gradient, direction) - derivative) <= 1e-12 * scale
 
 
-@each_op
-@each_implementation
+@each_pair
 def test_state_goes_on(op, implementation):
     """Two calls, the state passed on, are the oracle's one pass over both sequences."""
     case, parts = Case(75), []
@@ -109,8 +109,7 @@ def test_state_goes_on(op, implementation):
     assert error(state, wanted_state) < 1e-5
 
 
-@each_op
-@each_implementation
+@each_pair
 def test_causality(op, implementation):
     """Outputs up to a step know nothing of later ones, in values or gradients."""
     at = 37
@@ -130,8 +129,7 @@ def test_causality(op, implementation):
     assert error(changed[:, at:], o[:, at:]) > 0.1
 
 
-@each_op
-@each_implementation
+@each_pair
 def test_nothing_passes_a_reset(op, implementation):
     """Outputs from a reset on, and the state, have no gradient before it."""
     at = 37
@@ -144,8 +142,7 @@ def test_nothing_passes_a_reset(op, implementation):
         assert not np.any(gradients[name][:, :at]) and np.any(gradients[name][:, at:]), name
 
 
-@each_op
-@each_implementation
+@each_pair
 def test_nan_in_padding_reaches_nothing(op, implementation):
     """Neither outputs, nor the state, nor gradients, those at the padded steps themselves included."""
     args, reset, lengths = inputs(op, CASES[6])

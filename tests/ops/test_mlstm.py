@@ -29,13 +29,15 @@ def static(case):
     return tuple(getattr(case, field.name) for field in FIELDS)
 
 
-# Interpreted kernels take the longest to compile: their rows of other shapes and options are slow tests.
+# Quick tests compile the interpreted kernels, which take the longest, for few shapes and options, and other forms for all
+# but the long ones.
 QUICK = [static(Case(**STATIC[index])) for index in (0, 1, 3, 4, 8)]
+LONG = [static(Case(**STATIC[index])) for index in (11, 12, 13)]
 
 
 def rows():
     for case, name in itertools.product([*CASES, *SLOW_CASES], IMPLEMENTATIONS):
-        slow = case in SLOW_CASES or (name == "pallas" and static(case) not in QUICK)
+        slow = case in SLOW_CASES or static(case) in LONG or (name == "pallas" and static(case) not in QUICK)
         yield pytest.param(case, name, marks=[pytest.mark.slow] * slow, id=f"{case!r}-{name}")
 
 

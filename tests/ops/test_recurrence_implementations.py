@@ -42,7 +42,11 @@ COVERED = [
 BACKWARDS = ("lstm", "slstm", "minlstm")
 
 
-@pytest.fixture(params=COVERED, ids="-".join, scope="module")
+# Options of a cell are another step of the same loop.
+PAIRS = [pytest.param(pair, marks=[pytest.mark.slow] * ("-" in pair[0]), id="-".join(pair)) for pair in COVERED]
+
+
+@pytest.fixture(params=PAIRS, scope="module")
 def covered(request):
     """A cell's name and an implementation; tests of one pair run side by side, and share what is compiled."""
     return request.param

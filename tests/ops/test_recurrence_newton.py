@@ -159,7 +159,7 @@ def test_guesses_that_explode(jacobian, caplog):
 
 
 @pytest.mark.parametrize("jacobian, iterations", [("full", 12), ("diagonal", 48)])
-@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("name", [pytest.param("lstm", marks=pytest.mark.slow), "gru"])
 def test_few_iterations_for_many_steps(name, jacobian, iterations, record_property):
     """At 1,024 steps, 32 features and weights as they start: 5 iterations, with the diagonal 26 (lstm), 14 (gru)."""
     cell, time = CELLS.get(name), 1024
