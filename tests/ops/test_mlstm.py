@@ -29,8 +29,8 @@ def static(case):
     return tuple(getattr(case, field.name) for field in FIELDS)
 
 
-# Quick tests compile the interpreted kernels, which take the longest, for few shapes and options, and other forms for all
-# but the long ones.
+# Quick tests compile the interpreted kernels, which take the longest, for few shapes and options, and the other forms
+# for all but the long ones.
 QUICK = [static(Case(**STATIC[index])) for index in (0, 1, 3, 4, 8)]
 LONG = [static(Case(**STATIC[index])) for index in (11, 12, 13)]
 
