@@ -15,7 +15,12 @@ RNN = CELLS.get("rnn")
 # What a cell does over time, and in other dtypes, is the same with one weight less.
 OTHERS = [cells.split, cells.padding, cells.reset, cells.causality, cells.reverse, cells.vmap, cells.bfloat16]
 EVERY = [
-    pytest.param(example, check, id=f"{example!r}-{check.__name__}")
+    pytest.param(
+        example,
+        check,
+        id=f"{example!r}-{check.__name__}",
+        marks=[pytest.mark.slow] * example.name.endswith("bias=False"),
+    )
     for example in examples()
     for check in cells.CHECKS
     if not (example.name.endswith("bias=False") and check.__name__ in {one.__name__ for one in OTHERS})

@@ -23,7 +23,12 @@ def assert_within_limits(example, dtype):
 @pytest.mark.parametrize(
     ("example", "dtype"),
     [
-        pytest.param(example, dtype, id=f"{example!r}-{dtype.__name__}")
+        pytest.param(
+            example,
+            dtype,
+            id=f"{example!r}-{dtype.__name__}",
+            marks=[pytest.mark.slow] * example.name.endswith("bias=False"),
+        )
         for dtype in LIMITS
         for example in EVERY
         # One weight less rounds nothing otherwise.

@@ -119,6 +119,7 @@ def test_less_is_kept():
     assert unrolled.count("optimization_barrier") == 2
 
 
+@pytest.mark.slow
 def test_the_program_does_not_grow_with_depth():
     """Scanned: as many products in 8 layers as in 4."""
     sizes = {}

@@ -121,6 +121,7 @@ def cases(draw, shapes=((11, 4),)):
     )
 
 
+@pytest.mark.slow
 @few(max_examples=10)
 @hypothesis.given(case=cases([(1, 3), (13, 1), (20, 7)]))
 def test_all_agree_in_float64(case):

@@ -143,6 +143,7 @@ def test_op(name):
     check(CASES[name]())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALIKE)
 def test_alike(name):
     check(ALIKE[name](), values=False)
