@@ -36,12 +36,8 @@ COVERED = [
     for implementation, kind in FASTER.items()
     if issubclass(example.cell, kind) and not name.endswith("bias=False")  # one weight less runs as all do
 ]
-
-
 # The order of the steps is turned round outside of the cells: one of each implementation, and one with several states.
 BACKWARDS = ("lstm", "slstm", "minlstm")
-
-
 # Options of a cell are another step of the same loop.
 PAIRS = [pytest.param(pair, marks=[pytest.mark.slow] * ("-" in pair[0]), id="-".join(pair)) for pair in COVERED]
 
