@@ -10,21 +10,27 @@ The LSTM with a forget gate, whose state fades by 0.73 a step at first, is still
 steps or more before the end.
 """
 
-from configs import _generated as generated
+from ml_collections import ConfigDict
 
-VARIANTS = generated.VARIANTS
+from configs import _problem
+from configs._variants import compose
 
 
-def get_config(variant: str = "lstm_1997"):
-    config = generated.get_config("adding", variant)
+def tiny(config: ConfigDict) -> None:
+    _problem.tiny(config)
+    config.data.long_length = 32
+    config.data.batch_size = 512  # a row has one target, and the mean of few is far from the expected one
+
+
+VARIANTS = _problem.VARIANTS | {"tiny": tiny}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = _problem.get_config("adding")
     config.data.sequence_length = 110  # of the longest rows, T + T/10
     config.data.long_length = 220  # likewise, of the split "long"
     config.model.features = 32
     config.optimizer.learning_rate = 3e-3
     config.train.steps = 2_000
     config.train.eval_every = 250
-    if variant == "tiny":
-        generated.tiny(config)
-        config.data.long_length = 32
-        config.data.batch_size = 512  # a row has one target, and the mean of few is far from the expected one
-    return config
+    return compose(config, variant, VARIANTS, "lstm_1997")

@@ -9,75 +9,61 @@ of xlstm on byte pairs, 1024 tokens), and `tiny` (seconds on a CPU, for tests). 
 training, the rest for validation.
 """
 
+import functools
+
+from ml_collections import ConfigDict
+
 from configs import base
-from xlstm_jax.errors import UsageError
+from configs._families import FAMILIES, MILLION, use
+from configs._variants import compose
 
 
-def recurrent(config, cell):
-    config.model.pattern = "rr"
-    config.model.recurrent.cell = cell
+def two_layers(config: ConfigDict, cell: str) -> None:
+    use(config, cell, 2)
     config.model.features = 256
     config.model.final_norm = False
     config.model.embedding_std = 1.0
 
 
-def slstm(config, _):
+def slstm(config: ConfigDict) -> None:
     config.model.pattern = "ss"
     config.model.features = 256
 
 
-def mlstm(config, _):
+def mlstm(config: ConfigDict) -> None:
     config.model.pattern = "mmm"
     config.model.features = 224
 
 
-def xlstm(config, _):
+def xlstm(config: ConfigDict) -> None:
     config.model.pattern = "msm"
     config.model.features = 224
     recipe(config)
 
 
-# Pattern and width of about a million parameters.
-SIZES = {
-    "rnn_1m": ("rr", 484),
-    "lstm_1m": ("rr", 244),
-    "gru_1m": ("rr", 280),
-    "slstm_1m": ("sss", 224),
-    "mlstm_1m": ("mmm", 224),
-    "xlstm_7b": ("xxx", 160),
-    "transformer": ("ttt", 160),
-    "mamba2": ("dddd", 188),
-    "minlstm": ("nnn", 140),
-    "mingru": ("nnn", 148),
-    "griffin": ("ggg", 148),
-    "rwkv6": ("www", 140),
-}
-
-
-def sized(config, name):
-    config.model.pattern, config.model.features = SIZES[name]
+def million(config: ConfigDict, name: str) -> None:
+    """About a million parameters, under the recipe of xlstm."""
+    blocks, features = MILLION[name]
+    if FAMILIES[name].block == "recurrent":
+        two_layers(config, name)
+    use(config, name, blocks)
+    config.model.features = features
     recipe(config)
 
 
-def sized_recurrent(config, name):
-    recurrent(config, name.removesuffix("_1m"))
-    sized(config, name)
-
-
-def baseline(config, name):
-    sized(config, name)
+def baseline(config: ConfigDict, name: str) -> None:
+    million(config, name)
     config.model.norm = "layer" if name == "rwkv6" else "rms"
     config.model.xlstm.num_heads = 4
     if name == "xlstm_7b":
         config.model.norm_eps = config.model.xlstm.norm_eps  # one for all norms, as Hugging Face's format has it
-    config.model.transformer.context = config.data.sequence_length  # it has not learned positions further back
+    config.model.transformer.window = config.data.sequence_length  # it has not learned positions further back
     config.model.mamba2.head_features = 47
     config.model.mamba2.state_features = 64
-    config.model.minimal.cell = "mingru" if name == "mingru" else "minlstm"
     config.model.rwkv6.head_features = 35
 
 
-def recipe(config):
+def recipe(config: ConfigDict) -> None:
     config.model.dropout = 0.15
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule = "cosine"
@@ -87,14 +73,15 @@ def recipe(config):
     config.train.steps = 1404
 
 
-def bpe(config, _):
-    xlstm(config, _)
+def bpe(config: ConfigDict) -> None:
+    """Byte pairs; the xLSTM's blocks unless another model is chosen before it."""
+    if config.model.pattern == base.get_config().model.pattern:
+        xlstm(config)
     config.data.tokenizer = "bpe"
     config.data.vocab_size = 1024
 
 
-def tiny(config, _):
-    config.model.pattern = "ms"
+def tiny(config: ConfigDict) -> None:
     config.model.features = 32
     config.data.sequence_length = 32
     config.data.batch_size = 8
@@ -104,28 +91,23 @@ def tiny(config, _):
     config.sample.length = 20
 
 
+SMALL = ("rnn", "lstm", "gru", "slstm", "mlstm")  # which have a variant of their own size too, and `NAME_1m`
 VARIANTS = {
-    "rnn": recurrent,
-    "lstm": recurrent,
-    "gru": recurrent,
+    **{name: functools.partial(two_layers, cell=name) for name in ("rnn", "lstm", "gru")},
     "slstm": slstm,
     "mlstm": mlstm,
     "xlstm": xlstm,
-    **dict.fromkeys(SIZES, baseline),
-    **dict.fromkeys(("rnn_1m", "lstm_1m", "gru_1m"), sized_recurrent),
-    **dict.fromkeys(("slstm_1m", "mlstm_1m"), sized),
+    **{name: functools.partial(baseline, name=name) for name in MILLION if name not in SMALL},
+    **{f"{name}_1m": functools.partial(million, name=name) for name in SMALL},
     "bpe": bpe,
     "tiny": tiny,
 }
 
 
-def get_config(variant: str = "lstm"):
-    if variant not in VARIANTS:
-        raise UsageError(f"variant {variant!r} is unknown; allowed: {', '.join(VARIANTS)}")
+def get_config(variant: str = "") -> ConfigDict:
     config = base.get_config()
     config.data.source = "tinyshakespeare"
     config.data.tokenizer = "char"
     config.train.steps = 1872  # 12 passes over the text
     config.train.eval_every = 156  # one pass
-    VARIANTS[variant](config, variant)
-    return config
+    return compose(config, variant, VARIANTS, "lstm")

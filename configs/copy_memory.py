@@ -6,21 +6,27 @@ Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm (an mLSTM and 
 and `tiny` (seconds, for tests).
 """
 
-from configs import _generated as generated
+from ml_collections import ConfigDict
 
-VARIANTS = generated.VARIANTS
+from configs import _problem
+from configs._variants import compose
 
 
-def get_config(variant: str = "lstm_1997"):
-    config = generated.get_config("copy_memory", variant)
+def tiny(config: ConfigDict) -> None:
+    _problem.tiny(config)
+    config.data.sequence_length = 24
+    config.data.long_length = 32
+
+
+VARIANTS = _problem.VARIANTS | {"tiny": tiny}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = _problem.get_config("copy_memory")
     config.data.sequence_length = 70  # 20 and the lag
     config.data.long_length = 120  # likewise, of the split "long"
     config.model.features = 64
     config.optimizer.learning_rate = 3e-3
     config.train.steps = 5_000
     config.train.eval_every = 250
-    if variant == "tiny":
-        generated.tiny(config)
-        config.data.sequence_length = 24
-        config.data.long_length = 32
-    return config
+    return compose(config, variant, VARIANTS, "lstm_1997")

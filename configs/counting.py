@@ -11,26 +11,30 @@ transformer, mamba2; and `tiny` (seconds, for tests). The paper's cell is `--con
 
 from ml_collections import ConfigDict
 
-from configs import _generated as generated
+from configs import _problem
+from configs._variants import compose
 
-VARIANTS = generated.VARIANTS
+
+def tiny(config: ConfigDict) -> None:
+    _problem.tiny(config)
+    config.data.longest_tested = 20
 
 
-def get_config(variant: str = "lstm"):
-    config = generated.get_config("counting", variant)
+VARIANTS = _problem.VARIANTS | {"tiny": tiny}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = _problem.get_config("counting")
     config.model.features = 32
     config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "cosine"
     config.train.steps = 3_000
     config.train.eval_every = 500
     config.train.log_every = 50
-    if variant == "tiny":
-        generated.tiny(config)
-    config.data = ConfigDict()  # rows are as long as n makes them, and every n of a split is scored once
     config.data.language = "anbn"  # anbn | anbncn
     config.data.longest = 10  # n of the longest training string
     # n of the longest of the split "long", which goes on from there; 0: there is no such split
-    config.data.longest_tested = 20 if variant == "tiny" else 100
+    config.data.longest_tested = 100
     config.data.target = "legal"  # the loss's: symbol, the one that came | legal, all that may follow
-    config.data.batch_size = 8 if variant == "tiny" else 64
-    return config
+    config.data.batch_size = 64
+    return compose(config, variant, VARIANTS, "lstm")

@@ -10,22 +10,20 @@ transformer, mamba2; and `tiny` (seconds, for tests).
 
 from ml_collections import ConfigDict
 
-from configs import _generated as generated
+from configs import _problem
+from configs._variants import compose
 
-VARIANTS = generated.VARIANTS
+VARIANTS = _problem.VARIANTS | {"tiny": _problem.tiny}
 
 
-def get_config(variant: str = "lstm"):
-    config = generated.get_config("digits", variant)
+def get_config(variant: str = "") -> ConfigDict:
+    config = _problem.get_config("digits")
     config.model.features = 64
     config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "cosine"
     config.train.steps = 500
     config.train.eval_every = 125
     config.train.log_every = 50
-    if variant == "tiny":
-        generated.tiny(config)
-    config.data = ConfigDict()  # every image has 64 pixels, and every one of validation is scored once
     config.data.permuted = False  # pixels in one random order, the same for all images
-    config.data.batch_size = 8 if variant == "tiny" else 64
-    return config
+    config.data.batch_size = 64
+    return compose(config, variant, VARIANTS, "lstm")

@@ -9,13 +9,22 @@ Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and
 cell of 1997 is `--config.model.recurrent.cell=lstm_1997`.
 """
 
-from configs import _generated as generated
+from ml_collections import ConfigDict
 
-VARIANTS = generated.VARIANTS
+from configs import _problem
+from configs._variants import compose
 
 
-def get_config(variant: str = "lstm"):
-    config = generated.get_config("embedded_reber", variant)
+def tiny(config: ConfigDict) -> None:
+    _problem.tiny(config)
+    config.data.long_length = 32
+
+
+VARIANTS = _problem.VARIANTS | {"tiny": tiny}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = _problem.get_config("embedded_reber")
     config.data.sequence_length = 40  # steps of the longest training rows
     config.data.long_length = 100  # of the split "long", whose strings are longer than those of training
     config.data.target = "symbol"  # the loss's: symbol, the one that came | legal, all that may follow
@@ -25,7 +34,4 @@ def get_config(variant: str = "lstm"):
     config.train.steps = 1_000
     config.train.eval_every = 100
     config.train.log_every = 50
-    if variant == "tiny":
-        generated.tiny(config)
-        config.data.long_length = 32
-    return config
+    return compose(config, variant, VARIANTS, "lstm")

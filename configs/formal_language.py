@@ -7,14 +7,23 @@ convolution, as the paper has it), mlstm, xlstm (an mLSTM and an sLSTM block), t
 for tests). The paper takes the best of learning rates 1e-2, 1e-3 and 1e-4 after 100,000 steps.
 """
 
-from configs import _generated as generated
+from ml_collections import ConfigDict
 
-VARIANTS = generated.VARIANTS
+from configs import _problem
+from configs._variants import compose
 
 
-def get_config(variant: str = "xlstm"):
-    config = generated.get_config("formal_language", variant)
-    config.data.language = "parity"  # a name in xlstm_jax.data.formal_languages.LANGUAGES
+def tiny(config: ConfigDict) -> None:
+    _problem.tiny(config)
+    config.data.long_length = 32
+
+
+VARIANTS = _problem.VARIANTS | {"tiny": tiny}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = _problem.get_config("formal_language")
+    config.data.language = "parity"  # a name in xlstm_jax.data.problems.formal_languages.LANGUAGES
     config.data.shortest = 3  # steps of the shortest training rows
     config.data.sequence_length = 40  # of the longest
     config.data.long_length = 256  # of the split "long", whose shortest rows have sequence_length
@@ -28,7 +37,4 @@ def get_config(variant: str = "xlstm"):
     config.train.steps = 100_000
     config.train.eval_every = 2_000
     config.train.log_every = 100
-    if variant == "tiny":
-        generated.tiny(config)
-        config.data.long_length = 32
-    return config
+    return compose(config, variant, VARIANTS, "xlstm")

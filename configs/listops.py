@@ -11,13 +11,22 @@ Small expressions are a task of minutes on 2 CPU cores; after 900 steps an LSTM 
 model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests).
 """
 
-from configs import _generated as generated
+from ml_collections import ConfigDict
 
-VARIANTS = generated.VARIANTS
+from configs import _problem
+from configs._variants import compose
 
 
-def get_config(variant: str = "lstm"):
-    config = generated.get_config("listops", variant)
+def tiny(config: ConfigDict) -> None:
+    _problem.tiny(config)
+    config.data.long_length = 32
+
+
+VARIANTS = _problem.VARIANTS | {"tiny": tiny}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = _problem.get_config("listops")
     config.data.depth = 10  # of operations in one another, at most
     config.data.arguments = 5  # of an operation, at most
     config.data.shortest = 4  # steps of the shortest training rows
@@ -29,7 +38,4 @@ def get_config(variant: str = "lstm"):
     config.train.steps = 5_000
     config.train.eval_every = 500
     config.train.log_every = 50
-    if variant == "tiny":
-        generated.tiny(config)
-        config.data.long_length = 32
-    return config
+    return compose(config, variant, VARIANTS, "lstm")

@@ -7,14 +7,26 @@ Other contexts of the papers, with their pairs, stand in CONTEXTS: `--config.dat
 gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny` (seconds, for tests).
 """
 
-from configs import _generated as generated
+from ml_collections import ConfigDict
 
-VARIANTS = generated.VARIANTS
+from configs import _problem
+from configs._variants import compose
+
+
+def tiny(config: ConfigDict) -> None:
+    _problem.tiny(config)
+    config.data.pairs = 2
+    config.data.long_length = 32
+    config.data.long_pairs = 4
+    config.data.vocab_size = 64
+
+
+VARIANTS = _problem.VARIANTS | {"tiny": tiny}
 CONTEXTS = {64: 4, 128: 8, 256: 16, 756: 48, 1024: 96, 2048: 256}  # pairs by steps
 
 
-def get_config(variant: str = "mlstm"):
-    config = generated.get_config("recall", variant)
+def get_config(variant: str = "") -> ConfigDict:
+    config = _problem.get_config("recall")
     config.data.sequence_length = 64
     config.data.pairs = CONTEXTS[64]  # of key and value in a training row
     config.data.long_length = 256
@@ -25,10 +37,4 @@ def get_config(variant: str = "mlstm"):
     config.optimizer.warmup_steps = 200
     config.train.steps = 5_000
     config.train.eval_every = 500
-    if variant == "tiny":
-        generated.tiny(config)
-        config.data.pairs = 2
-        config.data.long_length = 32
-        config.data.long_pairs = 4
-        config.data.vocab_size = 64
-    return config
+    return compose(config, variant, VARIANTS, "mlstm")

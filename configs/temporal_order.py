@@ -9,13 +9,22 @@ With `--config.train.steps=700` (half a minute on a CPU core; seed 0, jax 0.10.2
 LSTM with a forget gate, whose state fades by 0.73 a step at first, is still at chance.
 """
 
-from configs import _generated as generated
+from ml_collections import ConfigDict
 
-VARIANTS = generated.VARIANTS
+from configs import _problem
+from configs._variants import compose
 
 
-def get_config(variant: str = "lstm_1997"):
-    config = generated.get_config("temporal_order", variant)
+def tiny(config: ConfigDict) -> None:
+    _problem.tiny(config)
+    config.data.long_length = 32
+
+
+VARIANTS = _problem.VARIANTS | {"tiny": tiny}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = _problem.get_config("temporal_order")
     config.data.sequence_length = 110  # of the longest rows, T + T/10
     config.data.long_length = 220  # likewise, of the split "long"
     config.data.marks = 2  # 2 | 3
@@ -23,7 +32,4 @@ def get_config(variant: str = "lstm_1997"):
     config.optimizer.learning_rate = 3e-3
     config.train.steps = 2_000
     config.train.eval_every = 250
-    if variant == "tiny":
-        generated.tiny(config)
-        config.data.long_length = 32
-    return config
+    return compose(config, variant, VARIANTS, "lstm_1997")

@@ -14,13 +14,23 @@ the first by an LSTM (after 250 steps), the second by one with peepholes (after 
 Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests).
 """
 
-from configs import _generated as generated
+from ml_collections import ConfigDict
 
-VARIANTS = generated.VARIANTS
+from configs import _problem
+from configs._variants import compose
 
 
-def get_config(variant: str = "lstm"):
-    config = generated.get_config("timing", variant)
+def tiny(config: ConfigDict) -> None:
+    _problem.tiny(config)
+    config.data.interval = 4
+    config.data.long_length = 32
+
+
+VARIANTS = _problem.VARIANTS | {"tiny": tiny}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = _problem.get_config("timing")
     config.data.interval = 49  # steps from spike to spike, at least
     config.data.offsets = 1  # each interval is longer by 0 to so many steps
     config.data.sequence_length = 256
@@ -31,8 +41,4 @@ def get_config(variant: str = "lstm"):
     config.train.steps = 2_000
     config.train.eval_every = 500
     config.train.log_every = 50
-    if variant == "tiny":
-        generated.tiny(config)
-        config.data.interval = 4
-        config.data.long_length = 32
-    return config
+    return compose(config, variant, VARIANTS, "lstm")

@@ -6,17 +6,25 @@ AdamW with b2 0.95, weight decay 0.1 on matrices, gradients clipped at 0.5, peak
 arXiv 2503.13427); the decay here is a cosine to a tenth. The vocabulary is the tokenizer's, 50,304 in the paper.
 """
 
-import dataclasses
+import functools
+
+from ml_collections import ConfigDict
 
 from configs import base
-from xlstm_jax.models.published import named
+from configs._variants import compose
+from xlstm_jax.config import to_section
+from xlstm_jax.models.published import named, names
 
 
-def get_config(variant: str = "xlstm_165m"):
+def published(config: ConfigDict, name: str) -> None:
+    config.model.update({key: value for key, value in to_section(named(name)).items() if key in config.model})
+
+
+VARIANTS = {name: functools.partial(published, name=name) for name in names()}
+
+
+def get_config(variant: str = "") -> ConfigDict:
     config = base.get_config()
-    model = dataclasses.asdict(named(variant))
-    del model["vocab_size"], model["input_features"]  # the task's
-    config.model.update(model)
     config.data.sequence_length = 8192
     config.data.batch_size = 8
     config.optimizer.learning_rate = 4e-4
@@ -26,4 +34,4 @@ def get_config(variant: str = "xlstm_165m"):
     config.optimizer.clip_norm = 0.5
     config.optimizer.b2 = 0.95
     config.train.steps = 95_000
-    return config
+    return compose(config, variant, VARIANTS, "xlstm_165m")

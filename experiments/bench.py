@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from experiments import cli
+from experiments.programs import cli
 
 _SUITE = flags.DEFINE_string("suite", None, "what to measure: a name in experiments/suites")
 _OUT = flags.DEFINE_string("out", None, "folder for the table, the CSV and the figure")
@@ -50,10 +50,10 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", _CPU_DEVICES.value)
     from rich.table import Table
 
-    from experiments.figures import draw
-    from experiments.suites.base import SUITES
-    from experiments.timing import Row, measure
-    from xlstm_jax.data.console import plain_console
+    from experiments.benching.base import SUITES
+    from experiments.benching.timing import Row, measure
+    from experiments.programs.figures import draw
+    from xlstm_jax.console import plain_console
 
     rows = measure(SUITES.get(_SUITE.value)(_TINY.value), _ROUNDS.value, patience=_PATIENCE.value)
     out = pathlib.Path(_OUT.value)
@@ -96,7 +96,7 @@ def _cells(row, known) -> tuple[str, ...]:
 
 def _crossings(rows) -> Iterator[str]:
     """Where, from one size on, one case is faster than another that was faster below it."""
-    from experiments.timing import series
+    from experiments.benching.timing import series
 
     times = {}
     for row in rows:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import cli
+from experiments.programs import cli
 
 _FROM_WORKDIR = flags.DEFINE_string("from_workdir", None, "folder of a run; its blocks are all 'x', its norm is 'rms'")
 _FROM_HUGGINGFACE = flags.DEFINE_string("from_huggingface", None, "folder such as NX-AI/xLSTM-7b's, instead of a run")
@@ -49,11 +49,11 @@ def main() -> None:
 def _of_run():
     import numpy as np
 
-    from xlstm_jax.train import saved
+    from xlstm_jax.train.workdir import saved
 
     trained = saved.load(_FROM_WORKDIR.value, _CHECKPOINT.value)
     print(f"step {trained.step} ({_CHECKPOINT.value}) of {_FROM_WORKDIR.value}")
-    tokenizer = trained.run.task.tokenizer
+    tokenizer = trained.parts.task.codec
     if tokenizer.kind != "bpe":
         return trained.model, {}
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}

@@ -1,15 +1,19 @@
 """Evaluate a trained run: python -m experiments.evaluate --workdir=/tmp/lstm --split=validation
 
-Or a checkpoint such as NX-AI/xLSTM-7b's, or a run on other texts than its own, with the perplexity of each:
+With --json the metrics are one JSON object on standard output, for scripts. A language model can also be evaluated on
+other texts than its own, and so can a checkpoint such as NX-AI/xLSTM-7b's:
 
     python -m experiments.evaluate --huggingface=FOLDER --texts=tinyshakespeare,my/folder
 """
 
+import json
+import math
 from pathlib import Path
 
 from absl import flags
 
-from experiments import cli, official
+from experiments.programs import cli
+from experiments.programs import official_folder as official
 from xlstm_jax.errors import UsageError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
@@ -18,8 +22,10 @@ _DTYPE = flags.DEFINE_string("dtype", "float32", "of an official checkpoint's pr
 _TEXTS = flags.DEFINE_list(
     "texts", None, "names or paths of texts to evaluate on, each as a whole, instead of the run's own"
 )
-_SPLIT = flags.DEFINE_string("split", "validation", "validation, train or all; of other texts it is all")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest validation loss), latest, or a step")
+_SPLIT = flags.DEFINE_string("split", "validation", "what to evaluate on, such as validation or test; all of --texts")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "best", "best (by the validation metric of the task), latest, or a step"
+)
 _SEQUENCE_LENGTH = flags.DEFINE_integer(
     "sequence_length", None, "tokens a window; as trained where not given", lower_bound=1, upper_bound=cli.INT32_MOST
 )
@@ -32,6 +38,7 @@ _CARRY = flags.DEFINE_boolean(
 _POSITIONS = flags.DEFINE_boolean(
     "positions", False, "instead: loss by position in windows of up to 16 times the training length"
 )
+_JSON = flags.DEFINE_boolean("json", False, "print one JSON object with the metrics, and nothing else")
 _OUT = flags.DEFINE_string("out", None, "folder for what is written; the workdir where not given")
 
 OFFICIAL_LENGTH, OFFICIAL_BATCH = 1024, 4  # of an official checkpoint, where the flags say nothing
@@ -39,11 +46,14 @@ OFFICIAL_LENGTH, OFFICIAL_BATCH = 1024, 4  # of an official checkpoint, where th
 
 def main() -> None:
     if _HUGGINGFACE.value and not (_TEXTS.value and _OUT.value):
-        raise UsageError("--huggingface needs --texts, which it has none of its own of, and --out")
+        raise UsageError(
+            "--huggingface needs --texts, because a checkpoint comes without data, and --out for the result"
+        )
     cli.start_jax()
     from xlstm_jax.files import write_json
+    from xlstm_jax.train.evaluate import evaluate
 
-    run, params, about = _of_run() if _WORKDIR.value else _of_folder()
+    parts, params, about = _of_run() if _WORKDIR.value else _of_folder()
     which = f"step {about['step']} ({_CHECKPOINT.value})" if _WORKDIR.value else _HUGGINGFACE.value
     about["split"] = split = "all" if _TEXTS.value else _SPLIT.value
     about |= {"texts": _TEXTS.value} if _TEXTS.value else {}
@@ -53,38 +63,50 @@ def main() -> None:
     except OSError as error:
         raise UsageError(f"--out={folder} cannot be made ({error.strerror}); give another folder") from error
     if _POSITIONS.value:
-        from experiments import positions
+        from experiments.programs import position_figure as positions
 
-        positions.report(run, params, about, which, folder)
+        positions.report(parts, params, about, which, folder)
         return
-    carry = run.evaluation.carry if _CARRY.value is None else _CARRY.value
-    result = run.evaluate(params, split, carry=carry)
-    print(f"{which}  {run.task.describe(result, split, carry=carry)}")
+    carry = parts.sections.evaluation.carry if _CARRY.value is None else _CARRY.value
+    result = evaluate(parts, params, split, carry=carry)
     named = "-texts" if _TEXTS.value else ""
     path = folder / f"evaluation-{split}{named}{'-carry' if carry else ''}.json"
-    write_json(path, about | {"carry": carry} | result)
-    print(f"written to {path}")
+    record = about | {"carry": carry} | result
+    write_json(path, record)
+    if _JSON.value:
+        print(json.dumps({name: _plain(value) for name, value in record.items()}))
+    else:
+        print(f"{which}  {parts.task.describe(result, split, carry=carry)}\nwritten to {path}")
 
 
 def _of_run():
-    from xlstm_jax.train import saved
+    from xlstm_jax.train.workdir import saved
 
-    run, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value, data=_data())
-    return run, params, {"step": step}
+    changes = _data()
+    if unknown := saved.unknown_data(_WORKDIR.value, changes):
+        flag = "--texts" if "mixture" in unknown else f"--{unknown[0]}"
+        raise UsageError(f"{flag} does not apply to the data of this run; leave it out")
+    parts, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value, data=changes)
+    return parts, params, {"step": step}
 
 
 def _of_folder():
     from flax import nnx
 
     from configs import base
-    from xlstm_jax.train.run import Run
+    from xlstm_jax.train.build import build
 
     model, tokenizer = official.load(_HUGGINGFACE.value, _DTYPE.value)
     config = base.get_config().to_dict()
     sizes = {"sequence_length": OFFICIAL_LENGTH, "batch_size": OFFICIAL_BATCH}
     config["data"] |= {"tokenizer": tokenizer.kind, **sizes, **_data()}
-    run = Run(config, tokenizer, model.config)
-    return run, nnx.to_pure_dict(nnx.split(model)[1]), {"folder": _HUGGINGFACE.value}
+    parts = build(config, tokenizer, model.config)
+    return parts, nnx.to_pure_dict(nnx.split(model)[1]), {"folder": _HUGGINGFACE.value}
+
+
+def _plain(value: object) -> object:
+    """JSON has no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _data() -> dict[str, object]:

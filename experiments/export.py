@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import cli
+from experiments.programs import cli
 from xlstm_jax.errors import UsageError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
@@ -28,18 +28,18 @@ def main() -> None:
         raise UsageError(f"--out={out} is a folder, or in a folder that does not exist; give a file in one that does")
     cli.start_jax()
     from xlstm_jax.generate.export import write_export
-    from xlstm_jax.train import saved
+    from xlstm_jax.train.workdir import saved
 
     trained = saved.load(_WORKDIR.value, _CHECKPOINT.value)
-    run, step = trained.run, trained.step
+    parts, step = trained.parts, trained.step
     write_export(
         out,
         trained.model,
-        run.task.tokenizer,
+        parts.task.codec,
         platforms=_PLATFORMS.value,
         prefill_chunk=_PREFILL_CHUNK.value,
         batch=_BATCH.value,
-        about={"step": step, "pattern": run.model_config.pattern},
+        about={"step": step, "pattern": parts.sections.model.pattern},
     )
     rows = "any number of rows" if _BATCH.value is None else f"{_BATCH.value} rows"
     print(f"step {step} for {', '.join(_PLATFORMS.value)}, {rows}, {out.stat().st_size / 1e6:.2f} MB, written to {out}")

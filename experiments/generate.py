@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import cli, official
+from experiments.programs import cli
+from experiments.programs import official_folder as official
 from xlstm_jax.errors import UsageError, one_line
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
@@ -74,17 +75,18 @@ def main() -> None:
             print(tokenizer.decode(np.array(tokens)), flush=True)
     if _SAVE_STATE.value:
         save_state(_SAVE_STATE.value, state, texts)
-    from xlstm_jax.data.console import plain_console
+    from xlstm_jax.console import plain_console
 
     plain_console(stderr=True).print(report, style="dim")
 
 
 def _of_run():
     from xlstm_jax.generate import end_tokens
-    from xlstm_jax.train import saved
+    from xlstm_jax.train.workdir import saved
 
     trained = saved.load(_WORKDIR.value, _CHECKPOINT.value)
-    return trained.model, trained.run.task.tokenizer, end_tokens(trained.run.task.tokenizer)
+    codec = trained.parts.task.codec
+    return trained.model, codec, end_tokens(codec)
 
 
 def _of_folder():

@@ -6,7 +6,7 @@ report draws it.
 
 from absl import flags
 
-from experiments import cli
+from experiments.programs import cli
 
 _MEASURE = flags.DEFINE_string("measure", None, "what to measure: a name in experiments/measures")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
@@ -15,12 +15,12 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "best (lowest validati
 
 def main() -> None:
     cli.start_jax()
-    from experiments.measures.base import MEASURES, write_measured
-    from xlstm_jax.train import saved
+    from experiments.sweeping.measured import MEASURES, write_measured
+    from xlstm_jax.train.workdir import saved
 
     measure = MEASURES.get(_MEASURE.value)
-    run, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)
-    path = write_measured(_WORKDIR.value, _MEASURE.value, measure(run, params), step=step)
+    parts, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)
+    path = write_measured(_WORKDIR.value, _MEASURE.value, measure(parts, params), step=step)
     print(f"step {step} ({_CHECKPOINT.value}) measured; written to {path}")
 
 

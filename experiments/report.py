@@ -7,14 +7,14 @@ what was found; where they end in a sample, samples.md has one of each point.
 
 from absl import flags
 
-from experiments import cli
+from experiments.programs import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep")
 _OUT = flags.DEFINE_string("out", None, "folder for the report; the workdir where not given")
 
 
 def main() -> None:
-    from experiments.sweeps.report import report
+    from experiments.sweeping.report import report
 
     report(_WORKDIR.value, _OUT.value or _WORKDIR.value)
 

@@ -11,7 +11,7 @@ import re
 
 from absl import flags
 
-from experiments import cli
+from experiments.programs import cli
 
 _SWEEP = flags.DEFINE_string("sweep", None, "file in experiments/sweeps, with a variant where it has some: FILE:tiny")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep")
@@ -25,7 +25,7 @@ _RETRY = flags.DEFINE_boolean("retry", False, "run again what failed")
 
 
 def main() -> int:
-    from experiments.sweeps.runner import load, run_all
+    from experiments.sweeping.runner import load, run_all
 
     sweep = load(_SWEEP.value)
     index, count = _slice(_SHARD.value)

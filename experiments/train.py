@@ -3,7 +3,7 @@
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import cli, processes
+from experiments.programs import cli, processes
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "config file, with a variant where it has some: configs/char_lm.py:lstm", lock_config=True

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tests.untrusted import hostile_array, hostile_pickle
-from xlstm_jax.data.bpe import BPETokenizer
-from xlstm_jax.data.sources import Source
-from xlstm_jax.data.tokenizers import load_tokenizer
+from xlstm_jax.data.text.bpe import BPETokenizer
+from xlstm_jax.data.text.sources import Source
+from xlstm_jax.data.text.tokenizers import load_tokenizer
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import huggingface
-from xlstm_jax.train import saved
-from xlstm_jax.train.workdir import check_workdir
+from xlstm_jax.train.workdir import saved
+from xlstm_jax.train.workdir.folder import check_workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(path for folder in ("xlstm_jax", "experiments", "configs") for path in (ROOT / folder).rglob("*.py"))

@@ -1,5 +1,6 @@
 """Config sections become frozen dataclasses here: a misspelt key or a value out of bounds is an error that names it."""
 
+import contextlib
 import dataclasses
 import math
 import numbers
@@ -11,6 +12,7 @@ import numpy as np
 from xlstm_jax.errors import UsageError, shown
 
 T = TypeVar("T")
+NESTED = "blocks"  # the field of a `Section` that collects the sections of `nested`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,11 @@ class Section:
 
     section: ClassVar[str]
 
+    @classmethod
+    def nested(cls) -> Mapping[str, type["Section"]]:
+        """Further sections inside this one, by key, such as those of a registry; the field `blocks` collects them."""
+        return {}
+
     def __init_subclass__(cls, name: str | None = None, **options: Any):
         super().__init_subclass__(**options)
         if name is not None:
@@ -87,7 +94,7 @@ def check_value(annotation: Any, value: Any, name: str) -> None:
             raise UsageError(f"{name} {shown(value)} is not allowed; it is {problem}")
     elif dataclasses.is_dataclass(annotation) and not isinstance(value, annotation):
         raise UsageError(f"{name} {shown(value)} is not allowed; it is of type {annotation.__name__}")
-    elif annotation in _WORDS and not isinstance(value, annotation):
+    elif annotation in (bool, str) and not isinstance(value, annotation):
         raise UsageError(f"{name} {shown(value)} is not allowed; it is {_WORDS[annotation]}")
 
 
@@ -111,11 +118,15 @@ def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -
     """
     if not hasattr(section, "items"):  # a ConfigDict is no Mapping
         raise UsageError(f"{name} {shown(section)} is not allowed; it is a section with keys")
-    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    nested = config_class.nested() if issubclass(config_class, Section) else {}
+    fields = {field.name: field for field in dataclasses.fields(config_class) if not (nested and field.name == NESTED)}
     values = {}
     for key, value in section.items():
+        if key in nested:
+            values[NESTED] = (*values.get(NESTED, ()), from_section(nested[key], value, f"{name}.{key}"))
+            continue
         if key not in fields:
-            raise UsageError(f"config key {name}.{key} is unknown; {name} has: {', '.join(sorted(fields))}")
+            raise UsageError(f"config key {name}.{key} is unknown; {name} has: {', '.join(sorted([*fields, *nested]))}")
         annotation = fields[key].type
         if dataclasses.is_dataclass(annotation):
             value = from_section(annotation, value, f"{name}.{key}")
@@ -129,7 +140,46 @@ def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -
     return config_class(**values)
 
 
-_WORDS = {bool: "True or False", str: "a string"}
+def to_section(config: Any) -> dict[str, Any]:
+    """The inverse of `from_section`, with every key: nested sections that are not given have their defaults."""
+    nested = type(config).nested() if isinstance(config, Section) else {}
+    section = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not (nested and field.name == NESTED):
+            section[field.name] = to_section(value) if dataclasses.is_dataclass(value) else value
+    given = {type(options): options for options in getattr(config, NESTED, ())} if nested else {}
+    return section | {key: to_section(given.get(kind) or kind()) for key, kind in nested.items()}
+
+
+def knobs(config_class: type[Section]) -> dict[str, Any]:
+    """The keys that a config file sets, with their defaults: all but the fields that the data decide."""
+    decided = [field.name for field in dataclasses.fields(config_class) if not field.metadata.get("knob", True)]
+    return {key: value for key, value in to_section(config_class()).items() if key not in decided}
+
+
+def typed(annotation: Any, text: str, name: str) -> Any:
+    """The value that a text stands for, by a field's annotation: a `Literal`, bool, int, float or str.
+
+    Raises:
+        UsageError: the text is no such value; the message has `name`.
+    """
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    value: Any = text
+    if kind is bool and text.lower() in ("true", "false"):
+        value = text.lower() == "true"
+    elif kind in (int, float):
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+    elif get_origin(kind) is Literal:
+        value = next((choice for choice in get_args(kind) if str(choice) == text), text)
+    if kind in (bool, int, float) and type(value) is not kind:
+        raise UsageError(f"{name} {text!r} is not allowed; give {_WORDS[kind]}")
+    check_value(annotation, value, name)
+    return value
+
+
+_WORDS = {bool: "True or False", str: "a string", int: "an integer", float: "a number"}
 
 
 def _problem(kind: type, bounds: Bounds, value: Any) -> str:

@@ -13,15 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.measures.base import MEASURES, Curve, Measured
-from xlstm_jax.models.stack import run_blocks
-from xlstm_jax.train.run import Run
+from experiments.sweeping.measured import MEASURES, Curve, Measured
+from xlstm_jax.models.repeated import run_blocks
+from xlstm_jax.train.build import Parts
+from xlstm_jax.train.step import init_state
 
 BATCHES, ROWS, DIRECTIONS = 2, 32, 16  # of the validation split, of each batch, of each output
 
 
 @MEASURES.register("gradient_by_lag")
-def gradient_by_lag(run: Run, params: Any) -> Measured:
+def gradient_by_lag(parts: Parts, params: Any) -> Measured:
     """Root mean square over rows of ||d y_T / d x_t||_F against T - t, of the start's parameters and of `params`.
 
     y_T [D] is what the last block puts out, before the final norm and the head, at the last step that a row is scored
@@ -29,26 +30,26 @@ def gradient_by_lag(run: Run, params: Any) -> Measured:
     It is exact; its norm is estimated from `DIRECTIONS` of the D directions of y_T (see `gradient_norms`). Norms under
     1e-38, float32's least number, are 0.
     """
-    batches = run.task.evaluation_dataset("validation", carry=False, rows=slice(0, ROWS))
+    batches = parts.task.batches("validation", rows=slice(0, ROWS))
     batches = [*itertools.islice(batches, BATCHES)]
-    directions_KD = random_directions(jax.random.key(run.seed), run.model_config.features, DIRECTIONS)
+    directions_KD = random_directions(jax.random.key(parts.sections.seed), parts.sections.model.features, DIRECTIONS)
 
     @jax.jit
-    def norms(params, tokens_BT, last_B, reset_BT):
-        model = run.model(params)
-        depth = len(model.config.letters)
+    def norms(params, inputs_BT, last_B, reset_BT):
+        model = parts.model(params)
+        depth = len(model.config.layers)
 
         def blocks(x_BTD):
             return run_blocks(model.blocks, x_BTD, (None,) * depth, (None,) * depth, reset=reset_BT)[0]
 
-        return gradient_norms(blocks, model.embedding(tokens_BT), last_B, directions_KD)
+        return gradient_norms(blocks, model.embedding(inputs_BT), last_B, directions_KD)
 
     curves = []
-    for name, weights in (("before training", run.init().params), ("after training", params)):
+    for name, weights in (("before training", init_state(parts).params), ("after training", params)):
         measured = []
         for batch in batches:
             last_B = last_scored(batch.mask_BT)
-            norms_KBT = norms(weights, batch.tokens_BT, last_B, batch.reset_BT)
+            norms_KBT = norms(weights, batch[0], last_B, getattr(batch, "reset_BT", None))
             measured.append((np.asarray(norms_KBT, np.float64), last_B))
         by_lag = by_lags(measured)
         curves.append(Curve(name, [*range(len(by_lag))], by_lag.tolist()))

@@ -69,7 +69,7 @@ print(config.optimizer)
 # %%
 import tempfile
 
-from experiments import cli
+from experiments.programs import cli
 from xlstm_jax.train.loop import train
 
 cli.start_jax()  # keep compiled programs between runs
@@ -95,7 +95,7 @@ Image(f"{workdir}/loss.png")
 
 # %%
 from xlstm_jax.generate import sample_text
-from xlstm_jax.train import saved
+from xlstm_jax.train.workdir import saved
 
 trained = saved.load(workdir)
 tokenizer = trained.run.task.tokenizer

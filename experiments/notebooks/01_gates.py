@@ -48,10 +48,10 @@ import tempfile
 from IPython.utils.io import capture_output
 
 from configs import char_lm
-from experiments import cli
-from xlstm_jax.train import saved
+from experiments.programs import cli
 from xlstm_jax.train.loop import train
-from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.workdir import saved
+from xlstm_jax.train.workdir.metrics import read_metrics
 
 cli.start_jax()
 trained = {}

@@ -57,12 +57,12 @@ import tempfile
 from IPython.utils.io import capture_output
 
 from configs import adding
-from experiments import cli
-from experiments.measures.base import MEASURES
+from experiments.programs import cli
+from experiments.sweeping.measured import MEASURES
 from experiments.sweeps.vanishing_gradient import get_sweep
-from xlstm_jax.train import saved
 from xlstm_jax.train.loop import train
-from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.workdir import saved
+from xlstm_jax.train.workdir.metrics import read_metrics
 
 cli.start_jax()
 sweep, before, after = get_sweep("tiny"), {}, {}

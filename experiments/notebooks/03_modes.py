@@ -45,7 +45,7 @@ iterations = (1, 2, 3, 4, 6, 9, 12)
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments.cli import start_jax
+from experiments.programs.cli import start_jax
 
 start_jax()  # keep compiled programs between runs
 import jax
@@ -66,7 +66,7 @@ plt.rcParams.update({"font.size": 11, "axes.grid": True, "grid.alpha": 0.3})
 # on between them (`chunkwise`), or found for several chunks at once (`associative`).
 
 # %%
-from experiments.suites.base import PASSES, compared, in_float64, relative_error
+from experiments.benching.base import PASSES, compared, in_float64, relative_error
 from xlstm_jax.ops.mlstm import mlstm
 
 forms = ("recurrent", "parallel", "chunkwise", "associative")
@@ -118,9 +118,9 @@ import tempfile
 
 from IPython.display import Image
 
-from experiments.figures import draw
-from experiments.suites.base import jax_case
-from experiments.timing import measure
+from experiments.benching.base import jax_case
+from experiments.benching.timing import measure
+from experiments.programs.figures import draw
 from xlstm_jax.cells import CELLS
 from xlstm_jax.ops.recurrence import NewtonOptions, newton_recurrence, recurrence
 

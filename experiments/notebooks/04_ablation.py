@@ -74,8 +74,8 @@ plt.show()
 # are right at the end of training; guesses give a quarter. `experiments/sweeps/` has larger sweeps.
 
 # %%
-from experiments.sweeps.base import Sweep, product, values
-from experiments.sweeps.runner import run_all
+from experiments.sweeping.base import Sweep, product, values
+from experiments.sweeping.runner import run_all
 
 sweep = Sweep(
     question="Where must the forget gate's bias start for marks to be remembered?",
@@ -113,9 +113,9 @@ assert not failed
 # %%
 from IPython.display import Image, Markdown
 
-from experiments.sweeps.figure import draw
-from experiments.sweeps.records import collect
-from experiments.sweeps.report import markdown
+from experiments.sweeping.figure import draw
+from experiments.sweeping.records import collect
+from experiments.sweeping.report import markdown
 
 rows = collect(sweep, workdir)
 Markdown(markdown(sweep, NAME, rows))

@@ -144,9 +144,9 @@ assert np.abs(np.asarray(y) - wanted).max() < 1e-12
 import tempfile
 
 from configs import temporal_order
-from experiments.cli import start_jax
+from experiments.programs.cli import start_jax
 from xlstm_jax.train.loop import train
-from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.workdir.metrics import read_metrics
 
 start_jax()  # keep compiled programs between runs
 models = {"JANET": ("janet", 1.0), "LSTM, bias 1": ("lstm", 1.0)}

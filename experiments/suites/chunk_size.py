@@ -1,8 +1,8 @@
 """The mLSTM's chunkwise form over the length of its chunks; sizes, dtype and gates are those of the suite `mlstm`."""
 
+from experiments.benching.base import PASSES, SUITES, jax_case
+from experiments.benching.timing import Case
 from experiments.suites import mlstm
-from experiments.suites.base import PASSES, SUITES, jax_case
-from experiments.timing import Case
 
 TIMES = (1024, 4096)
 CHUNKS = (64, 16, 32, 128, 256)

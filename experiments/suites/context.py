@@ -9,8 +9,8 @@ import functools
 
 import numpy as np
 
-from experiments.suites.base import PASSES, SUITES, compared, compiled_facts, one_pass, relative_error
-from experiments.timing import Case, Facts
+from experiments.benching.base import PASSES, SUITES, compared, compiled_facts, one_pass, relative_error
+from experiments.benching.timing import Case, Facts
 
 SIZES = (16384, 65536)
 DEVICES = (1, 2, 4, 8)

@@ -7,8 +7,8 @@ a program must that shows each token as it comes. Beside them the official PyTor
 
 import os
 
-from experiments.suites.base import SUITES
-from experiments.timing import Case
+from experiments.benching.base import SUITES
+from experiments.benching.timing import Case
 
 PATTERNS = {"mLSTM": "mmmm", "xLSTM": "msmm", "LSTM": "rrrr"}
 FEATURES, VOCABULARY = 256, 65

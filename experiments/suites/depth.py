@@ -3,8 +3,8 @@
 import itertools
 import time
 
-from experiments.suites.base import SUITES, on_random_text
-from experiments.timing import Case, Facts
+from experiments.benching.base import SUITES, on_random_text
+from experiments.benching.timing import Case, Facts
 
 
 @SUITES.register("depth")
@@ -38,12 +38,12 @@ class _Step:
         self._config = config
 
     def facts(self) -> Facts:
-        import jax
+        from xlstm_jax.train.step import compiled_step, init_state
 
-        run, self._batch = on_random_text(self._config)
-        self._state = run.init()
+        parts, self._batch = on_random_text(self._config)
+        self._state = init_state(parts)
         start = time.process_time()  # whatever else the machine does
-        self._step = jax.jit(run.train_step, donate_argnums=0).lower(self._state, self._batch).compile()
+        self._step = compiled_step(parts).lower(self._state, self._batch).compile()
         seconds = time.process_time() - start
         return Facts(self._step.memory_analysis().temp_size_in_bytes / 1e6, compile_seconds=seconds)
 

@@ -10,9 +10,9 @@ import functools
 
 import numpy as np
 
-from experiments.suites.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
-from experiments.suites.official import official
-from experiments.timing import Case, Facts, Stopped
+from experiments.benching.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
+from experiments.benching.peers import official
+from experiments.benching.timing import Case, Facts, Stopped
 
 TIMES = (512, 2048, 8192, 32768, 65536)
 TOKENS, CHECKED = 65536, 512

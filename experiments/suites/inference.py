@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.suites.base import SUITES, relative_error
-from experiments.timing import Case, Facts
+from experiments.benching.base import SUITES, relative_error
+from experiments.benching.timing import Case, Facts
 
 VOCABULARY, FEATURES, HEADS = 5_192, 256, 4
 BATCHES = (1, 8)
@@ -44,10 +44,11 @@ def inference(tiny: bool) -> list[Case]:
 def _models(blocks: int):
     """The same weights in both; None for transformers' where it is not installed."""
     from xlstm_jax.models import ModelConfig, build_model, huggingface
-    from xlstm_jax.models.config import XLSTMBlockConfig
+    from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
 
     block = XLSTMBlockConfig(num_heads=HEADS, qk_factor=1.0)
-    config = ModelConfig(VOCABULARY, FEATURES, "x" * blocks, norm="rms", norm_eps=1e-6, logit_softcap=30.0, xlstm=block)
+    sizes = {"vocab_size": VOCABULARY, "features": FEATURES, "pattern": f"xlstm*{blocks}", "blocks": (block,)}
+    config = ModelConfig(norm="rms", norm_eps=1e-6, logit_softcap=30.0, **sizes)
     keys = {"chunk_size": CHUNK, "chunkwise_kernel": "chunkwise--native_autograd", "mode": "inference"}
     keys |= {"sequence_kernel": "native_sequence__native", "step_kernel": "native"}
     with tempfile.TemporaryDirectory() as folder:

@@ -10,9 +10,9 @@ import functools
 
 import numpy as np
 
-from experiments.suites.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
-from experiments.suites.official import official
-from experiments.timing import Case
+from experiments.benching.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
+from experiments.benching.peers import official
+from experiments.benching.timing import Case
 
 SIZES = (256, 512, 1024, 4096, 16384, 65536)
 CHECKED = 16384

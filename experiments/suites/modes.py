@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.suites.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
+from experiments.benching.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
+from experiments.benching.timing import Case
 from experiments.suites.slstm import plain_scan
-from experiments.timing import Case
 from xlstm_jax.errors import UsageError
 
 SIZES = (256, 1024, 4096, 16384)

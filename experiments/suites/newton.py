@@ -3,8 +3,8 @@
 A case's name holds the iterations it took to change no state by more than 1e-5.
 """
 
-from experiments.suites.base import SUITES
-from experiments.timing import Case
+from experiments.benching.base import SUITES
+from experiments.benching.timing import Case
 
 
 @SUITES.register("newton")

@@ -8,8 +8,8 @@ import os
 
 import numpy as np
 
-from experiments.suites.base import PASSES, SUITES
-from experiments.timing import Case
+from experiments.benching.base import PASSES, SUITES
+from experiments.benching.timing import Case
 
 CELLS = ("lstm", "gru", "rnn")
 

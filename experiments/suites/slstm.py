@@ -10,8 +10,8 @@ import functools
 
 import numpy as np
 
-from experiments.suites.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
-from experiments.timing import Case
+from experiments.benching.base import PASSES, SUITES, compared, in_float64, jax_case, relative_error
+from experiments.benching.timing import Case
 
 SIZES = (256, 1024, 4096, 16384)
 CHECKED = 4096

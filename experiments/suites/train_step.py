@@ -1,7 +1,7 @@
 """One training step of the models of configs/char_lm.py, beside the same model in PyTorch where that is installed."""
 
-from experiments.suites.base import ALPHABET, SUITES, on_random_text
-from experiments.timing import Case
+from experiments.benching.base import ALPHABET, SUITES, on_random_text
+from experiments.benching.timing import Case
 
 VARIANTS = ("lstm", "gru", "rnn", "slstm", "mlstm", "xlstm")
 
@@ -30,9 +30,10 @@ def _config(variant: str, tiny: bool):
 def _our_case(variant: str, config) -> Case:
     import jax
 
-    run, batch = on_random_text(config)
-    step = jax.jit(run.train_step, donate_argnums=0)
-    state = run.init()
+    from xlstm_jax.train.step import compiled_step, init_state
+
+    parts, batch = on_random_text(config)
+    step, state = compiled_step(parts), init_state(parts)
 
     def once():
         nonlocal state

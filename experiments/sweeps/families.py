@@ -6,7 +6,7 @@
 About 40 minutes on 2 CPU cores; `:tiny` (20 steps each) takes 5.
 """
 
-from experiments.sweeps.base import Sweep, axis
+from experiments.sweeping.base import Sweep, axis
 
 FAMILIES = {
     "RNN": "rnn_1m",

@@ -9,9 +9,9 @@ layers, batch 256, rows of 3 to 40 steps, tested on 40 to 256, the best of three
 cores; `:tiny` (three languages, batch 64, 800 steps) takes 7 minutes.
 """
 
-from experiments.sweeps.base import Sweep, product, values
+from experiments.sweeping.base import Sweep, product, values
 from experiments.sweeps.models import MODELS, models
-from xlstm_jax.data.formal_languages import LANGUAGES
+from xlstm_jax.data.problems.formal_languages import LANGUAGES
 
 SHORT = ("LSTM", "sLSTM", "mLSTM", "Transformer")
 # languages, models, learning rates, steps, batch, features, seeds

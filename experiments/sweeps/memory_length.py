@@ -8,7 +8,7 @@ Hours on 2 CPU cores (`--shard` shares it out over machines); `:tiny` (600 steps
 
 from collections.abc import Sequence
 
-from experiments.sweeps.base import Axis, Sweep, axis, product
+from experiments.sweeping.base import Axis, Sweep, axis, product
 from experiments.sweeps.models import models
 
 NAMES = ("RNN", "LSTM", "GRU", "sLSTM", "mLSTM", "xLSTM (ms)", "Transformer")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from experiments.sweeps.base import Axis, axis
+from experiments.sweeping.base import Axis, axis
 
 # Variants of such a task's config.
 MODELS = {

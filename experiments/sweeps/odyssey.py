@@ -9,7 +9,7 @@ noise for each variant, here all have one recipe and width. By the speeds of fam
 `:tiny` (100 and 400 steps, bits in strings of at most 16) takes 5 minutes.
 """
 
-from experiments.sweeps.base import Sweep, axis, product
+from experiments.sweeping.base import Sweep, axis, product
 from experiments.sweeps.shakespeare import SMALL
 
 CELLS = {

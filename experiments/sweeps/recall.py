@@ -9,7 +9,7 @@ pairs of 128 tokens, 400 steps) takes 2 minutes.
 """
 
 from configs.recall import CONTEXTS
-from experiments.sweeps.base import Sweep, axis, product, values
+from experiments.sweeping.base import Sweep, axis, product, values
 from experiments.sweeps.models import models
 
 NAMES = ("LSTM", "sLSTM", "mLSTM", "xLSTM (ms)", "Transformer", "Mamba-2")

@@ -8,17 +8,17 @@ norm of 1, Adam. It makes twelve passes over the text, so that dropout has somet
 some 7 hours on 2 CPU cores. `:tiny` (100 steps) takes 4 minutes.
 """
 
-from experiments.sweeps.base import Sweep, axis
+from experiments.sweeping.base import Sweep, axis
 from experiments.sweeps.shakespeare import SMALL
 
 CHANGES = {
     "base": {},
-    "forget bias 0": {"model.recurrent.forget_bias": 0.0},
-    "forget bias 3": {"model.recurrent.forget_bias": 3.0},
-    "forget bias 5": {"model.recurrent.forget_bias": 5.0},
-    "recurrent matrices Glorot uniform": {"model.recurrent.recurrent_init": "glorot"},
-    "recurrent matrices uniform, 1/sqrt(width)": {"model.recurrent.recurrent_init": "uniform"},
-    "recurrent matrices identity": {"model.recurrent.recurrent_init": "identity"},
+    "forget bias 0": {"model.recurrent.options": "forget_bias=0"},
+    "forget bias 3": {"model.recurrent.options": "forget_bias=3"},
+    "forget bias 5": {"model.recurrent.options": "forget_bias=5"},
+    "recurrent matrices Glorot uniform": {"model.recurrent.options": "recurrent_init=glorot"},
+    "recurrent matrices uniform, 1/sqrt(width)": {"model.recurrent.options": "recurrent_init=uniform"},
+    "recurrent matrices identity": {"model.recurrent.options": "recurrent_init=identity"},
     "dropout 0.2 between layers": {"model.dropout": 0.2},
     "dropout 0.2, one mask a sequence": {
         "model.recurrent.dropout": 0.2,

@@ -9,7 +9,7 @@ recipe. samples.md has what each goes on with from one prompt, minutes and token
 cores; `:tiny` (100 steps) takes 5 minutes.
 """
 
-from experiments.sweeps.base import Sweep, axis, product
+from experiments.sweeping.base import Sweep, axis, product
 from experiments.sweeps.families import FAMILIES
 
 PATTERNS = {  # at equal width

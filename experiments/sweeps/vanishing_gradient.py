@@ -10,7 +10,7 @@ Some half an hour on 2 CPU cores (estimated); `:tiny` (60 steps, rows of 44) tak
 import dataclasses
 from dataclasses import MISSING
 
-from experiments.sweeps.base import Sweep, axis
+from experiments.sweeping.base import Sweep, axis
 from xlstm_jax.cells import CELLS
 
 KNOWN = {

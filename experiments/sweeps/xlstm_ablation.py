@@ -21,7 +21,7 @@ convolution, projection: xLSTM[1:0] and xLSTM[0:1] without it, and each in the o
 
 from typing import Any
 
-from experiments.sweeps.base import Sweep, axis, product
+from experiments.sweeping.base import Sweep, axis, product
 from experiments.sweeps.shakespeare import SMALL
 
 MLSTM, SLSTM = {"model.pattern": "xLSTM[1:0]"}, {"model.pattern": "xLSTM[0:1]"}

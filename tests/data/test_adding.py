@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xlstm_jax.data.adding import Adding
+from xlstm_jax.data.problems.adding import Adding
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.adding import AddingProblem
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from xlstm_jax.data.bpe import BPETokenizer
-from xlstm_jax.data.tokenizers import load_tokenizer, save_tokenizer
+from xlstm_jax.data.text.bpe import BPETokenizer
+from xlstm_jax.data.text.tokenizers import load_tokenizer, save_tokenizer
 from xlstm_jax.errors import UsageError
 
 TRAINING = "the cat sat on the mat, and the other cat sat on it. naïve café 🙂🙂 don't\n\n  the end\n" * 3

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xlstm_jax.data.copy_memory import CopyMemory
+from xlstm_jax.data.problems.copy_memory import CopyMemory
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.copy_memory import CopyTask
 

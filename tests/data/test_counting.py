@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 
-from xlstm_jax.data.counting import LANGUAGES, SYMBOLS, Counting, batch, steps, vocab_size
+from xlstm_jax.data.problems.counting import LANGUAGES, SYMBOLS, Counting, batch, steps, vocab_size
 
 CASES = {"anbn": lambda n: "S" + "a" * n + "b" * n + "T", "anbncn": lambda n: "S" + "a" * n + "b" * n + "c" * n + "T"}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xlstm_jax.data import digits
-from xlstm_jax.data.generated import FixedBatches, FixedRows
+from xlstm_jax.data.problems.base import FixedBatches, FixedRows
 from xlstm_jax.errors import UsageError
 
 

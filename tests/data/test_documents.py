@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlstm_jax.data import documents
-from xlstm_jax.data.bpe import BPETokenizer
-from xlstm_jax.data.corpus import Corpus
-from xlstm_jax.data.documents import CUT, Document
-from xlstm_jax.data.sources import Source
-from xlstm_jax.data.tokenizers import ByteTokenizer, CharTokenizer
+from xlstm_jax.data.text import documents
+from xlstm_jax.data.text.bpe import BPETokenizer
+from xlstm_jax.data.text.corpus import Corpus
+from xlstm_jax.data.text.documents import CUT, Document
+from xlstm_jax.data.text.sources import Source
+from xlstm_jax.data.text.tokenizers import ByteTokenizer, CharTokenizer
 
 TEXT = "the cat\n\n sat \non\né日\n🙂\nmat.\n\tIt\n\u00a0sat there \n\n\n and\nran\n\ud800\n" * 5
 

@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 
-from xlstm_jax.data.embedded_reber import SHORTEST, SYMBOLS, EmbeddedReber
+from xlstm_jax.data.problems.embedded_reber import SHORTEST, SYMBOLS, EmbeddedReber
 
 INNER = {"0": "T1P2", "1": "S1X3", "2": "T2V4", "3": "X2S5", "4": "P3V5"}
 

@@ -5,8 +5,8 @@ import collections
 import numpy as np
 import pytest
 
-from xlstm_jax.data.formal_languages import ACT, LANGUAGES, Examples
-from xlstm_jax.data.generated import next_tokens
+from xlstm_jax.data.problems.base import next_tokens
+from xlstm_jax.data.problems.formal_languages import ACT, LANGUAGES, Examples
 
 RNG = np.random.default_rng(0)
 VOCABULARY = {

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from xlstm_jax.data.listops import SYMBOLS, ListOps, expression
+from xlstm_jax.data.problems.listops import SYMBOLS, ListOps, expression
 from xlstm_jax.errors import UsageError
 
 CALLS = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xlstm_jax.data.mixture import (
+from xlstm_jax.data.text.mixture import (
     BATCHES_A_BLOCK,
     Draws,
     MixedTrainBatches,
@@ -11,9 +11,9 @@ from xlstm_jax.data.mixture import (
     spawned,
     window_rows,
 )
-from xlstm_jax.data.packing import Packing
-from xlstm_jax.data.sources import parse_mixture
-from xlstm_jax.data.text import validation_batches
+from xlstm_jax.data.text.packing import Packing
+from xlstm_jax.data.text.sources import parse_mixture
+from xlstm_jax.data.text.windows import validation_batches
 from xlstm_jax.errors import UsageError
 
 WEIGHTS = np.array([0.6, 0.3, 0.1])

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlstm_jax.data.batches import dataset
-from xlstm_jax.data.packing import Packing, packed_train_batches, packed_validation_batches
-from xlstm_jax.data.text import validation_batches
+from xlstm_jax.data.text.packing import Packing, packed_train_batches, packed_validation_batches
+from xlstm_jax.data.text.windows import validation_batches
 from xlstm_jax.errors import UsageError
 
 LENGTHS = [5, 1, 2, 13, 9, 3, 3, 2, 30, 4, 8, 1, 6]  # in tokens, end tokens included

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xlstm_jax.data.recall import Recall
+from xlstm_jax.data.problems.recall import Recall
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.recall import AssociativeRecall, RecallConfig
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from xlstm_jax.data import sources
-from xlstm_jax.data.sources import Source, read_text
+from xlstm_jax.data.text import sources
+from xlstm_jax.data.text.sources import Source, read_text
 from xlstm_jax.errors import UsageError
 
 

@@ -4,11 +4,11 @@ import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from tests.data.test_bpe import byte_level
-from xlstm_jax.data.bpe import BPETokenizer
-from xlstm_jax.data.corpus import Corpus
-from xlstm_jax.data.sources import Source
-from xlstm_jax.data.token_cache import encode_kept
-from xlstm_jax.data.tokenizers import ByteTokenizer
+from xlstm_jax.data.text.bpe import BPETokenizer
+from xlstm_jax.data.text.corpus import Corpus
+from xlstm_jax.data.text.sources import Source
+from xlstm_jax.data.text.token_cache import encode_kept
+from xlstm_jax.data.text.tokenizers import ByteTokenizer
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate import encode_prompts
 

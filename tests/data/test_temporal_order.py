@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xlstm_jax.data.temporal_order import TemporalOrder
+from xlstm_jax.data.problems.temporal_order import TemporalOrder
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.temporal_order import TemporalOrderConfig, TemporalOrderTask
 

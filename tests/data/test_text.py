@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xlstm_jax.data.batches import dataset
-from xlstm_jax.data.text import train_batches, validation_batches
+from xlstm_jax.data.text.windows import train_batches, validation_batches
 from xlstm_jax.errors import UsageError
 
 SAMPLINGS = ("windows", "stream")

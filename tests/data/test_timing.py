@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 
-from xlstm_jax.data.timing import SpikeDelays
+from xlstm_jax.data.problems.timing import SpikeDelays
 
 
 @pytest.mark.parametrize("interval, offsets, length", [(49, 1, 256), (3, 4, 50), (1, 1, 2)])

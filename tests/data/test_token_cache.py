@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.untrusted import hostile_array
-from xlstm_jax.data import token_cache
-from xlstm_jax.data.bpe import BPETokenizer
-from xlstm_jax.data.documents import Document
-from xlstm_jax.data.token_cache import Framed, tokenised
-from xlstm_jax.data.tokenizers import TOKENIZERS, ByteTokenizer, CharTokenizer
+from xlstm_jax.data.text import token_cache
+from xlstm_jax.data.text.bpe import BPETokenizer
+from xlstm_jax.data.text.documents import Document
+from xlstm_jax.data.text.token_cache import Framed, tokenised
+from xlstm_jax.data.text.tokenizers import TOKENIZERS, ByteTokenizer, CharTokenizer
 from xlstm_jax.errors import UsageError
 
 START, END = np.array([1]), np.array([7])

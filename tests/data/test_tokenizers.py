@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from xlstm_jax.data.tokenizers import (
+from xlstm_jax.data.text.tokenizers import (
     TOKENIZERS,
     ByteTokenizer,
     CharTokenizer,

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from experiments.cli import ROOT, config_at
-from experiments.suites.base import SUITES
-from experiments.sweeps.runner import load
+from experiments.benching.base import SUITES
+from experiments.programs.cli import ROOT, config_at
+from experiments.sweeping.runner import load
 from tests.experiments.programs import PROGRAMS, flags_of, source
 from tests.flags import FAST
 

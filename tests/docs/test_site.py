@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from configs import base
-from experiments.cli import ROOT, module_at
+from experiments.programs.cli import ROOT, module_at
 from tests.configs.test_configs import flat
 
 DOCS = ROOT / "docs"

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from experiments.cli import ROOT
-from experiments.suites.base import SUITES
+from experiments.benching.base import SUITES
+from experiments.programs.cli import ROOT
 from tests.experiments.programs import PROGRAMS
 from xlstm_jax.models import BLOCKS
 

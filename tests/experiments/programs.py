@@ -2,7 +2,7 @@
 
 import re
 
-from experiments.cli import ROOT
+from experiments.programs.cli import ROOT
 
 FOLDER = ROOT / "experiments"
 PROGRAMS = sorted(

@@ -6,11 +6,11 @@ import pathlib
 import jax
 import numpy as np
 
-from experiments.sweeps.results import RESULT, RUNS
+from experiments.sweeping.results import RESULT, RUNS
 from xlstm_jax.files import write_json
-from xlstm_jax.train.checkpoint import Checkpoints
-from xlstm_jax.train.metrics import TIMED, read_metrics
 from xlstm_jax.train.run import Run
+from xlstm_jax.train.workdir.checkpoint import Checkpoints
+from xlstm_jax.train.workdir.metrics import TIMED, read_metrics
 
 
 def records(workdir: pathlib.Path) -> list[dict]:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import bench, timing
-from experiments.suites import base
-from experiments.suites.base import SUITES
-from experiments.timing import Case, measure
+from experiments import bench
+from experiments.benching import base, timing
+from experiments.benching.base import SUITES
+from experiments.benching.timing import Case, measure
 
 
 def test_rounds_are_interleaved_and_ratios_are_within_a_round(monkeypatch):

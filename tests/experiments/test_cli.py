@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.memory import asked_for, what_there_is
+from experiments.programs.memory import asked_for, what_there_is
 from tests.experiments.conftest import ROOT
 from tests.experiments.programs import PROGRAMS, source
 from xlstm_jax.errors import out_of_memory
@@ -16,7 +16,7 @@ from xlstm_jax.errors import out_of_memory
 # Parses `--FLAG=` for each given flag, every time in a process of its own that knows of no other.
 EMPTY = """
 import importlib, os, sys
-from experiments import cli
+from experiments.programs import cli
 program, *names = sys.argv[1:]
 importlib.import_module(f"experiments.{program}")
 for name in names:
@@ -49,7 +49,7 @@ def test_an_empty_config(programs, tmp_path):
 
 FAILS = """
 import sys
-from experiments import cli
+from experiments.programs import cli
 from xlstm_jax.errors import UsageError
 def main():
     {body}

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 from tests.models.golden.make_huggingface import FOLDER as GOLDEN
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.models import huggingface
-from xlstm_jax.train import saved
 from xlstm_jax.train.loop import train
+from xlstm_jax.train.workdir import saved
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def test_other_texts_with_the_figures_of_each(programs, folder, tmp_path):
     shown = programs.output("evaluate", f"--workdir={folder}/run", texts, f"--out={tmp_path}/out")
     result = read(tmp_path / "out" / "evaluation-all-texts.json")
     assert (result["step"], result["split"], len(result["texts"])) == (4, "all", 2)
-    from xlstm_jax.train import saved
+    from xlstm_jax.train.workdir import saved
 
     tokenizer = saved.load(folder / "run")[0].task.tokenizer
     for name in ("one.txt", "two.txt"):

@@ -14,7 +14,7 @@ from tests.data.test_special_tokens import TEMPLATES, with_template
 from tests.experiments.conftest import ROOT, TIMEOUT
 from tests.models.examples import example, small
 from tests.tasks.examples import tiny_config
-from xlstm_jax.data.bpe import BPETokenizer
+from xlstm_jax.data.text.bpe import BPETokenizer
 from xlstm_jax.generate import sample_text
 from xlstm_jax.generate.export import write_export
 from xlstm_jax.train.loop import train

@@ -12,7 +12,7 @@ import pytest
 from tests.experiments.runs import assert_same_end, checkpoints, records
 from tests.tasks.examples import write_text
 from tests.train.saving import flip, largest
-from xlstm_jax.train.damage import find_damage
+from xlstm_jax.train.workdir.damage import find_damage
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.models.examples import example, small
-from xlstm_jax.data.bpe import BPETokenizer
+from xlstm_jax.data.text.bpe import BPETokenizer
 from xlstm_jax.generate import generate
 from xlstm_jax.models import huggingface
 
@@ -142,7 +142,7 @@ BAD = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_run):
     from xlstm_jax.generate import init_state, save_state
-    from xlstm_jax.train import saved
+    from xlstm_jax.train.workdir import saved
 
     folder = tmp_path_factory.mktemp("bad")
     (folder / "gap.txt").write_text("a\n\nb\n", encoding="utf-8")

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.measures.base import MEASURES, read_measured
 from experiments.measures.gradient_by_lag import by_lags, gradient_norms, last_scored, random_directions
+from experiments.sweeping.measured import MEASURES, read_measured
 from tests.tasks.examples import tiny_config
 from xlstm_jax.models import ModelConfig, build_model
 from xlstm_jax.train.run import Run

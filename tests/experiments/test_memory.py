@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import resource
 import numpy as np
-from experiments import cli
+from experiments.programs import cli
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -35,7 +35,7 @@ def test_no_page_is_asked_for_again():
 POISONED = """
 import jax
 import jax.numpy as jnp
-from experiments import cli
+from experiments.programs import cli
 
 cli.keep_freed_memory()
 from xlstm_jax.ops.mlstm import mlstm

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from experiments import official
-from xlstm_jax.data.bpe import BPETokenizer
-from xlstm_jax.data.tokenizers import ByteTokenizer
+from experiments.programs import official_folder as official
+from xlstm_jax.data.text.bpe import BPETokenizer
+from xlstm_jax.data.text.tokenizers import ByteTokenizer
 from xlstm_jax.errors import UsageError
 
 BPE = BPETokenizer.from_text("the cat", vocab_size=257)

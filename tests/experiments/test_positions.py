@@ -6,7 +6,7 @@ import shutil
 import matplotlib.image
 import pytest
 
-from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.workdir.metrics import read_metrics
 
 
 def test_positions(programs, tiny_run, tmp_path):

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from tests.flags import FAST
-from xlstm_jax.train.lock import RUN_LOCK, Lock
-from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.workdir.lock import RUN_LOCK, Lock
+from xlstm_jax.train.workdir.metrics import read_metrics
 
 STEPS = 40
 ONE = (

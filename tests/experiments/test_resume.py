@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.experiments.runs import assert_same_end, checkpoints, records
-from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.workdir.metrics import read_metrics
 
 STEPS, EVERY = 400, 50
 

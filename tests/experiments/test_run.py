@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from xlstm_jax.train.metrics import read_metrics
+from xlstm_jax.train.workdir.metrics import read_metrics
 
 
 def losses(workdir, name):

@@ -12,11 +12,11 @@ import matplotlib.image
 import pytest
 
 import experiments.sweeps
-from experiments.measures.base import MEASURES
 from experiments.sweep import _slice
-from experiments.sweeps.base import Sweep, axis, product, values, zipped
-from experiments.sweeps.results import LOG, RESULT, RUNS
-from experiments.sweeps.runner import load
+from experiments.sweeping.base import Sweep, axis, product, values, zipped
+from experiments.sweeping.measured import MEASURES
+from experiments.sweeping.results import LOG, RESULT, RUNS
+from experiments.sweeping.runner import load
 from tests.tasks.examples import write_text
 from xlstm_jax.errors import UsageError
 from xlstm_jax.files import write_json
@@ -121,7 +121,7 @@ def test_slices_share_all_runs_out(monkeypatch):
 
 
 SOURCE = """
-from experiments.sweeps.base import Sweep, product, values
+from experiments.sweeping.base import Sweep, product, values
 
 VARIANTS = {{"": 20, "long": 4000}}
 

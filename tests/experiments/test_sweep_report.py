@@ -5,12 +5,12 @@ import math
 import matplotlib.image
 import pytest
 
-from experiments.measures.base import Curve, Measured, write_measured
-from experiments.sweeps.base import Sweep, axis, product, values
-from experiments.sweeps.figure import draw
-from experiments.sweeps.records import collect
-from experiments.sweeps.report import markdown, measured_csv, reach, runs_csv
-from experiments.sweeps.results import RUNS
+from experiments.sweeping.base import Sweep, axis, product, values
+from experiments.sweeping.figure import draw
+from experiments.sweeping.measured import Curve, Measured, write_measured
+from experiments.sweeping.records import collect
+from experiments.sweeping.report import markdown, measured_csv, reach, runs_csv
+from experiments.sweeping.results import RUNS
 from tests.experiments.runs import recorded
 from xlstm_jax.errors import UsageError
 

@@ -1,9 +1,9 @@
 """Samples of a sweep's runs, one under the other."""
 
-from experiments.sweeps.base import Sweep, axis
-from experiments.sweeps.records import collect
-from experiments.sweeps.results import RUNS
-from experiments.sweeps.samples import write_samples
+from experiments.sweeping.base import Sweep, axis
+from experiments.sweeping.records import collect
+from experiments.sweeping.results import RUNS
+from experiments.sweeping.samples import write_samples
 from tests.experiments.runs import recorded
 
 

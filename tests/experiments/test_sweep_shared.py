@@ -7,17 +7,17 @@ import time
 
 import pytest
 
-from experiments.measures.base import Curve, Measured, measured_path, read_measured, write_measured
-from experiments.sweeps import runner
-from experiments.sweeps.base import Sweep, values
-from experiments.sweeps.records import collect
-from experiments.sweeps.report import report
-from experiments.sweeps.results import LOG, RESULT, RUNS, SWEEP, read_name, read_result
-from experiments.sweeps.runner import SWEEP_LOCK, run_all
+from experiments.sweeping import runner
+from experiments.sweeping.base import Sweep, values
+from experiments.sweeping.measured import Curve, Measured, measured_path, read_measured, write_measured
+from experiments.sweeping.records import collect
+from experiments.sweeping.report import report
+from experiments.sweeping.results import LOG, RESULT, RUNS, SWEEP, read_name, read_result
+from experiments.sweeping.runner import SWEEP_LOCK, run_all
 from tests.experiments.runs import recorded
 from tests.tasks.examples import write_text
 from xlstm_jax.errors import UsageError
-from xlstm_jax.train.lock import RUN_LOCK, Lock
+from xlstm_jax.train.workdir.lock import RUN_LOCK, Lock
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_damaged_name(sweep, programs_run, tmp_path, content):
 
 
 SOURCE = """
-from experiments.sweeps.base import Sweep, values
+from experiments.sweeping.base import Sweep, values
 
 VARIANTS = {{"": {steps}}}
 

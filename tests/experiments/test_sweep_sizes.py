@@ -6,7 +6,7 @@ import jax
 import pytest
 from flax import nnx
 
-from experiments.sweeps.runner import load
+from experiments.sweeping.runner import load
 from tests.experiments.test_sweep import FOLDER, config_of
 from xlstm_jax.config import from_section
 from xlstm_jax.models import ModelConfig, build_model

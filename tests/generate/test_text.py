@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.models.examples import example, small
-from xlstm_jax.data.tokenizers import ByteTokenizer, CharTokenizer
+from xlstm_jax.data.text.tokenizers import ByteTokenizer, CharTokenizer
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate import TextStream, encode_prompts, generate, sample_text
 

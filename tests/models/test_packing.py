@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from tests.models.examples import VOCABULARY, example, small
-from xlstm_jax.data.packing import packed_validation_batches
+from xlstm_jax.data.text.packing import packed_validation_batches
 from xlstm_jax.models import BLOCKS
 
 TIME, LIMIT = 12, 1e-5

@@ -8,8 +8,8 @@ import nbclient
 import nbformat
 import pytest
 
-from experiments.cli import ROOT
 from experiments.notebooks.make import make, scripts
+from experiments.programs.cli import ROOT
 from tests.flags import FAST
 
 TIMEOUT = 300  # seconds; far above what a cell takes

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import xlstm_jax
-from experiments.cli import ROOT, config_at
-from experiments.sweeps.runner import load
+from experiments.programs.cli import ROOT, config_at
+from experiments.sweeping.runner import load
 
 # What Colab has installed, which the requirements must leave as it is.
 COLAB = {"numpy": "2.1", "absl-py": "1.4", "protobuf": "5.29"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.tasks.examples import tiny_config, write_text
-from xlstm_jax.data.batches import Batch
+from xlstm_jax.data.text.layout import Batch
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.language_model import DataConfig, LanguageModeling
 from xlstm_jax.train.run import Run

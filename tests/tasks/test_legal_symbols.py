@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from xlstm_jax.data.legal_symbols import LegalBatch, next_symbols
+from xlstm_jax.data.problems.legal_symbols import LegalBatch, next_symbols
 from xlstm_jax.tasks import TASKS
 
 SIZE = 8

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from tests.train.saving import save
-from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.workdir.checkpoint import Checkpoints
 
 
 @pytest.fixture(scope="module")

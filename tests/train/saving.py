@@ -9,7 +9,7 @@ import pytest
 
 from tests.untrusted import hostile_pickle
 from xlstm_jax.cells.slstm import empty_state
-from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.workdir.checkpoint import Checkpoints
 
 
 def failed_reads(test):

@@ -22,7 +22,7 @@ from tests.train.saving import (
 )
 from xlstm_jax.cells.slstm import empty_state
 from xlstm_jax.errors import UsageError
-from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.workdir.checkpoint import Checkpoints
 
 
 def test_restored_is_saved(saved):

@@ -11,8 +11,8 @@ import pytest
 
 from tests.train.saving import DATA, TOKENIZER, assert_same, cut, failed_reads, flip, garbage, largest, save, state
 from xlstm_jax.errors import UsageError
-from xlstm_jax.train.checkpoint import Checkpoints
-from xlstm_jax.train.damage import find_damage
+from xlstm_jax.train.workdir.checkpoint import Checkpoints
+from xlstm_jax.train.workdir.damage import find_damage
 
 
 def test_sums_are_those_of_all_files(saved):
@@ -149,7 +149,7 @@ LIMITED = """
 import resource, sys
 import tests.conftest
 from tests.train.saving import save
-from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.workdir.checkpoint import Checkpoints
 with Checkpoints(sys.argv[1], keep=9) as checkpoints:
     save(checkpoints, 1)
     resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))

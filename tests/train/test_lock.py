@@ -11,13 +11,13 @@ import time
 import pytest
 
 from xlstm_jax.errors import UsageError
-from xlstm_jax.train import lock
-from xlstm_jax.train.lock import RUN_LOCK, Held, Lock, check_free, read_lock
+from xlstm_jax.train.workdir import lock
+from xlstm_jax.train.workdir.lock import RUN_LOCK, Held, Lock, check_free, read_lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from xlstm_jax.train.lock import Lock
+from xlstm_jax.train.workdir.lock import Lock
 with Lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -11,11 +11,11 @@ import pytest
 
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.errors import UsageError
-from xlstm_jax.train.checkpoint import Checkpoints
 from xlstm_jax.train.interruption import Interrupted
 from xlstm_jax.train.loop import train
-from xlstm_jax.train.metrics import TIMED, read_metrics
 from xlstm_jax.train.run import Run
+from xlstm_jax.train.workdir.checkpoint import Checkpoints
+from xlstm_jax.train.workdir.metrics import TIMED, read_metrics
 
 pytestmark = pytest.mark.usefixtures("rolled")
 

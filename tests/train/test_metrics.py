@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from xlstm_jax.train.metrics import MetricWriter, draw_losses, read_metrics
+from xlstm_jax.train.workdir.metrics import MetricWriter, draw_losses, read_metrics
 
 
 def write(workdir, steps, last_step=0, scale=1.0):
@@ -122,7 +122,7 @@ def test_several_damaged_lines(tmp_path, capsys):
 # With the first record it leaves room for one more line of metrics.jsonl and a part of the next.
 NO_ROOM = """
 import resource, sys
-from xlstm_jax.train.metrics import MetricWriter
+from xlstm_jax.train.workdir.metrics import MetricWriter
 writer = MetricWriter(sys.argv[1], 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2100, 2100))
 for step in range(2, 9):

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.programs.loss_by_position import Windows, bin_edges, choose_windows, loss_by_position
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.errors import UsageError
-from xlstm_jax.train.positions import Windows, bin_edges, choose_windows, loss_by_position
 from xlstm_jax.train.run import Run
 
 

@@ -11,8 +11,8 @@ import pytest
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.loop import train
-from xlstm_jax.train.metrics import read_metrics
 from xlstm_jax.train.profiling import Profile, parse_steps
+from xlstm_jax.train.workdir.metrics import read_metrics
 
 
 def traced_steps(workdir):

@@ -12,9 +12,9 @@ import pytest
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.loop import train
-from xlstm_jax.train.metrics import read_metrics
 from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer, updates_made
 from xlstm_jax.train.run import Run, TrainState
+from xlstm_jax.train.workdir.metrics import read_metrics
 
 pytestmark = pytest.mark.usefixtures("rolled")
 

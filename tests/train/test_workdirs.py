@@ -13,15 +13,15 @@ import pytest
 from tests.tasks.examples import tiny_config, write_text
 from tests.train.saving import assert_same, failed_reads, save, state
 from xlstm_jax.errors import UsageError
-from xlstm_jax.train import saved
-from xlstm_jax.train.checkpoint import Checkpoints
-from xlstm_jax.train.damage import write_sums
-from xlstm_jax.train.lock import RUN_LOCK, Held, Lock
 from xlstm_jax.train.loop import train
-from xlstm_jax.train.metrics import read_metrics
-from xlstm_jax.train.plain_path import PlainPath
 from xlstm_jax.train.run import SECTIONS
-from xlstm_jax.train.workdir import check_workdir, read_config
+from xlstm_jax.train.workdir import saved
+from xlstm_jax.train.workdir.checkpoint import Checkpoints
+from xlstm_jax.train.workdir.damage import write_sums
+from xlstm_jax.train.workdir.folder import check_workdir, read_config
+from xlstm_jax.train.workdir.lock import RUN_LOCK, Held, Lock
+from xlstm_jax.train.workdir.metrics import read_metrics
+from xlstm_jax.train.workdir.plain_path import PlainPath
 
 pytestmark = pytest.mark.usefixtures("rolled")
 

@@ -1,11 +1,10 @@
-"""Batches of next-token prediction as cuts from one array of tokens, and the iterator over them.
+"""Random-access sources of batches, and the iterator over them.
 
-Batch b of a pipeline is a pure function of (tokens, settings, b): an iterator's whole state is its index, resuming is
-exact, and every process reads its rows of the same global batch, however many processes there are.
+Batch b is a pure function of (data, settings, b): an iterator's whole state is its index, resuming is exact, and every
+process reads its rows of the same global batch, however many processes there are.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import grain
 import numpy as np
@@ -15,69 +14,6 @@ from xlstm_jax.errors import UsageError
 # Training has no end of its own; at a thousand steps a second this lasts 24 days.
 ENDLESS = 2**31 - 1
 ALL_ROWS = slice(None)
-
-
-class Batch(NamedTuple):
-    tokens_BT: np.ndarray  # int32
-    targets_BT: np.ndarray  # int32, the token after each of tokens_BT
-    mask_BT: np.ndarray  # bool, true where the target counts; elsewhere token and target are 0
-    reset_BT: np.ndarray  # bool, true where a row starts afresh and the carry must not pass
-
-
-class Layout(NamedTuple):
-    """Where one batch lies in an array of tokens."""
-
-    position_BT: np.ndarray  # of the inputs; each one's target is one on
-    mask_BT: np.ndarray
-    reset_BT: np.ndarray
-
-    def read(self, tokens: np.ndarray) -> Batch:
-        position_BT = np.where(self.mask_BT, self.position_BT, 0)
-        return Batch(
-            tokens_BT=np.where(self.mask_BT, tokens[position_BT], 0).astype(np.int32),
-            targets_BT=np.where(self.mask_BT, tokens[position_BT + 1], 0).astype(np.int32),
-            mask_BT=self.mask_BT,
-            reset_BT=self.reset_BT,
-        )
-
-
-def spans(start_B: np.ndarray, end_B: np.ndarray, sequence_length: int, *, fresh: bool) -> Layout:
-    """Row r reads positions start to end, at most T of them; `fresh`: it resets the carry at its first step."""
-    position_BT = start_B[:, None] + np.arange(sequence_length)
-    mask_BT = position_BT < end_B[:, None]
-    reset_BT = np.zeros_like(mask_BT)
-    reset_BT[:, 0] = fresh
-    return Layout(position_BT, mask_BT, reset_BT)
-
-
-def apart(layout: Layout, start_D: np.ndarray) -> Layout:
-    """The layout with documents kept apart: each start [D] resets the carry and is no target."""
-    at_D1 = np.append(start_D, np.iinfo(np.int64).max)
-
-    def starts(position_BT: np.ndarray) -> np.ndarray:
-        return at_D1[np.searchsorted(at_D1, position_BT)] == position_BT
-
-    return layout._replace(
-        mask_BT=layout.mask_BT & ~starts(layout.position_BT + 1),
-        reset_BT=layout.reset_BT | starts(layout.position_BT),
-    )
-
-
-class TokenBatches:
-    """Random-access source whose item b is the given rows of batch b."""
-
-    def __init__(self, tokens: np.ndarray, length: int, layout_of: Callable[[int], Layout], rows: slice):
-        self._tokens = tokens
-        self._length = length
-        self._layout_of = layout_of
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> Batch:
-        layout = self._layout_of(index)
-        return Layout(*(array[self._rows] for array in layout)).read(self._tokens)
 
 
 def generator(seed: int, index: int) -> np.random.Generator:
@@ -99,8 +35,3 @@ def checked_seed(seed: int) -> int:
     if not 0 <= seed < 2**63:
         raise UsageError(f"seed={seed} is outside 0 to 2**63 - 1; give one inside")
     return seed
-
-
-def check_shape(sequence_length: int, batch_size: int) -> None:
-    if sequence_length < 1 or batch_size < 1:
-        raise UsageError(f"sequence_length={sequence_length} and batch_size={batch_size} must both be at least 1")

@@ -7,15 +7,15 @@ random order of the pixels.
 
 import numpy as np
 
-from xlstm_jax.data.batches import Batch, generator
-from xlstm_jax.data.generated import answered_last
+from xlstm_jax.data.batches import generator
+from xlstm_jax.data.problems.base import Rows, answered_last, chosen
 from xlstm_jax.errors import UsageError
 
 PIXELS, CLASSES = 64, 10
 TRAINED = 1437  # of the images; the other 360 are for validation
 
 
-def read(*, permuted: bool) -> dict[str, Batch]:
+def read(*, permuted: bool) -> dict[str, Rows]:
     """The splits "train" and "validation": pixels as real numbers in [0, 1], [B, 64, 1], the class at the last step.
 
     Which images are in which, and the order of permuted pixels, are the same in every run.
@@ -30,9 +30,8 @@ def read(*, permuted: bool) -> dict[str, Batch]:
     pixels_BT, class_B = load_digits(return_X_y=True)
     order_B = generator(0, 0).permutation(len(class_B))
     order_T = generator(0, 1).permutation(PIXELS) if permuted else np.arange(PIXELS)
-    tokens_BT = (pixels_BT[order_B][:, order_T, None] / 16).astype(np.float32)  # grey levels are 0 to 16
-    whole = answered_last(tokens_BT, np.full(len(class_B), PIXELS), class_B[order_B].astype(np.int32))
+    x_BT1 = (pixels_BT[order_B][:, order_T, None] / 16).astype(np.float32)  # grey levels are 0 to 16
+    whole = answered_last(x_BT1, np.full(len(class_B), PIXELS), class_B[order_B].astype(np.int32))
+    whole = whole._replace(lengths_B=None)
     train, validation = slice(None, TRAINED), slice(TRAINED, None)
-    return {
-        name: Batch(*(array[part] for array in whole)) for name, part in (("train", train), ("validation", validation))
-    }
+    return {name: chosen(whole, part) for name, part in (("train", train), ("validation", validation))}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pooch
 
-from xlstm_jax.data.console import plain_console
+from xlstm_jax.console import plain_console
 from xlstm_jax.errors import UsageError, one_line
 
 CONNECT_SECONDS = 5.0

@@ -1,5 +1,6 @@
 """Text from a language model: sampling, a state that may be saved, and programs that run without this package."""
 
+from xlstm_jax.generate.decoder import Decoder
 from xlstm_jax.generate.decoding import Decoded, decode, generate, piece_sizes, prefill
 from xlstm_jax.generate.options import check_options
 from xlstm_jax.generate.sampling import pick, restrict
@@ -9,6 +10,7 @@ from xlstm_jax.generate.text import TextStream, encode_prompts, end_tokens, samp
 
 __all__ = [
     "Decoded",
+    "Decoder",
     "GenerationState",
     "TextStream",
     "check_options",

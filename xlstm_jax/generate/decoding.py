@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,11 @@ from flax import nnx
 
 from xlstm_jax.checks import check_sizes, checked
 from xlstm_jax.errors import UsageError
+from xlstm_jax.generate.decoder import Decoder, Reader
 from xlstm_jax.generate.options import check_options
 from xlstm_jax.generate.sampling import pick
-from xlstm_jax.generate.state import GenerationState, committed, init_state, still_done
-from xlstm_jax.models import LanguageModel
-from xlstm_jax.models.language_model import known_tokens
+from xlstm_jax.generate.state import GenerationState, committed, init_state, state_of, still_done
+from xlstm_jax.models.inputs import known_tokens
 
 PREFILL_CHUNK = 512  # tokens of a prompt read at once
 
@@ -29,7 +29,7 @@ class Decoded(NamedTuple):
 
 
 def prefill(
-    model: LanguageModel,
+    model: Decoder,
     prompt_BT: jax.Array | np.ndarray,
     *,
     lengths: jax.Array | np.ndarray | Sequence[int] | None = None,
@@ -64,7 +64,7 @@ def prefill(
     if state is not None and state.done_B.shape != (batch,):
         raise UsageError(f"{batch} prompts do not fit a state of {state.done_B.shape[0]} rows; give one for each")
     check_sizes("prefill", prefill_chunk=prefill_chunk)
-    known_tokens(prompt_BT, model.config.vocab_size, lengths_B)
+    known_tokens(prompt_BT, model.vocab_size, lengths_B)
     state = init_state(model, batch, seed) if state is None else state
     graphdef, weights = nnx.split(model)
     state = committed(state, weights)
@@ -74,12 +74,12 @@ def prefill(
         size = _padded(piece_BL.shape[1], prefill_chunk)
         piece_BL = np.pad(piece_BL, [(0, 0), (0, size - piece_BL.shape[1])]).astype(np.int32)
         here_B = np.clip(lengths_B - start, 0, size).astype(np.int32)
-        logits_BA, carry = _read(graphdef, weights, piece_BL, here_B, carry, logits_BA)
+        carry, logits_BA = _read(graphdef, weights, piece_BL, here_B, carry, logits_BA)
     return state._replace(carry=carry, logits_BA=logits_BA, done_B=still_done(state.done_B, lengths_B == 0))
 
 
 def decode(
-    model: LanguageModel,
+    model: Decoder,
     state: GenerationState,
     *,
     length: int,
@@ -126,7 +126,7 @@ def decode(
 
 
 def generate(
-    model: LanguageModel,
+    model: Decoder,
     prompt_BT: jax.Array | np.ndarray,
     *,
     length: int,
@@ -142,7 +142,8 @@ def generate(
     """`length` tokens [B, length] after each prompt: `prefill`, then `decode`, whose result also has their number.
 
     Args:
-        prompt_BT: ints, at least one token a row; `lengths` [B] where rows end before T.
+        prompt_BT: ints, at least one token per row; `lengths` [B] if rows end before T. For a decoder that is not a
+            `Reader`: whatever its `start` takes, with `lengths`.
         length: tokens to add, at least 1.
         seed: of the draws; the same seed gives the same text.
         temperature, top_k, top_p, stop, padding: see `decode`.
@@ -152,7 +153,12 @@ def generate(
         UsageError: an empty prompt, or an option outside its range.
     """
     check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
-    state = prefill(model, prompt_BT, lengths=lengths, seed=seed, prefill_chunk=prefill_chunk)
+    if isinstance(model, Reader):
+        state = prefill(model, prompt_BT, lengths=lengths, seed=seed, prefill_chunk=prefill_chunk)
+    else:
+        if lengths is None:
+            raise UsageError("lengths are needed: this model's prompt is not tokens of its own vocabulary")
+        state = state_of(*_start(*nnx.split(model), prompt_BT, jnp.asarray(lengths, jnp.int32)), seed)
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": stop, "padding": padding}
     return decode(model, state, length=length, **options).tokens_BT
 
@@ -171,17 +177,14 @@ def _padded(size: int, prefill_chunk: int) -> int:
     return min(prefill_chunk, 1 << (size - 1).bit_length())
 
 
-def read_piece(model: LanguageModel, piece_BL, lengths_B, carry, logits_BA) -> tuple[jax.Array, Any]:
-    """Logits [B, A] at each row's last token of a piece, those given where it has none there, and the carry."""
-    x_BLD, carry = model.hidden(piece_BL, carry, lengths=lengths_B)
-    last_B11 = jnp.maximum(lengths_B - 1, 0)[:, None, None]
-    last_BA = model.logits(jnp.take_along_axis(x_BLD, last_B11, axis=1)[:, 0])
-    return jnp.where((lengths_B > 0)[:, None], last_BA, logits_BA), carry
+@functools.partial(jax.jit, static_argnums=0)
+def _read(graphdef, weights, piece_BL, lengths_B, carry, logits_BA):
+    return nnx.merge(graphdef, weights).read(piece_BL, lengths_B, carry, logits_BA)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _read(graphdef, weights, piece_BL, lengths_B, carry, logits_BA):
-    return read_piece(nnx.merge(graphdef, weights), piece_BL, lengths_B, carry, logits_BA)
+def _start(graphdef, weights, prompt, lengths_B):
+    return nnx.merge(graphdef, weights).start(prompt, lengths_B)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -201,9 +204,9 @@ def _loop(graphdef, room, options, stop_S, weights, state, limit):
         token_B = pick(draw, logits_BA, temperature=temperature, top_k=top_k, top_p=top_p)
         token_B = jnp.where(done_B, padding, token_B)
         live_B = (~done_B).astype(jnp.int32)
-        logits_B1A, carry = model.unroll(token_B[:, None], carry, lengths=live_B if stops else None)
+        next_BA, carry = model.step(token_B, carry, live_B if stops else None)
         # A stopped row keeps its logits as it keeps its carry: both are those after its last token.
-        logits_BA = jnp.where(done_B[:, None], logits_BA, logits_B1A[:, 0])
+        logits_BA = jnp.where(done_B[:, None], logits_BA, next_BA)
         tokens_BN = jax.lax.dynamic_update_slice_in_dim(tokens_BN, token_B[:, None], index, axis=1)
         done_B = done_B | jnp.any(token_B[:, None] == stop_S[None, :], axis=1)
         return index + 1, tokens_BN, lengths_B + live_B, GenerationState(carry, logits_BA, key, step + 1, done_B)

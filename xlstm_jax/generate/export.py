@@ -16,7 +16,6 @@ from flax import nnx
 import xlstm_jax
 from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.files import replacing
-from xlstm_jax.generate.decoding import read_piece
 from xlstm_jax.generate.text import end_tokens
 from xlstm_jax.models import LanguageModel
 
@@ -62,17 +61,17 @@ def export_programs(
 
     def prefill(weights, tokens_BL, lengths_B, carry, logits_BA):
         carry = jax.tree.unflatten(carry_def, carry)
-        logits_BA, carry = read_piece(made(weights), tokens_BL, lengths_B, carry, logits_BA)
+        carry, logits_BA = made(weights).read(tokens_BL, lengths_B, carry, logits_BA)
         return logits_BA, jax.tree.leaves(carry)
 
     def step(weights, tokens_B, carry):
-        logits_B1A, carry = made(weights).unroll(tokens_B[:, None], jax.tree.unflatten(carry_def, carry))
-        return logits_B1A[:, 0], jax.tree.leaves(carry)
+        logits_BA, carry = made(weights).step(tokens_B, jax.tree.unflatten(carry_def, carry))
+        return logits_BA, jax.tree.leaves(carry)
 
     def ints(*shape):
         return jax.ShapeDtypeStruct(shape, jnp.int32)
 
-    leaves, logits = jax.tree.leaves(carry), jax.ShapeDtypeStruct((size, model.config.vocab_size), jnp.float32)
+    leaves, logits = jax.tree.leaves(carry), jax.ShapeDtypeStruct((size, model.vocab_size), jnp.float32)
     arguments = {
         "start": (start, (ints(size),)),
         "prefill": (prefill, (ints(size, prefill_chunk), ints(size), leaves, logits)),
@@ -122,7 +121,7 @@ def write_export(
     programs, weights, described = export_programs(model, **options)
     header = {
         "format": FORMAT,
-        "vocabulary": {"kind": tokenizer.kind, "size": model.config.vocab_size},
+        "vocabulary": {"kind": tokenizer.kind, "size": model.vocab_size},
         "tokenizer": tokenizer.to_json(),
         "end_tokens": list(end_tokens(tokenizer)),
         "weights": len(weights),

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xlstm_jax.generate.decoder import Decoder
 from xlstm_jax.generate.options import check_options
-from xlstm_jax.models import LanguageModel
 
 
 class GenerationState(NamedTuple):
@@ -20,22 +20,31 @@ class GenerationState(NamedTuple):
     done_B: jax.Array  # bool, rows whose last token was a stop token
 
 
-def init_state(model: LanguageModel, batch: int, seed: int = 0) -> GenerationState:
+def init_state(model: Decoder, batch: int, seed: int = 0) -> GenerationState:
     """The state of `batch` rows before their first token; its logits have no meaning until a prompt is read.
 
     Raises:
         UsageError: a seed outside its range.
     """
+    return state_of(model.init_carry(batch), jnp.zeros((batch, model.vocab_size), jnp.float32), seed)
+
+
+def state_of(carry: Any, logits_BA: jax.Array, seed: int = 0) -> GenerationState:
+    """The state before the first draw, after a prompt that led to this carry and these logits.
+
+    Raises:
+        UsageError: a seed outside its range.
+    """
     check_options(seed=seed)
-    # A key takes 32 bits of a number and drops the others in silence.
+    # A key takes 32 bits of a number and silently drops the others.
     high, low = divmod(seed, 1 << 32)
     key = jax.random.key(np.uint32(low))
     return GenerationState(
-        carry=model.init_carry(batch),
-        logits_BA=jnp.zeros((batch, model.config.vocab_size), jnp.float32),
+        carry=carry,
+        logits_BA=logits_BA,
         key=jax.random.fold_in(key, high) if high else key,
         step=jnp.zeros((), jnp.int32),
-        done_B=jnp.zeros((batch,), bool),
+        done_B=jnp.zeros((logits_BA.shape[0],), bool),
     )
 
 

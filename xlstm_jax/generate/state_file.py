@@ -12,8 +12,8 @@ import numpy as np
 
 from xlstm_jax.errors import UsageError, one_line, shown
 from xlstm_jax.files import replacing
+from xlstm_jax.generate.decoder import Decoder
 from xlstm_jax.generate.state import GenerationState, init_state
-from xlstm_jax.models import LanguageModel
 
 FORMAT = "xlstm_jax generation state, version 1"
 
@@ -38,7 +38,7 @@ def save_state(path: str | os.PathLike, state: GenerationState, texts: Sequence[
         raise UsageError(f"cannot write state {str(path)!r}: {one_line(error)}; give a file in a folder") from error
 
 
-def load_state(path: str | os.PathLike, model: LanguageModel) -> tuple[GenerationState, list[np.ndarray]]:
+def load_state(path: str | os.PathLike, model: Decoder) -> tuple[GenerationState, list[np.ndarray]]:
     """What `save_state` wrote: the state and the texts' tokens.
 
     Raises:
@@ -66,7 +66,7 @@ def load_state(path: str | os.PathLike, model: LanguageModel) -> tuple[Generatio
         if _kind(found[name]) is not _kind(leaf):
             raise _damaged(path, TypeError(f"{name} holds {found[name].dtype}"))
     for text in texts:
-        if text.ndim != 1 or _kind(text) is not jnp.integer or ((text < 0) | (text >= model.config.vocab_size)).any():
+        if text.ndim != 1 or _kind(text) is not jnp.integer or ((text < 0) | (text >= model.vocab_size)).any():
             raise _damaged(path, ValueError("its texts are no tokens of this model"))
     leaves = [jnp.asarray(found[name]).astype(leaf.dtype) for name, leaf in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)._replace(key=key), texts

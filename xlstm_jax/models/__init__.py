@@ -1,9 +1,20 @@
-"""Blocks, stacks of them by pattern, and the one function that builds a model from its config."""
+"""Blocks, stacks of them, inputs and heads, and the models made of these."""
 
-from xlstm_jax.models.blocks import BLOCKS, check_context
-from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.models.encoder import Encoder
-from xlstm_jax.models.language_model import LanguageModel, build_model, unscanned
+from xlstm_jax.models.blocks.base import BLOCKS, check_context
+from xlstm_jax.models.config import ModelConfig, StackConfig
+from xlstm_jax.models.language_model import LanguageModel, build_model
 from xlstm_jax.models.published import named
+from xlstm_jax.models.sequence_model import SequenceModel
+from xlstm_jax.models.stack import Stack
 
-__all__ = ["BLOCKS", "Encoder", "LanguageModel", "ModelConfig", "build_model", "check_context", "named", "unscanned"]
+__all__ = [
+    "BLOCKS",
+    "LanguageModel",
+    "ModelConfig",
+    "SequenceModel",
+    "Stack",
+    "StackConfig",
+    "build_model",
+    "check_context",
+    "named",
+]

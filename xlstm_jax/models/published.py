@@ -1,54 +1,44 @@
 """Published models by name: `build_model(named("xlstm_7b"))`. Sizes are counted from shapes in the tests."""
 
-import dataclasses
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
+from xlstm_jax.models.config import ModelConfig
 
-from xlstm_jax.models.config import ModelConfig, SLSTMBlockConfig, XLSTMBlockConfig
-from xlstm_jax.registry import Registry
+VOCABULARY = 50_304  # GPT-NeoX's, rounded up, in all of them
 
-NAMED: Registry[ModelConfig] = Registry("model name")
-
-# GPT-NeoX's, rounded up, in all of them.
-VOCABULARY = 50_304
-
-
-def named(name: str) -> ModelConfig:
-    """The config of a published model.
-
-    Raises:
-        UsageError: an unknown name, with those there are.
-    """
-    return NAMED.get(name)
-
-
-def _xlstm(features: int, blocks: int, heads: int) -> ModelConfig:
-    """The family of xLSTM 7B: Beck et al. 2025 (arXiv 2503.13427)."""
-    return ModelConfig(
-        vocab_size=VOCABULARY,
-        features=features,
-        pattern="x" * blocks,
-        norm="rms",
-        norm_eps=1e-6,
-        logit_softcap=30.0,
-        dtype="bfloat16",
-        xlstm=XLSTMBlockConfig(num_heads=heads),
-    )
-
-
-def _paper(features: int, blocks: int, pattern: str) -> ModelConfig:
-    """The blocks of the first paper: Beck et al. 2024 (arXiv 2405.04517). Of xLSTM[7:1] every eighth block is an sLSTM
-    here; the paper's own places differ from size to size and can be given as a pattern of letters."""
-    config = ModelConfig(vocab_size=VOCABULARY, features=features, pattern=pattern, num_blocks=blocks, dtype="bfloat16")
-    return dataclasses.replace(config, slstm=SLSTMBlockConfig(num_heads=4))
-
-
-for _name, _sizes in {
+# The family of xLSTM 7B, Beck et al. 2025 (arXiv 2503.13427): features, blocks, heads.
+XLSTM_7B = {
     "xlstm_165m": (768, 12, 4),
     "xlstm_1.3b": (2048, 24, 4),
     "xlstm_2.7b": (2560, 32, 5),
     "xlstm_7b": (4096, 32, 8),
-}.items():
-    NAMED.register(_name)(_xlstm(*_sizes))
-for _name, _sizes in {"120m": (768, 12), "165m": (768, 24), "1.3b": (2048, 48), "7b": (4096, 64)}.items():
-    NAMED.register(f"paper_1_0_{_name}")(_paper(*_sizes, "xLSTM[1:0]"))
-    if _sizes[1] % 8 == 0:
-        NAMED.register(f"paper_7_1_{_name}")(_paper(*_sizes, "xLSTM[7:1]"))
+}
+# The first paper, Beck et al. 2024 (arXiv 2405.04517): features, blocks. Each exists as xLSTM[1:0], and as xLSTM[7:1]
+# if the blocks are a multiple of 8. Every eighth block is then an sLSTM; the paper's own places differ from size to
+# size and can be given as a pattern of letters.
+PAPER = {"120m": (768, 12), "165m": (768, 24), "1.3b": (2048, 48), "7b": (4096, 64)}
+
+
+def names() -> tuple[str, ...]:
+    """The names that `named` takes."""
+    paper = [f"paper_{ratio}_{size}" for size, (_, blocks) in PAPER.items() for ratio in _ratios(blocks)]
+    return (*XLSTM_7B, *sorted(paper))
+
+
+def named(name: str) -> ModelConfig:
+    """The config of a published model; raises `UsageError` for an unknown name."""
+    if name not in names():
+        raise UsageError(f"unknown model {name!r}; known: {', '.join(names())}")
+    both = {"vocab_size": VOCABULARY, "dtype": "bfloat16"}
+    if name in XLSTM_7B:
+        features, blocks, heads = XLSTM_7B[name]
+        norms = {"norm": "rms", "norm_eps": 1e-6, "logit_softcap": 30.0}
+        options = (XLSTMBlockConfig(num_heads=heads),)
+        return ModelConfig(features=features, pattern=f"xlstm*{blocks}", blocks=options, **norms, **both)
+    _, a, b, size = name.split("_")
+    features, blocks = PAPER[size]
+    return ModelConfig(features=features, pattern=f"xLSTM[{a}:{b}]", num_blocks=blocks, **both)
+
+
+def _ratios(blocks: int) -> tuple[str, ...]:
+    return ("1_0", "7_1") if blocks % 8 == 0 else ("1_0",)

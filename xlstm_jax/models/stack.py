@@ -1,186 +1,146 @@
-"""Blocks run one after the other: computed again in the backward pass, and equal ones by one scan, where asked for."""
+"""A stack of blocks: what every model of the project is built around."""
 
-import functools
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import dataclasses
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from xlstm_jax.checks import check_parts
-from xlstm_jax.sharding import ACTIVATIONS, constrain, parameter_axes
+from xlstm_jax.autodiff import forward_mode
+from xlstm_jax.checks import check_choice, check_dtype, check_sizes, checked, outline
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models.blocks.base import BLOCKS
+from xlstm_jax.models.config import StackConfig
+from xlstm_jax.models.directions import Backward, BothWays, Directions, taken
+from xlstm_jax.models.repeated import run_blocks, scannable, single
+from xlstm_jax.nn import NORMS
+from xlstm_jax.shapes import padding, steps_after_reset, zero_padding, zero_where
+from xlstm_jax.sharding import ACTIVATIONS, constrain
 
-STACKED = "stacked"  # in a parameter's path: its first axis counts layers
-
-# What the backward pass finds kept of a block, beside its inputs; all else is computed again.
-KEPT = {
-    "full": jax.checkpoint_policies.nothing_saveable,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-}
-
-
-def rematerialised(block: Callable, remat: str, *, scanned: bool = False) -> Callable:
-    """A block (`models.blocks.Block`) of the same values and gradients, its backward pass in less memory.
-
-    Args:
-        block: called with (x, carry, reset=, lengths=, key=).
-        remat: "none" gives the block itself; "full" keeps its inputs alone, "dots" its products with weights too.
-        scanned: it is the body of a scan, where XLA cannot merge the two computations. Elsewhere a barrier keeps them
-            apart, which XLA's CPU backend drops before it orders the operations: unrolled, no memory is saved there.
-    """
-    if remat == "none":
-        return block
-    again = jax.checkpoint(
-        lambda x, carry, masks, key: block(x, carry, **masks, key=key), policy=KEPT[remat], prevent_cse=not scanned
-    )
-    return lambda x, carry, *, key=None, **masks: again(x, carry, masks, key)
+Carry = tuple[Any, ...]
 
 
-class Repeated(nnx.Module):
-    """A group of blocks in several turns, which one scan runs: the program does not grow with their number.
-
-    Each parameter holds those of all turns, [turns, ...], from its initialisation on: stacked in the step they would be
-    copied there, and the gradient and update of each layer be taken apart again.
+class Stack(nnx.Module):
+    """The blocks of `config.layers` one after the other, then a norm: [B, T, D] to [B, T, D].
 
     Args:
-        blocks: turns times `period` of them; those at the same place in the group differ in parameters' values alone.
-        period: blocks of one turn.
+        config: blocks, widths, norm, dropout and how the stack is compiled.
+        directions: "forward" (every step sees the steps before it, and a carry can be passed on); "alternate" (every
+            second block reads from each sequence's end to its start, at no extra cost, as in Vision-LSTM, Alkin et al.
+            2024, arXiv 2406.04303); "both" (each layer has a block for either direction, and what they add to their
+            input is summed). With the last two every step sees the whole sequence, and there is no carry.
+
+    Raises:
+        UsageError: an unknown block or directions, sizes that do not fit, or "alternate" with a single block.
     """
 
-    def __init__(self, blocks: Sequence[nnx.Module], period: int):
-        self.turns = len(blocks) // period
-        self.stacked = nnx.List(_stacked(blocks[place::period]) for place in range(period))
+    def __init__(self, config: StackConfig, directions: Directions = "forward", *, rngs: nnx.Rngs):
+        check_choice("directions", directions, Directions)
+        dtype, layers = check_dtype(type(self).__name__, config.dtype), config.layers
+        if directions == "alternate" and len(layers) < 2:
+            raise UsageError("directions 'alternate' needs at least two blocks; add one, or use directions='both'")
+        self.config, self.directions = config, directions
+        blocks = [self._block(name, index, rngs) for index, name in enumerate(layers)]
+        kinds = [(name, directions == "alternate" and index % 2) for index, name in enumerate(layers)]
+        self.blocks = nnx.List(scannable(blocks, kinds) if config.scan_layers else blocks)
+        norm = NORMS[config.norm] if config.final_norm else None
+        self.norm = norm and norm(config.features, eps=config.norm_eps, dtype=dtype, rngs=rngs)
+        self.dropout = nnx.Dropout(config.dropout)
 
-    def blocks(self) -> Iterator[nnx.Module]:
-        """The blocks as they are run, each with its own parameters."""
-        split = [nnx.split(block) for block in self.stacked]
-        for turn in range(self.turns):
-            for graphdef, state in split:
-                yield nnx.merge(graphdef, _of_variables(functools.partial(_layer, turn=turn), state))
+    def _block(self, name: str, index: int, rngs: nnx.Rngs) -> nnx.Module:
+        block = BLOCKS.get(name)(self.config, index, rngs=rngs)
+        if self.directions == "both":
+            return BothWays(block, BLOCKS.get(name)(self.config, index, rngs=rngs))
+        return Backward(block) if self.directions == "alternate" and index % 2 else block
 
-    def __call__(self, x_BTD, carry: Sequence[Any], keys: Sequence[Any], remat: str, masks) -> tuple[Any, list[Any]]:
-        """As `run_blocks`; one carry and one key a block."""
-        period, carry = len(self.stacked), self._alike(carry, x_BTD.shape[0])
-        split = [nnx.split(block) for block in self.stacked]
-        layers = list(zip(carry, keys, strict=True))
-        inputs = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers[place::period]) for place in range(period)]
+    def init_carry(self, batch: int) -> Carry:
+        """The carry before the first step, one entry per block.
 
-        def turn(x_BTD, places):
-            blocks = [nnx.merge(graphdef, state) for (graphdef, _), (state, *_) in zip(split, places, strict=True)]
-            carry, keys = zip(*(rest for _, rest in places), strict=True)
-            return _in_turn(blocks, x_BTD, carry, keys, remat, masks, scanned=True)
-
-        states = [state for _, state in split]
-        x_BTD, after = jax.lax.scan(turn, x_BTD, list(zip(states, inputs, strict=True)))
-        return x_BTD, [jax.tree.map(lambda leaf, n=n: leaf[n], one) for n in range(self.turns) for one in after]
-
-    def _alike(self, carry: Sequence[Any], batch: int) -> list[Any]:
-        """The carries with those of each place in one structure, so that they can be stacked.
-
-        Where some layers of a place have None for a part and others do not, it becomes the block's own start.
+        Raises:
+            UsageError: the stack reads from right to left too, and so has no carry.
         """
-        carry, period = list(carry), len(self.stacked)
-        for place in range(period):
-            like = carry[place]
-            mixed = len({jax.tree.structure(one) for one in carry[place::period]}) > 1
-            if mixed:
-                like = next(itertools.islice(self.blocks(), place, None)).init_carry(batch)
-            for number in range(place, len(carry), period):
-                check_parts(type(self.stacked[place]).__name__, carry[number], like, f"carry[{number}]")
-                carry[number] = _filled(carry[number], like) if mixed else carry[number]
+        check_sizes(type(self).__name__, 0, batch=batch)
+        if self.directions != "forward":
+            raise UsageError(f"a model with directions {self.directions!r} has no carry: it needs the whole sequence")
+        return tuple(block.init_carry(batch) for block in single(self.blocks))
+
+    def __call__(
+        self,
+        x_BTD: jax.Array,
+        carry: Carry | None = None,
+        *,
+        lengths: jax.Array | None = None,
+        reset: jax.Array | None = None,
+        mask: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, Carry | None]:
+        """Features [B, T, D], and the carry after the last step; None if the stack has none.
+
+        Args:
+            x_BTD: what the first block reads.
+            carry: from `init_carry` or from an earlier call; None is `init_carry`.
+            lengths: [B] ints, right padding: padded steps leave the carry as it is. What is in the padding, even a
+                NaN, reaches no other step and no gradient.
+            reset: [B, T] bools, true at the first step of a document: nothing passes from one document to another, in
+                either direction.
+            mask: [B, T] bools, false where a step is padding, anywhere in a row; instead of `lengths`. The blocks read
+                the other steps one after the other, and outputs on padding are zero.
+            key: random key for dropout; None: no dropout.
+
+        Raises:
+            UsageError: both a mask and lengths, or arrays that do not fit.
+        """
+        name, arrays = type(self).__name__, {"x_BTD": x_BTD, "lengths_B": lengths, "reset_BT": reset, "mask_BT": mask}
+        x_BTD, lengths, reset, mask = checked(name, {"D": self.config.features}, **arrays)
+        if mask is not None:
+            return self._masked(x_BTD, carry, lengths, reset, mask, key)
+        depth = len(self.config.layers)
+        carry = self._checked_carry(carry, depth)
+        keys = [None] * (depth + 1) if key is None else jax.random.split(key, depth + 1)
+        # Norms come before the blocks' own masks, and 0 times a NaN is a NaN.
+        x_BTD = constrain(zero_padding(x_BTD, lengths), ACTIVATIONS)
+        x_BTD = self.dropout(x_BTD, deterministic=key is None, rngs=keys[-1])
+        masks = {"reset": reset, "lengths": lengths}
+        with forward_mode(self.config.forward_mode):
+            x_BTD, carry = run_blocks(self.blocks, x_BTD, carry, keys[:-1], remat=self.config.remat, **masks)
+        x_BTD = x_BTD if self.norm is None else self.norm(x_BTD)
+        return x_BTD, carry if self.directions == "forward" else None
+
+    def _checked_carry(self, carry: Carry | None, depth: int) -> Carry:
+        if carry is None:
+            return (None,) * depth
+        name = type(self).__name__
+        if self.directions != "forward":
+            raise UsageError(f"{name} got a carry; with directions {self.directions!r} it reads whole sequences")
+        if type(carry) not in (tuple, list) or len(carry) != depth:
+            raise UsageError(
+                f"{name} got carry {outline(carry)}; wanted a tuple of {depth}, one for each block of "
+                f"{self.config.pattern!r}, as init_carry makes it"
+            )
         return carry
 
+    def _masked(self, x_BTD, carry, lengths, reset, mask_BT, key):
+        """Moves the steps of the mask to the front, so that padding is on the right, and the features back."""
+        if lengths is not None:
+            raise UsageError("give a mask or lengths, not both; lengths are a mask that is false from each one on")
+        padding_BT = padding(None, mask_BT, x_BTD.shape[:2])
+        order_BT = jnp.argsort(padding_BT, axis=1, stable=True)
+        if reset is not None:
+            reset = taken(steps_after_reset(reset, padding_BT, holes=True), order_BT)
+        lengths = jnp.sum(mask_BT, axis=1, dtype=jnp.int32)
+        y_BTD, carry = Stack.__call__(self, taken(x_BTD, order_BT), carry, lengths=lengths, reset=reset, key=key)
+        return zero_where(padding_BT, taken(y_BTD, jnp.argsort(order_BT, axis=1))), carry
 
-def _filled(carry: Any, start: Any) -> Any:
-    """`carry` with the parts of `start` where it is None."""
-    return jax.tree.map(
-        lambda part, own: own if part is None else part, carry, start, is_leaf=lambda part: part is None
-    )
+    def unscanned(self) -> Self:
+        """The same model with each block by itself, as without `config.scan_layers`.
 
-
-def _stacked(blocks: Sequence[nnx.Module]) -> nnx.Module:
-    """One block whose parameters are those of all, along a new first axis."""
-
-    def stack(*variables: nnx.Variable) -> nnx.Variable:
-        values = [variable.get_value() for variable in variables]
-        axes = parameter_axes(values[0].shape, variables[0].get_metadata().get("axes"))
-        return variables[0].replace(jnp.stack(values), axes=(None, *axes))
-
-    return nnx.merge(nnx.graphdef(blocks[0]), _of_variables(stack, *map(nnx.state, blocks)))
-
-
-def _layer(variable: nnx.Variable, turn: int) -> nnx.Variable:
-    return variable.replace(variable.get_value()[turn], axes=variable.get_metadata()["axes"][1:])
-
-
-def _of_variables(function: Callable, *states: nnx.State) -> nnx.State:
-    return jax.tree.map(function, *states, is_leaf=lambda node: isinstance(node, nnx.Variable))
-
-
-def scannable(blocks: Sequence[nnx.Module], letters: str) -> Iterator[nnx.Module]:
-    """The blocks, in place of each group that repeats (`repetitions` of `letters`) one `Repeated`."""
-    for start, period, turns in repetitions(letters):
-        here = blocks[start : start + period * turns]
-        yield from [Repeated(here, period)] if turns > 1 else here
-
-
-def single(blocks: Sequence[nnx.Module]) -> list[nnx.Module]:
-    """The blocks one by one: the opposite of `scannable`."""
-    return list(itertools.chain(*(block.blocks() if isinstance(block, Repeated) else [block] for block in blocks)))
-
-
-def run_blocks(
-    blocks: Sequence[nnx.Module],
-    x_BTD: jax.Array,
-    carry: Sequence[Any],
-    keys: Sequence[jax.Array | None],
-    *,
-    remat: str = "none",
-    **masks: jax.Array | None,
-) -> tuple[jax.Array, tuple[Any, ...]]:
-    """x [B, T, D] after the last block, and each block's carry.
-
-    Args:
-        blocks: of any kinds, `Repeated` among them.
-        x_BTD: what the first one reads.
-        carry, keys: one entry a block, as a block takes them; as many as `single(blocks)`.
-        remat: see `rematerialised`.
-        **masks: `reset` and `lengths`, for all blocks alike.
-    """
-    after = []
-    for block in blocks:
-        start = len(after)
-        if isinstance(block, Repeated):
-            here = slice(start, start + block.turns * len(block.stacked))
-            x_BTD, carries = block(x_BTD, carry[here], keys[here], remat, masks)
-        else:
-            here = slice(start, start + 1)
-            x_BTD, carries = _in_turn([block], x_BTD, carry[here], keys[here], remat, masks)
-        after += carries
-    return x_BTD, tuple(after)
-
-
-def repetitions(letters: str) -> Iterator[tuple[int, int, int]]:
-    """(start, period, turns) that cover the sequence: from each start the longest stretch that repeats a group."""
-    start = 0
-    while start < len(letters):
-        period, turns = 1, 1
-        for length in range(1, (len(letters) - start) // 2 + 1):
-            group, count = letters[start : start + length], 1
-            while letters[start + count * length : start + (count + 1) * length] == group:
-                count += 1
-            if count > 1 and count * length > turns * period:
-                period, turns = length, count
-        yield start, period, turns
-        start += period * turns
-
-
-def _in_turn(blocks, x_BTD, carry, keys, remat: str, masks, *, scanned: bool = False) -> tuple[jax.Array, list[Any]]:
-    after = []
-    for block, before, key in zip(blocks, carry, keys, strict=True):
-        x_BTD, own = rematerialised(block, remat, scanned=scanned)(x_BTD, before, **masks, key=key)
-        x_BTD = constrain(x_BTD, ACTIVATIONS)
-        after.append(own)
-    return x_BTD, after
+        For decoding: a scan copies each layer's parameters out of the stack, which for one token costs as much as
+        using them.
+        """
+        if not self.config.scan_layers:
+            return self
+        plain = nnx.clone(self)
+        plain.config = dataclasses.replace(self.config, scan_layers=False)
+        plain.blocks = nnx.List(single(self.blocks))
+        return plain

@@ -30,8 +30,6 @@ def rms_norm(features: int, *, eps: float = 1e-6, dtype: jnp.dtype, rngs: nnx.Rn
 
 NORMS = {"layer": layer_norm, "rms": rms_norm}
 
-RUNNING = ("running_mean", "running_var")  # names of the parameters that `train.optimizer` moves as averages
-
 
 class BatchNorm(nnx.Module):
     """(x - mean) / sqrt(var + eps) * scale + bias, with mean and variance of each feature over rows and steps.
@@ -51,8 +49,8 @@ class BatchNorm(nnx.Module):
         self.eps, self.dtype = eps, dtype
         self.scale = nnx.Param(jnp.ones((features,), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((features,), jnp.float32))
-        self.running_mean = nnx.Param(jnp.zeros((features,), jnp.float32))
-        self.running_var = nnx.Param(jnp.ones((features,), jnp.float32))
+        self.running_mean = nnx.Param(jnp.zeros((features,), jnp.float32), running=True)
+        self.running_var = nnx.Param(jnp.ones((features,), jnp.float32), running=True)
 
     def __call__(self, x_BTD: jax.Array, *, training: bool, lengths: jax.Array | None = None) -> jax.Array:
         """[B, T, D] -> [B, T, D]; steps from a row's length on (int32 [B]) have no part in mean and variance."""

@@ -55,7 +55,10 @@ class RecurrentWeights(nnx.Module):
 
     def _weights(self, rngs: nnx.Rngs) -> nnx.List:
         drawn = (self.cell.init(rngs.params(), config) for config in self.configs)
-        return nnx.List([nnx.Dict({name: nnx.Param(w) for name, w in params.items()}) for params in drawn])
+        return nnx.List([nnx.Dict({name: self._param(name, w) for name, w in params.items()}) for params in drawn])
+
+    def _param(self, name: str, weight: jax.Array) -> nnx.Param:
+        return nnx.Param(weight, decay=False) if name in self.cell.undecayed else nnx.Param(weight)
 
     def _starts(self) -> nnx.List:
         carries = [self.cell.init_carry(config, ()) for config in self.configs]

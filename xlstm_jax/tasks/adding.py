@@ -4,25 +4,27 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from xlstm_jax.data.adding import TOLERANCE, Adding
-from xlstm_jax.data.batches import Batch
+from xlstm_jax.data.codecs import Numbers
+from xlstm_jax.data.problems.adding import TOLERANCE, Adding
+from xlstm_jax.data.problems.base import Rows
 from xlstm_jax.tasks.base import TASKS
-from xlstm_jax.tasks.generated import GeneratedTask
+from xlstm_jax.tasks.problem import ProblemTask
 
 
 @TASKS.register("adding")
-class AddingProblem(GeneratedTask):
+class AddingProblem(ProblemTask):
     """Mean squared error of the sum at a row's end; an answer is right where it is off by less than 0.04.
 
     Scaled accuracy is 0 for who always answers 0.5, the target's mean.
     """
 
-    loss_unit = "squared error"
-    vocab_size = 1  # the sum
+    unit = "squared error"
+    outputs = 1
 
-    def model_fields(self) -> dict[str, Any]:
-        return super().model_fields() | {"input_features": 2}
+    def make_codec(self) -> Numbers:
+        return Numbers(2)  # a number and a marker
 
     def answers(self, length: int) -> int:
         del length
@@ -42,11 +44,15 @@ class AddingProblem(GeneratedTask):
         zeroed, w = self._problems["train"].zeroed, 4 * TOLERANCE
         return 1 / (w - (1 - zeroed) * w**2 / 4)
 
-    def cost(self, outputs_BTA: jax.Array, batch: Batch) -> jax.Array:
-        return _error(outputs_BTA, batch) ** 2
+    def cost(self, outputs_BQA: jax.Array, batch: Rows) -> jax.Array:
+        return _error(outputs_BQA, batch) ** 2
 
-    def right(self, outputs_BTA: jax.Array, batch: Batch) -> jax.Array:
-        return jnp.abs(_error(outputs_BTA, batch)) < TOLERANCE
+    def right(self, outputs_BQA: jax.Array, batch: Rows) -> jax.Array:
+        return jnp.abs(_error(outputs_BQA, batch)) < TOLERANCE
+
+    def render(self, predicted: np.ndarray, example: np.ndarray) -> dict[str, Any]:
+        del example
+        return {"answer": float(predicted[0, 0])}
 
     def problem(self, split: str, length: int) -> Adding:
         if length < 12:
@@ -54,5 +60,5 @@ class AddingProblem(GeneratedTask):
         return Adding(length)
 
 
-def _error(outputs_BTA: jax.Array, batch: Batch) -> jax.Array:
-    return outputs_BTA[..., 0] - batch.targets_BT.astype(outputs_BTA.dtype)
+def _error(outputs_BQA: jax.Array, batch: Rows) -> jax.Array:
+    return outputs_BQA[..., 0] - batch.targets_BT.astype(outputs_BQA.dtype)

@@ -1,59 +1,191 @@
-"""The contract that every task keeps, and the registry of tasks."""
+"""The contract of every task, the sums it gives, and the registry of tasks."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import grain
 import jax
+import jax.numpy as jnp
+from flax import nnx
 
+from xlstm_jax.config import Section
 from xlstm_jax.data.batches import ALL_ROWS
+from xlstm_jax.errors import UsageError
+from xlstm_jax.models.config import ModelConfig, StackConfig
 from xlstm_jax.registry import Registry
 
 TASKS: Registry[type["Task"]] = Registry("task", package="xlstm_jax.tasks")
 
 
-class Task(Protocol):
-    """A learning problem: its data, its loss, its metrics. `__init__(config, tokenizer=None)` reads the data.
+class Ratio(NamedTuple):
+    """total / count, kept apart: ratios add over parts of a batch, batches, devices and processes.
 
-    A given tokenizer is used as it is (that of a saved run); else one is made from the data.
+    Both are float32 arrays of one shape on the device, float64 once they are added up on the host.
     """
 
-    Config: ClassVar[type]  # frozen dataclass, made from the config's section `data`, with batch_size, sequence_length
+    total: Any
+    count: Any
+
+    @property
+    def value(self) -> Any:
+        """total / count; NaN or infinite where the count is 0."""
+        return self.total / self.count
+
+
+class Outcome(NamedTuple):
+    """What a task says of one batch."""
+
+    loss: Ratio  # its value is minimised
+    ratios: dict[str, Ratio]  # further metrics; those that training does not ask for are not computed
+    carry: Any  # what passes to the next batch
+
+
+class NoExample(Section, name="sample"):
+    """The section `sample` of tasks that show no example at the end of training."""
+
+
+class Task:
+    """A learning problem: its data, codec, model, loss and metrics.
+
+    A subclass is registered under its name, and made from a config's section `data` and, for a saved run, the codec
+    that the run used. Nothing else of the project knows what its batches hold.
+
+    A batch is a NamedTuple of arrays whose first axis is the batch (or None for a field that it lacks); its first field
+    is what the model reads. Rows of different lengths come with their lengths, `lengths_B`.
+
+    Attributes:
+        Config: frozen dataclass of the section `data`; it has `batch_size`, as a field or a property.
+        Model: frozen dataclass of the section `model`.
+        Example: dataclass of the section `sample`: how the example shown at the end of training is made.
+        codec: what turns raw input into arrays, and results into something to read: vocabularies, names of labels,
+            scaling. It has `to_json()`, and is saved with the run.
+        splits: by name, what is evaluated.
+        evaluated: the splits that are scored during training.
+        best: the metric of the first of these that picks the best checkpoint, and which values of it are better.
+        unit: of the loss, for people, such as "nats per byte".
+        passes_carry: whether training hands the carry from batch to batch.
+        loss_at_chance: loss of a model whose outputs are all zero.
+    """
+
+    Config: ClassVar[type]
+    Model: ClassVar[type[StackConfig]] = ModelConfig
+    Example: ClassVar[type[Section]] = NoExample
+
     config: Any
-    tokenizer: Any  # `data.tokenizers.NoText` where the data are no text
-    splits: Mapping[str, Any]  # the data by split
-    evaluated: tuple[str, ...]  # the splits scored while training; the loss of the first picks the best checkpoint
-    passes_carry: bool  # whether training hands the carry from batch to batch
-    loss_at_chance: float  # of a model whose outputs are all zero
-    loss_unit: str  # of the loss, for people: "nats per byte"
+    codec: Any
+    splits: Mapping[str, Any]
+    evaluated: tuple[str, ...] = ("validation",)
+    best: tuple[str, Literal["lower", "higher"]] = ("loss", "lower")
+    unit: str
+    passes_carry: bool = False
+    loss_at_chance: float
+
+    def __init__(self, config: Any, codec: Any = None):
+        """Reads the data; a codec that is not given is made from them."""
+        raise NotImplementedError
+
+    @classmethod
+    def codec_from_json(cls, data: dict[str, Any]) -> Any:
+        """The inverse of the codec's `to_json`; raises `UsageError` if the data cannot come from it."""
+        raise NotImplementedError
 
     def fingerprint(self) -> str:
         """A digest of the data: a resumed run must find the same."""
+        raise NotImplementedError
 
     def summary(self) -> str:
         """A few words on the data, for people."""
+        raise NotImplementedError
 
-    def model_fields(self) -> dict[str, Any]:
-        """Fields of `ModelConfig` that the data fixes, such as `vocab_size`."""
+    def build(self, config: StackConfig, *, rngs: nnx.Rngs) -> nnx.Module:
+        """The model, freshly initialised, from the section `model`."""
+        raise NotImplementedError
 
-    def train_dataset(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        """Those rows of batches without end, a pure function of the seed and the batch's index."""
+    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
+        """The given rows of endless batches, a pure function of the seed and the batch's index."""
+        raise NotImplementedError
 
-    def evaluation_dataset(self, split: str, *, carry: bool, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        """Those rows of batches that cover the split exactly once; with `carry` in an order in which it can be passed
-        on."""
+    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
+        """The given rows of batches that cover a split exactly once; with `carry`, in an order in which it can pass."""
+        raise NotImplementedError
 
-    def loss(self, model: Any, batch: Any, carry: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        """Mean loss of a training batch, in nats, and the carry after it; `carry` None starts every row afresh."""
+    def axes(self, batch: Any) -> Any:
+        """Logical axes of each leaf, in a batch of the same form; see `xlstm_jax.sharding.AXES`."""
+        return jax.tree.map(lambda leaf: ("batch", "time", *(None,) * leaf.ndim)[: leaf.ndim], batch)
 
-    def weight(self, batch: Any) -> jax.Array:
-        """What a batch's loss is divided by, float32: what its loss counts for in a mean over several batches."""
+    def init_carry(self, model: nnx.Module, batch_size: int) -> Any:
+        """What passes from batch to batch, before the first.
 
-    def score(self, model: Any, batch: Any, carry: Any) -> tuple[dict[str, jax.Array], Any]:
-        """Sums over an evaluation batch, to be added up over batches, and the carry after it."""
+        Raises:
+            UsageError: nothing can pass, as each row stands for itself.
+        """
+        raise UsageError("each row of this task starts from an empty state; leave evaluation.carry and --carry off")
 
-    def summarise(self, sums: Mapping[str, Any]) -> dict[str, float]:
-        """Metrics from the sums over a whole split, float64 in the shapes `score` gave; `loss` is among them."""
+    def forward(self, model: nnx.Module, batch: Any, carry: Any, key: jax.Array | None) -> Outcome:
+        """Loss and metrics of a batch, in training (with a key, for dropout) and in evaluation (without).
+
+        `carry` is what the batch before gave, or None: every row starts afresh.
+        """
+        raise NotImplementedError
+
+    def predict(self, model: nnx.Module, batch: Any) -> Any:
+        """A tree of arrays [B, ...] from which `render` and `judge` make answers. Compiled; optional."""
+        raise UsageError("this task makes no predictions")
+
+    def judge(self, predicted: Any, batch: Any) -> dict[str, Ratio]:
+        """Metrics that need the host, such as counts of words in decoded text. None by default."""
+        return {}
+
+    def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
+        """Metrics that are functions of several sums or of a sum's value, `loss` among the ratios."""
+        return {}
+
+    def read(self, text: str) -> Any:
+        """One example, as `collate` takes it, from what a user typed or one line of a file.
+
+        Raises:
+            UsageError: it is empty, too long, or not what the task reads.
+        """
+        raise UsageError("this task reads no input of users")
+
+    def collate(self, examples: list[Any]) -> Any:
+        """A batch for `predict` of examples from `read`."""
+        raise NotImplementedError
+
+    def render(self, predicted: Any, example: Any) -> dict[str, Any]:
+        """The answer for one example, as JSON, from its row of what `predict` gave."""
+        raise NotImplementedError
+
+    def check_example(self, options: Any) -> None:
+        """Raises `UsageError` if no example can be made at the end of training; called before it starts."""
+
+    def example(self, model: nnx.Module, options: Any, seed: int) -> str | None:
+        """Something that the trained model made, for people; None for nothing."""
+        return None
 
     def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
-        """For people: what was measured and how, and the result."""
+        """One line for people: what was measured, and the result."""
+        del carry
+        others = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in result.items() if name != "loss")
+        return f"{split} loss {result['loss']:.4f} {self.unit}" + (f", {others}" if others else "")
+
+
+def mean(ratio: Ratio) -> jax.Array:
+    """The ratio's value in the total's dtype; 0 / 0 is 0."""
+    return ratio.total / jnp.maximum(ratio.count, 1).astype(ratio.total.dtype)
+
+
+def metrics(task: Task, ratios: Mapping[str, Ratio]) -> dict[str, float]:
+    """Every ratio of one number as its value, `loss` among them, and what the task derives from all of them."""
+    values = {name: _value(ratio) for name, ratio in ratios.items() if not getattr(ratio.total, "shape", ())}
+    return values | task.derive(ratios)
+
+
+def _value(ratio: Ratio) -> float:
+    total, count = float(ratio.total), float(ratio.count)
+    return total / count if count else float("inf") * total if total else float("nan")
+
+
+def unknown_split(split: str, splits: Mapping[str, Any]) -> UsageError:
+    """The error for a split that a task does not have."""
+    return UsageError(f"split {split!r} is unknown; allowed: {', '.join(splits)}")

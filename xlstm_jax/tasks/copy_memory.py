@@ -1,15 +1,15 @@
 """Copy ten symbols after a long wait."""
 
-from xlstm_jax.data.copy_memory import COPIED, SYMBOLS, VOCAB_SIZE, CopyMemory
+from xlstm_jax.data.problems.copy_memory import COPIED, SYMBOLS, VOCAB_SIZE, CopyMemory
 from xlstm_jax.tasks.base import TASKS
-from xlstm_jax.tasks.generated import GeneratedTask
+from xlstm_jax.tasks.problem import ProblemTask
 
 
 @TASKS.register("copy_memory")
-class CopyTask(GeneratedTask):
+class CopyTask(ProblemTask):
     """Predict the symbols alone; the lag is `sequence_length` - 20, in split "long" `long_length` - 20."""
 
-    vocab_size = VOCAB_SIZE
+    outputs = VOCAB_SIZE
     choices = SYMBOLS
 
     def answers(self, length: int) -> int:

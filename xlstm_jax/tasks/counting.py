@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
-from xlstm_jax.data.counting import LANGUAGES, A, Counting, batch, steps, vocab_size
-from xlstm_jax.data.generated import FixedRows
-from xlstm_jax.data.legal_symbols import LegalBatch
+from xlstm_jax.data.codecs import Symbols
+from xlstm_jax.data.problems.base import FixedRows
+from xlstm_jax.data.problems.counting import LANGUAGES, SYMBOLS, A, Counting, batch, steps, vocab_size
+from xlstm_jax.data.problems.legal_symbols import LegalRows
 from xlstm_jax.errors import UsageError
-from xlstm_jax.tasks.base import TASKS
+from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
 from xlstm_jax.tasks.legal_symbols import LegalSymbolsTask
 
 
@@ -49,8 +50,11 @@ class CountingTask(LegalSymbolsTask):
     Config = CountingConfig
 
     @property
-    def vocab_size(self) -> int:
+    def outputs(self) -> int:
         return vocab_size(self.config.letters)
+
+    def make_codec(self) -> Symbols:
+        return Symbols(SYMBOLS[: self.outputs])
 
     def problem(self, split: str, length: int) -> Any:
         del length
@@ -68,22 +72,22 @@ class CountingTask(LegalSymbolsTask):
             batch(config.letters, np.arange(config.longest, config.longest_tested) + 1, config.long_length)
         )
 
-    def sums(self, logits_BTA: jax.Array, batch: LegalBatch) -> dict[str, jax.Array]:
-        """Beside the rest, by n: how many strings there were, and how many of them were accepted."""
-        n_B = jnp.sum(batch.tokens_BT == A, axis=1, dtype=jnp.int32)
+    def scored(self, logits_BQA: jax.Array, batch: LegalRows, carry: Any) -> Outcome:
+        """Also, by n, how many strings there were, and how many of them were accepted."""
+        n_B = jnp.sum(batch.inputs_BT == A, axis=1, dtype=jnp.int32)
         row_B = jnp.any(batch.mask_BT, axis=1)
-        accepted_B = row_B & jnp.all(self.right(logits_BTA, batch) | ~batch.mask_BT, axis=1)
+        accepted_B = row_B & jnp.all(self.right(logits_BQA, batch) | ~batch.mask_BT, axis=1)
         zeros_N = jnp.zeros(max(self.config.longest, self.config.longest_tested) + 1, jnp.float32)
-        by_n = {"tested_N": row_B, "accepted_N": accepted_B}
-        return super().sums(logits_BTA, batch) | {
-            name: zeros_N.at[n_B].add(rows_B.astype(jnp.float32)) for name, rows_B in by_n.items()
-        }
+        counts_N = (zeros_N.at[n_B].add(rows_B.astype(jnp.float32)) for rows_B in (accepted_B, row_B))
+        outcome = super().scored(logits_BQA, batch, carry)
+        outcome.ratios["accepted_N"] = Ratio(*counts_N)
+        return outcome
 
-    def summarise(self, sums: Mapping[str, Any]) -> dict[str, float]:
-        tested = np.flatnonzero(sums["tested_N"])
-        failed = np.flatnonzero(sums["accepted_N"] < sums["tested_N"])
-        largest = failed[0] - 1 if len(failed) else tested[-1]
-        return super().summarise(sums) | {"largest_n": float(largest)}
+    def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
+        accepted_N, tested_N = ratios["accepted_N"]
+        failed = np.flatnonzero(accepted_N < tested_N)
+        largest = failed[0] - 1 if len(failed) else np.flatnonzero(tested_N)[-1]
+        return super().derive(ratios) | {"largest_n": float(largest)}
 
     def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
         described = super().describe(result, split, carry=carry)

@@ -5,10 +5,11 @@ import hashlib
 from typing import Any, ClassVar
 
 from xlstm_jax.config import PositiveInt, Section
+from xlstm_jax.data.codecs import Numbers
 from xlstm_jax.data.digits import CLASSES, PIXELS, read
-from xlstm_jax.data.generated import FixedRows
+from xlstm_jax.data.problems.base import FixedRows
 from xlstm_jax.tasks.base import TASKS
-from xlstm_jax.tasks.generated import GeneratedTask
+from xlstm_jax.tasks.problem import ProblemTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,16 +22,16 @@ class DigitsConfig(Section, name="data"):
 
 
 @TASKS.register("digits")
-class Digits(GeneratedTask):
+class Digits(ProblemTask):
     """One real number a step, the class at the last step; training draws among 1,437 images, 360 are validated."""
 
     Config = DigitsConfig
-    loss_unit = "nats per image"
-    vocab_size = choices = CLASSES
+    unit = "nats per image"
+    outputs = choices = CLASSES
 
-    def __init__(self, config: DigitsConfig, tokenizer: Any = None):
+    def __init__(self, config: DigitsConfig, codec: Any = None):
         self._rows = {name: FixedRows(batch) for name, batch in read(permuted=config.permuted).items()}
-        super().__init__(config, tokenizer)
+        super().__init__(config, codec)
 
     def answers(self, length: int) -> int:
         del length
@@ -43,11 +44,11 @@ class Digits(GeneratedTask):
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
         for rows in self._rows.values():
-            digest.update(rows.batch.tokens_BT.tobytes() + rows.batch.targets_BT.tobytes())
+            digest.update(rows.all.inputs_BT.tobytes() + rows.all.targets_BT.tobytes())
         return digest.hexdigest()
 
     def summary(self) -> str:
         return ", ".join(f"{name} {len(rows):,}" for name, rows in self._rows.items()) + f" images of {PIXELS} steps"
 
-    def model_fields(self) -> dict[str, Any]:
-        return {"vocab_size": CLASSES, "input_features": 1}
+    def make_codec(self) -> Numbers:
+        return Numbers(1)

@@ -2,20 +2,21 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.data.embedded_reber import SHORTEST, SYMBOLS, EmbeddedReber
-from xlstm_jax.data.legal_symbols import LegalBatch
-from xlstm_jax.tasks.base import TASKS
-from xlstm_jax.tasks.generated import GeneratedConfig
+from xlstm_jax.data.codecs import Symbols
+from xlstm_jax.data.problems.embedded_reber import SHORTEST, SYMBOLS, EmbeddedReber
+from xlstm_jax.data.problems.legal_symbols import LegalRows
+from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
 from xlstm_jax.tasks.legal_symbols import LegalSymbolsTask
+from xlstm_jax.tasks.problem import ProblemConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class EmbeddedReberConfig(GeneratedConfig):
+class EmbeddedReberConfig(ProblemConfig):
     target: Literal["symbol", "legal"] = "symbol"  # the loss's: the symbol that came, or all that may follow
 
 
@@ -27,7 +28,10 @@ class EmbeddedReberTask(LegalSymbolsTask):
     """
 
     Config = EmbeddedReberConfig
-    vocab_size = len(SYMBOLS)
+    outputs = len(SYMBOLS)
+
+    def make_codec(self) -> Symbols:
+        return Symbols(SYMBOLS)
 
     def problem(self, split: str, length: int) -> EmbeddedReber:
         shortest = max(self.config.sequence_length + 1 if split == "long" else 0, SHORTEST)
@@ -36,14 +40,13 @@ class EmbeddedReberTask(LegalSymbolsTask):
             raise self.refused(split, length, f"it is at least {shortest} ({why})")
         return EmbeddedReber(shortest, length)
 
-    def sums(self, logits_BTA: jax.Array, batch: LegalBatch) -> dict[str, jax.Array]:
+    def scored(self, logits_BQA: jax.Array, batch: LegalRows, carry: Any) -> Outcome:
         steps_B = jnp.sum(batch.mask_BT, axis=1, dtype=jnp.int32)
         last_but_one_BT = jnp.arange(batch.mask_BT.shape[1])[None] == steps_B[:, None] - 2
-        right = jnp.sum(self.right(logits_BTA, batch) & last_but_one_BT, dtype=jnp.float32)
-        return super().sums(logits_BTA, batch) | {"long_right": right}
-
-    def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
-        return super().summarise(sums) | {"long_accuracy": sums["long_right"] / sums["rows"]}
+        right = jnp.sum(self.right(logits_BQA, batch) & last_but_one_BT, dtype=jnp.float32)
+        outcome = super().scored(logits_BQA, batch, carry)
+        outcome.ratios["long_accuracy"] = Ratio(right, outcome.ratios["solved"].count)
+        return outcome
 
     def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
         described = super().describe(result, split, carry=carry)

@@ -2,21 +2,24 @@
 
 import dataclasses
 
+import numpy as np
+
 from xlstm_jax.config import PositiveInt
-from xlstm_jax.data.formal_languages import LANGUAGES, Examples
+from xlstm_jax.data.codecs import Symbols
+from xlstm_jax.data.problems.formal_languages import LANGUAGES, Examples
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
-from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
+from xlstm_jax.tasks.problem import ProblemConfig, ProblemTask
 
 
 @dataclasses.dataclass(frozen=True)
-class FormalLanguageConfig(GeneratedConfig):
+class FormalLanguageConfig(ProblemConfig):
     language: str = "parity"  # a name in LANGUAGES
     shortest: PositiveInt = 3  # steps of the shortest training rows, raised to what the language needs
 
 
 @TASKS.register("formal_language")
-class FormalLanguage(GeneratedTask):
+class FormalLanguage(ProblemTask):
     """Training rows of `shortest` to `sequence_length` steps, split "long" of `sequence_length` to `long_length`.
 
     Scaled accuracy, as the xLSTM paper has it: 0 is what guessing among the language's answers gives, 1 is perfect.
@@ -24,19 +27,25 @@ class FormalLanguage(GeneratedTask):
 
     Config = FormalLanguageConfig
 
-    def __init__(self, config: FormalLanguageConfig, tokenizer=None):
+    def __init__(self, config: FormalLanguageConfig, codec=None):
         if config.language not in LANGUAGES:
             raise UsageError(f"data.language {config.language!r} is unknown; allowed: {', '.join(LANGUAGES)}")
         self.language = LANGUAGES[config.language]
-        super().__init__(config, tokenizer)
+        super().__init__(config, codec)
 
     @property
-    def vocab_size(self) -> int:
+    def outputs(self) -> int:
         return self.language.vocab_size
 
     @property
     def choices(self) -> float:
         return self.language.choices
+
+    def make_codec(self) -> Symbols:
+        return Symbols(self.language.names or map(str, range(self.outputs)))
+
+    def answer_length(self, prompt: np.ndarray) -> int:
+        return self.language.answer_length(prompt)
 
     def problem(self, split: str, length: int) -> Examples:
         config = self.config

@@ -12,19 +12,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 
-from xlstm_jax.config import INT32, Bounds, PositiveInt, Section
-from xlstm_jax.data.batches import ALL_ROWS, Batch, TokenBatches, dataset
-from xlstm_jax.data.bpe import LEAST_VOCAB_SIZE, BPETokenizer
-from xlstm_jax.data.corpus import Corpus, Joined
-from xlstm_jax.data.mixture import MixedTrainBatches, MixedValidationBatches, spawned, window_rows
-from xlstm_jax.data.packing import Packing, packed_train_batches, packed_validation_batches
-from xlstm_jax.data.sources import Source, parse_mixture
-from xlstm_jax.data.text import train_batches, validation_batches
-from xlstm_jax.data.token_cache import Tokens
-from xlstm_jax.data.tokenizers import TOKENIZERS, VOCAB_SIZE
+from xlstm_jax.config import INT32, Bounds, NonNegativeFloat, NonNegativeInt, PositiveInt, Section
+from xlstm_jax.data.batches import ALL_ROWS, dataset
+from xlstm_jax.data.text.bpe import LEAST_VOCAB_SIZE, BPETokenizer
+from xlstm_jax.data.text.corpus import Corpus, Joined
+from xlstm_jax.data.text.layout import Batch, TokenBatches
+from xlstm_jax.data.text.mixture import MixedTrainBatches, MixedValidationBatches, spawned, window_rows
+from xlstm_jax.data.text.packing import Packing, packed_train_batches, packed_validation_batches
+from xlstm_jax.data.text.sources import Source, parse_mixture
+from xlstm_jax.data.text.token_cache import Tokens
+from xlstm_jax.data.text.tokenizers import TOKENIZERS, VOCAB_SIZE, Tokenizer, tokenizer_from_json
+from xlstm_jax.data.text.windows import train_batches, validation_batches
 from xlstm_jax.errors import UsageError
-from xlstm_jax.tasks.base import TASKS
+from xlstm_jax.generate import sample_text
+from xlstm_jax.models import LanguageModel, ModelConfig, build_model
+from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +46,15 @@ class DataConfig(Section, name="data"):
     batch_size: PositiveInt = 64  # rows a batch
 
 
+@dataclasses.dataclass(frozen=True)
+class ExampleConfig(Section, name="sample"):
+    prompt: str = ""  # text to continue; "": the start of the validation text
+    length: NonNegativeInt = 200  # tokens of the text shown at the end of training; 0: none
+    temperature: NonNegativeFloat = 0.8  # 0 is greedy
+
+
 @TASKS.register("language_model")
-class LanguageModeling:
+class LanguageModeling(Task):
     """Next-token prediction on texts; loss in nats a token, beside it bits a byte.
 
     With `sampling` "windows" each row is a random window and starts from an empty carry; with "stream" each row reads
@@ -54,10 +65,9 @@ class LanguageModeling:
     and metrics are over all of them (each token counts the same) and of each, as `SOURCE/loss`.
     """
 
-    Config = DataConfig
-    evaluated = ("validation",)
+    Config, Example = DataConfig, ExampleConfig
 
-    def __init__(self, config: DataConfig, tokenizer: Any = None):
+    def __init__(self, config: DataConfig, codec: Tokenizer | None = None):
         if config.mixture and config.sampling == "stream":
             raise UsageError("data.sampling 'stream' is for one source; with data.mixture use 'windows' or 'packed'")
         if config.tokenizer_path and config.tokenizer != "bpe":
@@ -67,12 +77,16 @@ class LanguageModeling:
         separator = config.document_separator
         one = (Source(config.source, config.path, separator),)
         self.sources = parse_mixture(config.mixture, separator) if config.mixture else one
-        self.tokenizer = tokenizer
-        if tokenizer is None:
-            self.tokenizer = self._new_tokenizer()
+        self.codec = codec
+        if codec is None:
+            self.codec = self._new_tokenizer()
             # A text too short shows here, before anything is built.
-            self.train_dataset(seed=0)
-            self.evaluation_dataset("validation", carry=False)
+            self.train_batches(seed=0)
+            self.batches("validation")
+
+    @classmethod
+    def codec_from_json(cls, data: dict[str, Any]) -> Tokenizer:
+        return tokenizer_from_json(data)
 
     def _new_tokenizer(self) -> Any:
         config = self.config
@@ -89,7 +103,7 @@ class LanguageModeling:
     @functools.cached_property
     def _splits_S(self) -> list[dict[str, Tokens]]:
         """Each source's splits, read when first asked for: sampling from a saved run needs no data."""
-        return [corpus.splits(self.tokenizer) for corpus in self._corpora]
+        return [corpus.splits(self.codec) for corpus in self._corpora]
 
     @functools.cached_property
     def splits(self) -> dict[str, Any]:
@@ -104,15 +118,12 @@ class LanguageModeling:
         return "tokens: " + ", ".join(f"{name} {len(self.splits[name]):,}" for name in ("train", "validation"))
 
     @property
-    def loss_unit(self) -> str:
-        return f"nats per {'token' if self.tokenizer.kind == 'bpe' else self.tokenizer.kind}"
+    def unit(self) -> str:
+        return f"nats per {'token' if self.codec.kind == 'bpe' else self.codec.kind}"
 
     @property
     def loss_at_chance(self) -> float:
-        return math.log(self.tokenizer.vocab_size)
-
-    def model_fields(self) -> dict[str, Any]:
-        return {"vocab_size": self.tokenizer.vocab_size}
+        return math.log(self.codec.vocab_size)
 
     @property
     def passes_carry(self) -> bool:
@@ -123,7 +134,7 @@ class LanguageModeling:
     def _shape(self) -> dict[str, int]:
         return {"sequence_length": self.config.sequence_length, "batch_size": self.config.batch_size}
 
-    def train_dataset(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
+    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
         shape = self._shape | {"seed": seed, "rows": rows}
         trains = [splits["train"] for splits in self._splits_S]
         if len(trains) > 1:
@@ -144,9 +155,9 @@ class LanguageModeling:
             return lambda index, rank_B: packing.shuffled(rank_B)
         return window_rows(len(train.tokens_N), length, seed)
 
-    def evaluation_dataset(self, split: str, *, carry: bool, rows: slice = ALL_ROWS) -> grain.IterDataset:
+    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
         if split not in self.splits:
-            raise UsageError(f"split {split!r} is unknown; allowed: {', '.join(self.splits)}")
+            raise unknown_split(split, self.splits)
         batches_S = [self._evaluation_batches(splits[split], carry, rows) for splits in self._splits_S]
         return dataset(batches_S[0] if len(batches_S) == 1 else MixedValidationBatches(batches_S))
 
@@ -156,36 +167,74 @@ class LanguageModeling:
         start_D = split.start_D if self._packed else None
         return validation_batches(split.tokens_N, carry=carry, start_D=start_D, rows=rows, **self._shape)
 
-    def _reset(self, batch: Batch, carry: Any) -> Any:
-        """Packed documents always start where the batch says; other rows start empty anyway where there is no carry."""
-        return batch.reset_BT if self._packed or carry is not None else None
+    def build(self, config: ModelConfig, *, rngs: nnx.Rngs) -> LanguageModel:
+        return build_model(dataclasses.replace(config, vocab_size=self.codec.vocab_size), rngs=rngs)
 
-    def loss(self, model: Any, batch: Batch, carry: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        logits_BTA, carry = model.unroll(batch.tokens_BT, carry, reset=self._reset(batch, carry), key=key)
+    def init_carry(self, model: LanguageModel, batch_size: int) -> Any:
+        return model.init_carry(batch_size)
+
+    def forward(self, model: LanguageModel, batch: Batch, carry: Any, key: jax.Array | None) -> Outcome:
+        # Packed documents always start where the batch says; other rows start empty anyway if there is no carry.
+        reset_BT = batch.reset_BT if self._packed or carry is not None else None
+        logits_BTA, carry = model.unroll(batch.tokens_BT, carry, reset=reset_BT, key=key)
         nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.targets_BT)
-        nats = jnp.sum(jnp.where(batch.mask_BT, nats_BT, 0))
-        return nats / jnp.maximum(self.weight(batch), 1).astype(nats.dtype), carry
+        right_BT = (jnp.argmax(logits_BTA, axis=-1) == batch.targets_BT) & batch.mask_BT
+        bytes_A = jnp.asarray(np.asarray(self.codec.bytes_per_token, np.float32))
+        nats_BT = jnp.where(batch.mask_BT, nats_BT, 0)
+        bytes_BT = jnp.where(batch.mask_BT, bytes_A[batch.targets_BT], 0)
 
-    def weight(self, batch: Batch) -> jax.Array:
-        return jnp.sum(batch.mask_BT, dtype=jnp.float32)
+        def ratios(row_B: jax.Array | None) -> dict[str, Ratio]:
+            """Of all rows, or of those where `row_B` is true."""
 
-    def score(self, model: Any, batch: Batch, carry: Any) -> tuple[dict[str, jax.Array], Any]:
-        logits_BTA, carry = model.unroll(batch.tokens_BT, carry, reset=self._reset(batch, carry))
-        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.targets_BT)
-        right_BT = jnp.argmax(logits_BTA, axis=-1) == batch.targets_BT
-        bytes_A = jnp.asarray(np.asarray(self.tokenizer.bytes_per_token, np.float32))
-        sums_B = {
-            "nats": jnp.sum(jnp.where(batch.mask_BT, nats_BT, 0), axis=1),
-            "right": jnp.sum(right_BT & batch.mask_BT, axis=1, dtype=jnp.float32),
-            "tokens": jnp.sum(batch.mask_BT, axis=1, dtype=jnp.float32),
-            "bytes": jnp.sum(jnp.where(batch.mask_BT, bytes_A[batch.targets_BT], 0), axis=1),
-        }
-        sums = {name: jnp.sum(values_B) for name, values_B in sums_B.items()}
-        for number, source in enumerate(self.sources if len(self.sources) > 1 else ()):
-            rows_B = batch.source_B == number
-            for name, values_B in sums_B.items():
-                sums[f"{source.name}/{name}"] = jnp.sum(jnp.where(rows_B, values_B, 0))
-        return sums, carry
+            def total(values_BT: jax.Array) -> jax.Array:
+                if row_B is None:
+                    return jnp.sum(values_BT, dtype=jnp.promote_types(values_BT.dtype, jnp.float32))
+                return jnp.sum(jnp.where(row_B, jnp.sum(values_BT, axis=1, dtype=jnp.float32), 0))
+
+            nats, tokens = total(nats_BT), total(batch.mask_BT)
+            return {
+                "loss": Ratio(nats, tokens),
+                "bits_per_byte": Ratio(nats / math.log(2), total(bytes_BT)),
+                "accuracy": Ratio(total(right_BT), tokens),
+            }
+
+        every = ratios(None)
+        for number, name in enumerate(self._source_names):
+            every |= {f"{name}/{key}": ratio for key, ratio in ratios(batch.source_B == number).items()}
+        return Outcome(every.pop("loss"), every, carry)
+
+    @property
+    def _source_names(self) -> list[str]:
+        """Of a mixture; metrics are over all sources and of each."""
+        return [source.name for source in self.sources] if len(self.sources) > 1 else []
+
+    def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
+        derived = {}
+        for prefix in ("", *(f"{name}/" for name in self._source_names)):
+            loss = ratios[f"{prefix}loss"]
+            derived |= {f"{prefix}perplexity": perplexity(loss.value), f"{prefix}tokens": float(loss.count)}
+        return derived
+
+    def check_example(self, options: ExampleConfig) -> None:
+        if options.length:
+            self.codec.encode(self.prompt(options))  # characters outside the vocabulary show now, not at the end
+
+    def prompt(self, options: ExampleConfig) -> str:
+        """The text that the example continues."""
+        if options.prompt:
+            return options.prompt
+        tokens = self.splits["validation"][:PROMPT_TOKENS]
+        # Special tokens have no bytes, and no text to continue.
+        return self.codec.decode(tokens[self.codec.bytes_per_token[tokens] > 0])
+
+    def example(self, model: LanguageModel, options: ExampleConfig, seed: int) -> str | None:
+        if not options.length:
+            return None
+        sizes = {"length": options.length, "temperature": options.temperature}
+        return sample_text(model.unscanned(), self.codec, self.prompt(options), seed=seed, **sizes)
+
+    def read(self, text: str) -> Any:
+        raise UsageError("a language model continues texts; use experiments.generate --workdir=DIR --prompt=TEXT")
 
     def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
         """For people: what was measured and how, and the result; of a mixture, a line more for each source."""
@@ -197,7 +246,7 @@ class LanguageModeling:
             how = f"state carried over windows of {config.sequence_length} in {config.batch_size} streams"
         sources = [name.removesuffix("/loss") for name in result if name.endswith("/loss")]
         return (
-            f"{split} loss {result['loss']:.4f} {self.loss_unit}, {result['bits_per_byte']:.4f} bits per byte, "
+            f"{split} loss {result['loss']:.4f} {self.unit}, {result['bits_per_byte']:.4f} bits per byte, "
             f"accuracy {result['accuracy']:.3f} ({result['tokens']:,.0f} targets, {how})"
         ) + "".join(
             f"\n  {name}: loss {result[f'{name}/loss']:.4f}, perplexity {result[f'{name}/perplexity']:.2f}, "
@@ -205,26 +254,10 @@ class LanguageModeling:
             for name in sources
         )
 
-    def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
-        metrics = _metrics(sums)
-        for source in self.sources if len(self.sources) > 1 else ():
-            own = {name: sums[f"{source.name}/{name}"] for name in ("nats", "right", "tokens", "bytes")}
-            metrics |= {f"{source.name}/{name}": value for name, value in _metrics(own).items()}
-        return metrics
+
+PROMPT_TOKENS = 20  # of the validation text, if no prompt is given
 
 
 def perplexity(nats: float) -> float:
     """e^nats, up to near the largest float."""
     return math.exp(min(nats, 700.0))
-
-
-def _metrics(sums: Mapping[str, float]) -> dict[str, float]:
-    loss = sums["nats"] / sums["tokens"]
-    return {
-        "loss": loss,
-        # Documents of one character have end tokens alone as targets, which have no bytes.
-        "bits_per_byte": sums["nats"] / (math.log(2) * sums["bytes"]) if sums["bytes"] else math.inf,
-        "perplexity": perplexity(loss),
-        "accuracy": sums["right"] / sums["tokens"],
-        "tokens": sums["tokens"],
-    }

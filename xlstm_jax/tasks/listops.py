@@ -4,30 +4,34 @@ import dataclasses
 from typing import Annotated
 
 from xlstm_jax.config import INT32, Bounds, PositiveInt
-from xlstm_jax.data.listops import SYMBOLS, ListOps
+from xlstm_jax.data.codecs import Symbols
+from xlstm_jax.data.problems.listops import SYMBOLS, ListOps
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
-from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
+from xlstm_jax.tasks.problem import ProblemConfig, ProblemTask
 
 
 @dataclasses.dataclass(frozen=True)
-class ListOpsConfig(GeneratedConfig):
+class ListOpsConfig(ProblemConfig):
     depth: PositiveInt = 10  # of operations in one another, at most
     arguments: Annotated[int, Bounds(least=2, under=INT32)] = 5  # of an operation, at most
     shortest: PositiveInt = 4  # steps of the shortest training rows
 
 
 @TASKS.register("listops")
-class ListOpsTask(GeneratedTask):
+class ListOpsTask(ProblemTask):
     """Rows of `shortest` to `sequence_length` steps, in the split "long" of `sequence_length` to `long_length`.
 
     The digit is predicted at the last step, among 10.
     """
 
     Config = ListOpsConfig
-    loss_unit = "nats per expression"
-    vocab_size = len(SYMBOLS)
+    unit = "nats per expression"
+    outputs = len(SYMBOLS)
     choices = 10
+
+    def make_codec(self) -> Symbols:
+        return Symbols(SYMBOLS)
 
     def problem(self, split: str, length: int) -> ListOps:
         config = self.config

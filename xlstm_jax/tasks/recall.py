@@ -4,14 +4,14 @@ import dataclasses
 from typing import Annotated
 
 from xlstm_jax.config import INT32, Bounds, PositiveFloat, PositiveInt
-from xlstm_jax.data.recall import Recall
+from xlstm_jax.data.problems.recall import Recall
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import TASKS
-from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
+from xlstm_jax.tasks.problem import ProblemConfig, ProblemTask
 
 
 @dataclasses.dataclass(frozen=True)
-class RecallConfig(GeneratedConfig):
+class RecallConfig(ProblemConfig):
     sequence_length: PositiveInt = 64
     pairs: PositiveInt = 4  # of key and value in a training row
     long_pairs: PositiveInt = 16  # in a row of the split "long"
@@ -20,20 +20,20 @@ class RecallConfig(GeneratedConfig):
 
 
 @TASKS.register("recall")
-class AssociativeRecall(GeneratedTask):
+class AssociativeRecall(ProblemTask):
     """Predict each query's value; rows of `sequence_length` steps, of `long_length` in split "long"."""
 
     Config = RecallConfig
-    loss_unit = "nats per query"
+    unit = "nats per query"
 
     @property
-    def vocab_size(self) -> int:
+    def outputs(self) -> int:
         return self.config.vocab_size
 
     @property
     def choices(self) -> int:
         """The values."""
-        return self.vocab_size // 2
+        return self.outputs // 2
 
     def answers(self, length: int) -> int:
         return max(problem.pairs for problem in self._problems.values() if problem.length == length)

@@ -3,19 +3,19 @@
 import dataclasses
 
 from xlstm_jax.config import PositiveInt
-from xlstm_jax.data.timing import SpikeDelays
+from xlstm_jax.data.problems.timing import SpikeDelays
 from xlstm_jax.tasks.base import TASKS
-from xlstm_jax.tasks.generated import GeneratedConfig, GeneratedTask
+from xlstm_jax.tasks.problem import ProblemConfig, ProblemTask
 
 
 @dataclasses.dataclass(frozen=True)
-class TimingConfig(GeneratedConfig):
+class TimingConfig(ProblemConfig):
     interval: PositiveInt = 49  # steps from spike to spike, at least; F
     offsets: PositiveInt = 1  # each interval is longer by 0 to so many steps
 
 
 @TASKS.register("timing")
-class Timing(GeneratedTask):
+class Timing(ProblemTask):
     """At each spike one of `offsets` + 1 classes: the steps since the last one beyond `interval`.
 
     The paper has the offset as a real number with squared error, right within 0.49, and one stream without end; here it
@@ -23,10 +23,10 @@ class Timing(GeneratedTask):
     """
 
     Config = TimingConfig
-    loss_unit = "nats per spike"
+    unit = "nats per spike"
 
     @property
-    def vocab_size(self) -> int:
+    def outputs(self) -> int:
         """Of what is read, 0 or 1, and of the classes."""
         return self.choices
 

@@ -1,4 +1,4 @@
-"""A batch's gradients from parts of its rows, read one after another: the memory of one part."""
+"""Loss and gradients of a batch, or of its parts one after another, in the memory of one part."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import Ratio, mean
 
 
 def check_parts(batch_size: int, parts: int) -> None:
-    """Raise `UsageError` where a batch cannot be cut into so many equal parts."""
+    """Raises `UsageError` if a batch cannot be cut into that many equal parts."""
     if batch_size % parts:
         raise UsageError(
             f"data.batch_size {batch_size} is not divisible by train.accumulate {parts}; "
@@ -19,35 +20,59 @@ def check_parts(batch_size: int, parts: int) -> None:
 
 
 def accumulated(
-    gradients: Callable, weight: Callable, parts: int, params: Any, batch: Any, carry: Any, key: jax.Array
+    forward: Callable[[Any, Any, Any, jax.Array], tuple[Ratio, Any]],
+    parts: int,
+    params: Any,
+    batch_and_axes: tuple[Any, Any],
+    carry: Any,
+    key: jax.Array,
 ) -> tuple[tuple[jax.Array, Any], Any]:
-    """((loss, carry after), gradients) of a whole batch: sum_p w_p g_p / sum_p w_p over parts p, and so the loss.
+    """((loss, carry after), gradients) of a whole batch: sum_p total_p / sum_p count_p over parts p, and its gradient.
 
-    With a loss that is a mean over targets and w_p the number of part p's, that is the gradient of the mean over all
-    targets, however they are spread. Row r is in part r mod `parts`, so that where a mesh shares out the rows, each
-    device finds its share of every part among its own.
+    That is the mean over all targets, however they are spread over the parts. Row r is in part r mod `parts`, so that
+    where a mesh shares out the rows, each device finds its share of every part among its own.
 
     Args:
-        gradients: (params, batch, carry, key) -> ((loss, carry after), gradients), as `jax.value_and_grad` makes it.
-        weight: of a batch, float32; the sum may be 0, where every part's loss is 0.
-        parts: divides the batch's rows; 1 is `gradients` of all of it.
-        batch, carry: trees of arrays [B, ...]; the carry may be None.
-        key: of all random draws, which differ by part.
+        forward: (params, batch, carry, key) -> (loss as a ratio, carry after). The count does not depend on params, and
+            may be 0 where the total is.
+        parts: divides the batch's rows.
+        batch_and_axes: a tree of arrays, and the logical axes of each; those without a first axis "batch" are given to
+            every part.
+        carry: a tree of arrays [B, ...], or None.
+        key: of all random draws, which differ between parts.
     """
+    batch, axes = batch_and_axes
     if parts == 1:
-        return gradients(params, batch, carry, key)
-    rows = jax.tree.map(lambda leaf: _apart(leaf, parts), (batch, carry))
-    total = jnp.maximum(weight(batch), 1)
+
+        def loss(params, batch, carry, key):
+            ratio, carry = forward(params, batch, carry, key)
+            return mean(ratio), carry
+
+        return jax.value_and_grad(loss, has_aux=True)(params, batch, carry, key)
+
+    def total(params, batch, carry, key):
+        ratio, carry = forward(params, batch, carry, key)
+        return ratio.total, (ratio.count, carry)
+
+    leaves, form = jax.tree.flatten(batch)
+    rowwise = [bool(names) and names[0] == "batch" for names in form.flatten_up_to(axes)]
+    cut = [_apart(leaf, parts) for leaf, row in zip(leaves, rowwise, strict=True) if row]
 
     def read(sums, part):
-        (batch, carry), number = part
-        (loss, carry), grads = gradients(params, batch, carry, jax.random.fold_in(key, number))
-        share = weight(batch) / total
-        return jax.tree.map(lambda a, b: a + share.astype(b.dtype) * b, sums, (loss, grads)), carry
+        (own, carry), number = part
+        own = iter(own)
+        here = form.unflatten(next(own) if row else leaf for leaf, row in zip(leaves, rowwise, strict=True))
+        gradients = jax.value_and_grad(total, has_aux=True)
+        (loss, (count, carry)), grads = gradients(params, here, carry, jax.random.fold_in(key, number))
+        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), sums, (Ratio(loss, count), grads)), carry
 
-    start = jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params)
-    (loss, grads), carry = jax.lax.scan(read, start, (rows, jnp.arange(parts)))
-    return (loss, jax.tree.map(_together, carry)), grads
+    shapes = jax.eval_shape(lambda *args: forward(params, *args)[0], batch, carry, key)
+    start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes), jax.tree.map(jnp.zeros_like, params)
+    rows = cut, jax.tree.map(lambda leaf: _apart(leaf, parts), carry)
+    (ratio, grads), carry = jax.lax.scan(read, start, (rows, jnp.arange(parts)))
+    count = jnp.maximum(ratio.count, 1)
+    grads = jax.tree.map(lambda leaf: leaf / count.astype(leaf.dtype), grads)
+    return (mean(ratio), jax.tree.map(_together, carry)), grads
 
 
 def _apart(leaf: jax.Array, parts: int) -> jax.Array:

@@ -57,21 +57,21 @@ class StepCost(NamedTuple):
         return f"{self.flops:.3g} FLOP a step" + ("" if self.peak is None else f", peak {self.peak:.3g} FLOP/s")
 
 
-def step_cost(run: Any, params: Any) -> StepCost:
-    """The cost of a step of a `Run` upon parameters as they are placed."""
-    task, (leaf, *_) = run.task, jax.tree.leaves(params)
+def step_cost(parts: Any, params: Any) -> StepCost:
+    """The cost of a step of these `train.build.Parts`, given the parameters as they are placed."""
+    leaf, *_ = jax.tree.leaves(params)
     params = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)  # as on one device
-    batch = next(iter(task.train_dataset(run.seed)))  # all rows, whatever this process reads
 
     def loss(params, batch):
-        return task.loss(run.model(params), batch, None, None)[0]
+        return parts.task.forward(parts.model(params), batch, None, None).loss.total
 
     try:
-        flops = float((1 + BACKWARD) * count(loss, params, batch))
+        flops = float((1 + BACKWARD) * count(loss, params, parts.example))
     except Uncountable:
         flops = None
     devices = leaf.sharding.device_set
-    each = run.train.peak_flops or known_peak(next(iter(devices)).device_kind, run.model_config.dtype)
+    sections = parts.sections
+    each = sections.train.peak_flops or known_peak(next(iter(devices)).device_kind, sections.model.dtype)
     return StepCost(flops, each and len(devices) * each)
 
 

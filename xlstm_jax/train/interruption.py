@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from xlstm_jax.errors import PeerLost, one_line, out_of_memory
-from xlstm_jax.train.checkpoint import Checkpoints
+from xlstm_jax.train.workdir.checkpoint import Checkpoints
 
 
 class Interrupted:

@@ -2,16 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 
 from xlstm_jax.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, Rate, Section
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models.stack import STACKED
-from xlstm_jax.nn.norm import RUNNING
 
 AVERAGE_RATE = 0.1  # the part of the way that a running average goes towards a batch's value
 
@@ -46,18 +45,45 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     return optax.join_schedules([warmup, main], [config.warmup_steps])
 
 
-def decayed(params) -> object:
-    """True for the leaves that weight decay pulls to zero: matrices, but no bias of several axes (named b...)."""
+class ParameterKinds(NamedTuple):
+    """What an optimizer must know of each parameter, from the metadata that its module gave it.
 
-    def is_matrix(path, leaf):
-        names = [str(getattr(entry, "key", entry)) for entry in path]
-        return leaf.ndim - (STACKED in names) >= 2 and not names[-1].startswith("b")
+    Trees of bools in the shape of the parameters.
+    """
 
-    return jax.tree_util.tree_map_with_path(is_matrix, params)
+    decayed: Any  # weight decay pulls it to zero: `decay=True`, or without that metadata any matrix
+    running: Any  # `running=True`: an average, whose gradient is its distance from a batch's value (`nn.BatchNorm`)
+
+    @classmethod
+    def of(cls, parameters: nnx.State) -> Self:
+        """The kinds of a model's parameters, which may be shapes only."""
+
+        def tree(kind: Callable[[dict[str, Any], int], bool]) -> Any:
+            def of_one(variable: nnx.Variable) -> nnx.Variable:
+                metadata = variable.get_metadata()
+                axes = variable.get_value().ndim - metadata.get("stacked", False)  # the first one counts layers
+                return variable.replace(bool(kind(metadata, axes)))
+
+            return nnx.to_pure_dict(
+                jax.tree.map(of_one, parameters, is_leaf=lambda node: isinstance(node, nnx.Variable))
+            )
+
+        return cls(
+            decayed=tree(lambda metadata, axes: metadata.get("decay", axes >= 2)),
+            running=tree(lambda metadata, axes: metadata.get("running", False)),
+        )
+
+    def learned(self, gradients: Any) -> Any:
+        """The gradients, with zeros for running averages."""
+        return jax.tree.map(lambda running, g: jnp.zeros_like(g) if running else g, self.running, gradients)
 
 
-def make_optimizer(config: OptimizerConfig, steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
+def make_optimizer(
+    config: OptimizerConfig, steps: int, kinds: ParameterKinds | None
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """The optimizer for a run of `steps` steps, and its schedule.
+
+    Without `kinds`, only the config is checked, and the optimizer treats all parameters alike.
 
     Raises:
         UsageError: weight decay or momentum with an optimizer that has none, or a warm-up longer than the run.
@@ -72,40 +98,30 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> tuple[optax.GradientT
         raise UsageError(f"optimizer.warmup_steps {config.warmup_steps} is more than train.steps {steps}")
     schedule = make_schedule(config, steps)
     rule = {
-        "adamw": lambda: optax.adamw(schedule, config.b1, config.b2, weight_decay=config.weight_decay, mask=decayed),
+        "adamw": lambda: optax.adamw(
+            schedule, config.b1, config.b2, weight_decay=config.weight_decay, mask=kinds and kinds.decayed
+        ),
         "adam": lambda: optax.adam(schedule, config.b1, config.b2),
         "rmsprop": lambda: optax.rmsprop(schedule, decay=config.b2, momentum=config.momentum or None),
         "sgd": lambda: optax.sgd(schedule, momentum=config.momentum or None),
     }[config.name]()
     clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    return _averaging(optax.chain(*clip, rule)), schedule
+    optimizer = optax.chain(*clip, rule)
+    return (_averaging(optimizer, kinds) if kinds else optimizer), schedule
 
 
-def learned(gradients: Any) -> Any:
-    """The gradients, with zeros where they are a running average's distance from a batch's value (`nn.BatchNorm`)."""
-    return _by_kind(lambda gradient, running: jnp.zeros_like(gradient) if running else gradient, gradients)
-
-
-def _averaging(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+def _averaging(optimizer: optax.GradientTransformation, kinds: ParameterKinds) -> optax.GradientTransformation:
     """The optimizer, which leaves running averages alone; they go `AVERAGE_RATE` of the way to the batch's values."""
 
-    def moved(update, running, gradient):
-        return -AVERAGE_RATE * gradient if running else update
-
     def update(gradients, state, params=None):
-        updates, state = optimizer.update(learned(gradients), state, params)
-        return _by_kind(moved, updates, gradients), state
+        updates, state = optimizer.update(kinds.learned(gradients), state, params)
+
+        def moved(running, update, gradient):
+            return -AVERAGE_RATE * gradient if running else update
+
+        return jax.tree.map(moved, kinds.running, updates, gradients), state
 
     return optax.GradientTransformation(optimizer.init, update)
-
-
-def _by_kind(function: Callable, tree: Any, *others: Any) -> Any:
-    """function(leaf, whether it is a running average, leaves of the others) at every leaf."""
-
-    def at(path, leaf, *rest):
-        return function(leaf, any(getattr(entry, "key", None) in RUNNING for entry in path[-1:]), *rest)
-
-    return jax.tree_util.tree_map_with_path(at, tree, *others)
 
 
 def updates_made(opt_state: Any) -> jax.Array:

@@ -1,6 +1,7 @@
 """Where a run's arrays lie: parameters, optimiser state and batches over one mesh, of one process or several."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,24 +20,30 @@ class Placement:
 
     Args:
         mesh: with the axes of `sharding.MeshConfig`.
-        abstract: the model's `nnx.State`, of shapes alone.
-        batch_size, sequence_length: of the global batch.
+        abstract: the model's `nnx.State`, of shapes only.
+        axes: from a batch to the logical axes of each of its leaves, as `Task.axes`.
+        batch: one batch, of whose shapes all are.
+        batch_size: rows of the global batch.
 
     Raises:
         UsageError: the batch or the sequence cannot be shared out evenly.
     """
 
-    def __init__(self, mesh: Mesh, abstract: nnx.State, *, batch_size: int, sequence_length: int):
-        rows, steps = mesh.shape["data"] * mesh.shape["fsdp"], mesh.shape["context"]
-        for name, size, parts, axes in (
-            ("batch_size", batch_size, rows, "data x fsdp"),
-            ("sequence_length", sequence_length, steps, "context"),
-        ):
-            if size % parts:
-                raise UsageError(
-                    f"data.{name} {size} is not a multiple of the {parts} devices along {axes}; change one"
-                )
-        self.mesh, self.batch_size = mesh, batch_size
+    def __init__(self, mesh: Mesh, abstract: nnx.State, axes: Callable[[Any], Any], batch: Any, batch_size: int):
+        rows, context = mesh.shape["data"] * mesh.shape["fsdp"], mesh.shape["context"]
+        if batch_size % rows:
+            raise UsageError(
+                f"data.batch_size {batch_size} is not a multiple of the {rows} devices along data x fsdp; change one"
+            )
+        leaves, form = jax.tree.flatten(batch)
+        for leaf, names in zip(leaves, form.flatten_up_to(axes(batch)), strict=True):
+            for name, size in zip(names, leaf.shape, strict=True):
+                if name == "time" and size % context:
+                    raise UsageError(
+                        f"data.sequence_length {size} is not a multiple of the {context} devices along context; "
+                        "change one"
+                    )
+        self.mesh, self.batch_size, self._axes = mesh, batch_size, axes
         self.params = _shardings(abstract, mesh)
         self._gathered = _shardings(abstract, mesh, without="fsdp")
         self.replicated = NamedSharding(mesh, PartitionSpec())
@@ -44,7 +51,7 @@ class Placement:
     @functools.cached_property
     def rows(self) -> slice:
         """The rows of a global batch that this process's devices need."""
-        own = self._batch((self.batch_size,)).addressable_devices_indices_map((self.batch_size,))
+        own = self._sharding(("batch",), (self.batch_size,)).addressable_devices_indices_map((self.batch_size,))
         spans = [index[0].indices(self.batch_size)[:2] for index in own.values()]
         return slice(min(first for first, _ in spans), max(last for _, last in spans))
 
@@ -53,20 +60,34 @@ class Placement:
         if self.mesh.size == 1:
             return batch
 
-        def placed(local: np.ndarray) -> jax.Array:
+        def placed(local: np.ndarray, axes: tuple[str | None, ...]) -> jax.Array:
+            if axes[:1] != ("batch",):
+                return jax.device_put(local, self._sharding(axes, local.shape))
             shape = (self.batch_size, *local.shape[1:])
 
             def part(index: tuple[slice, ...]) -> np.ndarray:
                 first, last, _ = index[0].indices(self.batch_size)
                 return local[(slice(first - self.rows.start, last - self.rows.start), *index[1:])]
 
-            return jax.make_array_from_callback(shape, self._batch(shape), part)
+            return jax.make_array_from_callback(shape, self._sharding(axes, shape), part)
 
-        return jax.tree.map(placed, batch)
+        leaves, form = jax.tree.flatten(batch)
+        axes = form.flatten_up_to(self._axes(batch))
+        return form.unflatten(placed(*pair) for pair in zip(leaves, axes, strict=True))
 
-    def _batch(self, shape: tuple[int, ...]) -> NamedSharding:
-        axes = ("batch", "time", *(None for _ in shape[2:]))[: len(shape)]
+    def _sharding(self, axes: tuple[str | None, ...], shape: tuple[int, ...]) -> NamedSharding:
         return NamedSharding(self.mesh, sharding.spec(axes, shape, self.mesh))
+
+    def own_rows(self, tree: Any) -> Any:
+        """This process's `rows` of arrays [B, ...], as NumPy arrays."""
+
+        def own(leaf: jax.Array) -> np.ndarray:
+            if leaf.is_fully_addressable:
+                return np.asarray(leaf)[self.rows]
+            shards = {shard.index[0].indices(self.batch_size)[0]: shard.data for shard in leaf.addressable_shards}
+            return np.concatenate([np.asarray(shards[start]) for start in sorted(shards)])
+
+        return jax.tree.map(own, tree)
 
     def gathered(self, params: Any) -> Any:
         """Parameters as they are used: whole along "fsdp". Inside `jit`; their gradients are summed likewise."""

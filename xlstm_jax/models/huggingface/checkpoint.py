@@ -20,7 +20,7 @@ from xlstm_jax.files import replacing
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.huggingface import files, layout
 from xlstm_jax.models.huggingface.config import CONFIG, bound_sizes, file_config, model_config, read_config
-from xlstm_jax.models.language_model import LanguageModel, build_model, unscanned
+from xlstm_jax.models.language_model import LanguageModel, build_model
 
 Compute = Literal["float32", "bfloat16"]
 Parameters = Literal["float32", "file"]
@@ -105,7 +105,7 @@ def save(
     folder, fused = Path(folder).resolve(), weight_mode == "fused"
     values = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | dict(config or {})
     values |= file_config(model.config, fused=fused)
-    params = nnx.to_pure_dict(nnx.split(unscanned(model))[1])
+    params = nnx.to_pure_dict(nnx.split(model.unscanned())[1])
     tensors = layout.tensors(model.config, fused=fused)
     if model.config.tie_embedding:
         tensors[layout.HEAD] = tensors[layout.EMBEDDING]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from xlstm_jax.errors import UsageError, one_line, shown
-from xlstm_jax.models.config import ModelConfig, XLSTMBlockConfig
+from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
+from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.huggingface.layout import OUT_NORM, block_name
 
 # Stands for "no soft cap" in files: the format has no other word for it, and what is that far away changes no logit.
@@ -91,16 +92,18 @@ def model_config(
         logit_softcap=_cap(values, "output_logit_soft_cap", 30.0),
         tie_embedding=tied,
         dtype=dtype,
-        xlstm=XLSTMBlockConfig(
-            num_heads=_number(values, "num_heads"),
-            qk_factor=qk_features / features or _number(values, "qk_dim_factor", default=0.5),
-            v_factor=v_features / features or _number(values, "v_dim_factor", default=1.0),
-            ffn_factor=_number(values, "ffn_proj_factor", default=2.667),
-            ffn_multiple=_number(values, "ffn_round_up_to_multiple_of", default=64),
-            ffn_features=ffn_features,
-            gate_softcap=_cap(values, "gate_soft_cap", 15.0),
-            norm_eps=_number(values, "norm_eps", default=1e-6),
-            eps=_number(values, "eps", default=1e-6),
+        blocks=(
+            XLSTMBlockConfig(
+                num_heads=_number(values, "num_heads"),
+                qk_factor=qk_features / features or _number(values, "qk_dim_factor", default=0.5),
+                v_factor=v_features / features or _number(values, "v_dim_factor", default=1.0),
+                ffn_factor=_number(values, "ffn_proj_factor", default=2.667),
+                ffn_multiple=_number(values, "ffn_round_up_to_multiple_of", default=64),
+                ffn_features=ffn_features,
+                gate_softcap=_cap(values, "gate_soft_cap", 15.0),
+                norm_eps=_number(values, "norm_eps", default=1e-6),
+                eps=_number(values, "eps", default=1e-6),
+            ),
         ),
     )
 
@@ -111,9 +114,9 @@ def file_config(config: ModelConfig, *, fused: bool) -> dict[str, Any]:
     Raises:
         UsageError: the format has no word for an option of the model.
     """
-    block = config.xlstm
-    if set(config.letters) != {"x"}:
-        raise UsageError(f"model.pattern {config.pattern!r} does not fit the format: its blocks are all 'x'")
+    block = config.options(XLSTMBlockConfig)
+    if set(config.layers) != {"xlstm"}:
+        raise UsageError(f"model.pattern {config.pattern!r} does not fit the format: all its blocks are 'xlstm'")
     if config.final_norm and (config.norm, config.norm_eps) != ("rms", block.norm_eps):
         raise UsageError(
             f"model.norm {config.norm!r} with model.norm_eps {config.norm_eps} does not fit the format: its final "
@@ -130,8 +133,8 @@ def file_config(config: ModelConfig, *, fused: bool) -> dict[str, Any]:
         "vocab_size": config.vocab_size,
         "hidden_size": config.features,
         "embedding_dim": config.features,
-        "num_hidden_layers": len(config.letters),
-        "num_blocks": len(config.letters),
+        "num_hidden_layers": len(config.layers),
+        "num_blocks": len(config.layers),
         "num_heads": block.num_heads,
         "use_bias": False,
         "qk_dim_factor": block.qk_factor,

@@ -50,7 +50,7 @@ def tensors(config: ModelConfig, *, fused: bool) -> dict[str, tuple[Path, ...]]:
     """Each tensor's name, and the paths to our parameters in it, one under the other."""
     paths: dict[str, tuple[Path, ...]] = {EMBEDDING: (("embedding", "embedding"),)}
     inside = {single for group in FUSED.values() for single in group} if fused else set()
-    for index in range(len(config.letters)):
+    for index in range(len(config.layers)):
         for end, path in BLOCK.items():
             if end not in inside:
                 paths[block_name(index, end)] = (("blocks", index, *path),)

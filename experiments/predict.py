@@ -1,0 +1,105 @@
+"""Ask a trained run about new input: python -m experiments.predict --workdir=/tmp/sentiment --input=reviews.txt
+
+Each line of the input is one example; without --input, lines are read from standard input. Answers are shown for
+people, or written as JSON lines with --output=FILE or --json. --workdir may also be a file that experiments.export
+wrote. docs/tasks.md says what a line holds for each task.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from experiments.programs import cli
+from xlstm_jax.errors import UsageError, one_line
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
+_INPUT = flags.DEFINE_string("input", "-", "file with one example per line; -: standard input")
+_OUTPUT = flags.DEFINE_string("output", "", "file for the answers, as JSON lines; not given: shown on the console")
+_JSON = flags.DEFINE_boolean("json", False, "show the answers as JSON lines")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "best", "best (by the validation metric of the task), latest, or a step"
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "examples at once", lower_bound=1, upper_bound=cli.INT32_MOST)
+
+
+def main() -> None:
+    out = Path(_OUTPUT.value) if _OUTPUT.value else None
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise UsageError(
+            f"--output={out} is a folder, or in a folder that does not exist; give a file in one that does"
+        )
+    cli.start_jax()
+    from xlstm_jax.train.workdir import saved
+
+    trained = saved.load(_WORKDIR.value, _CHECKPOINT.value)
+    task = trained.parts.task
+    texts = _lines()
+    examples = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            examples.append(task.read(text))
+        except UsageError as error:
+            raise UsageError(f"line {number} of {_name()}: {error}" if len(texts) > 1 else str(error)) from error
+    records = ({"input": text} | answer for text, answer in zip(texts, _answers(trained, examples), strict=True))
+    if out is None:
+        for record in records:
+            print(json.dumps(record, ensure_ascii=False) if _JSON.value else _readable(record), flush=True)
+        return
+    from xlstm_jax.files import replacing
+
+    with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    print(f"{len(texts)} answers of step {trained.step} written to {out}")
+
+
+def _answers(trained: Any, examples: list[Any]) -> Iterator[dict[str, Any]]:
+    """The answer to each example; batches of one size and few lengths, so that few programs are compiled."""
+    import jax
+
+    from xlstm_jax.console import tracked
+    from xlstm_jax.train.evaluate import predict
+
+    task, size = trained.parts.task, min(_BATCH_SIZE.value, len(examples))
+    for start in tracked(range(0, len(examples), size), "examples", unless=len(examples) < 1000):
+        here = examples[start : start + size]
+        filled = here + here[:1] * (size - len(here))
+        predicted = predict(trained.parts, trained.params, task.collate(filled))
+        for row, example in enumerate(here):
+            yield task.render(jax.tree.map(lambda leaf, row=row: leaf[row], predicted), example)
+
+
+def _name() -> str:
+    return "standard input" if _INPUT.value == "-" else repr(_INPUT.value)
+
+
+def _lines() -> list[str]:
+    try:
+        data = sys.stdin.buffer.read() if _INPUT.value == "-" else Path(_INPUT.value).read_bytes()
+        lines = data.decode("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {_name()}: {one_line(error)}; give a file of UTF-8 text") from error
+    if not lines:
+        raise UsageError(f"{_name()} is empty; give one example per line")
+    return lines
+
+
+def _readable(record: dict[str, Any]) -> str:
+    """For people: the input, then each part of the answer."""
+
+    def shown(value: Any) -> str:
+        if isinstance(value, dict):
+            return ", ".join(f"{name} {shown(part)}" for name, part in value.items())
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    answer = "; ".join(f"{name}: {shown(value)}" for name, value in record.items() if name != "input")
+    text = record["input"]
+    return f"{text if len(text) <= 100 else text[:97] + '...'}\n    {answer}"
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir"])
+    cli.run(main, smaller="lower --batch_size")

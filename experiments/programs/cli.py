@@ -1,0 +1,195 @@
+"""What all command-line programs share: flags parsed and errors shown as one line each, exit status 2 for usage."""
+
+import errno
+import importlib.util
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from absl import app, flags, logging
+
+from experiments.programs.memory import asked_for, what_there_is
+from xlstm_jax.errors import PeerLost, UsageError, one_line, out_of_memory
+from xlstm_jax.files import FULL
+
+PEER_LOST = 3  # exit status
+# What the system says of a path that the user gave, or of what stands in a folder that the user gave.
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+INT32_MOST = 2**31 - 1
+MOST = 10**6  # processes, seconds or rounds: far more than any machine has use for
+ROOT = Path(__file__).parents[2]  # of the checkout, or where the packages are installed
+
+
+def run(main: Callable[[], int | None], smaller: str = "take a smaller model or fewer rows at once") -> None:
+    """Parse the flags, call `main`, exit with its result; a `UsageError` is printed as one line, exit status 2.
+
+    So is memory that does not suffice: `smaller` says what to do about it.
+    """
+
+    def guarded(argv: list[str]) -> int:
+        if len(argv) > 1:
+            return _fail(f"unexpected argument {argv[1]!r}; options are written --name=value")
+        try:
+            return main() or 0
+        except PeerLost as error:
+            _fail(str(error))
+            sys.stderr.flush()
+            os._exit(PEER_LOST)  # what runs at the usual end would wait for the process that is gone
+        except UsageError as error:
+            return _fail(str(error))
+        except BrokenPipeError:
+            # The reader of our output (`| head`) has left; that is no failure of ours.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except OSError as error:
+            what = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes | os.PathLike) else ""
+            if error.errno in FULL:
+                return _fail(f"cannot write{what} ({error.strerror}); make room there, and run again to go on")
+            if what and error.errno in REFUSED:
+                return _fail(f"cannot use{what} ({error.strerror}); give another path, or change its permissions")
+            raise
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            return _fail(f"out of memory ({asked_for(error)}); {what_there_is(error)}; {smaller}")
+
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # the name of a file may be no text
+    sys.unraisablehook = _quiet_reads
+    app.run(guarded, flags_parser=_parse)
+
+
+def start_jax(*, keep_memory: bool = True) -> None:
+    """Keep compiled programs in the user's cache folder: a second run starts in a tenth of the time.
+
+    `keep_memory` keeps freed memory too, see `keep_freed_memory`.
+    """
+    if keep_memory:
+        keep_freed_memory()
+    import jax
+    import pooch
+
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(pooch.os_cache("xlstm_jax") / "compiled")
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed, instead of giving it back and asking for it anew, page by page.
+
+    XLA's CPU backend allocates a step's temporaries each step: a sixth to a third of a recurrent layer's time went into
+    the system's zeroing of fresh pages. Acts on memory asked for from now on, with glibc (most Linux); elsewhere
+    nothing happens.
+    """
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    trim_threshold, mmap_max, arena_max = -1, -4, -8  # <malloc.h>
+    mallopt(trim_threshold, -1)  # never shrink the heap
+    mallopt(mmap_max, 0)  # large blocks come from the heap too
+    mallopt(arena_max, 1)  # one heap for all threads: the others' are too small for a large block
+
+
+def located(path: str) -> str:
+    """The file itself; where it is not there, the project's own of that name, so that `configs/...` works anywhere."""
+    return str(ROOT / path) if not os.path.isfile(path) and (ROOT / path).is_file() else path
+
+
+def module_at(path: str) -> ModuleType:
+    """The module that a Python file holds, run anew, wherever it lies; see `located`."""
+    spec = importlib.util.spec_from_file_location(f"_{Path(path).stem}", located(path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def config_at(name: str) -> Any:
+    """The config that FILE or FILE:VARIANT names."""
+    path, _, variant = name.partition(":")
+    get_config = module_at(path).get_config
+    return get_config(variant) if variant else get_config()
+
+
+def _quiet_reads(unraisable) -> None:
+    """Where one array of a checkpoint cannot be read, orbax drops its other reads, and each complains on its own."""
+    closed = str(unraisable.exc_value) == "Event loop is closed"
+    if not closed and not inspect.iscoroutine(unraisable.object):
+        sys.__unraisablehook__(unraisable)
+
+
+def _fail(message: str) -> int:
+    # One line, whatever characters a path in it has.
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    print(f"error: {line}", file=sys.stderr)
+    return 2
+
+
+def _parse(argv: list[str]) -> list[str]:
+    app.define_help_flags()
+    config = _config_argument(argv)
+    if config == "" and "config" in flags.FLAGS:
+        sys.exit(_fail("--config= is empty; give a file, such as one of configs/"))
+    config = config or ""
+    path, colon, variant = config.partition(":")
+    if config and not os.path.isfile(located(path)):
+        sys.exit(_fail(f"config file {path!r} does not exist; those of the project are in configs/"))
+    full = f"{located(path)}{colon}{variant}"
+    argv = [re.sub(rf"\A((--?config=)?){re.escape(config)}\Z", lambda match: match[1] + full, a) for a in argv]
+    try:
+        rest = flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, OSError, ImportError, SyntaxError, TypeError, ValueError) as error:
+        sys.exit(_fail(_flag_error(argv, config, error)))
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        # Where a default is not empty, an empty value is a shell variable that is not set.
+        if flag.present and flag.default not in ("", []) and flag.value in ("", []):
+            sys.exit(_fail(f"--{name}= is empty; give a value, or leave the option out"))
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # --verbosity=0 also shows what was chosen and why
+    return rest
+
+
+def _config_argument(argv: list[str]) -> str | None:
+    """What is given as --config=FILE or --config FILE; None where nothing is."""
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        if match := re.fullmatch(r"--?config(=.*)?", argument, flags=re.DOTALL):
+            return match[1][1:] if match[1] else following
+    return None
+
+
+def _flag_error(argv: list[str], config: str, error: Exception) -> str:
+    """A line for what absl and ml_collections raise while flags are parsed and a config file is loaded."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if "Error whilst parsing config file" in lines[0]:
+        # A traceback follows; its last line is what the config file raised.
+        return f"config {config}: {re.sub(r'^[A-Za-z_.]*(Error|Exception): ', '', lines[-1])}"
+    for argument in argv:
+        match = re.match(r"--?config\.([\w.]+)", argument)
+        if config and match and (allowed := _allowed_keys(config, match[1])):
+            return f"config key {match[1]!r} is unknown; allowed there: {', '.join(allowed)}"
+    missing = re.match(r"flag --(\w+)=None: ", lines[0])
+    if one_of := re.search(r"Exactly one of \((\w+), (\w+)\) must have a value", lines[0]):
+        return f"give one of --{one_of[1]} and --{one_of[2]}; --help shows the options"
+    if missing:
+        return f"--{missing[1]} is required; --help shows the options"
+    return one_line(error)
+
+
+def _allowed_keys(config: str, key: str) -> list[str]:
+    """The keys beside `key` where the config file has no such key; empty where it has."""
+    node = config_at(config)
+    for part in key.split("."):
+        if part not in node:
+            return sorted(node.keys())
+        node = node[part]
+        if not hasattr(node, "keys"):
+            return []
+    return []

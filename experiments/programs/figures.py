@@ -1,0 +1,113 @@
+"""Figures of benchmark rows, and of loss by position."""
+
+import math
+import pathlib
+from collections.abc import Sequence
+
+from experiments.benching.timing import Row, series
+
+# What is drawn over the size of the cases, each where some case has it.
+LINES = {"median_ms": "ms a run", "memory_mb": "temporary memory, MB", "error": "error"}
+
+
+def draw(rows: Sequence[Row], path: pathlib.Path) -> None:
+    """Lines over the size of the cases that have one; bars where none has."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    sized = [row for row in rows if row.size]
+    figure = Figure(figsize=(7, 0.42 * len(rows) + 1.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    (_lines if sized else _bars)(figure, sized or rows)
+    figure.savefig(path, dpi=130)
+
+
+def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pathlib.Path) -> None:
+    """Perplexity against the position in a window, with twice the standard error, the training length marked.
+
+    `bins` as `experiments.programs.loss_by_position` makes them.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from xlstm_jax.files import replacing
+    from xlstm_jax.tasks.language_model import perplexity
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    centres = [math.sqrt(one.first * one.last) for one in bins]
+    axes.plot(centres, [perplexity(one.nats) for one in bins], "o-", ms=3.5, color="C0", label="mean over windows")
+    if all(one.standard_error is not None for one in bins):
+        low, high = ([perplexity(one.nats + side * one.standard_error) for one in bins] for side in (-2, 2))
+        axes.fill_between(centres, low, high, color="C0", alpha=0.2, lw=0, label="+- 2 standard errors")
+    axes.axvline(trained, color="black", lw=1, ls="--", label=f"training length {trained}")
+    axes.set_xscale("log", base=2)
+    axes.set(xlabel="position in the window", ylabel=f"perplexity per {unit}")
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130)
+
+
+def log_scale(axes, which: str, least: float = 1.0) -> None:
+    """A log scale of the "x" or "y" axis, with what is drawn; 1, 2 and 5 stand at it where it has few powers of ten.
+
+    It ranges over a factor `least` at least.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    getattr(axes, f"set_{which}scale")("log")
+    axis = getattr(axes, f"{which}axis")
+    low, high = axis.get_view_interval()
+    if high < least * low:
+        middle = math.sqrt(low * high)
+        low, high = middle / math.sqrt(least), middle * math.sqrt(least)
+        getattr(axes, f"set_{which}lim")(low, high)
+    if 0 < low < high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
+def _lines(figure, rows):
+    """A column a group, a row for the time and for each fact that is known; a colour a case."""
+    panels = list(dict.fromkeys(series(row)[0] for row in rows))
+    names = list(dict.fromkeys(row.name for row in rows))
+    known = {field: title for field, title in LINES.items() if any(math.isfinite(getattr(row, field)) for row in rows)}
+    figure.set_size_inches(4.2 * len(panels) + 2, 3.5 * len(known))
+    grid = figure.subplots(len(known), len(panels), squeeze=False)
+    for (field, title), line in zip(known.items(), grid, strict=True):
+        for axis, panel in zip(line, panels, strict=True):
+            for index, name in enumerate(names):
+                mine = [row for row in rows if series(row) == (panel, name)]
+                heights = [getattr(row, field) for row in mine]
+                axis.plot([row.size for row in mine], heights, "o-", ms=3.5, color=f"C{index}", label=name)
+            log_scale(axis, "y", least=10)  # what differs by less is as good as equal
+            axis.set_xscale("log", base=2)
+            axis.set_xlabel("steps T")
+            axis.set_title(f"{panel}: {title}", fontsize=9)
+            axis.grid(alpha=0.3)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
+
+
+def _bars(figure, rows):
+    axes = figure.subplots()
+    # A case's name may end in what it took to run, after a comma; it is the same case in every group.
+    kinds = [row.name.partition(",")[0] for row in rows]
+    colours = {name: f"C{index}" for index, name in enumerate(dict.fromkeys(kinds))}
+    for position, (row, name) in enumerate(zip(rows, kinds, strict=True)):
+        axes.barh(position, row.median_ms, color=colours[name])
+        axes.hlines(position, row.low_ms, row.high_ms, color="black", lw=1.5)
+        axes.annotate(
+            f" {row.ratio:.2f}", (max(row.median_ms, row.high_ms), position), va="center", ha="left", fontsize=9
+        )
+    axes.set_yticks(range(len(rows)), [f"{row.group}: {row.name}" for row in rows])
+    medians = [row.median_ms for row in rows]
+    if max(medians) > 100 * min(medians):
+        axes.set_xscale("log")
+    axes.margins(x=0.12, y=0.01)
+    axes.invert_yaxis()
+    figure.suptitle("ms a run: median, quartiles; ratio to the first case of its group", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,179 @@
+"""What turns raw input into arrays and results into something to read, for data that are no running text.
+
+A codec is saved with the run that used it, as JSON with a `kind`. Tokenizers (`data.text.tokenizers`) are codecs too.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+
+from xlstm_jax.errors import UsageError, shown
+
+
+class Symbols:
+    """A fixed alphabet: token n is symbol n.
+
+    A text is written with spaces between the symbols; without them where every symbol is one character.
+    """
+
+    kind = "symbols"
+
+    def __init__(self, names: Iterable[str]):
+        self.names = tuple(names)
+        self._tokens = {name: token for token, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "names": list(self.names)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        return cls(_names(data, cls.kind))
+
+    def encode(self, text: str) -> np.ndarray:
+        """[T] tokens, int32; raises `UsageError` for a symbol that there is not, or an empty text."""
+        parts = text.split()
+        if len(parts) == 1 and parts[0] not in self._tokens:
+            parts = list(parts[0])
+        if not parts:
+            raise UsageError("the input is empty; give at least one symbol")
+        if unknown := [part for part in parts if part not in self._tokens]:
+            known = " ".join(self.names[:40]) + (" ..." if len(self.names) > 40 else "")
+            raise UsageError(f"symbol {shown(unknown[0])} is unknown; the symbols are {known}")
+        return np.array([self._tokens[part] for part in parts], np.int32)
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        return " ".join(self.names[token] for token in tokens)
+
+
+class Numbers:
+    """Rows of real numbers, a fixed number of them at each step."""
+
+    kind = "numbers"
+
+    def __init__(self, width: int):
+        self.width = width
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "width": self.width}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        if not isinstance(data, dict) or data.get("kind") != cls.kind or type(data.get("width")) is not int:
+            raise UsageError(f"a codec of kind {cls.kind!r} has a width, an integer; this one is damaged")
+        return cls(data["width"])
+
+    def encode(self, text: str) -> np.ndarray:
+        """[T, width], float32, of a JSON list with a number or a list of `width` numbers for each step.
+
+        Without brackets, numbers between spaces or commas are one after another.
+        """
+        try:
+            written = text.strip()
+            plain = f"[{','.join(written.replace(',', ' ').split())}]"
+            array = np.asarray(json.loads(written if written.startswith("[") else plain), np.float32)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UsageError(f"input {shown(text)} is not a list of numbers; give a JSON list, or numbers") from error
+        if array.ndim == 1 and array.size % self.width == 0:
+            array = array.reshape(-1, self.width)
+        if array.ndim != 2 or array.shape[1] != self.width or not len(array) or not np.isfinite(array).all():
+            raise UsageError(
+                f"input of shape {list(array.shape)} is not allowed; give finite numbers [steps, {self.width}], at "
+                "least one step"
+            )
+        return array
+
+
+class Labels:
+    """Names of classes, in the order of the model's outputs."""
+
+    kind = "labels"
+
+    def __init__(self, names: Iterable[str]):
+        self.names = tuple(names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "names": list(self.names)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        return cls(_names(data, cls.kind))
+
+    def probabilities(self, logits_A: np.ndarray) -> dict[str, float]:
+        """Softmax of the logits by name, from the most to the least probable."""
+        shifted = np.asarray(logits_A, np.float64) - np.max(logits_A)
+        share = np.exp(shifted) / np.exp(shifted).sum()
+        return {self.names[index]: float(share[index]) for index in np.argsort(-share, kind="stable")}
+
+
+class Vocabulary:
+    """Words as tokens: 0 is padding, 1 any unknown word, then the words by frequency.
+
+    Args:
+        words: without these two.
+    """
+
+    kind = "vocabulary"
+    PADDING, UNKNOWN = 0, 1
+
+    def __init__(self, words: Iterable[str]):
+        self.words = tuple(words)
+        self._tokens = {word: token for token, word in enumerate(self.words, start=2)}
+
+    @classmethod
+    def of(cls, sentences: Iterable[Iterable[str]], *, least: int = 1, most: int | None = None) -> Self:
+        """The words that occur at least `least` times, the `most` frequent of them; equally frequent ones by name."""
+        counts = Counter(word for sentence in sentences for word in sentence)
+        kept = sorted((word for word, count in counts.items() if count >= least), key=lambda w: (-counts[w], w))
+        return cls(kept[:most])
+
+    def __len__(self) -> int:
+        return len(self.words) + 2
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "words": list(self.words)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        return cls(_names(data, cls.kind, "words"))
+
+    def encode(self, words: Iterable[str]) -> np.ndarray:
+        """[T] tokens, int32."""
+        return np.array([self._tokens.get(word, self.UNKNOWN) for word in words], np.int32)
+
+    def is_known(self, word: str) -> bool:
+        return word in self._tokens
+
+
+def padded(rows: list[np.ndarray], *, multiple_of: int = 1, least: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of different lengths as one array [B, T, ...] with zeros at the right, and their lengths [B], int32.
+
+    T is the longest length, at least `least`, rounded up to a multiple.
+    """
+    lengths_B = np.array([len(row) for row in rows], np.int32)
+    time = multiple_of * math.ceil(max(least, *lengths_B.tolist()) / multiple_of)
+    array_BT = np.zeros((len(rows), time, *rows[0].shape[1:]), rows[0].dtype)
+    for target_T, row in zip(array_BT, rows, strict=True):
+        target_T[: len(row)] = row
+    return array_BT, lengths_B
+
+
+def power_of_two(length: int, least: int = 8) -> int:
+    """The smallest power of two that is not below: a few lengths, so a few compiled programs, serve all inputs."""
+    return max(least, 1 << (length - 1).bit_length())
+
+
+def _names(data: Any, kind: str, field: str = "names") -> list[str]:
+    names = data.get(field) if isinstance(data, dict) and data.get("kind") == kind else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        raise UsageError(f"a codec of kind {kind!r} has {field}, different strings; this one is damaged")
+    return names

@@ -1,0 +1,62 @@
+"""Multi-query associative recall: pairs of key and value, then the keys once more, each to be answered by its value.
+
+Arora et al. 2023, "Zoology" (arXiv 2312.04927); the xLSTM paper (arXiv 2405.04517, section 4.1) takes its contexts of
+up to 2,048 steps from there.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from xlstm_jax.data.problems.base import Rows, empty_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Recall:
+    """Rows of P pairs and P queries.
+
+    The vocabulary's first half holds the keys, without 0, which stands wherever nothing else does; its second half
+    holds the values. A row begins with P different keys, each followed by a value drawn evenly: 2 P steps. What is
+    left are slots of two steps, numbered x = 1, 2, ... from there on; a key comes again at the first step of its slot,
+    where its value is the target, and is not read at the second. The keys choose their slots one after another, each
+    among those that are left, with weights x^(a - 1).
+
+    Args:
+        length: T, at least 4 P.
+        pairs: P, fewer than half the vocabulary.
+        vocab_size: even.
+        power: a > 0; 1 would be even, and a small one has most queries early.
+    """
+
+    length: int
+    pairs: int
+    vocab_size: int
+    power: float
+
+    @property
+    def slots(self) -> int:
+        return (self.length - 2 * self.pairs) // 2
+
+    def rows(self, rng: np.random.Generator, count: int) -> Rows:
+        values = self.vocab_size // 2  # the first of them, and how many
+        keys_BP = 1 + _drawn(rng, np.zeros(values - 1), count, self.pairs)
+        values_BP = rng.integers(values, 2 * values, (count, self.pairs))
+        log_weights = (self.power - 1) * np.log(np.arange(1, self.slots + 1))
+        query_BP = 2 * (self.pairs + _drawn(rng, log_weights, count, self.pairs))
+        batch = empty_rows(count, self.length)
+        batch.inputs_BT[:, 0 : 2 * self.pairs : 2] = keys_BP
+        batch.inputs_BT[:, 1 : 2 * self.pairs : 2] = values_BP
+        np.put_along_axis(batch.inputs_BT, query_BP, keys_BP, axis=1)
+        np.put_along_axis(batch.targets_BT, query_BP, values_BP, axis=1)
+        np.put_along_axis(batch.mask_BT, query_BP, True, axis=1)
+        return batch
+
+
+def _drawn(rng: np.random.Generator, log_weights: np.ndarray, rows: int, count: int) -> np.ndarray:
+    """[rows, count] numbers from 0 on, drawn by weight one after another without putting any back."""
+    # Of exponential waiting times with rates w, the first to end is number i with probability w_i / sum w; and so on
+    # among the rest, as they have no memory. By their logarithms, which large weights do not overflow.
+    waiting = np.log(rng.standard_exponential((rows, len(log_weights)))) - log_weights
+    first = np.argpartition(waiting, count - 1, axis=1)[:, :count]
+    order = np.argsort(np.take_along_axis(waiting, first, axis=1), axis=1)
+    return np.take_along_axis(first, order, axis=1)

@@ -1,0 +1,184 @@
+"""Blocks run one after the other: computed again in the backward pass, and equal ones by one scan, where asked for."""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from xlstm_jax.checks import check_parts
+from xlstm_jax.sharding import ACTIVATIONS, constrain, parameter_axes
+
+# What the backward pass finds kept of a block, beside its inputs; all else is computed again.
+KEPT = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+def rematerialised(block: Callable, remat: str, *, scanned: bool = False) -> Callable:
+    """A block (`models.blocks.Block`) of the same values and gradients, its backward pass in less memory.
+
+    Args:
+        block: called with (x, carry, reset=, lengths=, key=).
+        remat: "none" gives the block itself; "full" keeps its inputs alone, "dots" its products with weights too.
+        scanned: it is the body of a scan, where XLA cannot merge the two computations. Elsewhere a barrier keeps them
+            apart, which XLA's CPU backend drops before it orders the operations: unrolled, no memory is saved there.
+    """
+    if remat == "none":
+        return block
+    again = jax.checkpoint(
+        lambda x, carry, masks, key: block(x, carry, **masks, key=key), policy=KEPT[remat], prevent_cse=not scanned
+    )
+    return lambda x, carry, *, key=None, **masks: again(x, carry, masks, key)
+
+
+class Repeated(nnx.Module):
+    """A group of blocks in several turns, which one scan runs: the program does not grow with their number.
+
+    Each parameter holds those of all turns, [turns, ...], from its initialisation on: stacked in the step they would be
+    copied there, and the gradient and update of each layer be taken apart again.
+
+    Args:
+        blocks: turns times `period` of them; those at the same place in the group differ in parameters' values alone.
+        period: blocks of one turn.
+    """
+
+    def __init__(self, blocks: Sequence[nnx.Module], period: int):
+        self.turns = len(blocks) // period
+        self.stacked = nnx.List(_stacked(blocks[place::period]) for place in range(period))
+
+    def blocks(self) -> Iterator[nnx.Module]:
+        """The blocks as they are run, each with its own parameters."""
+        split = [nnx.split(block) for block in self.stacked]
+        for turn in range(self.turns):
+            for graphdef, state in split:
+                yield nnx.merge(graphdef, _of_variables(functools.partial(_layer, turn=turn), state))
+
+    def __call__(self, x_BTD, carry: Sequence[Any], keys: Sequence[Any], remat: str, masks) -> tuple[Any, list[Any]]:
+        """As `run_blocks`; one carry and one key a block."""
+        period, carry = len(self.stacked), self._alike(carry, x_BTD.shape[0])
+        split = [nnx.split(block) for block in self.stacked]
+        layers = list(zip(carry, keys, strict=True))
+        inputs = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers[place::period]) for place in range(period)]
+
+        def turn(x_BTD, places):
+            blocks = [nnx.merge(graphdef, state) for (graphdef, _), (state, *_) in zip(split, places, strict=True)]
+            carry, keys = zip(*(rest for _, rest in places), strict=True)
+            return _in_turn(blocks, x_BTD, carry, keys, remat, masks, scanned=True)
+
+        states = [state for _, state in split]
+        x_BTD, after = jax.lax.scan(turn, x_BTD, list(zip(states, inputs, strict=True)))
+        return x_BTD, [jax.tree.map(lambda leaf, n=n: leaf[n], one) for n in range(self.turns) for one in after]
+
+    def _alike(self, carry: Sequence[Any], batch: int) -> list[Any]:
+        """The carries with those of each place in one structure, so that they can be stacked.
+
+        Where some layers of a place have None for a part and others do not, it becomes the block's own start.
+        """
+        carry, period = list(carry), len(self.stacked)
+        for place in range(period):
+            like = carry[place]
+            mixed = len({jax.tree.structure(one) for one in carry[place::period]}) > 1
+            if mixed:
+                like = next(itertools.islice(self.blocks(), place, None)).init_carry(batch)
+            for number in range(place, len(carry), period):
+                check_parts(type(self.stacked[place]).__name__, carry[number], like, f"carry[{number}]")
+                carry[number] = _filled(carry[number], like) if mixed else carry[number]
+        return carry
+
+
+def _filled(carry: Any, start: Any) -> Any:
+    """`carry` with the parts of `start` where it is None."""
+    return jax.tree.map(
+        lambda part, own: own if part is None else part, carry, start, is_leaf=lambda part: part is None
+    )
+
+
+def _stacked(blocks: Sequence[nnx.Module]) -> nnx.Module:
+    """One block whose parameters are those of all, along a new first axis."""
+
+    def stack(*variables: nnx.Variable) -> nnx.Variable:
+        values = [variable.get_value() for variable in variables]
+        axes = parameter_axes(values[0].shape, variables[0].get_metadata().get("axes"))
+        return variables[0].replace(jnp.stack(values), axes=(None, *axes), stacked=True)
+
+    return nnx.merge(nnx.graphdef(blocks[0]), _of_variables(stack, *map(nnx.state, blocks)))
+
+
+def _layer(variable: nnx.Variable, turn: int) -> nnx.Variable:
+    return variable.replace(variable.get_value()[turn], axes=variable.get_metadata()["axes"][1:], stacked=False)
+
+
+def _of_variables(function: Callable, *states: nnx.State) -> nnx.State:
+    return jax.tree.map(function, *states, is_leaf=lambda node: isinstance(node, nnx.Variable))
+
+
+def scannable(blocks: Sequence[nnx.Module], letters: str) -> Iterator[nnx.Module]:
+    """The blocks, in place of each group that repeats (`repetitions` of `letters`) one `Repeated`."""
+    for start, period, turns in repetitions(letters):
+        here = blocks[start : start + period * turns]
+        yield from [Repeated(here, period)] if turns > 1 else here
+
+
+def single(blocks: Sequence[nnx.Module]) -> list[nnx.Module]:
+    """The blocks one by one: the opposite of `scannable`."""
+    return list(itertools.chain(*(block.blocks() if isinstance(block, Repeated) else [block] for block in blocks)))
+
+
+def run_blocks(
+    blocks: Sequence[nnx.Module],
+    x_BTD: jax.Array,
+    carry: Sequence[Any],
+    keys: Sequence[jax.Array | None],
+    *,
+    remat: str = "none",
+    **masks: jax.Array | None,
+) -> tuple[jax.Array, tuple[Any, ...]]:
+    """x [B, T, D] after the last block, and each block's carry.
+
+    Args:
+        blocks: of any kinds, `Repeated` among them.
+        x_BTD: what the first one reads.
+        carry, keys: one entry a block, as a block takes them; as many as `single(blocks)`.
+        remat: see `rematerialised`.
+        **masks: `reset` and `lengths`, for all blocks alike.
+    """
+    after = []
+    for block in blocks:
+        start = len(after)
+        if isinstance(block, Repeated):
+            here = slice(start, start + block.turns * len(block.stacked))
+            x_BTD, carries = block(x_BTD, carry[here], keys[here], remat, masks)
+        else:
+            here = slice(start, start + 1)
+            x_BTD, carries = _in_turn([block], x_BTD, carry[here], keys[here], remat, masks)
+        after += carries
+    return x_BTD, tuple(after)
+
+
+def repetitions(letters: str) -> Iterator[tuple[int, int, int]]:
+    """(start, period, turns) that cover the sequence: from each start the longest stretch that repeats a group."""
+    start = 0
+    while start < len(letters):
+        period, turns = 1, 1
+        for length in range(1, (len(letters) - start) // 2 + 1):
+            group, count = letters[start : start + length], 1
+            while letters[start + count * length : start + (count + 1) * length] == group:
+                count += 1
+            if count > 1 and count * length > turns * period:
+                period, turns = length, count
+        yield start, period, turns
+        start += period * turns
+
+
+def _in_turn(blocks, x_BTD, carry, keys, remat: str, masks, *, scanned: bool = False) -> tuple[jax.Array, list[Any]]:
+    after = []
+    for block, before, key in zip(blocks, carry, keys, strict=True):
+        x_BTD, own = rematerialised(block, remat, scanned=scanned)(x_BTD, before, **masks, key=key)
+        x_BTD = constrain(x_BTD, ACTIVATIONS)
+        after.append(own)
+    return x_BTD, after
