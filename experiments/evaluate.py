@@ -22,10 +22,8 @@ _DTYPE = flags.DEFINE_string("dtype", "float32", "of an official checkpoint's pr
 _TEXTS = flags.DEFINE_list(
     "texts", None, "names or paths of texts to evaluate on, each as a whole, instead of the run's own"
 )
-_SPLIT = flags.DEFINE_string("split", "validation", "what to evaluate on, such as validation or test; all of --texts")
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "best", "best (by the validation metric of the task), latest, or a step"
-)
+_SPLIT = flags.DEFINE_string("split", "validation", "what to evaluate on, such as test; --texts are taken whole")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (by the task's validation metric), latest, or a step")
 _SEQUENCE_LENGTH = flags.DEFINE_integer(
     "sequence_length", None, "tokens a window; as trained where not given", lower_bound=1, upper_bound=cli.INT32_MOST
 )
@@ -46,9 +44,7 @@ OFFICIAL_LENGTH, OFFICIAL_BATCH = 1024, 4  # of an official checkpoint, where th
 
 def main() -> None:
     if _HUGGINGFACE.value and not (_TEXTS.value and _OUT.value):
-        raise UsageError(
-            "--huggingface needs --texts, because a checkpoint comes without data, and --out for the result"
-        )
+        raise UsageError("--huggingface needs --texts, as a checkpoint comes without data, and --out for the result")
     cli.start_jax()
     from xlstm_jax.files import write_json
     from xlstm_jax.train.evaluate import evaluate

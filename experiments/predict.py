@@ -20,18 +20,14 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
 _INPUT = flags.DEFINE_string("input", "-", "file with one example per line; -: standard input")
 _OUTPUT = flags.DEFINE_string("output", "", "file for the answers, as JSON lines; not given: shown on the console")
 _JSON = flags.DEFINE_boolean("json", False, "show the answers as JSON lines")
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "best", "best (by the validation metric of the task), latest, or a step"
-)
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (by the task's validation metric), latest, or a step")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "examples at once", lower_bound=1, upper_bound=cli.INT32_MOST)
 
 
 def main() -> None:
     out = Path(_OUTPUT.value) if _OUTPUT.value else None
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise UsageError(
-            f"--output={out} is a folder, or in a folder that does not exist; give a file in one that does"
-        )
+        raise UsageError(f"--output={out} is a folder, or its folder does not exist; give a file in one that does")
     cli.start_jax()
     from xlstm_jax.train.workdir import saved
 

@@ -10,7 +10,6 @@ import pytest
 from tests.untrusted import hostile_array, hostile_pickle
 from xlstm_jax.data.text.bpe import BPETokenizer
 from xlstm_jax.data.text.sources import Source
-from xlstm_jax.data.text.tokenizers import load_tokenizer
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import huggingface
 from xlstm_jax.train.workdir import saved
@@ -73,7 +72,6 @@ def test_nothing_unpickles_or_unpacks():
 DEEP = "[" * 100_000
 READERS = {
     "a tokenizer": ("tokenizer.json", BPETokenizer.from_file, "is no tokenizer.json"),
-    "a run's tokenizer": ("tokenizer.json", load_tokenizer, "is not a whole tokenizer file"),
     "texts": ("texts.jsonl", lambda path: list(Source("", str(path)).documents()), "line 1 is no JSON object"),
     "a run": ("config.json", lambda path: saved.load(path.parent), "is damaged"),
     "a run to go on with": ("config.json", lambda path: check_workdir(path.parent, {}), "cannot be read as JSON"),

@@ -13,21 +13,23 @@ import pytest
 from flax import nnx
 
 from tests.configs.test_configs import CONFIGS, flat, get
-from tests.models.examples import SECTIONS, VOCABULARY, abstract, small
+from tests.models.examples import VOCABULARY, abstract, small
 from tests.tasks.examples import tiny_config
-from xlstm_jax.config import Bounds, Section, bounds_of, check_value, from_section
+from xlstm_jax.config import Bounds, Section, Seed, bounds_of, check_value, from_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import BLOCKS, ModelConfig, build_model
+from xlstm_jax.models.blocks.mlstm import MLSTMBlockConfig
 from xlstm_jax.tasks import TASKS
+from xlstm_jax.train.build import build
 from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer
-from xlstm_jax.train.run import PARSED, Run, Seed
+from xlstm_jax.train.sections import kinds
 
+# The keys that take negative numbers.
 BIASES = {"model.mlstm.input_bias_mean", "model.mlstm.forget_bias_low", "model.mlstm.forget_bias_high"}
-BIASES |= {"model.recurrent.forget_bias"}  # the keys that take negative numbers
 # Where 0 is a number like others, or means "none" or "chosen". Any other key refuses it.
 ZERO = BIASES | {"seed"}
 ZERO |= {f"data.{key}" for key in ("long_length", "longest_tested")}
-ZERO |= {f"model.{key}" for key in ("num_blocks", "dropout", "embedding_std", "logit_softcap", "input_features")}
+ZERO |= {f"model.{key}" for key in ("num_blocks", "dropout", "embedding_std", "logit_softcap")}
 ZERO |= {f"model.mlstm.{key}" for key in ("conv_width", "ffn_factor", "input_bias_std", "chunk_size")}
 ZERO |= {f"model.slstm.{key}" for key in ("proj_factor", "conv_width", "ffn_factor")}
 ZERO |= {f"model.recurrent.{key}" for key in ("dropout", "ffn_factor")}
@@ -44,9 +46,8 @@ INTEGERS = (2**63, -(2**63))  # of integers alone; float32 holds them
 def sections():
     """(task, name, class) of every section that any task's config has."""
     for task in TASKS.names():
-        yield task, "data", TASKS.get(task).Config
-    for name, parsed in PARSED.items():
-        yield "", name, parsed
+        for name, kind in kinds(TASKS.get(task)).items():
+            yield task, name, kind
 
 
 def annotations(config_class, name):
@@ -54,15 +55,19 @@ def annotations(config_class, name):
     for field in dataclasses.fields(config_class):
         key = f"{name}.{field.name}"
         yield from annotations(field.type, key) if dataclasses.is_dataclass(field.type) else [(key, field.type)]
+    for part, kind in config_class.nested().items():
+        yield from annotations(kind, f"{name}.{part}")
 
 
 def keys():
     """(task, dotted name, annotation) of every number."""
     yield "", "seed", Seed
+    seen = set()
     for task, name, parsed in sections():
-        for key, annotation in annotations(parsed, name):
+        for key, annotation in annotations(parsed, name) if (name, parsed) not in seen else ():
             if bounds_of(annotation):
                 yield task, key, annotation
+        seen.add((name, parsed))
 
 
 def nested(key: str, value):
@@ -76,7 +81,7 @@ def give(task: str, key: str, value):
     name = key.split(".")[0]
     if name == "seed":
         return check_value(Seed, value, key)
-    return from_section(TASKS.get(task).Config if name == "data" else PARSED[name], nested(key, value), name)
+    return from_section(kinds(TASKS.get(task))[name], nested(key, value), name)
 
 
 def test_no_number_is_without_bounds():
@@ -85,12 +90,11 @@ def test_no_number_is_without_bounds():
         assert issubclass(parsed, Section)
         for key, annotation in annotations(parsed, name):
             assert annotation not in (int, float), f"{key} has no bounds; see xlstm_jax.config"
-    known = {(task, key) for task, key, _ in keys()}
+    known = {key for _, key, _ in keys()}
     for name, variant in CONFIGS:
-        config = get(name, variant)
-        for key, value in flat(config.to_dict()):
+        for key, value in flat(get(name, variant).to_dict()):
             if isinstance(value, int | float) and not isinstance(value, bool) and key != "data.marks":  # it has choices
-                assert (config.task if key.startswith("data.") else "", key) in known, key
+                assert key in known, key
 
 
 def test_numbers_that_no_key_takes():
@@ -159,11 +163,13 @@ def test_texts_and_switches_are_what_they_are():
             give("language_model", f"{section}.{key}", value)
     with pytest.raises(UsageError, match=r"data\.marks 2\.0 is not allowed; it is one of 2, 3"):
         give("temporal_order", "data.marks", 2.0)
-    with pytest.raises(UsageError, match=r"^model\.mlstm \{\} is not allowed; it is of type MLSTMBlockConfig$"):
-        ModelConfig(mlstm={})
+    with pytest.raises(UsageError, match=r"^blocks=dict is not allowed; give instances of a block's Config$"):
+        ModelConfig(blocks=({},))
+    with pytest.raises(UsageError, match="blocks has MLSTMBlockConfig twice"):
+        ModelConfig(blocks=(MLSTMBlockConfig(), MLSTMBlockConfig()))
     for values in ([1], "text", 3, None):
         with pytest.raises(UsageError, match=r"model\.mlstm .* is not allowed; it is a section with keys"):
-            give("", "model.mlstm", values)
+            give("language_model", "model.mlstm", values)
 
 
 def test_refused_before_any_data_are_read(tmp_path):
@@ -181,17 +187,17 @@ def test_refused_before_any_data_are_read(tmp_path):
         *path, last = key.split(".")
         functools.reduce(dict.__getitem__, path, config)[last] = value
         with pytest.raises(UsageError, match=rf"^{key} {value} is not allowed"):
-            Run(config)
+            build(config)
 
 
 def test_zero_works_in_every_block():
     """As far as shapes go, all such keys at once; the oracles' tests have the values."""
     options = {}
-    for name in (*SECTIONS, "recurrent"):
+    for name in BLOCKS.names():
         zeros = [key.split(".")[-1] for key in ZERO if key.startswith(f"model.{name}.")]
-        options[name] = dataclasses.replace(getattr(small(""), name), **dict.fromkeys(zeros, 0))
-    top = dict.fromkeys(("num_blocks", "dropout", "embedding_std", "logit_softcap", "input_features"), 0)
-    graphdef, params = abstract(small("".join(BLOCKS.names()), **top, **options))
+        options[name] = dataclasses.replace(small("").options(BLOCKS.get(name).Config), **dict.fromkeys(zeros, 0))
+    top = dict.fromkeys(("num_blocks", "dropout", "embedding_std", "logit_softcap"), 0)
+    graphdef, params = abstract(small(",".join(BLOCKS.names()), **top, **options))
     tokens = jax.ShapeDtypeStruct((2, 5), np.int32)
     logits, _ = jax.eval_shape(lambda params, tokens: nnx.merge(graphdef, params).unroll(tokens), params, tokens)
     assert logits.shape == (2, 5, VOCABULARY)
@@ -200,7 +206,7 @@ def test_zero_works_in_every_block():
 @pytest.mark.parametrize("name", ["adamw", "adam", "rmsprop", "sgd"])
 def test_zero_works_in_every_optimizer(name):
     zeros = {key.split(".")[-1]: 0 for key in ZERO if key.startswith("optimizer.")}
-    optimizer, _ = make_optimizer(OptimizerConfig(name=name, schedule="linear", **zeros), 2)
+    optimizer, _ = make_optimizer(OptimizerConfig(name=name, schedule="linear", **zeros), 2, None)
     params = {"kernel": jnp.ones((2, 2))}
     updates, _ = optimizer.update({"kernel": jnp.full((2, 2), 0.5)}, optimizer.init(params), params)
     assert (np.asarray(updates["kernel"]) < 0).all()
@@ -216,7 +222,7 @@ def test_widths_that_come_to_nothing():
         ("minimal", "n", "expansion"),
         ("rwkv6", "w", "ffn_factor"),
     ):
-        options = dataclasses.replace(getattr(small(letter), block), **{factor: 1e-3})
+        options = dataclasses.replace(small(letter).options(BLOCKS.get(block).Config), **{factor: 1e-3})
         with pytest.raises(UsageError, match=rf"model\.{block}\.{factor} 0\.001 is not allowed; .* width of 0"):
             build_model(small(letter, **{block: options}))
 
@@ -233,19 +239,19 @@ def test_soft_caps_divide():
     """In float32 what is divided by 1e38 is 0, and so were all logits."""
     for key in ("model.logit_softcap", "model.xlstm.gate_softcap"):
         with pytest.raises(UsageError, match=rf"{key} 1e\+38 is not allowed; it is at least 0 and at most 1000000000"):
-            give("", key, 1e38)
-        give("", key, 1e9)
+            give("language_model", key, 1e38)
+        give("language_model", key, 1e9)
 
 
 def test_models_that_no_machine_holds():
     for changes, message in (
         ({"pattern": "xLSTM[100000000:1]"}, r"model\.pattern 'xLSTM\[100000000:1\]' has 100000001 blocks"),
         ({"pattern": "xLSTM[0:0]"}, r"model\.pattern 'xLSTM\[0:0\]' has 0 blocks"),
-        ({"pattern": "m" * 10_001}, r"model\.pattern 'm{37}\.\.\.' has 10001 blocks; .* at most 10000"),
+        ({"pattern": "m" * 10_001}, r"model\.pattern 'm{37}\.\.\.' has 10001 blocks; give between 1 and 10000"),
     ):
         with pytest.raises(UsageError, match=message):
             build_model(small(**changes))
     config = tiny_config("adding", None).to_dict()
     config["model"] |= {"pattern": "m", "features": 2**30}
-    with pytest.raises(UsageError, match=r"asks for .* parameters, and there can be 1e\+14 at most; lower model\.feat"):
-        Run(config)
+    with pytest.raises(UsageError, match=r"asks for .* parameters, and there can be at most 1e\+14; lower model\.feat"):
+        build(config)

@@ -1,6 +1,5 @@
 """Every config file and every variant: read, parsed into dataclasses, and built as far as shapes go."""
 
-import dataclasses
 import importlib
 import pathlib
 import re
@@ -10,13 +9,14 @@ from flax import nnx
 
 from configs import base
 from xlstm_jax.cells import CELLS
-from xlstm_jax.config import from_section
+from xlstm_jax.config import from_section, to_section
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models import ModelConfig, build_model
+from xlstm_jax.models import ModelConfig, Stack
+from xlstm_jax.models.blocks.mlstm import MLSTMBlockConfig
+from xlstm_jax.models.blocks.slstm import SLSTMBlockConfig
 from xlstm_jax.tasks import TASKS
-from xlstm_jax.tasks.language_model import DataConfig
-from xlstm_jax.train import run
 from xlstm_jax.train.optimizer import make_optimizer
+from xlstm_jax.train.sections import NAMES, kinds, parse
 
 FILES = sorted(path.stem for path in pathlib.Path(base.__file__).parent.glob("[!_]*.py"))
 CONFIGS = [
@@ -24,7 +24,6 @@ CONFIGS = [
     for name in FILES
     for variant in (None, *getattr(importlib.import_module(f"configs.{name}"), "VARIANTS", ()))
 ]
-PARSED = {"data": DataConfig, **run.PARSED}
 
 
 def get(name, variant=None):
@@ -44,46 +43,34 @@ def test_there_are_configs():
 
 @pytest.mark.parametrize("name, variant", CONFIGS)
 def test_config_builds(name, variant):
-    """All but the data: sections parse, the model's sizes fit, the optimizer's options go together."""
+    """Except the data: sections parse, the model's sizes fit, the optimizer's options go together."""
     config = get(name, variant).to_dict()
-    assert set(config) == set(run.SECTIONS)
-    sections = {key: from_section(parsed, config[key], key) for key, parsed in PARSED.items() if key != "data"}
-    data = from_section(TASKS.get(config["task"]).Config, config["data"], "data")
-    assert data.sequence_length >= 1
-    make_optimizer(sections["optimizer"], sections["train"].steps)
-    assert sections["train"].eval_every <= sections["train"].steps
-    model = nnx.eval_shape(lambda: build_model(dataclasses.replace(sections["model"], vocab_size=65)))
-    assert len(model.blocks) == len(config["model"]["pattern"])
+    assert set(config) == set(NAMES)
+    sections = parse(config)
+    assert sections.data.batch_size >= 1
+    make_optimizer(sections.optimizer, sections.train.steps, None)
+    assert sections.train.eval_every <= sections.train.steps
+    stack = nnx.eval_shape(lambda: Stack(sections.model, rngs=nnx.Rngs(0)))
+    assert len(stack.blocks) == len(sections.model.layers)
 
 
 @pytest.mark.parametrize("name, variant", CONFIGS)
 def test_config_keeps_the_keys_and_types_of_base(name, variant):
-    """So that every knob stands in base.py, and an override on the command line has the right type."""
-    config, wanted = (dict(flat(tree.to_dict())) for tree in (get(name, variant), base.get_config()))
-    data = {key for key in config.keys() ^ wanted.keys() if key.startswith("data.")}
-    assert config.keys() - data == wanted.keys() - data
-    if config["task"] == wanted["task"]:
-        assert not data
-    for key in config.keys() & wanted.keys():
-        assert type(config[key]) is type(wanted[key]), key
+    """So that an override on the command line has the right type."""
+    config = get(name, variant)
+    got, wanted = (dict(flat(tree.to_dict())) for tree in (config, base.get_config(config.task)))
+    assert got.keys() == wanted.keys()
+    for key, value in wanted.items():
+        assert type(got[key]) is type(value), key
 
 
-@pytest.mark.parametrize("section", PARSED)
-def test_base_is_the_dataclass_defaults(section):
-    """Defaults stand in two places, for people and for code: they must not drift apart."""
-    defaults = dataclasses.asdict(PARSED[section]())
-    if section == "model":
-        del defaults["vocab_size"], defaults["input_features"]  # the data's
-    assert base.get_config()[section].to_dict() == defaults
-
-
-def test_every_knob_in_base_is_explained():
-    """A comment on every line that sets a knob, except where the one name says it."""
-    source = pathlib.Path(base.__file__).read_text(encoding="utf-8")
-    plain = {"num_heads", "steps", "temperature"}
-    for line in source.splitlines():
-        knob = re.match(r"\s+config\.([\w.]+) = (?!ConfigDict)", line)
-        assert not knob or "#" in line or knob[1].split(".")[-1] in plain, line
+@pytest.mark.parametrize("task", TASKS.names())
+def test_base_is_the_dataclass_defaults(task):
+    config = base.get_config(task).to_dict()
+    for name, kind in kinds(TASKS.get(task)).items():
+        assert to_section(from_section(kind, config[name], name)) == to_section(kind())
+    assert parse(config).model.layers == TASKS.get(task).Model().layers
+    assert "vocab_size" not in config["model"]  # the data set it
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "base"])
@@ -94,9 +81,32 @@ def test_docstring_opens_with_the_command(name):
     get(name, command[2])
 
 
-def test_unknown_variant_lists_the_known():
-    with pytest.raises(UsageError, match=r"variant 'ltsm' is unknown; allowed: .*lstm, gru"):
-        get("char_lm", "ltsm")
+def test_variants_compose():
+    config = get("char_lm", "xlstm,bpe,tiny")
+    assert (config.model.pattern, config.data.tokenizer, config.train.steps) == ("msm", "bpe", 20)
+    assert config.optimizer.weight_decay == get("char_lm", "xlstm").optimizer.weight_decay == 0.1
+    config = get("char_lm", "lstm,features=512,optimizer.learning_rate=3e-4, sample.prompt=To be")
+    assert (config.model.features, config.optimizer.learning_rate) == (512, 3e-4)
+    assert (config.model.recurrent.cell, config.sample.prompt) == ("lstm", "To be")
+    assert get("char_lm", "tie_embedding=true").model.tie_embedding is True
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ("ltsm", r"variant 'ltsm' is unknown; allowed: .*lstm, gru.*, and KEY=VALUE"),
+        ("lstm,,tiny", r"variant '' is unknown"),
+        ("lstm,featurs=3", r"key 'featurs' is unknown; the config has: data, .*train"),
+        ("lstm,model.featurs=3", r"key 'model\.featurs' is unknown; model has: blocks|dropout.*features"),
+        ("features=1.5", r"features '1\.5' is not allowed; give an integer"),
+        ("tie_embedding=maybe", r"tie_embedding 'maybe' is not allowed; give True or False"),
+        ("model=3", r"key 'model' is a section; it has: .*features"),
+    ],
+)
+def test_variants_that_are_none(variant, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        get("char_lm", variant)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +123,7 @@ def test_unknown_variant_lists_the_known():
 )
 def test_errors_list_what_is_allowed(section, values, message):
     with pytest.raises(UsageError, match=message) as caught:
-        from_section(PARSED[section], values, section)
+        from_section(kinds(TASKS.get("language_model"))[section], values, section)
     assert "\n" not in str(caught.value)
 
 
@@ -124,4 +134,9 @@ def test_a_missing_key_is_named():
 
 def test_nested_sections_become_nested_dataclasses():
     config = from_section(ModelConfig, {"features": 8, "mlstm": {"num_heads": 2}}, "model")
-    assert (config.features, config.mlstm.num_heads, config.slstm) == (8, 2, ModelConfig().slstm)
+    assert (config.features, config.blocks) == (8, (MLSTMBlockConfig(num_heads=2),))
+    assert config.options(SLSTMBlockConfig) == SLSTMBlockConfig()
+    back = to_section(config)
+    assert (
+        from_section(ModelConfig, back, "model").options(MLSTMBlockConfig).num_heads == back["mlstm"]["num_heads"] == 2
+    )

@@ -17,24 +17,25 @@ def splits(request):
 
 
 def whole(splits):
-    return [np.concatenate(arrays) for arrays in zip(*splits.values(), strict=True)]
+    """Inputs, targets and masks of all images; every row has all its steps."""
+    assert all(rows.lengths_B is None for rows in splits.values())
+    return [np.concatenate(arrays) for arrays in zip(*(rows[:3] for rows in splits.values()), strict=True)]
 
 
 def test_every_image_stands_in_one_split():
     from sklearn.datasets import load_digits
 
     images, splits = load_digits(), digits.read(permuted=False)
-    tokens_BT1, targets_BT, mask_BT, reset_BT = whole(splits)
+    tokens_BT1, targets_BT, mask_BT = whole(splits)
     rows = [(pixels.tobytes(), label) for pixels, label in zip(images.data, images.target, strict=True)]
     read = [
         (pixels.tobytes(), label)
         for pixels, label in zip(tokens_BT1.astype(float) * 16, targets_BT[:, -1], strict=True)
     ]
     assert collections.Counter(read) == collections.Counter(rows) and read != rows
-    assert {name: len(batch.tokens_BT) for name, batch in splits.items()} == {"train": 1437, "validation": 360}
+    assert {name: len(batch.inputs_BT) for name, batch in splits.items()} == {"train": 1437, "validation": 360}
     assert tokens_BT1.dtype == np.float32 and tokens_BT1.shape == (1797, 64, 1) and tokens_BT1.max() == 1
     assert mask_BT[:, -1].all() and not mask_BT[:, :-1].any() and not targets_BT[:, :-1].any()
-    assert reset_BT[:, 0].all() and not reset_BT[:, 1:].any()
 
 
 def test_pixels_are_permuted_alike_in_all_images():
@@ -57,21 +58,24 @@ def test_evaluation_reads_each_row_once(splits, batch_size):
     rows = FixedRows(splits["validation"])
     batches = FixedBatches(rows, batch_size=batch_size, rows=slice(None))
     read = [batches[index] for index in range(len(batches))]
-    assert all(len(array) == batch_size for batch in read for array in batch)
+    assert all(len(array) == batch_size for batch in read for array in batch[:3])
     there = np.concatenate([batch.mask_BT[:, -1] for batch in read])
-    tokens_BT = np.concatenate([batch.tokens_BT for batch in read])
-    assert np.array_equal(tokens_BT[there], rows.batch.tokens_BT)
+    tokens_BT = np.concatenate([batch.inputs_BT for batch in read])
+    assert np.array_equal(tokens_BT[there], rows.all.inputs_BT)
     parts = [
         FixedBatches(rows, batch_size=batch_size, rows=part)[len(batches) - 1] for part in (slice(3), slice(3, None))
     ]
-    assert all(np.array_equal(np.concatenate(pair), whole) for *pair, whole in zip(*parts, read[-1], strict=True))
+    assert all(
+        np.array_equal(np.concatenate(pair), whole)
+        for *pair, whole in zip(*(part[:3] for part in (*parts, read[-1])), strict=True)
+    )
 
 
 def test_training_draws_among_all_rows(splits):
     rows = FixedRows(splits["validation"])
     drawn = rows.rows(np.random.default_rng(0), 5000)
-    known = {row.tobytes() for row in rows.batch.tokens_BT}
-    assert {row.tobytes() for row in drawn.tokens_BT} == known
+    known = {row.tobytes() for row in rows.all.inputs_BT}
+    assert {row.tobytes() for row in drawn.inputs_BT} == known
 
 
 def test_without_scikit_learn(monkeypatch):

@@ -8,7 +8,8 @@ import numpy as np
 
 from experiments.sweeping.results import RESULT, RUNS
 from xlstm_jax.files import write_json
-from xlstm_jax.train.run import Run
+from xlstm_jax.train.build import build
+from xlstm_jax.train.step import abstract_state
 from xlstm_jax.train.workdir.checkpoint import Checkpoints
 from xlstm_jax.train.workdir.metrics import TIMED, read_metrics
 
@@ -28,10 +29,10 @@ def assert_same_end(got: pathlib.Path, wanted: pathlib.Path) -> None:
     assert records(got) == records(wanted)
     ends = []
     for workdir in (got, wanted):
-        run = Run(json.loads((workdir / "config.json").read_text()))
+        run = build(json.loads((workdir / "config.json").read_text()))
         with Checkpoints(workdir, read_only=True) as saved:
-            assert saved.latest_step() == run.train.steps
-            ends.append(saved.restore(run.train.steps, run.abstract_state))
+            assert saved.latest_step() == run.sections.train.steps
+            ends.append(saved.restore(run.sections.train.steps, abstract_state(run)))
     assert ends[0].data == ends[1].data
     for a, b in zip(*(jax.tree.leaves(end.state) for end in ends), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -45,6 +46,6 @@ def recorded(workdir, run, *, loss=None, status="finished", parameters=10, **met
     records += [{"step": step, "train/tokens_per_second": rate} for step, rate in ((1, 5.0), (2, 90.0), (3, 110.0))]
     records += [] if loss is None else [{"step": 3, "validation/loss": loss, **metrics}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    result = {"labels": run.point.labels, "seed": run.seed, "arguments": run.arguments, "status": status}
+    result = {"labels": run.point.labels, "seed": run.sections.seed, "arguments": run.arguments, "status": status}
     share = {"cores": 1, "workers": 2}
     write_json(folder / RESULT, result | share | {"message": "" if status == "finished" else "died", "seconds": 60.0})

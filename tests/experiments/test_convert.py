@@ -50,7 +50,7 @@ def test_byte_pairs_go_along(programs, runs, tmp_path):
     asked = ("--prompt=the first", "--length=12", "--temperature=0")
     theirs = programs.output("generate", f"--huggingface={out}", *asked)
     assert theirs.splitlines()[0] == programs.output("generate", f"--workdir={runs / 'x'}", *asked).splitlines()[0]
-    tokenizer = saved.load(runs / "x", "best")[0].task.tokenizer
+    tokenizer = saved.load(runs / "x", "best")[0].task.codec
     assert json.loads((out / "config.json").read_text())["eos_token_id"] == tokenizer.end_token
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     same = transformers.AutoTokenizer.from_pretrained(out)

@@ -37,7 +37,7 @@ def test_other_texts_with_the_figures_of_each(programs, folder, tmp_path):
     assert (result["step"], result["split"], len(result["texts"])) == (4, "all", 2)
     from xlstm_jax.train.workdir import saved
 
-    tokenizer = saved.load(folder / "run")[0].task.tokenizer
+    tokenizer = saved.load(folder / "run")[0].task.codec
     for name in ("one.txt", "two.txt"):
         tokens = tokenizer.encode((folder / name).read_text())
         end = tokenizer.end_token is not None

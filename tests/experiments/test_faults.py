@@ -46,7 +46,7 @@ def test_flipped_bytes_in_the_latest_checkpoint(programs, arguments, tmp_path):
     assert done.stderr.endswith("is not as it was saved); step 2 is taken\n")
 
     done = programs.run("train", *arguments, "--config.train.steps=6", f"--workdir={workdir}")
-    assert done.returncode == 0 and "going on from step 2" in done.stdout
+    assert done.returncode == 0 and "resuming from step 2" in done.stdout
     place = workdir / "checkpoints-damaged" / "4.1"
     assert done.stderr.endswith(f"is not as it was saved): moved to {place}; step 2 is taken\n")
     assert done.stderr.count("\n") == 1 and largest(place).is_file()
@@ -67,7 +67,7 @@ def test_killed_in_the_middle_of_a_save(programs, arguments, tmp_path):
             for line in process.stdout:  # up to the one that comes when what the last kill left has been cleared
                 if "parameters, pattern" in line:
                     break
-            assert not last or process.stdout.readline() == f"going on from step {last}\n"
+            assert not last or process.stdout.readline() == f"resuming from step {last}\n"
             temporary = workdir / "checkpoints" / f"{last + 1 + rng.integers(2)}.orbax-checkpoint-tmp"
             while not temporary.exists():
                 assert process.poll() is None, process.communicate()
@@ -85,7 +85,7 @@ def test_killed_in_the_middle_of_a_save(programs, arguments, tmp_path):
             folder = workdir / "checkpoints" / str(step)
             assert (folder / "SHA256SUMS").is_file() and find_damage(folder) is None
     shown = programs.output("train", *arguments, f"--workdir={workdir}")
-    assert f"going on from step {last}\n" in shown and 0 < last < 60
+    assert f"resuming from step {last}\n" in shown and 0 < last < 60
     assert checkpoints(workdir) == checkpoints(whole)
     assert_same_end(workdir, whole)
 
@@ -108,7 +108,7 @@ def test_full_disk(programs, arguments, small_disk, tmp_path):
         json.loads(line)
     subprocess.run(["mount", "-o", "remount,size=9m", small_disk], check=True)
     assert f"step {last}" in programs.output("evaluate", f"--workdir={workdir}", "--checkpoint=latest")
-    assert f"going on from step {last}" in programs.output("train", *arguments, f"--workdir={workdir}")
+    assert f"resuming from step {last}" in programs.output("train", *arguments, f"--workdir={workdir}")
     assert_same_end(workdir, whole)
 
 
@@ -136,7 +136,7 @@ def test_terminated_while_it_computes(programs, arguments, tmp_path, when):
     assert (process.returncode, error) == (0, "")
     assert f"stopped by signal 15; saved step {step}, run again to go on" in shown
     assert checkpoints(workdir) == [step]
-    assert f"going on from step {step}" in programs.output("train", *arguments, f"--workdir={workdir}")
+    assert f"resuming from step {step}" in programs.output("train", *arguments, f"--workdir={workdir}")
     assert_same_end(workdir, whole)
 
 
@@ -152,6 +152,6 @@ def test_text_cut_between_two_runs(programs, arguments, text, tmp_path):
     assert f"the text is not the one that workdir {workdir} was trained on; use another workdir" in done.stderr
     assert {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()} == before
     write_text(text)
-    assert "going on from step 2" in programs.output(
+    assert "resuming from step 2" in programs.output(
         "train", *arguments, "--config.train.steps=4", f"--workdir={workdir}"
     )

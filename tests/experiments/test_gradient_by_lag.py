@@ -11,7 +11,8 @@ from experiments.measures.gradient_by_lag import by_lags, gradient_norms, last_s
 from experiments.sweeping.measured import MEASURES, read_measured
 from tests.tasks.examples import tiny_config
 from xlstm_jax.models import ModelConfig, build_model
-from xlstm_jax.train.run import Run
+from xlstm_jax.train.build import build
+from xlstm_jax.train.step import init_state
 
 
 @pytest.mark.parametrize("pattern", ["r", "ms"])
@@ -74,8 +75,8 @@ def test_a_run_before_and_after(rolled):
     """The same curve where nothing was learned; another where all parameters are others."""
     config = tiny_config("adding", None)
     config.model.pattern, config.data.batch_size = "r", 8
-    run = Run(config.to_dict())
-    params = run.init().params
+    run = build(config.to_dict())
+    params = init_state(run).params
     for weights, same in ((params, True), (jax.tree.map(lambda leaf: leaf * 0.5, params), False)):
         before, after = MEASURES.get("gradient_by_lag")(run, weights).curves
         assert before.x == [*range(len(before.y))] and len(before.y) > 10 and min(before.y) > 0

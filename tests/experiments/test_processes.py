@@ -78,7 +78,7 @@ def test_two_processes_are_one_run(programs, arguments, tmp_path):
     # The same the other way: what one process began, two go on with.
     (two / "metrics.jsonl").rename(tmp_path / "before")
     done = ended(pair(programs, *arguments[:-1], "--config.train.steps=50", f"--workdir={two}", **SPLIT))
-    assert [status for status, *_ in done] == [0, 0] and "going on from step 40" in done[0][1]
+    assert [status for status, *_ in done] == [0, 0] and "resuming from step 40" in done[0][1]
     assert json.loads((two / "config.json").read_text())["mesh"]["fsdp"] == 1
 
 
@@ -111,7 +111,7 @@ def test_one_killed_the_other_ends_soon(programs, arguments, tmp_path, victim):
     assert line and int(line[1]) >= 10, errors
     steps = int(line[1]) + 10
     shown = programs.output("train", *arguments[:-1], f"--config.train.steps={steps}", f"--workdir={workdir}")
-    assert re.search(r"going on from step \d+", shown)
+    assert re.search(r"resuming from step \d+", shown)
 
 
 @pytest.mark.slow

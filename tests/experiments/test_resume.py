@@ -57,5 +57,5 @@ def test_stopped_and_killed_equals_uninterrupted(programs, text, tmp_path, sampl
     assert stopped < checkpoints(parts)[-1] < STEPS
 
     shown = programs.output("train", *arguments, f"--workdir={parts}")
-    assert "going on from step" in shown
+    assert "resuming from step" in shown
     assert_same_end(parts, whole)

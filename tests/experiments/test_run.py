@@ -72,7 +72,7 @@ def test_packed_mixture_of_byte_pairs(programs, text, tmp_path):
     programs.output("train", *arguments, "--config.train.steps=12")
     cached = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "tokens").rglob("*.npy")}
     assert len(cached) == 4
-    assert "going on from step 12" in programs.output("train", *arguments, "--config.train.steps=20")
+    assert "resuming from step 12" in programs.output("train", *arguments, "--config.train.steps=20")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "tokens").rglob("*.npy")} == cached
     shown = programs.output("evaluate", f"--workdir={workdir}", "--checkpoint=20")
     assert "nats per token" in shown and "\n  text.txt: loss" in shown and "\n  lines: loss" in shown

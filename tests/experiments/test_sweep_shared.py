@@ -250,7 +250,7 @@ def test_two_trainings_at_once(programs, text, tmp_path):
         assert (workdir / RUN_LOCK).exists()
         third = programs.start("train", *arguments)
         try:
-            while "going on from step" not in (line := third.stdout.readline()):
+            while "resuming from step" not in (line := third.stdout.readline()):
                 assert line, third.communicate()
             third.terminate()
             out, err = third.communicate(timeout=200)

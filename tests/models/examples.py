@@ -9,26 +9,26 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from xlstm_jax.models import LanguageModel, ModelConfig, build_model
-from xlstm_jax.models.config import (
-    GriffinBlockConfig,
-    Mamba2BlockConfig,
-    MinimalBlockConfig,
-    MLSTMBlockConfig,
-    RWKV6BlockConfig,
-    SLSTMBlockConfig,
-    TransformerBlockConfig,
-    XLSTMBlockConfig,
-)
+from xlstm_jax.models import BLOCKS, LanguageModel, ModelConfig, SequenceModel, build_model
+from xlstm_jax.models.blocks.griffin import GriffinBlockConfig
+from xlstm_jax.models.blocks.mamba2 import Mamba2BlockConfig
+from xlstm_jax.models.blocks.minimal import MinimalBlockConfig
+from xlstm_jax.models.blocks.mlstm import MLSTMBlockConfig
+from xlstm_jax.models.blocks.rwkv6 import RWKV6BlockConfig
+from xlstm_jax.models.blocks.slstm import SLSTMBlockConfig
+from xlstm_jax.models.blocks.transformer import TransformerBlockConfig
+from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
+from xlstm_jax.models.heads import Head
+from xlstm_jax.models.inputs import Features
 
 VOCABULARY, FEATURES = 11, 16
 # Different numbers of heads, so that one taken for the other shows.
 MLSTM, SLSTM = MLSTMBlockConfig(num_heads=2), SLSTMBlockConfig(num_heads=4)
-SECTIONS = {
+OPTIONS = {
     "mlstm": MLSTM,
     "slstm": SLSTM,
     "xlstm": XLSTMBlockConfig(num_heads=2, ffn_multiple=8),
-    "transformer": TransformerBlockConfig(num_heads=4, num_kv_heads=2, context=8, ffn_multiple=8),
+    "transformer": TransformerBlockConfig(num_heads=4, num_kv_heads=2, window=8, ffn_multiple=8),
     "mamba2": Mamba2BlockConfig(head_features=8, state_features=4, num_groups=2),
     "minimal": MinimalBlockConfig(ffn_multiple=8),
     "griffin": GriffinBlockConfig(num_heads=2, expansion=1.5, ffn_multiple=8),
@@ -37,8 +37,25 @@ SECTIONS = {
 
 
 def small(pattern: str, **changes: Any) -> ModelConfig:
-    config = ModelConfig(vocab_size=VOCABULARY, features=FEATURES, pattern=pattern, **SECTIONS)
-    return dataclasses.replace(config, **changes)
+    options = tuple(OPTIONS.values())
+    return changed(ModelConfig(vocab_size=VOCABULARY, features=FEATURES, pattern=pattern, blocks=options), **changes)
+
+
+def changed(config: ModelConfig, **changes: Any) -> ModelConfig:
+    """The config with other values; a block's name changes its options."""
+    options = [changes.pop(name) for name in [*changes] if name in BLOCKS.names()]
+    return dataclasses.replace(config.with_options(*options), **changes)
+
+
+def reads_numbers(config: ModelConfig, width: int = FEATURES) -> SequenceModel:
+    """A model of that config that reads real numbers."""
+    sizes = {"dtype": config.dtype}
+    return SequenceModel(
+        config,
+        lambda rngs: Features(width, config.features, std=config.embedding_std, rngs=rngs, **sizes),
+        lambda rngs: Head(config.features, config.vocab_size, rngs=rngs, **sizes),
+        rngs=nnx.Rngs(0),
+    )
 
 
 def abstract(config: ModelConfig) -> tuple[Any, dict]:

@@ -7,11 +7,12 @@ from safetensors.numpy import load_file, save_file
 
 from tests.models.examples import FEATURES, VOCABULARY, example
 from xlstm_jax.models import ModelConfig, huggingface
-from xlstm_jax.models.config import XLSTMBlockConfig
+from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
 
 # K 4, V 12, F 24: no two widths the same.
 BLOCK = XLSTMBlockConfig(num_heads=2, qk_factor=0.5, v_factor=1.5, ffn_factor=1.2, ffn_multiple=8, norm_eps=1e-6)
-CONFIG = ModelConfig(VOCABULARY, FEATURES, "xx", norm="rms", norm_eps=1e-6, logit_softcap=30.0, xlstm=BLOCK)
+SIZES = {"vocab_size": VOCABULARY, "features": FEATURES, "pattern": "xx", "blocks": (BLOCK,)}
+CONFIG = ModelConfig(norm="rms", norm_eps=1e-6, logit_softcap=30.0, **SIZES)
 
 
 def saved(folder, model_config=CONFIG, **options) -> pathlib.Path:

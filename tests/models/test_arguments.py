@@ -14,9 +14,8 @@ from tests.models import examples
 from tests.models.examples import FEATURES, VOCABULARY, example, small
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate import prefill
-from xlstm_jax.models import BLOCKS
-from xlstm_jax.models.encoder import Encoder
-from xlstm_jax.models.language_model import known_tokens
+from xlstm_jax.models import BLOCKS, Stack
+from xlstm_jax.models.inputs import known_tokens
 
 BATCH, TIME = 2, 5
 TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (BATCH, TIME), np.int32)
@@ -85,7 +84,7 @@ def test_what_a_block_is_given(letter):
 @pytest.mark.parametrize("scan_layers", [False, True])
 def test_no_rows_and_no_steps(letter, scan_layers):
     """Empty logits, the carry of all rows, and gradients of both."""
-    config = small(2 * letter, scan_layers=scan_layers)
+    config = small(f"{letter}*2", scan_layers=scan_layers)
     graphdef, params = abstract(config)
     for batch, time in ((BATCH, 0), (0, TIME), (0, 0)):
         tokens, carry = shape(batch, time, dtype=np.int32), start(config, batch)
@@ -154,15 +153,15 @@ def test_a_block_of_several_in_a_scan_starts_afresh_where_its_carry_is_none():
 def test_what_a_model_is_given():
     config = small("r")
     for tokens, options, message in (
-        (TOKENS.astype(np.float32), {}, r"tokens \(2, 5\) of float32; wanted integers"),
-        (TOKENS[0], {}, "tokens has 1 axes, not 2"),
-        (TOKENS, {"lengths": ~RESET}, r"lengths \(2, 5\) of bool"),
-        (TOKENS, {"reset": RESET[:1]}, "reset has B = 1, not 2"),
+        (TOKENS.astype(np.float32), {}, r"^Tokens got tokens \(2, 5\) of float32; wanted integers"),
+        (TOKENS[0], {}, "^Tokens got .*tokens has 1 axes, not 2"),
+        (TOKENS, {"lengths": ~RESET}, r"^Tokens got lengths \(2, 5\) of bool"),
+        (TOKENS, {"reset": RESET[:1]}, "^LanguageModel got .*reset has B = 1, not 2"),
     ):
-        refused(f"^LanguageModel got .*{message}", unroll, config, tokens, **options)
-    reads_numbers = small("r", input_features=3)
-    refused("^LanguageModel got .*x has D = 4, not 3", unroll, reads_numbers, shape(BATCH, TIME, 4))
-    refused(r"^LanguageModel got x \(2, 5, 3\) of int32", unroll, reads_numbers, shape(BATCH, TIME, 3, dtype=np.int32))
+        refused(message, unroll, config, tokens, **options)
+    reader = examples.reads_numbers(config, 3)
+    refused("^Features got .*u has F = 4, not 3", reader, np.zeros((BATCH, TIME, 4), np.float32))
+    refused(r"^Features got u \(2, 5, 3\) of int32", reader, np.zeros((BATCH, TIME, 3), np.int32))
     lists = unroll(config, TOKENS.tolist(), lengths=[5, 3], reset=RESET.tolist())
     assert lists == unroll(config, TOKENS, lengths=LENGTHS, reset=RESET)
     for name in ("int32", "bool"):
@@ -170,18 +169,18 @@ def test_what_a_model_is_given():
 
 
 @pytest.mark.parametrize("directions", ["alternate", "both"])
-def test_what_an_encoder_is_given(directions):
-    graphdef, state = nnx.split(nnx.eval_shape(lambda: Encoder(small("ms"), directions=directions, rngs=nnx.Rngs(0))))
+def test_what_a_stack_is_given(directions):
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: Stack(small("ms"), directions, rngs=nnx.Rngs(0))))
 
     def run(x, lengths=None):
-        return jax.eval_shape(lambda state, x: nnx.merge(graphdef, state)(x, lengths), state, x)
+        return jax.eval_shape(lambda state, x: nnx.merge(graphdef, state)(x, lengths=lengths)[0], state, x)
 
     for x, lengths, message in (
         (shape(BATCH, TIME, FEATURES + 1), None, f"x has D = {FEATURES + 1}, not {FEATURES}"),
         (shape(BATCH, TIME, FEATURES), LENGTHS[:1], "lengths has B = 1, not 2"),
         (shape(BATCH, TIME, FEATURES), ~RESET, r"lengths \(2, 5\) of bool"),
     ):
-        refused(f"^Encoder got .*{message}", run, x, lengths)
+        refused(f"^Stack got .*{message}", run, x, lengths)
     for batch, time in ((BATCH, 0), (0, TIME), (0, 0)):
         x = shape(batch, time, FEATURES)
         assert run(x) == run(x, np.minimum(LENGTHS[:batch], time)) == x

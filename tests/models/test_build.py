@@ -10,8 +10,9 @@ from flax import nnx
 
 from tests.models.examples import MLSTM, VOCABULARY, error, example, small
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models import Encoder, LanguageModel, build_model
-from xlstm_jax.models.config import RecurrentBlockConfig, XLSTMBlockConfig
+from xlstm_jax.models import BLOCKS, LanguageModel, Stack, build_model
+from xlstm_jax.models.blocks.recurrent import RecurrentBlockConfig
+from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
 
 TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
 
@@ -19,7 +20,10 @@ TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pattern": "m?s"}, "unknown block '.'; known: d, g, m, n, r, s, t, w, x"),
+        (
+            {"pattern": "m?s"},
+            "unknown block '.'; known: mamba2 .d., griffin .g., mlstm .m., ",
+        ),
         ({"pattern": ""}, "model.pattern '' has 0 blocks"),
         ({"pattern": "ms", "num_blocks": 4}, "num_blocks 4 does not fit model.pattern 'ms', which has 2 blocks"),
         ({"pattern": "xLSTM[7:1]", "num_blocks": 12}, "num_blocks 12 is not a multiple of the 8 blocks of xLSTM"),
@@ -35,17 +39,17 @@ TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
 )
 def test_configs_that_cannot_work(changes, message):
     with pytest.raises(UsageError, match=message) as caught:
-        build_model(dataclasses.replace(small("m"), **changes))
+        build_model(small("m", **changes))
     assert "\n" not in str(caught.value)
-    for made in (LanguageModel, functools.partial(Encoder, directions="both")):
+    for made in (LanguageModel, functools.partial(Stack, directions="both")):
         with pytest.raises(UsageError, match=message):
-            made(dataclasses.replace(small("m"), **changes), rngs=nnx.Rngs(0))
+            made(small("m", **changes), rngs=nnx.Rngs(0))
 
 
 def test_float64_needs_x64_mode():
     """It would become float32, with a warning at most."""
     config = small("r", dtype="float64")
-    for made in (LanguageModel, functools.partial(Encoder, directions="both")):
+    for made in (LanguageModel, functools.partial(Stack, directions="both")):
         with pytest.raises(UsageError, match=r"dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or take"):
             made(config, rngs=nnx.Rngs(0))
 
@@ -74,10 +78,35 @@ def test_recurrent_block_is_the_cell_of_the_config():
 
 @pytest.mark.parametrize(
     ("pattern", "num_blocks", "letters"),
-    [("xLSTM[7:1]", 0, "mmmmmmms"), ("xLSTM[1:0]", 3, "mmm"), ("xLSTM[1:1]", 4, "msms"), ("mxs", 3, "mxs")],
+    [
+        ("xLSTM[7:1]", 0, "mmmmmmms"),
+        ("xLSTM[1:0]", 3, "mmm"),
+        ("xLSTM[1:1]", 4, "msms"),
+        ("mxs", 3, "mxs"),
+        ("mlstm*7,slstm", 0, "mmmmmmms"),
+        ("m*2, xlstm ,ts", 0, "mmxts"),
+        ("ms*2", 0, "msms"),
+    ],
 )
-def test_notation_of_ratios(pattern, num_blocks, letters):
-    assert small(pattern, num_blocks=num_blocks).letters == letters
+def test_notations_of_patterns(pattern, num_blocks, letters):
+    wanted = tuple(BLOCKS.name_of(letter) for letter in letters)
+    assert small(pattern, num_blocks=num_blocks).layers == wanted
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("mlstm*0", "'mlstm[*]0' is not allowed; write letters such as 'mms', or names with counts"),
+        ("m,,s", "'' is not allowed"),
+        ("mlstm*x", "'mlstm[*]x' is not allowed"),
+        ("m*99999", "has 99999 blocks; give between 1 and 10000"),
+        ("mlstn", "unknown block 'l'; known: mamba2"),
+    ],
+)
+def test_patterns_that_are_none(pattern, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        small(pattern).layers  # noqa: B018
+    assert "\n" not in str(caught.value)
 
 
 def test_softcap():

@@ -9,7 +9,7 @@ from flax import nnx
 from tests.dtypes import dtypes_inside
 from tests.models.examples import small
 from xlstm_jax.generate import init_state
-from xlstm_jax.models import BLOCKS, Encoder, build_model
+from xlstm_jax.models import BLOCKS, Stack, build_model
 from xlstm_jax.testing.compare import assert_own_buffers
 
 TOKENS = np.zeros((2, 4), np.int32)
@@ -24,7 +24,7 @@ def test_own_buffers(letter):
 
 
 def test_own_buffers_of_an_encoder():
-    assert_own_buffers(nnx.state(Encoder(small("mr"), directions="both", rngs=nnx.Rngs(0))))
+    assert_own_buffers(nnx.state(Stack(small("mr"), "both", rngs=nnx.Rngs(0))))
 
 
 @pytest.mark.parametrize("letter", BLOCKS.names())

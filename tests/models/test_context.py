@@ -11,7 +11,7 @@ from tests.models.examples import VOCABULARY, error, example, small
 from tests.ops.meshes import collectives, mesh
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import BLOCKS, build_model, check_context
-from xlstm_jax.models.config import RecurrentBlockConfig
+from xlstm_jax.models.blocks.recurrent import RecurrentBlockConfig
 
 slow = pytest.mark.slow
 BATCH, TIME = 2, 24
@@ -70,14 +70,14 @@ def test_messages_do_not_grow_with_time():
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("mms", "mesh.context 4 splits the sequence, but block 's' of model.pattern 'mms' .*sLSTM is sequential"),
+        ("mms", "mesh.context 4 splits the sequence, but block 'slstm' of model.pattern 'mms' .*sLSTM is sequential"),
         (
             "xLSTM[1:1]",
-            "block 's' .*needs the output of the one before; use mesh.context=1 or blocks of d, g, m, n, x$",
+            "'slstm' .* of the one before; use mesh.context=1 or blocks of griffin, mamba2, minimal, mlstm, xlstm$",
         ),
-        ("xt", "block 't' .*attention sees keys and values of all steps"),
-        ("w", "block 'w' "),
-        ("r", "block 'r' .*the cell 'lstm' is sequential"),
+        ("xt", "block 'transformer' .*attention sees keys and values of all steps"),
+        ("w", "block 'rwkv6' "),
+        ("r", "block 'recurrent' .*the cell 'lstm' is sequential"),
     ],
 )
 def test_blocks_that_cannot_be_split(pattern, message):

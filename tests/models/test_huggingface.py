@@ -11,10 +11,11 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from tests.models.examples import FEATURES, VOCABULARY, error, example
+from tests.models.examples import FEATURES, VOCABULARY, changed, error, example
 from tests.models.golden.make_huggingface import FOLDER as GOLDEN
 from tests.models.huggingface_folders import BLOCK, CONFIG, change_config, saved
 from xlstm_jax.models import huggingface
+from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
 
 TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
 
@@ -49,7 +50,7 @@ def test_there_and_back(tmp_path, weight_mode, max_shard_size):
     back = huggingface.load(folder)
     assert same(back, model)
     assert np.array_equal(back(TOKENS), model(TOKENS)) and back(TOKENS).shape == (2, 7, VOCABULARY)
-    rounded = dataclasses.replace(CONFIG, xlstm=dataclasses.replace(BLOCK, ffn_features=24))
+    rounded = CONFIG.with_options(dataclasses.replace(BLOCK, ffn_features=24))
     assert back.config == rounded
     assert [path.name for path in folder.parent.iterdir()] == ["folder"]
     assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
@@ -87,14 +88,15 @@ def test_smaller_files(tmp_path, dtype):
     ids=["tied", "no final norm", "no caps", "other widths and eps"],
 )
 def test_options_of_the_model(tmp_path, changes):
-    model = example(dataclasses.replace(CONFIG, **changes)).model()
+    model = example(changed(CONFIG, **changes)).model()
     huggingface.save(model, tmp_path / "folder")
     back = huggingface.load(tmp_path / "folder")
     assert same(back, model)
-    wanted = dataclasses.replace(model.config.xlstm, ffn_features=model.config.xlstm.ffn_width(FEATURES))
+    own = model.config.options(XLSTMBlockConfig)
+    wanted = dataclasses.replace(own, ffn_features=own.ffn_width(FEATURES))
     # The rule that gives the width may be another one; the width is the same.
-    rule = {name: getattr(back.config.xlstm, name) for name in ("ffn_factor", "ffn_multiple")}
-    assert back.config == dataclasses.replace(model.config, xlstm=dataclasses.replace(wanted, **rule))
+    rule = {name: getattr(back.config.options(XLSTMBlockConfig), name) for name in ("ffn_factor", "ffn_multiple")}
+    assert back.config == model.config.with_options(dataclasses.replace(wanted, **rule))
     assert np.array_equal(back(TOKENS), model(TOKENS))
 
 
@@ -102,7 +104,7 @@ def test_options_of_the_model(tmp_path, changes):
 def test_both_rules_of_rounding_give_the_width(tmp_path, inner, factor):
     """Rounded up to a multiple at once, and after the product was cut to a whole number."""
     block = dataclasses.replace(BLOCK, ffn_features=inner, ffn_factor=factor)
-    saved(tmp_path / "folder", dataclasses.replace(CONFIG, xlstm=block))
+    saved(tmp_path / "folder", CONFIG.with_options(block))
     values = json.loads((tmp_path / "folder" / "config.json").read_text())
     product, multiple = values["ffn_proj_factor"] * FEATURES, values["ffn_round_up_to_multiple_of"]
     assert -(-product // multiple) * multiple == -(-int(product) // multiple) * multiple == inner
@@ -147,7 +149,7 @@ def test_what_goes_along(tmp_path):
 def test_golden():
     """Logits of `transformers`, by tests/models/golden/make_huggingface.py; K 32, V 64, weights in bfloat16."""
     model = huggingface.load(GOLDEN)
-    assert model.blocks[0].sizes == (2, 32, 64) and model.config.letters == "xx"
+    assert model.blocks[0].sizes == (2, 32, 64) and model.config.layers == ("xlstm", "xlstm")
     expected = np.load(GOLDEN / "expected.npz")
     assert error(jax.jit(model)(expected["tokens_BT"]), expected["logits_BTA"]) <= 1e-5
 

@@ -1,6 +1,5 @@
 """All that can be wrong with a folder, and what cannot be written: one line each."""
 
-import dataclasses
 import json
 import math
 import pathlib
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from tests.models.examples import changed
 from tests.models.huggingface_folders import CONFIG, change_config, change_weights, saved
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import huggingface
@@ -171,7 +171,7 @@ def test_models_that_the_format_cannot_hold(tmp_path):
         ({"norm_eps": 1e-5}, "the blocks' own eps, 1e-06"),
     ):
         with pytest.raises(UsageError, match=message):
-            saved(tmp_path / "folder", dataclasses.replace(CONFIG, **changes))
+            saved(tmp_path / "folder", changed(CONFIG, **changes))
     assert not list(tmp_path.iterdir())
 
 

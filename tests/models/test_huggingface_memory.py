@@ -13,7 +13,7 @@ from tests.models.examples import abstract
 from xlstm_jax.models import ModelConfig, huggingface
 
 # 267 million parameters, 1.07 GB in float32; the largest tensor is an eighth of it.
-CONFIG = ModelConfig(32768, 1024, "x" * 16, norm="rms", norm_eps=1e-6, logit_softcap=30.0)
+CONFIG = ModelConfig(vocab_size=32768, features=1024, pattern="x*16", norm="rms", norm_eps=1e-6, logit_softcap=30.0)
 PROGRAM = r"""
 import re
 import sys

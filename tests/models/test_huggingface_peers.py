@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.models.examples import error, example
+from tests.models.examples import changed, error, example
 from tests.models.peer_xlstm import peer
 from xlstm_jax.generate import generate
 from xlstm_jax.models import ModelConfig, huggingface
-from xlstm_jax.models.config import XLSTMBlockConfig
+from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
 
 torch = pytest.importorskip("torch", reason="compares with transformers, which needs torch")
 transformers = pytest.importorskip("transformers", reason="compares with transformers, which is not installed")
@@ -77,7 +77,8 @@ def test_files_in_bfloat16(tmp_path, max_shard_size):
 
 # Widths of all keys and of all values are multiples of 64: the official code rounds them up to one.
 BLOCK = XLSTMBlockConfig(num_heads=2, qk_factor=2.0, v_factor=2.0, ffn_factor=1.3, ffn_multiple=1)
-CONFIG = ModelConfig(37, 32, "xx", norm="rms", norm_eps=1e-6, logit_softcap=30.0, xlstm=BLOCK)
+SIZES = {"vocab_size": 37, "features": 32, "pattern": "xx", "blocks": (BLOCK,)}
+CONFIG = ModelConfig(norm="rms", norm_eps=1e-6, logit_softcap=30.0, **SIZES)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ CONFIG = ModelConfig(37, 32, "xx", norm="rms", norm_eps=1e-6, logit_softcap=30.0
     ids=["plain", "tied", "no caps"],
 )
 def test_ours_read_there(tmp_path, changes):
-    made = example(dataclasses.replace(CONFIG, **changes))
+    made = example(changed(CONFIG, **changes))
     huggingface.save(made.model(), tmp_path / "folder", max_shard_size=50_000)
     model, report = transformers.xLSTMForCausalLM.from_pretrained(tmp_path / "folder", output_loading_info=True)
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.models.examples import reads_numbers
 from xlstm_jax.models import ModelConfig, build_model
 
 CONFIG = ModelConfig(vocab_size=200, features=64, pattern="mss")
@@ -44,7 +45,9 @@ def test_kernels(params):
 @pytest.mark.parametrize("std, wanted", [(0.0, math.sqrt(2 / (5 * 64))), (1.0, 1.0)])
 def test_real_inputs_are_mapped_with_a_random_bias(std, wanted):
     """Else a norm behind the map would see the sign alone of one number, and nothing at all of 0."""
-    embedding = initial(ModelConfig(features=64, pattern="r", input_features=3, embedding_std=std))["embedding"]
+    embedding = nnx.to_pure_dict(
+        nnx.split(reads_numbers(ModelConfig(features=64, pattern="r", embedding_std=std), 3))[1]
+    )["embedding"]
     for values in embedding.values():
         assert_normal(values, wanted)
     assert set(embedding) == {"kernel", "bias"}

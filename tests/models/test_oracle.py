@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.models import baseline_oracle, oracle
-from tests.models.examples import FEATURES, SECTIONS, VOCABULARY, error, example, small
+from tests.models.examples import FEATURES, OPTIONS, VOCABULARY, error, example, small
 from xlstm_jax.models import BLOCKS as REGISTERED
 
 BATCH, TIME = 2, 9
@@ -49,7 +49,7 @@ def float64(params):
 def test_block(letter, changes):
     """What a block adds to its input, so that the input itself does not hide an error."""
     name, wanted_of = BLOCKS[letter]
-    options = dataclasses.replace(SECTIONS[name], **changes)
+    options = dataclasses.replace(OPTIONS[name], **changes)
     made = example(small(letter, **{name: options}))
     x = np.random.default_rng(1).standard_normal((BATCH, TIME, FEATURES)).astype(np.float32)
 
@@ -66,7 +66,7 @@ def test_block(letter, changes):
 def test_every_parameter_counts(letter):
     """The oracle reads all parameters of the block, so that none of them goes untested."""
     name, oracle_of = BLOCKS[letter]
-    params, options = float64(example(small(letter)).params["blocks"][0]), SECTIONS[name]
+    params, options = float64(example(small(letter)).params["blocks"][0]), OPTIONS[name]
     x = np.random.default_rng(1).standard_normal((1, TIME, FEATURES))
     before = oracle_of(params, x, options)
     leaves, tree = jax.tree.flatten(params)
@@ -78,7 +78,7 @@ def test_every_parameter_counts(letter):
 
 def test_every_block_has_an_oracle():
     """But the plain recurrent layer, which `tests/nn` holds."""
-    assert {*BLOCKS, "r"} == set(REGISTERED.names())
+    assert {*BLOCKS, "r"} == set(REGISTERED.letters())
 
 
 @pytest.mark.parametrize("pattern", ["ms", "mmsm", "xt"])
@@ -90,7 +90,7 @@ def test_model(pattern):
     x = params["embedding"]["embedding"][TOKENS]
     for index, letter in enumerate(pattern):
         name, wanted_of = BLOCKS[letter]
-        x = wanted_of(params["blocks"][index], x, SECTIONS[name])
+        x = wanted_of(params["blocks"][index], x, OPTIONS[name])
     assert got.dtype == jnp.float32
     assert error(got, oracle.normalised(x, params["norm"]["scale"]) @ params["head"]["kernel"]) <= 2e-5
 
@@ -113,7 +113,7 @@ def test_a_decay_that_forgets_all(letter, name):
         return y, pullback(jnp.cos(y))
 
     y, (dparams, dx) = run(params, jnp.asarray(x))
-    wanted = wanted_of(float64(params), x.astype(np.float64), SECTIONS[section]) - x
+    wanted = wanted_of(float64(params), x.astype(np.float64), OPTIONS[section]) - x
     assert error(y, wanted) <= 1e-5
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((dparams, dx)))
     assert not np.any(dparams[name]) and np.any(dx)

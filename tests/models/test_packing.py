@@ -56,7 +56,7 @@ def losses(pattern, packed, alone):
     return together, apart
 
 
-ALL = pytest.param("".join(BLOCKS.names()), marks=pytest.mark.slow)
+ALL = pytest.param(",".join(BLOCKS.names()), marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("pattern", [*BLOCKS.names(), ALL])

@@ -9,7 +9,7 @@ from flax import nnx
 from configs import xlstm
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import ModelConfig, build_model
-from xlstm_jax.models.published import NAMED, named
+from xlstm_jax.models.published import named, names
 
 # Millions of parameters: published to the digits given; "paper" ones by the papers' names, to a tenth.
 PUBLISHED = {"xlstm_165m": 164.1, "xlstm_1.3b": 1420, "xlstm_2.7b": 2780, "xlstm_7b": 6865}
@@ -24,19 +24,19 @@ def count(config: ModelConfig) -> tuple[int, list[int]]:
 
 
 def millions(name: str) -> float:
-    """Blocks of a letter are of one size, so one of each is made."""
+    """Blocks of a kind are of one size, so one of each is made."""
     config = named(name)
-    letters = "".join(sorted(set(config.letters)))
-    whole, blocks = count(dataclasses.replace(config, pattern=letters, num_blocks=0))
-    more = (size * (config.letters.count(letter) - 1) for letter, size in zip(letters, blocks, strict=True))
+    kinds = sorted(set(config.layers))
+    whole, blocks = count(dataclasses.replace(config, pattern=",".join(kinds), num_blocks=0))
+    more = (size * (config.layers.count(kind) - 1) for kind, size in zip(kinds, blocks, strict=True))
     return (whole + sum(more)) / 1e6
 
 
-def test_blocks_of_a_letter_are_of_one_size():
+def test_blocks_of_a_kind_are_of_one_size():
     assert count(named("paper_7_1_165m"))[0] / 1e6 == millions("paper_7_1_165m")
 
 
-@pytest.mark.parametrize("name", NAMED.names())
+@pytest.mark.parametrize("name", names())
 def test_parameters(name):
     if name in PUBLISHED:
         assert millions(name) == pytest.approx(PUBLISHED[name], rel=1e-3)
@@ -45,16 +45,16 @@ def test_parameters(name):
 
 
 def test_ratio_of_blocks():
-    assert named("paper_7_1_1.3b").letters == "mmmmmmms" * 6
+    assert named("paper_7_1_1.3b").layers == (7 * ("mlstm",) + ("slstm",)) * 6
 
 
 def test_unknown_name():
-    with pytest.raises(UsageError, match=r"unknown model name 'xlstm_8b'; known: .*xlstm_7b"):
+    with pytest.raises(UsageError, match=r"unknown model 'xlstm_8b'; known: .*xlstm_7b"):
         named("xlstm_8b")
 
 
 def test_config_file():
     """The config is the model's, but for the vocabulary, which is the data's."""
     config = xlstm.get_config("xlstm_7b")
-    assert (config.model.features, config.model.xlstm.num_heads, config.model.pattern) == (4096, 8, "x" * 32)
+    assert (config.model.features, config.model.xlstm.num_heads, config.model.pattern) == (4096, 8, "xlstm*32")
     assert "vocab_size" not in config.model and config.model.logit_softcap == 30

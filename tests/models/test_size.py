@@ -7,6 +7,7 @@ from flax import nnx
 
 from tests.models.examples import abstract
 from xlstm_jax.models import ModelConfig
+from xlstm_jax.models.blocks.mlstm import MLSTMBlockConfig
 from xlstm_jax.nn import Recurrent
 
 
@@ -26,8 +27,7 @@ def test_three_mlstm_blocks_are_991_000():
 @pytest.mark.parametrize("features, heads", [(64, 4), (224, 2)])
 def test_mlstm_block(features, heads):
     """Norm, W_up, convolution, q k v, gates, head norm, skip, W_down (Beck et al. 2024, figure 11)."""
-    config = ModelConfig(features=features, pattern="m")
-    config = ModelConfig(features=features, pattern="m", mlstm=type(config.mlstm)(num_heads=heads))
+    config = ModelConfig(features=features, pattern="m", blocks=(MLSTMBlockConfig(num_heads=heads),))
     inner = 2 * features
     parts = (
         features,

@@ -12,10 +12,10 @@ from flax import nnx
 from tests.models.examples import VOCABULARY, Example, abstract, error, example, small
 from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models import BLOCKS, ModelConfig, build_model, unscanned
-from xlstm_jax.models.config import TransformerBlockConfig
-from xlstm_jax.models.stack import STACKED, repetitions
-from xlstm_jax.train.optimizer import decayed
+from xlstm_jax.models import BLOCKS, ModelConfig, build_model
+from xlstm_jax.models.blocks.transformer import TransformerBlockConfig
+from xlstm_jax.models.repeated import repetitions
+from xlstm_jax.train.optimizer import ParameterKinds
 
 BATCH, TIME = 3, 6
 RNG = np.random.default_rng(0)
@@ -25,7 +25,7 @@ RESET = np.arange(TIME)[None, :] == np.array([[3], [0], [-1]])
 LENGTHS = np.array([TIME, 5, TIME])
 VARIANTS = {"remat": "dots"}, {"scan_layers": True, "remat": "full"}
 EVERY_LETTER = [
-    pytest.param(2 * letter, ({"remat": "full"}, {"scan_layers": True}), marks=pytest.mark.slow)
+    pytest.param(f"{letter}*2", ({"remat": "full"}, {"scan_layers": True}), marks=pytest.mark.slow)
     for letter in BLOCKS.names()
 ]
 
@@ -34,10 +34,10 @@ def stacked(params, config):
     """The parameters of a model with each block by itself, as one with `scan_layers` holds them."""
     blocks = params["blocks"]
     groups = []
-    for start, period, turns in repetitions(config.letters):
+    for start, period, turns in repetitions(config.layers):
         layers = [blocks[index] for index in range(start, start + period * turns)]
         places = [jax.tree.map(lambda *leaves: np.stack(leaves), *layers[place::period]) for place in range(period)]
-        groups += [{STACKED: dict(enumerate(places))}] if turns > 1 else layers
+        groups += [{"stacked": dict(enumerate(places))}] if turns > 1 else layers
     return params | {"blocks": dict(enumerate(groups))}
 
 
@@ -88,7 +88,7 @@ def test_it_is_the_same_function(x64, pattern, variants):
 @pytest.mark.parametrize("letter", BLOCKS.names())
 def test_bfloat16(letter):
     """A scan's carry keeps its dtype; every letter's repeated blocks are equal in all but values, so that it is one."""
-    config = small(3 * letter, dtype="bfloat16", scan_layers=True)
+    config = small(f"{letter}*3", dtype="bfloat16", scan_layers=True)
     plain, scanned = example(dataclasses.replace(config, scan_layers=False)), scanned_example(config)
     with jax.numpy_dtype_promotion("standard"):  # for flax's own norms
         wanted, got = (jax.eval_shape(one.unroll, one.params, TOKENS) for one in (plain, scanned))
@@ -110,12 +110,14 @@ def test_less_is_kept():
 
     Scanned: what is computed again stays in the loop. Unrolled, XLA's CPU backend drops the barriers that hold it back.
     """
-    memory, block = {}, TransformerBlockConfig(num_heads=2, context=32)
+    memory, block = {}, TransformerBlockConfig(num_heads=2, window=32)
     for remat in ("none", "dots", "full"):
-        config = ModelConfig(11, 16, "t" * 8, transformer=block, remat=remat, scan_layers=True)
+        config = ModelConfig(vocab_size=11, features=16, pattern="t*8", blocks=(block,), remat=remat, scan_layers=True)
         memory[remat] = gradient_program(config, 32).compile().memory_analysis().temp_size_in_bytes
     assert memory["full"] < 0.7 * memory["dots"] and memory["dots"] < 0.7 * memory["none"], memory
-    unrolled = gradient_program(ModelConfig(11, 16, "tt", transformer=block, remat="full"), 32).as_text()
+    unrolled = gradient_program(
+        ModelConfig(vocab_size=11, features=16, pattern="tt", blocks=(block,), remat="full"), 32
+    ).as_text()
     assert unrolled.count("optimization_barrier") == 2
 
 
@@ -136,25 +138,28 @@ def test_the_program_does_not_grow_with_depth():
 def test_unscanned(pattern):
     """The same model, block by block, which is what decodes; initialised with and without, values are the same."""
     config = small(pattern, scan_layers=True)
-    got, plain = unscanned(scanned_example(config).model()), example(small(pattern)).model()
-    assert got.config == plain.config and unscanned(plain) is plain
+    got, plain = scanned_example(config).model().unscanned(), example(small(pattern)).model()
+    assert got.config == plain.config and plain.unscanned() is plain
     logits = (nnx.jit(lambda model: model(TOKENS))(one) for one in (got, plain))
     np.testing.assert_array_equal(next(logits), next(logits))
     jax.tree.map(np.testing.assert_array_equal, *(nnx.to_pure_dict(nnx.state(one)) for one in (got, plain)))
     made = [build_model(one, rngs=nnx.Rngs(3)) for one in (config, small(pattern))]
     carries = [one.init_carry(2) for one in made]
     jax.tree.map(np.testing.assert_array_equal, *carries)
-    states = (nnx.to_pure_dict(nnx.state(unscanned(one))) for one in made)
+    states = (nnx.to_pure_dict(nnx.state(one.unscanned())) for one in made)
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
 def test_what_decays_is_the_same():
     """The axis of layers makes no matrix of a bias or a scale."""
     config = small("ssrr")
-    plain = example(config).params
-    layers = jax.tree.map(lambda leaf, flag: np.full(leaf.shape, flag), plain, decayed(plain))
+
+    def decayed(config):
+        return ParameterKinds.of(nnx.split(nnx.eval_shape(lambda: build_model(config)))[1]).decayed
+
+    layers = jax.tree.map(lambda leaf, flag: np.full(leaf.shape, flag), example(config).params, decayed(config))
     wanted = jax.tree.map(lambda leaf: bool(leaf.any()), stacked(layers, config))
-    assert decayed(stacked(plain, config)) == wanted
+    assert decayed(dataclasses.replace(config, scan_layers=True)) == wanted
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.models.examples import FEATURES, example, small
+from tests.models.examples import FEATURES, example, random_params, reads_numbers, small
 from tests.transforms import FAST, Case, check, rows
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models import BLOCKS
-from xlstm_jax.models.config import RecurrentBlockConfig
-from xlstm_jax.models.encoder import Encoder
+from xlstm_jax.models import BLOCKS, Stack
+from xlstm_jax.models.blocks.recurrent import RecurrentBlockConfig
 from xlstm_jax.testing.compare import assert_close, normal_like
 
 TIME = 5
@@ -30,9 +29,11 @@ def wide():
 
 def made(pattern, **changes):
     """run(x, params) -> logits of a model in float64 that reads real numbers; and its parameters."""
-    built = example(small(pattern, input_features=FEATURES, dtype="float64", **changes))
-    params = jax.tree.map(lambda leaf: 0.5 * jnp.asarray(leaf, jnp.float64), built.params)
-    return lambda x, params: built.model(params).unroll(x)[0], params
+    config = small(pattern, dtype="float64", **changes)
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: reads_numbers(config)))
+    params = random_params(nnx.to_pure_dict(state))
+    params = jax.tree.map(lambda leaf: 0.5 * jnp.asarray(leaf, jnp.float64), params)
+    return lambda x, params: nnx.merge(graphdef, params).unroll(x)[0], params
 
 
 @pytest.mark.parametrize("letter", BLOCKS.names())
@@ -75,13 +76,13 @@ def test_without_the_option_the_error_names_it():
         jax.jit(lambda params: jax.jvp(functools.partial(run, x), (params,), (params,))).lower(params)
 
 
-def test_encoder_takes_the_option():
+def test_a_stack_that_reads_both_ways_takes_the_option():
     x = jnp.zeros((1, TIME, FEATURES), jnp.float32)
 
     def pushed(config):
-        encoder = nnx.eval_shape(lambda: Encoder(config, directions="both", rngs=nnx.Rngs(0)))
-        graphdef, params = nnx.split(encoder)
-        return jax.jit(lambda params, x: jax.jvp(nnx.merge(graphdef, params), (x,), (x,))).lower(params, x)
+        graphdef, params = nnx.split(nnx.eval_shape(lambda: Stack(config, "both", rngs=nnx.Rngs(0))))
+        run = lambda params, x: jax.jvp(lambda x: nnx.merge(graphdef, params)(x)[0], (x,), (x,))  # noqa: E731
+        return jax.jit(run).lower(params, x)
 
     pushed(small("s", forward_mode=True))
     with pytest.raises(UsageError, match="forward_mode"):

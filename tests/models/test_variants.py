@@ -12,7 +12,8 @@ from tests.models.examples import FEATURES, MLSTM, SLSTM, VOCABULARY, error, exa
 from tests.models.test_init import initial
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import build_model
-from xlstm_jax.models.config import RecurrentBlockConfig
+from xlstm_jax.models.blocks.mlstm import MLSTMBlockConfig
+from xlstm_jax.models.blocks.recurrent import RecurrentBlockConfig
 
 BATCH, TIME, HALF = 3, 12, 6
 TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (BATCH, TIME), np.int32)
@@ -96,7 +97,7 @@ def test_gradients(config):
     if "gates" in block:
         for part, form in zip(
             np.split(np.asarray(block["gates"]["bias"]), 2),
-            (config.mlstm.input_gate_form, config.mlstm.forget_gate_form),
+            (config.options(MLSTMBlockConfig).input_gate_form, config.options(MLSTMBlockConfig).forget_gate_form),
             strict=True,
         ):
             assert part.any() != (form == "fixed")
@@ -185,12 +186,29 @@ def test_an_lstm_in_residual_branches():
 
 
 def test_options_reach_the_cell():
-    weights = initial(recurrent(forget_bias=5.0, recurrent_init="identity"))["blocks"][0]["layer"]["layers"][0]
+    weights = initial(recurrent(options="forget_bias=5, recurrent_init=identity"))["blocks"][0]["layer"]["layers"][0]
     np.testing.assert_array_equal(np.split(weights["b"], 4), np.repeat([[0.0], [5.0], [0.0], [0.0]], FEATURES, axis=1))
     np.testing.assert_array_equal(weights["w_h"], np.tile(np.eye(FEATURES), 4))
-    build_model(recurrent(cell="minlstm"))  # it has neither, and is not given them where they are at their defaults
-    with pytest.raises(UsageError, match=r"config key gru\.forget_bias is unknown"):
-        build_model(recurrent(cell="gru", forget_bias=5.0))
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "message"),
+    [
+        ("gru", "forget_bias=5", "cell 'gru' has no option 'forget_bias'; its options: bias, recurrent_init"),
+        ("gru", "forget_bias=1.0", "cell 'gru' has no option 'forget_bias'"),
+        ("lstm", "forget_bias=high", "model.recurrent.options.forget_bias 'high' is not allowed; give a number"),
+        ("lstm", "recurrent_init=zero", "model.recurrent.options.recurrent_init 'zero' is not allowed"),
+        ("lstm", "bias=2", "model.recurrent.options.bias '2' is not allowed; give True or False"),
+        ("lstm", "forget_bias", "'forget_bias' is not allowed; write name=value"),
+        ("lstm", "features=7", "cell 'lstm' has no option 'features'"),
+        ("lstm", "bias=True,bias=False", "gives bias twice"),
+    ],
+)
+def test_options_that_a_cell_lacks(cell, options, message):
+    """Refused at every value, by the name that was typed."""
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        build_model(recurrent(cell=cell, options=options))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["variational", "recurrent", "zoneout"])

@@ -1,5 +1,6 @@
 """What every registered task keeps. Nothing here names a task: a new one is tested through its `tiny` config."""
 
+import functools
 import itertools
 import json
 import math
@@ -10,7 +11,10 @@ import pytest
 
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.tasks import TASKS
-from xlstm_jax.train.run import Run
+from xlstm_jax.tasks.base import mean
+from xlstm_jax.train.build import build
+from xlstm_jax.train.evaluate import evaluate
+from xlstm_jax.train.step import init_state, train_step
 
 
 @pytest.fixture(params=TASKS.names(), scope="module")
@@ -18,19 +22,19 @@ def run(request, tmp_path_factory, rolled):
     text = write_text(tmp_path_factory.mktemp("text") / "text.txt")
     config = tiny_config(request.param, text)
     config.model.pattern = "r"  # the task alone is at stake
-    return Run(config.to_dict())
+    return build(config.to_dict())
 
 
 @pytest.fixture(scope="module")
 def state(run):
-    return run.init()
+    return init_state(run)
 
 
 @pytest.fixture(scope="module")
 def trained(run, state):
     """States and metrics of two steps."""
-    step, states, metrics = jax.jit(run.train_step), [state], []
-    for batch in take(run.task.train_dataset(run.seed), 2):
+    step, states, metrics = jax.jit(functools.partial(train_step, run)), [state], []
+    for batch in take(run.task.train_batches(run.sections.seed), 2):
         with jax.numpy_dtype_promotion("standard"):  # as tests/conftest.py sets it, after this fixture
             after, values = step(states[-1], batch)
         states.append(after)
@@ -52,35 +56,38 @@ def same(batch, other):
 
 def test_all_batches_have_one_form(run):
     """So that a step is compiled once, for training and for either validation; other splits may have their own."""
-    first = form(take(run.task.train_dataset(0), 1)[0])
+    first = form(take(run.task.train_batches(0), 1)[0])
     for split in run.task.splits:
-        batches = [batch for c in (False, True) for batch in take(run.task.evaluation_dataset(split, carry=c), 100)]
+        batches = [batch for c in (False, True) for batch in take(run.task.batches(split, carry=c), 100)]
         assert len(batches) > 2
         wanted = first if split in ("train", "validation") else form(batches[0])
         assert all(form(batch) == wanted for batch in batches)
         assert {leaf.shape[0] for leaf in jax.tree.leaves(batches[0])} == {run.task.config.batch_size}
         assert {leaf.dtype.name for leaf in jax.tree.leaves(batches[0])} <= {"int32", "bool", "float32"}
-    assert all(form(batch) == first for batch in take(run.task.train_dataset(0), 5))
+    assert all(form(batch) == first for batch in take(run.task.train_batches(0), 5))
     assert run.task.evaluated[0] == "validation" and set(run.task.evaluated) <= set(run.task.splits)
 
 
 def test_batches_follow_the_seed_and_the_index(run):
-    batches = take(run.task.train_dataset(0), 6)
-    assert all(map(same, batches, take(run.task.train_dataset(0), 6)))
-    assert not same(batches[0], take(run.task.train_dataset(1), 1)[0])
+    batches = take(run.task.train_batches(0), 6)
+    assert all(map(same, batches, take(run.task.train_batches(0), 6)))
+    assert not same(batches[0], take(run.task.train_batches(1), 1)[0])
     assert not same(batches[0], batches[1])
-    iterator = iter(run.task.train_dataset(0))
+    iterator = iter(run.task.train_batches(0))
     take(iterator, 3)
-    resumed = iter(run.task.train_dataset(0))
+    resumed = iter(run.task.train_batches(0))
     resumed.set_state(json.loads(json.dumps(iterator.get_state())))
     assert same(next(resumed), batches[3])
 
 
 def test_another_instance_reads_the_same(run):
-    """And a saved run's tokenizer is used as it is."""
-    other = type(run.task)(run.task.config, run.task.tokenizer)
-    assert other.tokenizer is run.task.tokenizer
-    assert same(take(other.train_dataset(0), 1)[0], take(run.task.train_dataset(0), 1)[0])
+    """And a saved run's codec is used as it is; it survives being written as JSON."""
+    written = json.loads(json.dumps(run.task.codec.to_json()))
+    read = run.task.codec_from_json(written)
+    assert read.to_json() == written and type(read) is type(run.task.codec)
+    other = type(run.task)(run.task.config, run.task.codec)
+    assert other.codec is run.task.codec
+    assert same(take(other.train_batches(0), 1)[0], take(run.task.train_batches(0), 1)[0])
     assert other.fingerprint() == run.task.fingerprint()
 
 
@@ -89,7 +96,7 @@ def test_each_process_draws_its_rows(run):
     size = run.task.config.batch_size
     for make in (
         run.task.train_dataset,
-        lambda _, rows: run.task.evaluation_dataset("validation", carry=False, rows=rows),
+        lambda _, rows: run.task.batches("validation", carry=False, rows=rows),
     ):
         whole, parts = (
             take(make(0, rows=slice(0, size)), 2),
@@ -101,30 +108,30 @@ def test_each_process_draws_its_rows(run):
 
 def test_loss_is_at_chance_before_training(run, state):
     """Of a model whose outputs are all zero, and nearly so of one that is initialised."""
-    batch = take(run.task.train_dataset(0), 1)[0]
+    batch = take(run.task.train_batches(0), 1)[0]
     silent = state.params | {"head": jax.tree.map(np.zeros_like, state.params["head"])}
 
     @jax.jit
     def loss(params):
-        return run.task.loss(run.model(params), batch, None, jax.random.key(0))[0]
+        return mean(run.task.forward(run.model(params), batch, None, jax.random.key(0)).loss)
 
     chance = run.task.loss_at_chance
     assert float(loss(silent)) == pytest.approx(chance, rel=0.1)
     assert float(loss(state.params)) < 2 * chance
     for split in run.task.evaluated:
-        assert run.evaluate(silent, split, carry=False)["loss"] == pytest.approx(chance, rel=0.1)
+        assert evaluate(run, silent, split, carry=False)["loss"] == pytest.approx(chance, rel=0.1)
 
 
 def test_metrics_add_up_over_batches(run, state):
     """And every one is a finite number; those of the evaluated splits are described in one line."""
     for split in run.task.evaluated:
-        batches = list(run.task.evaluation_dataset(split, carry=False))
-        result = run.evaluate(state.params, split, carry=False)
+        batches = list(run.task.batches(split, carry=False))
+        result = evaluate(run, state.params, split, carry=False)
         assert result["tokens"] == sum(batch.mask_BT.sum() for batch in batches)
         assert all(math.isfinite(value) for value in result.values())
         described = run.task.describe(result, split, carry=False)
         assert split in described and "\n" not in described
-    assert run.task.summary() and run.task.loss_unit
+    assert run.task.summary() and run.task.unit
 
 
 def test_two_steps_change_every_parameter(trained):

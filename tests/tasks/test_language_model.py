@@ -11,8 +11,11 @@ import pytest
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.data.text.layout import Batch
 from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import Ratio, added, mean, metrics
 from xlstm_jax.tasks.language_model import DataConfig, LanguageModeling
-from xlstm_jax.train.run import Run
+from xlstm_jax.train.build import build
+from xlstm_jax.train.evaluate import evaluate
+from xlstm_jax.train.step import init_state
 
 # Characters of one, two, three and four bytes.
 TEXT = "aé€𝄞b" * 60 + "\nabé"
@@ -46,11 +49,11 @@ def make(tmp_path):
 
 def summed(task, model, split, carry):
     sums, state = {}, 0 if carry else None
-    for batch in task.evaluation_dataset(split, carry=carry):
-        part, state = task.score(model, batch, state)
-        state = state if carry else None
-        sums = {name: sums.get(name, 0) + float(value) for name, value in part.items()}
-    return task.summarise(sums)
+    for batch in task.batches(split, carry=carry):
+        outcome = task.forward(model, batch, state, None)
+        state = outcome.carry if carry else None
+        sums = added(sums, {"loss": outcome.loss, **outcome.ratios})
+    return metrics(task, sums)
 
 
 @pytest.mark.parametrize("carry", [False, True])
@@ -58,10 +61,10 @@ def summed(task, model, split, carry):
 def test_evaluation_by_hand(make, tokenizer, carry):
     """A model without memory scores every pair of neighbours of the split, in whatever order they come."""
     task = make(tokenizer=tokenizer)
-    model = Bigram(task.tokenizer.vocab_size)
+    model = Bigram(task.codec.vocab_size)
     tokens = task.splits["validation"].astype(int)
     nats = model.nats(tokens[:-1], tokens[1:])
-    size = len(task.tokenizer.decode(tokens[1:].astype(np.uint8)).encode())
+    size = len(task.codec.decode(tokens[1:].astype(np.uint8)).encode())
     if tokenizer == "byte":
         size = len(tokens) - 1  # the split may cut a character
     got = summed(task, model, "validation", carry)
@@ -75,12 +78,12 @@ def test_evaluation_by_hand(make, tokenizer, carry):
 def test_bits_per_byte_of_a_known_distribution(make):
     """Uniform over the alphabet: log A nats a character, spread over its UTF-8 bytes."""
     task = make(tokenizer="char")
-    size = task.tokenizer.vocab_size
+    size = task.codec.vocab_size
     model = Bigram(size)
     model.table[:] = 0
     got = summed(task, model, "validation", carry=False)
     assert got["loss"] == pytest.approx(math.log(size), rel=1e-6)
-    characters = task.tokenizer.decode(task.splits["validation"][1:])
+    characters = task.codec.decode(task.splits["validation"][1:])
     assert {1, 2, 3, 4} == {len(c.encode()) for c in characters}
     bits = len(characters) * math.log2(size) / len(characters.encode())
     assert got["bits_per_byte"] == pytest.approx(bits, rel=1e-6)
@@ -89,11 +92,11 @@ def test_bits_per_byte_of_a_known_distribution(make):
 def test_a_model_with_a_zero_head_is_uniform(tmp_path):
     config = tiny_config("language_model", write_text(tmp_path / "text.txt", words=100))
     config.model.pattern, config.model.recurrent.cell = "r", "rnn"
-    run = Run(config.to_dict())
-    params = run.init().params
+    run = build(config.to_dict())
+    params = init_state(run).params
     params["head"] = jax.tree.map(jnp.zeros_like, params["head"])
-    result = run.evaluate(params, "validation", carry=False)
-    assert result["loss"] == pytest.approx(math.log(run.task.tokenizer.vocab_size), rel=1e-6)
+    result = evaluate(run, params, "validation", carry=False)
+    assert result["loss"] == pytest.approx(math.log(run.task.codec.vocab_size), rel=1e-6)
 
 
 def test_evaluation_counts_every_target_once(make):
@@ -101,16 +104,16 @@ def test_evaluation_counts_every_target_once(make):
     task = make(tokenizer="char")
     for split, tokens in task.splits.items():
         for carry in (False, True):
-            batches = list(task.evaluation_dataset(split, carry=carry))
+            batches = list(task.batches(split, carry=carry))
             targets = np.concatenate([batch.targets_BT[batch.mask_BT] for batch in batches])
             np.testing.assert_array_equal(np.sort(targets), np.sort(tokens[1:]))
 
 
 def test_carry_changes_the_result_a_little(tmp_path):
     """More context before each window, the same targets."""
-    run = Run(tiny_config("language_model", write_text(tmp_path / "text.txt")).to_dict())
-    params = run.init().params
-    alone, carried = (run.evaluate(params, "validation", carry=carry) for carry in (False, True))
+    run = build(tiny_config("language_model", write_text(tmp_path / "text.txt")).to_dict())
+    params = init_state(run).params
+    alone, carried = (evaluate(run, params, "validation", carry=carry) for carry in (False, True))
     assert alone["tokens"] == carried["tokens"] == len(run.task.splits["validation"]) - 1
     assert alone["loss"] != carried["loss"]
     assert carried["loss"] == pytest.approx(alone["loss"], rel=0.05)
@@ -118,23 +121,23 @@ def test_carry_changes_the_result_a_little(tmp_path):
 
 def test_training_loss_is_the_mean_over_the_mask(make):
     task, rng = make(tokenizer="char"), np.random.default_rng(1)
-    model = Bigram(task.tokenizer.vocab_size)
-    tokens, targets = rng.integers(0, task.tokenizer.vocab_size, (2, 4, 7)).astype(np.int32)
+    model = Bigram(task.codec.vocab_size)
+    tokens, targets = rng.integers(0, task.codec.vocab_size, (2, 4, 7)).astype(np.int32)
     mask = rng.random((4, 7)) < 0.6
     batch = Batch(tokens, targets, mask, np.zeros((4, 7), bool))
-    loss, _ = task.loss(model, batch, None, None)
+    loss = mean(task.forward(model, batch, None, None).loss)
     assert float(loss) == pytest.approx(model.nats(tokens, targets)[mask].mean(), rel=1e-6)
-    empty, _ = task.loss(model, batch._replace(mask_BT=np.zeros((4, 7), bool)), None, None)
-    assert float(empty) == 0
+    nothing = batch._replace(mask_BT=np.zeros((4, 7), bool))
+    assert float(mean(task.forward(model, nothing, None, None).loss)) == 0
 
 
 def test_resets_go_with_a_carry(make):
     """Without a carry every row starts empty anyway; with one, the batch says where."""
     task = make(tokenizer="char", sampling="stream")
-    model, batch, key = Bigram(task.tokenizer.vocab_size), next(iter(task.train_dataset(0))), jax.random.key(0)
-    _, carry = task.loss(model, batch, None, key)
-    _, carry = task.loss(model, batch, carry, key)
-    task.score(model, batch, carry)
+    model, batch, key = Bigram(task.codec.vocab_size), next(iter(task.train_batches(0))), jax.random.key(0)
+    carry = task.forward(model, batch, None, key).carry
+    carry = task.forward(model, batch, carry, key).carry
+    task.forward(model, batch, carry, None)
     (none, no_reset, _), (one, reset, given), (two, scored, without) = model.calls
     assert (none, one, two) == (None, 1, 2) and no_reset is None
     assert reset is batch.reset_BT and scored is batch.reset_BT
@@ -149,12 +152,12 @@ def test_packed_documents(make, tokenizer):
     task = make(
         "\n".join(documents), tokenizer=tokenizer, sampling="packed", document_separator="\n", train_fraction=0.8
     )
-    model, batch = Bigram(task.tokenizer.vocab_size), next(iter(task.train_dataset(0)))
-    task.loss(model, batch, None, None)
-    task.score(model, batch, None)
+    model, batch = Bigram(task.codec.vocab_size), next(iter(task.train_batches(0)))
+    task.forward(model, batch, None, jax.random.key(0))
+    task.forward(model, batch, None, None)
     assert all(reset is batch.reset_BT for _, reset, _ in model.calls) and not task.passes_carry
-    end = [] if task.tokenizer.end_token is None else [task.tokenizer.end_token]
-    last = [[*task.tokenizer.encode(document), *end] for document in documents]
+    end = [] if task.codec.end_token is None else [task.codec.end_token]
+    last = [[*task.codec.encode(document), *end] for document in documents]
     count = sum(map(len, last))
     tokens = np.concatenate([task.splits["train"], task.splits["validation"]])
     assert tokens.tolist() == [token for document in last for token in document] and len(tokens) == count
@@ -199,12 +202,12 @@ def test_bits_per_byte_are_over_the_same_text(make):
     """Whatever the tokenizer: all bytes behind the cut, which lies where it lay."""
     for tokenizer in ("byte", "char", "bpe"):
         task = make(tokenizer=tokenizer, vocab_size=260)
-        sizes = task.tokenizer.bytes_per_token[task.splits["validation"][1:]]
+        sizes = task.codec.bytes_per_token[task.splits["validation"][1:]]
         assert sizes.sum() == len(TEXT[int(0.9 * len(TEXT)) :].encode())
 
 
 def test_huge_loss_has_a_perplexity(make):
-    assert make().summarise({"nats": 1e6, "tokens": 1.0, "bytes": 1.0, "right": 0.0})["perplexity"] > 1e300
+    assert make().derive({"loss": Ratio(np.float64(1e6), np.float64(1))})["perplexity"] > 1e300
 
 
 def test_fingerprint_follows_the_text(make):
@@ -240,4 +243,4 @@ def test_unknown_source_and_split(make):
     with pytest.raises(UsageError, match="unknown data source 'wiki'; known: stdlib, tinyshakespeare"):
         LanguageModeling(DataConfig(source="wiki"))
     with pytest.raises(UsageError, match="split 'test' is unknown; allowed: train, validation"):
-        make().evaluation_dataset("test", carry=False)
+        make().batches("test", carry=False)

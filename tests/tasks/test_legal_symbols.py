@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from xlstm_jax.data.problems.legal_symbols import LegalBatch, next_symbols
+from xlstm_jax.data.problems.legal_symbols import LegalRows, next_symbols
 from xlstm_jax.tasks import TASKS
+from xlstm_jax.tasks.base import added, metrics
 
 SIZE = 8
 
@@ -29,6 +30,11 @@ def case():
     logits_BTA[1, 0] += 4 * batch.legal_BTA[1, 0]
     logits_BTA[2, 3, 5] = logits_BTA[2, 3].max() + 1  # the last step, of the third row
     return batch, logits_BTA
+
+
+def ratios(task, logits_BTA, batch):
+    outcome = task.scored(jnp.asarray(logits_BTA), batch, None)
+    return added({}, {"loss": outcome.loss, **outcome.ratios})
 
 
 def reber(target):
@@ -63,9 +69,7 @@ def test_metrics_follow_the_rule(case, target):
         wholly.append(all(rights))
         last_but_one.append(rights[-2])
     assert wholly[0] and not all(wholly) and 0 < right < steps
-    result = task.summarise(
-        {name: np.asarray(value) for name, value in task.sums(jnp.asarray(logits_BTA), batch).items()}
-    )
+    result = metrics(task, ratios(task, logits_BTA, batch))
     wanted = {
         "loss": nats / steps,
         "accuracy": right / steps,
@@ -79,14 +83,14 @@ def test_metrics_follow_the_rule(case, target):
 def test_padding_rows_count_for_nothing(case):
     batch, logits_BTA = case
     task = reber("legal")
-    filled = LegalBatch(*(np.concatenate([array, array[:2]]) for array in batch))
+    filled = LegalRows(*(np.concatenate([array, array[:2]]) for array in batch))
     filled.mask_BT[3:] = False
     two = [
-        task.sums(jnp.asarray(logits), b)
+        ratios(task, logits, b)
         for logits, b in ((logits_BTA, batch), (np.concatenate([logits_BTA, logits_BTA[:2]]), filled))
     ]
     for name in two[0]:
-        np.testing.assert_allclose(two[0][name], two[1][name], rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(np.array(two[0][name]), np.array(two[1][name]), rtol=1e-6, err_msg=name)
 
 
 def test_the_largest_n_ends_at_the_first_failure():
@@ -96,13 +100,12 @@ def test_the_largest_n_ends_at_the_first_failure():
     results = {}
     for split in task.splits:
         sums = {}
-        for batch in task.evaluation_dataset(split, carry=False):
-            n_B = np.sum(batch.tokens_BT == 3, axis=1)
+        for batch in task.batches(split, carry=False):
+            n_B = np.sum(batch.inputs_BT == 3, axis=1)
             known_B = (n_B <= 13) | (n_B == 15)
             logits_BTA = jnp.asarray(np.where(batch.legal_BTA == known_B[:, None, None], 1.0, 0.0), jnp.float32)
-            for name, value in task.sums(logits_BTA, batch).items():
-                sums[name] = sums.get(name, 0.0) + np.asarray(value, np.float64)
-        results[split] = task.summarise(sums)
+            sums = added(sums, ratios(task, logits_BTA, batch))
+        results[split] = metrics(task, sums)
     assert results["validation"]["largest_n"] == 10 and results["validation"]["solved"] == 1
     assert results["long"]["largest_n"] == 13 and results["long"]["solved"] == pytest.approx(0.4)
     assert results["validation"]["tokens"] == sum(3 * n + 1 for n in range(1, 11))

@@ -13,7 +13,9 @@ import jax
 import numpy as np
 
 from tests.tasks.examples import tiny_config, write_text
-from xlstm_jax.train.run import Run
+from xlstm_jax.train.build import build
+from xlstm_jax.train.evaluate import evaluate
+from xlstm_jax.train.step import abstract_state, compiled_step, init_state
 
 STEPS = 4
 TIME = 24  # in no shape but those of activations
@@ -39,24 +41,30 @@ def run_of(text, model, mesh, *, scan_layers=False, **data):
     config.data.update({"batch_size": 16, "sequence_length": TIME} | data)
     config.model.features = 32
     config.mesh.update({"data": 1} | mesh)
-    return Run(config.to_dict())
+    return build(config.to_dict())
+
+
+def batches_of(run):
+    """The rows of this process of the training batches, from the first on."""
+    return iter(run.task.train_batches(run.sections.seed, rows=run.placement.rows))
 
 
 def trained(run):
     """Losses of the first steps and of the validation text, and the parameters after them."""
     with jax.set_mesh(run.placement.mesh):
-        state, batches, losses = run.init(), run.train_batches(), []
+        state, batches, losses = init_state(run), batches_of(run), []
         for _ in range(STEPS):
-            state, metrics = run.step(state, run.placement.batch(next(batches)))
+            state, metrics = compiled_step(run)(state, run.placement.batch(next(batches)))
             losses.append(float(metrics["loss"]))
-        losses.append(run.evaluate(state.params, "validation", carry=True)["loss"])
+        losses.append(evaluate(run, state.params, "validation", carry=True)["loss"])
         return losses, jax.device_get(state.params)
 
 
 def compiled(run):
     """The program of a training step."""
     with jax.set_mesh(run.placement.mesh):
-        return run.step.lower(run.abstract_state, run.placement.batch(next(run.train_batches()))).compile()
+        batch = run.placement.batch(next(batches_of(run)))
+        return compiled_step(run).lower(abstract_state(run), batch).compile()
 
 
 def collectives(program):

@@ -19,7 +19,7 @@ def failed_reads(test):
     return pytest.mark.usefixtures("collected")(test)
 
 
-TOKENIZER, DATA = {"kind": "char", "characters": "\n abé"}, {"iterator": {"next_index": 7}, "fingerprint": "0a"}
+CODEC, DATA = {"kind": "char", "characters": "\n abé"}, {"iterator": {"next_index": 7}, "fingerprint": "0a"}
 
 
 class State(NamedTuple):
@@ -38,7 +38,7 @@ def state(seed: int = 0) -> State:
 
 
 def save(checkpoints: Checkpoints, step: int, loss: float | None = None) -> None:
-    checkpoints.save(step, state(step), DATA, TOKENIZER, loss)
+    checkpoints.save(step, state(step), DATA, CODEC, loss)
     checkpoints.wait()
 
 

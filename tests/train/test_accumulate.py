@@ -1,5 +1,6 @@
 """A batch read in parts makes the step that it makes as a whole."""
 
+import functools
 import itertools
 
 import jax
@@ -9,8 +10,10 @@ import pytest
 
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import Ratio
 from xlstm_jax.train.accumulate import accumulated
-from xlstm_jax.train.run import Run
+from xlstm_jax.train.build import build
+from xlstm_jax.train.step import abstract_state, init_state, train_step
 
 pytestmark = pytest.mark.usefixtures("rolled")
 
@@ -29,10 +32,10 @@ def config(tmp_path):
 def two_steps(config, accumulate):
     with config.train.unlocked():
         config.train.accumulate = accumulate
-    run = Run(config.to_dict())
-    step, states, losses = jax.jit(run.train_step), [run.init()], []
+    run = build(config.to_dict())
+    step, states, losses = jax.jit(functools.partial(train_step, run)), [init_state(run)], []
     rng = np.random.default_rng(0)
-    for batch in itertools.islice(iter(run.task.train_dataset(0)), 2):
+    for batch in itertools.islice(iter(run.task.train_batches(0)), 2):
         if run.task.config.sampling == "packed":
             batch = batch._replace(mask_BT=rng.random(batch.mask_BT.shape) < np.linspace(0, 1, 8)[:, None])
         state, metrics = step(states[-1], batch)
@@ -62,9 +65,9 @@ def test_running_averages(config, accumulate):
     config.model.recurrent.norm = "batch"
     config.optimizer.name, config.optimizer.clip_norm = "adam", 1e-3
     states, _ = two_steps(config, accumulate)
-    run = Run(config.to_dict())
+    run = build(config.to_dict())
     mean, var = np.zeros(8), np.ones(8)
-    for state, after, batch in zip(states, states[1:], iter(run.task.train_dataset(0)), strict=False):
+    for state, after, batch in zip(states, states[1:], iter(run.task.train_batches(0)), strict=False):
         x_PBTD = np.asarray(state.params["embedding"]["embedding"])[batch.tokens_BT].reshape(-1, accumulate, 9, 8)
         x_PBTD = x_PBTD.swapaxes(0, 1)
         mean = 0.9 * mean + 0.1 * x_PBTD.mean((1, 2)).mean(0)
@@ -82,34 +85,33 @@ def test_one_part_at_a_time(config):
     for accumulate in (1, 8):
         with config.train.unlocked():
             config.train.accumulate = accumulate
-        run = Run(config.to_dict())
-        args = run.abstract_state, next(iter(run.task.train_dataset(0)))
-        memory.append(jax.jit(run.train_step).lower(*args).compile().memory_analysis().temp_size_in_bytes)
+        run = build(config.to_dict())
+        args = abstract_state(run), next(iter(run.task.train_batches(0)))
+        program = jax.jit(functools.partial(train_step, run)).lower(*args).compile()
+        memory.append(program.memory_analysis().temp_size_in_bytes)
     assert memory[1] < memory[0] / 2
 
 
 def test_draws_differ_by_part_and_rows_come_back_in_order():
     """Parts that hold no target change nothing."""
 
-    def gradients(params, row_B, carry, key):
-        draw = jax.random.uniform(key)
-        return (draw, (row_B + carry, jnp.full_like(row_B, draw))), params * draw
+    def forward(params, row_B, carry, key):
+        draw, count = jax.random.uniform(key), (row_B[0] == 1).astype(jnp.float32)
+        return Ratio(count * draw * params, count), (row_B + carry, jnp.full_like(row_B, draw))
 
     row_B, carry_B = jnp.arange(6.0), 10 * jnp.arange(6.0)
     key = jax.random.key(0)
-    (loss, (sums, draw_B)), gradient = accumulated(
-        gradients, lambda row_B: (row_B[0] == 1).astype(jnp.float32), 3, jnp.float32(2), row_B, carry_B, key
-    )
+    (loss, (sums, draw_B)), gradient = accumulated(forward, 3, jnp.float32(2), (row_B, ("batch",)), carry_B, key)
     np.testing.assert_array_equal(sums, 11 * np.arange(6.0))
     assert draw_B[0] == draw_B[3] and len({float(draw) for draw in draw_B}) == 3
-    assert loss == gradient / 2 == draw_B[1]
+    assert loss / 2 == gradient == draw_B[1]
 
 
 def test_a_batch_that_cannot_be_cut(config):
     config.train.accumulate = 3
     message = r"^data\.batch_size 8 is not divisible by train\.accumulate 3; use 6 rows or another multiple$"
     with pytest.raises(UsageError, match=message):
-        Run(config.to_dict())
+        build(config.to_dict())
     config.train.accumulate = 16
     with pytest.raises(UsageError, match=r"use 16 rows or another multiple$"):
-        Run(config.to_dict())
+        build(config.to_dict())

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import pytest
 
 from tests.train.saving import (
+    CODEC,
     DATA,
-    TOKENIZER,
     State,
     assert_same,
     cut,
@@ -30,8 +30,8 @@ def test_restored_is_saved(saved):
         restored = checkpoints.restore(4, jax.eval_shape(lambda: state()))
         assert_same(restored.state, state(4))
         assert isinstance(restored.state, State) and isinstance(restored.state.carry[0], type(empty_state((1,))))
-        assert (restored.data, restored.tokenizer) == (DATA, TOKENIZER)
-        assert checkpoints.tokenizer(3) == TOKENIZER
+        assert (restored.data, restored.codec) == (DATA, CODEC)
+        assert checkpoints.codec(3) == CODEC
         assert_same(checkpoints.restore_params(3, jax.eval_shape(lambda: state().params)), state(3).params)
 
 
@@ -40,7 +40,7 @@ def test_a_save_holds_the_values_of_its_moment(tmp_path):
     change = jax.jit(lambda s: jax.tree.map(lambda leaf: leaf + jnp.ones_like(leaf), s), donate_argnums=0)
     with Checkpoints(tmp_path) as checkpoints:
         before = jax.tree.map(jnp.copy, state(1))  # a buffer a leaf, as donation wants it
-        checkpoints.save(1, before, DATA, TOKENIZER)
+        checkpoints.save(1, before, DATA, CODEC)
         change(before)
         checkpoints.wait()
         assert_same(checkpoints.restore(1, jax.eval_shape(lambda: state())).state, state(1))
@@ -86,7 +86,7 @@ def test_reading_writes_nothing(saved, tmp_path):
 def attempt(workdir) -> str:
     """The one line that reading step 4 ends with."""
     with pytest.raises(UsageError) as caught, Checkpoints(workdir, read_only=True) as checkpoints:
-        checkpoints.tokenizer(4)
+        checkpoints.codec(4)
         checkpoints.restore(4, jax.eval_shape(lambda: state()))
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -6,6 +6,7 @@
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -63,7 +64,7 @@ def surroundings() -> str:
     """What decides the last digits: the versions, and the vector instructions of the processor."""
     cpu = Path("/proc/cpuinfo")
     wide = "avx512f" in cpu.read_text() if cpu.is_file() else None
-    return f"python {sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}, jax {jax.__version__}, avx512 {wide}"
+    return f"python {platform.python_version()}, jax {jax.__version__}, avx512 {wide}"
 
 
 @pytest.mark.slow

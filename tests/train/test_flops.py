@@ -12,16 +12,20 @@ from jax.sharding import PartitionSpec as P
 
 from tests.models.examples import abstract, small
 from xlstm_jax.models import BLOCKS, ModelConfig
-from xlstm_jax.models.config import MLSTMBlockConfig, TransformerBlockConfig, XLSTMBlockConfig
+from xlstm_jax.models.blocks.mlstm import MLSTMBlockConfig
+from xlstm_jax.models.blocks.transformer import TransformerBlockConfig
+from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
 from xlstm_jax.train.flops import PEAKS, StepCost, Uncountable, count, known_peak
 
 BATCH, TIME, FEATURES, HEADS, VOCABULARY = 2, 64, 128, 2, 60
 CONFIG = ModelConfig(
     vocab_size=VOCABULARY,
     features=FEATURES,
-    mlstm=MLSTMBlockConfig(num_heads=HEADS, qkv_block_size=16, implementation="parallel"),
-    transformer=TransformerBlockConfig(num_heads=HEADS, num_kv_heads=1, context=TIME),
-    xlstm=XLSTMBlockConfig(num_heads=HEADS, implementation="parallel"),
+    blocks=(
+        MLSTMBlockConfig(num_heads=HEADS, qkv_block_size=16, implementation="parallel"),
+        TransformerBlockConfig(num_heads=HEADS, num_kv_heads=1, window=TIME),
+        XLSTMBlockConfig(num_heads=HEADS, implementation="parallel"),
+    ),
 )
 HEAD = 2 * FEATURES * VOCABULARY
 
@@ -74,7 +78,11 @@ def test_every_block_is_counted(letter):
     head = 2 * 16 * 11 * BATCH * TIME
     one, two, other = (
         count(*forward(small(pattern, **changes)))
-        for pattern, changes in ((letter, {}), (2 * letter, {}), (2 * letter, {"remat": "full", "scan_layers": True}))
+        for pattern, changes in (
+            (letter, {}),
+            (f"{letter}*2", {}),
+            (f"{letter}*2", {"remat": "full", "scan_layers": True}),
+        )
     )
     assert head < one and two == other == 2 * one - head
 

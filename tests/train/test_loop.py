@@ -11,9 +11,11 @@ import pytest
 
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.errors import UsageError
+from xlstm_jax.train.build import build
+from xlstm_jax.train.evaluate import evaluate
 from xlstm_jax.train.interruption import Interrupted
 from xlstm_jax.train.loop import train
-from xlstm_jax.train.run import Run
+from xlstm_jax.train.step import abstract_state, train_step
 from xlstm_jax.train.workdir.checkpoint import Checkpoints
 from xlstm_jax.train.workdir.metrics import TIMED, read_metrics
 
@@ -39,9 +41,9 @@ def curve(workdir):
 
 
 def last_state(config, workdir):
-    run = Run(config.to_dict())
+    run = build(config.to_dict())
     with Checkpoints(workdir, read_only=True) as checkpoints:
-        return checkpoints.restore(checkpoints.latest_step(), run.abstract_state)
+        return checkpoints.restore(checkpoints.latest_step(), abstract_state(run))
 
 
 def trained(config, workdir, **changes):
@@ -85,9 +87,9 @@ def test_a_finished_run_is_left_as_it_is(config, tmp_path, capsys):
     before = (workdir / "metrics.jsonl").read_bytes()
     trained(config, workdir)
     assert (workdir / "metrics.jsonl").read_bytes() == before
-    assert "step 3 of 3 is done already" in capsys.readouterr().out
+    assert "step 3 of 3 is already done" in capsys.readouterr().out
     config.train.steps = 2
-    with pytest.raises(UsageError, match=r"train\.steps 2 is under the 3 done"):
+    with pytest.raises(UsageError, match=r"train\.steps 2 is below the 3 done"):
         train(config, workdir)
 
 
@@ -103,13 +105,13 @@ def test_an_evaluation_that_is_not_finite(config, tmp_path):
 
 def test_loss_that_is_not_finite_later(config, tmp_path, monkeypatch):
     """Names the last checkpoint from before, though losses are read late."""
-    step = Run.train_step
+    step = train_step
 
-    def poisoned(self, state, batch):
-        after, metrics = step(self, state, batch)
+    def poisoned(parts, state, batch):
+        after, metrics = step(parts, state, batch)
         return after, metrics | {"loss": jnp.where(state.step == 4, jnp.inf, metrics["loss"])}
 
-    monkeypatch.setattr(Run, "train_step", poisoned)
+    monkeypatch.setattr("xlstm_jax.train.step.train_step", poisoned)
     config.train.eval_every, config.train.max_skipped = 2, 0
     with pytest.raises(UsageError, match=rf"is not finite at step 5; .* checkpoint is step 4 in {tmp_path / 'run'};"):
         train(config, tmp_path / "run")
@@ -151,7 +153,7 @@ def test_another_text_in_the_same_workdir(config, tmp_path, change):
     text = path.read_text(encoding="utf-8")
     path.write_text(text[::-1] if change == "same characters" else text + "ß", encoding="utf-8")
     config.train.steps = 4
-    with pytest.raises(UsageError, match=r"text .* workdir .* trained on; use another workdir"):
+    with pytest.raises(UsageError, match=r"data are not those that workdir .* was trained on; use another workdir"):
         train(config, workdir)
 
 
@@ -187,11 +189,11 @@ def test_nothing_is_written_before_all_errors_have_shown(config, tmp_path, secti
 def test_unknown_sections_and_keys(config):
     values = config.to_dict()
     with pytest.raises(UsageError, match=r"config section 'trian' is unknown; known: task, seed, .*train"):
-        Run({**values, "trian": {}})
+        build({**values, "trian": {}})
     with pytest.raises(UsageError, match=r"train\.step is unknown; train has: .*steps"):
-        Run({**values, "train": {**values["train"], "step": 1}})
+        build({**values, "train": {**values["train"], "step": 1}})
     with pytest.raises(UsageError, match=r"unknown task 'language'; known: .*language_model"):
-        Run({**values, "task": "language"})
+        build({**values, "task": "language"})
 
 
 def test_signals_become_a_flag():
@@ -207,13 +209,12 @@ def test_signals_become_a_flag():
 
 def test_ctrl_c_is_status_130(config, tmp_path, monkeypatch):
     """The step reached is saved, and the next run starts there."""
-    step = Run.evaluate
 
-    def evaluate_then_interrupt(self, *args, **options):
+    def evaluate_then_interrupt(*args, **options):
         os.kill(os.getpid(), signal.SIGINT)
-        return step(self, *args, **options)
+        return evaluate(*args, **options)
 
-    monkeypatch.setattr(Run, "evaluate", evaluate_then_interrupt)
+    monkeypatch.setattr("xlstm_jax.train.loop.evaluate", evaluate_then_interrupt)
     config.train.eval_every = 3
     assert train(config, tmp_path / "run") == 130
     assert int(last_state(config, tmp_path / "run").state.step) == 3

@@ -1,5 +1,6 @@
 """Training over a mesh is training on one device: losses, what the devices tell each other, where arrays lie."""
 
+import functools
 import math
 
 import jax
@@ -11,6 +12,7 @@ from tests.tasks.examples import write_text
 from tests.train.meshes import MESHES, MODELS, TIME, collectives, compiled, run_of, trained
 from xlstm_jax.errors import UsageError
 from xlstm_jax.sharding import MeshConfig, make_mesh, parameter_axes, spec
+from xlstm_jax.train.step import abstract_state, init_state, make_state
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def test_scanned_layers_too(text, monkeypatch):
     monkeypatch.setitem(MODELS, "deep", ("rxrx", "rms"))
     scanned = run_of(text, "deep", {"data": 2, "fsdp": 2, "tensor": 2}, scan_layers=True)
     np.testing.assert_allclose(trained(scanned)[0], trained(run_of(text, "deep", {}))[0], rtol=1e-5)
-    (group,) = scanned.abstract_state.params["blocks"].values()
+    (group,) = abstract_state(scanned).params["blocks"].values()
     places = {leaf.sharding.spec for leaf in jax.tree.leaves(group)}
     assert {P(None, "fsdp", "tensor"), P(None, "tensor", "fsdp")} & places, places
 
@@ -73,7 +75,7 @@ def test_activations_stay_where_they_are(text, model):
     for kind, found in summed:
         assert kind == "all-reduce" and not any(TIME in shape for shape in found), found
     run, gathered = run_of(text, model, {"fsdp": 8}), 0
-    shapes = {leaf.shape for leaf in jax.tree.leaves(run.abstract_state.params)}
+    shapes = {leaf.shape for leaf in jax.tree.leaves(abstract_state(run).params)}
     for kind, found in collectives(compiled(run)):
         assert kind in ("all-reduce", "all-gather", "reduce-scatter"), (kind, found)
         assert not any(TIME in shape for shape in found), (kind, found)
@@ -97,15 +99,21 @@ def test_tensor_parallel_sums_what_each_branch_gives(text, model, monkeypatch):
 def test_state_is_made_where_it_lies(text):
     """An eighth of every large parameter, and of what the optimizer keeps of it, on each device from the start."""
     run = run_of(text, "xLSTM", {"fsdp": 8})
-    state = run.init()
+    state = init_state(run)
     large = [leaf for leaf in jax.tree.leaves((state.params, state.opt_state)) if leaf.ndim > 1]
     assert large
     for leaf in large:
         assert leaf.addressable_shards[0].data.size * 8 == leaf.size
-    program = jax.jit(run._make, out_shardings=run._state_shardings).lower().compile()
+    program = made_in_place(run)
     one = run_of(text, "xLSTM", {})
-    whole = jax.jit(one._make, out_shardings=one._state_shardings).lower().compile()
+    whole = made_in_place(one)
     assert program.memory_analysis().output_size_in_bytes < 0.2 * whole.memory_analysis().output_size_in_bytes
+
+
+def made_in_place(run):
+    """The program that makes the state before the first step."""
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(run))
+    return jax.jit(functools.partial(make_state, run), out_shardings=places).lower().compile()
 
 
 def test_specs():

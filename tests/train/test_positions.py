@@ -9,7 +9,8 @@ import pytest
 from experiments.programs.loss_by_position import Windows, bin_edges, choose_windows, loss_by_position
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.errors import UsageError
-from xlstm_jax.train.run import Run
+from xlstm_jax.train.build import build
+from xlstm_jax.train.step import init_state
 
 
 @pytest.mark.parametrize(
@@ -44,9 +45,9 @@ def test_bins_cover_every_position_once(length, multiple):
 def made(request, tmp_path_factory):
     config = tiny_config("language_model", write_text(tmp_path_factory.mktemp("text") / "text.txt", request.param))
     config.data.sequence_length, config.data.batch_size, config.model.pattern = 4, 3, "r"
-    run = Run(config.to_dict())
+    run = build(config.to_dict())
     with jax.numpy_dtype_promotion("standard"):
-        return run, jax.tree.map(lambda leaf: 3 * leaf, run.init().params)
+        return run, jax.tree.map(lambda leaf: 3 * leaf, init_state(run).params)
 
 
 def test_equals_each_window_read_at_once(made):

@@ -1,5 +1,6 @@
 """A step whose loss or gradient is not finite changes nothing and is counted; too many in a row end the run."""
 
+import functools
 import itertools
 import re
 
@@ -11,9 +12,11 @@ import pytest
 
 from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import mean
+from xlstm_jax.train.build import build
 from xlstm_jax.train.loop import train
 from xlstm_jax.train.optimizer import OptimizerConfig, make_optimizer, updates_made
-from xlstm_jax.train.run import Run, TrainState
+from xlstm_jax.train.step import TrainState, init_state, train_step
 from xlstm_jax.train.workdir.metrics import read_metrics
 
 pytestmark = pytest.mark.usefixtures("rolled")
@@ -32,7 +35,7 @@ def config(tmp_path):
 
 
 def batches(run, count):
-    return list(itertools.islice(iter(run.task.train_dataset(0)), count))
+    return list(itertools.islice(iter(run.task.train_batches(0)), count))
 
 
 def assert_same(got, wanted):
@@ -44,10 +47,10 @@ def assert_same(got, wanted):
 
 def test_a_bad_step_changes_nothing(config):
     """The good step that follows is what it would have been without the bad one."""
-    run = Run(config.to_dict())
-    step = jax.jit(run.train_step)
+    run = build(config.to_dict())
+    step = jax.jit(functools.partial(train_step, run))
     first, second, third = batches(run, 3)
-    good, _ = step(run.init(), first)
+    good, _ = step(init_state(run), first)
     bad = good._replace(params=jax.tree.map(lambda leaf: leaf * jnp.inf, good.params))
 
     after, metrics = step(bad, second)
@@ -67,20 +70,21 @@ def test_a_bad_step_changes_nothing(config):
 def test_good_steps_are_those_without_the_guard(config, pattern):
     """To the last bit."""
     config.model.pattern, config.model.features, config.model.dropout = pattern, 16, 0.1
-    run = Run(config.to_dict())
+    run = build(config.to_dict())
 
     def plain(state, batch):
-        key = jax.random.fold_in(jax.random.key(run.seed), state.step)
+        key = jax.random.fold_in(jax.random.key(run.sections.seed), state.step)
 
         def loss_fn(params):
-            return run.task.loss(run.model(params), batch, state.carry, key)
+            outcome = run.task.forward(run.model(params), batch, state.carry, key)
+            return mean(outcome.loss), outcome.carry
 
         (_, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         updates, opt_state = run.optimizer.update(grads, state.opt_state, state.params)
         return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state, carry)
 
-    got = wanted = run.init()
-    step, plain = jax.jit(run.train_step), jax.jit(plain)
+    got = wanted = init_state(run)
+    step, plain = jax.jit(functools.partial(train_step, run)), jax.jit(plain)
     for batch in batches(run, 5):
         got, metrics = step(got, batch)
         wanted = plain(wanted, batch)
@@ -91,7 +95,7 @@ def test_good_steps_are_those_without_the_guard(config, pattern):
 @pytest.mark.parametrize("name", ["adamw", "adam", "rmsprop", "sgd"])
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])
 def test_updates_are_counted_in_every_rule(name, clip_norm):
-    optimizer, _ = make_optimizer(OptimizerConfig(name=name, clip_norm=clip_norm), 10)
+    optimizer, _ = make_optimizer(OptimizerConfig(name=name, clip_norm=clip_norm), 10, None)
     params = {"kernel": jnp.ones((2, 2))}
     state = optimizer.init(params)
     for count in range(3):
@@ -123,15 +127,15 @@ def test_too_many_in_a_row_end_the_run(config, tmp_path, capsys, most):
 
 def test_the_count_survives_a_resume(config, tmp_path, monkeypatch):
     """Some steps are bad, by a loss that overflows in them; a run cut in two counts them as the whole does."""
-    step = Run.train_step
+    step = train_step
 
-    def sometimes(self, state, batch):
+    def sometimes(parts, state, batch):
         spoilt = jax.tree.map(lambda leaf: jnp.where(state.step % 3 == 1, jnp.inf, leaf), state.params)
-        after, metrics = step(self, state._replace(params=spoilt), batch)
+        after, metrics = step(parts, state._replace(params=spoilt), batch)
         kept = jax.tree.map(lambda new, old: jnp.where(state.step % 3 == 1, old, new), after.params, state.params)
         return after._replace(params=kept), metrics
 
-    monkeypatch.setattr(Run, "train_step", sometimes)
+    monkeypatch.setattr("xlstm_jax.train.step.train_step", sometimes)
     config.optimizer.schedule = "constant"  # a decaying one stretches with the steps
     config.train.max_skipped, config.train.eval_every = 1, 5
     for workdir, all_steps in (("whole", [8]), ("parts", [5, 8])):

@@ -14,7 +14,7 @@ from tests.tasks.examples import tiny_config, write_text
 from tests.train.saving import assert_same, failed_reads, save, state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.loop import train
-from xlstm_jax.train.run import SECTIONS
+from xlstm_jax.train.sections import NAMES as NAMES_OF_SECTIONS
 from xlstm_jax.train.workdir import saved
 from xlstm_jax.train.workdir.checkpoint import Checkpoints
 from xlstm_jax.train.workdir.damage import write_sums
@@ -125,7 +125,7 @@ def test_a_run_in_a_folder_of_any_name(config, workdir, capsys):
     config.train.steps = 4
     assert train(config, workdir) == 0
     shown = capsys.readouterr().out
-    assert "going on from step 2" in shown and f"checkpoints, metrics.jsonl and loss.png are in {workdir}\n" in shown
+    assert "resuming from step 2" in shown and f"checkpoints, metrics.jsonl and loss.png are in {workdir}\n" in shown
     assert saved.load(workdir).step in (2, 4) and read_metrics(workdir)[-1]["step"] == 4
     assert not list(workdir.glob("*lock*"))
 
@@ -178,7 +178,7 @@ def test_a_lock_that_is_lost_ends_the_run(config, tmp_path, monkeypatch):
     assert [record["step"] for record in read_metrics(workdir)] == [0]
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("section", NAMES_OF_SECTIONS)
 @pytest.mark.parametrize("value", ["missing", [1], None, 1.5])
 def test_a_config_with_a_section_that_is_none(config, tmp_path, section, value):
     """Refused by name, by training and by what reads a run; a run from before there was a mesh has one of default."""
@@ -189,8 +189,8 @@ def test_a_config_with_a_section_that_is_none(config, tmp_path, section, value):
         values[section] = value
     path = tmp_path / "config.json"
     path.write_text(json.dumps(values), encoding="utf-8")
-    if (section, value) == ("mesh", "missing"):
-        assert read_config(path)["mesh"]["fsdp"] == 1
+    if value == "missing" and section in ("mesh", "plugins"):
+        assert read_config(path)["mesh"]["fsdp"] == 1 and read_config(path)["plugins"] == ""
         return
     what = rf"config\.json is damaged: '{section}' is (missing|no dict|no int|no str) in it; restore it from a copy"
     for read in (lambda: check_workdir(tmp_path, config.to_dict()), lambda: saved.load(tmp_path)):
@@ -228,4 +228,4 @@ def test_memory_that_does_not_suffice_is_no_damage(tmp_path, monkeypatch):
             with pytest.raises(type(error), match=str(error)):
                 checkpoints.restore(3, jax.eval_shape(lambda: state()))
             with pytest.raises(type(error), match=str(error)):
-                checkpoints.tokenizer(3)
+                checkpoints.codec(3)

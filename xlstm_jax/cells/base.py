@@ -33,6 +33,7 @@ class Cell:
 
     Config: ClassVar[type]
     kind: ClassVar[str] = "sequence"
+    undecayed: ClassVar[tuple[str, ...]] = ()  # weights of several axes that weight decay leaves alone, such as biases
     init: ClassVar[Any]
     init_carry: ClassVar[Any]
     step: ClassVar[Any]
@@ -51,7 +52,7 @@ class Cell:
 class SplitCell(Cell):
     """A cell that feeds its output back through linear maps that come before everything else in the step.
 
-        h = feedback(carry)                            any pytree; carry.h unless the cell says otherwise
+        h = feedback(carry)                            any pytree; the carry's output unless the cell says otherwise
         v = recur(params, h)                           the recurrent products (and their bias), over any leading axes;
                                                        h w_h unless the cell says otherwise
         carry, y = update(inner, carry, u_t, v)        the rest; `inner` are the weights that the class names there
@@ -68,7 +69,7 @@ class SplitCell(Cell):
 
     @staticmethod
     def feedback(carry: Any) -> Any:
-        return carry.h
+        return output_of(carry)
 
     @classmethod
     def recur(cls, params: "CellParams", h: Any) -> Any:
@@ -179,6 +180,7 @@ class HiddenCarry(NamedTuple):
     """Carry of a cell whose output is all it remembers."""
 
     h: jax.Array  # [B, F]
+    output_field = "h"
 
     @staticmethod
     def zeros(config: Any, batch_shape: tuple[int, ...]) -> "HiddenCarry":
@@ -186,9 +188,18 @@ class HiddenCarry(NamedTuple):
         return HiddenCarry(jnp.zeros((*batch_shape, config.features), jnp.float32))
 
 
-def in_plain_scale(carry: Any) -> bool:
-    """Whether a carry's numbers mean what they say, y = h among them: no stabiliser scales the others."""
-    return "h" in carry._fields
+def output_field(carry: Any) -> str:
+    """The field of a carry that is the cell's output; "" if a stabiliser scales the carry's numbers.
+
+    The class of a carry in plain scale declares it: `output_field = "h"`. Newton's method, zoneout and learned carries
+    need such a carry.
+    """
+    return getattr(type(carry), "output_field", "")
+
+
+def output_of(carry: Any) -> jax.Array:
+    """The output that a carry in plain scale holds."""
+    return getattr(carry, output_field(carry))
 
 
 def affine(x: jax.Array, w: jax.Array, b: jax.Array | None) -> jax.Array:

@@ -49,6 +49,7 @@ class LSTMConfig(RecurrentConfig):
 class LSTMCarry(NamedTuple):
     c: jax.Array  # [B, F] cell state
     h: jax.Array  # [B, F] output
+    output_field = "h"
 
 
 def memory(

@@ -97,6 +97,7 @@ class GatesCarry(NamedTuple):
     c: jax.Array  # [B, F]  cell state
     h: jax.Array  # [B, F]  output
     g: jax.Array  # [B, 3F] the gates' last activations i, f, o
+    output_field = "h"
 
 
 @CELLS.register("lstm_fgr")

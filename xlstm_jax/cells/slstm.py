@@ -65,6 +65,7 @@ class SLSTM(SplitCell):
 
     Config = HeadsConfig
     additive = True
+    undecayed = ("b",)
 
     @staticmethod
     def init(key: jax.Array, config: HeadsConfig) -> CellParams:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.cells import Cell, CellParams
-from xlstm_jax.cells.base import in_plain_scale
+from xlstm_jax.cells.base import output_field
 from xlstm_jax.checks import check_sizes
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import state_dtype
@@ -62,7 +62,7 @@ class RecurrentWeights(nnx.Module):
 
     def _starts(self) -> nnx.List:
         carries = [self.cell.init_carry(config, ()) for config in self.configs]
-        if not in_plain_scale(carries[0]):
+        if not output_field(carries[0]):
             raise UsageError(f"learned_carry=True needs a carry in plain scale, which that of {self.cell_name} is not")
         return nnx.List([nnx.Dict({k: nnx.Param(leaf) for k, leaf in c._asdict().items()}) for c in carries])
 

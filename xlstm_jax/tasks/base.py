@@ -1,11 +1,13 @@
 """The contract of every task, the sums it gives, and the registry of tasks."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import grain
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from xlstm_jax.config import Section
@@ -40,6 +42,7 @@ class Outcome(NamedTuple):
     carry: Any  # what passes to the next batch
 
 
+@dataclasses.dataclass(frozen=True)
 class NoExample(Section, name="sample"):
     """The section `sample` of tasks that show no example at the end of training."""
 
@@ -168,6 +171,15 @@ class Task:
         del carry
         others = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in result.items() if name != "loss")
         return f"{split} loss {result['loss']:.4f} {self.unit}" + (f", {others}" if others else "")
+
+
+def added(sums: Mapping[str, Ratio], ratios: Mapping[str, Ratio]) -> dict[str, Ratio]:
+    """Both summed, in float64 on the host: float32 sums would lose digits over a long split."""
+    total = dict(sums)
+    for name, ratio in ratios.items():
+        wide = Ratio(*(np.asarray(part, np.float64) for part in ratio))
+        total[name] = Ratio(*map(np.add, total[name], wide)) if name in total else wide
+    return total
 
 
 def mean(ratio: Ratio) -> jax.Array:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from xlstm_jax.tasks.base import Ratio, Task, metrics
+from xlstm_jax.tasks.base import Ratio, Task, added, metrics
 from xlstm_jax.train.build import Parts
 
 
@@ -34,10 +34,7 @@ def evaluate(parts: Parts, params: Any, split: str, *, carry: bool = False) -> d
         ratios = jax.device_get(ratios)
         if judges:
             ratios |= _over_processes(task.judge(placement.own_rows(_predict(parts)(params, batch)), local))
-        # Added up in float64: float32 sums would lose digits over a long split.
-        for name, ratio in ratios.items():
-            wide = Ratio(*(np.asarray(part, np.float64) for part in ratio))
-            sums[name] = Ratio(*(a + b for a, b in zip(sums[name], wide, strict=True))) if name in sums else wide
+        sums = added(sums, ratios)
     return metrics(task, sums)
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
-from xlstm_jax.cells.base import SplitCell, in_plain_scale
+from xlstm_jax.cells.base import SplitCell, output_field, output_of
 from xlstm_jax.checks import check_choice
 from xlstm_jax.config import Rate, check_value
 from xlstm_jax.errors import UsageError
@@ -37,7 +37,7 @@ class Noise:
         """Raise unless the cell can do this."""
         check_choice("dropout_kind", self.kind, Kind)
         check_value(Rate, self.rate, "dropout rate")
-        if self.kind == "zoneout" and not in_plain_scale(carry):
+        if self.kind == "zoneout" and not output_field(carry):
             raise UsageError(
                 f"dropout_kind 'zoneout' mixes old and new carry, and {cell.__name__}'s have no common scale"
             )
@@ -75,4 +75,4 @@ class Noise:
             after = jax.tree.map(lambda old, new: self.rate * old + (1 - self.rate) * new, carry, after)
         else:
             after = jax.tree.map(jnp.where, mask, after, carry)
-        return after, after.h
+        return after, output_of(after)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.cells import Cell, CellParams
-from xlstm_jax.cells.base import SplitCell
+from xlstm_jax.cells.base import SplitCell, output_field
 from xlstm_jax.ops.recurrence.scan import select
 from xlstm_jax.sharding import varying
 
@@ -46,7 +46,7 @@ def own_diagonal(cell: type[SplitCell], params: CellParams, start: Any, carries_
         def along(name):
             tangent = jax.tree.map(jnp.zeros_like, carry)
             tangent = tangent._replace(**{name: jnp.ones_like(getattr(carry, name))})
-            dv = jnp.broadcast_to(own_G.astype(v.dtype), v.shape) if name == "h" else jnp.zeros_like(v)
+            dv = jnp.broadcast_to(own_G.astype(v.dtype), v.shape) if name == output_field(carry) else jnp.zeros_like(v)
             return getattr(jax.jvp(update, (carry, v), (tangent, dv))[1], name)
 
         diagonal = type(carry)(*map(along, carry._fields))

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells import Cell, CellParams
-from xlstm_jax.cells.base import in_plain_scale
+from xlstm_jax.cells.base import output_field
 from xlstm_jax.checks import check_choice, check_sizes
 from xlstm_jax.config import NonNegativeFloat, check_value
 from xlstm_jax.errors import UsageError
@@ -80,7 +80,7 @@ def newton(
 
     `options` are `NewtonOptions`. A warning is logged where the iteration did not converge.
     """
-    if not in_plain_scale(carry):
+    if not output_field(carry):
         raise UsageError(f"implementation 'newton' needs a carry in plain scale, which {cell.__name__}'s is not")
     u_TB = swapped(cell.project(params, steps.x_BTD))
     masks_TB = (steps.reset_TB, steps.padding_TB)

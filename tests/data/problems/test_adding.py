@@ -11,7 +11,7 @@ from xlstm_jax.tasks.adding import AddingProblem
 def rows(length, count, seed=0):
     """(numbers, markers, target) of each row, cut at its last step."""
     batch = Adding(length).rows(np.random.default_rng(seed), count)
-    assert batch.tokens_BT.dtype == batch.targets_BT.dtype == np.float32
+    assert batch.inputs_BT.dtype == batch.targets_BT.dtype == np.float32
     for tokens, targets, mask, reset in zip(*batch, strict=True):
         (last,) = np.flatnonzero(mask)
         assert not tokens[last + 1 :].any() and np.count_nonzero(targets) == 1

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from xlstm_jax.data.text.bpe import BPETokenizer
-from xlstm_jax.data.text.tokenizers import load_tokenizer, save_tokenizer
+from xlstm_jax.data.text.tokenizers import tokenizer_from_json
 from xlstm_jax.errors import UsageError
+from xlstm_jax.files import write_json
 
 TRAINING = "the cat sat on the mat, and the other cat sat on it. naïve café 🙂🙂 don't\n\n  the end\n" * 3
 BPE = BPETokenizer.from_text(TRAINING, vocab_size=290)
@@ -61,12 +62,12 @@ def test_bytes_by_decoding_each_token():
 
 
 def test_saved_tokenizer_needs_no_other_file(tmp_path):
-    save_tokenizer(BPE, tmp_path / "tokenizer.json")
-    loaded = load_tokenizer(tmp_path / "tokenizer.json")
+    write_json(tmp_path / "codec.json", BPE.to_json())
+    loaded = tokenizer_from_json(BPE.to_json())
     np.testing.assert_array_equal(loaded.encode(TEXT), BPE.encode(TEXT))
     np.testing.assert_array_equal(loaded.bytes_per_token, BPE.bytes_per_token)
     assert (loaded.end_token, loaded.vocab_size) == (BPE.end_token, BPE.vocab_size)
-    assert BPETokenizer.from_file(tmp_path / "tokenizer.json").to_json() == BPE.to_json()  # a workdir's serves too
+    assert BPETokenizer.from_file(tmp_path / "codec.json").to_json() == BPE.to_json()  # a workdir's serves too
 
 
 def test_a_foreign_file(tmp_path):

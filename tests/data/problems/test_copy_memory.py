@@ -21,7 +21,7 @@ def test_the_answer_is_the_string(lag):
 
 
 def test_symbols_are_even():
-    tokens_BT = CopyMemory(30).rows(np.random.default_rng(1), 4000).tokens_BT
+    tokens_BT = CopyMemory(30).rows(np.random.default_rng(1), 4000).inputs_BT
     found = np.bincount(tokens_BT[:, :10].ravel(), minlength=9)
     assert found[0] == 0 and np.all(np.abs(found[1:] - 5000) < 5 * np.sqrt(5000))
 

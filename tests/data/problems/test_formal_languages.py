@@ -163,13 +163,13 @@ def test_lengths_are_spread():
     steps_B = batch.mask_BT.argmax(axis=1) + 1
     counts = np.bincount(steps_B, minlength=11)[3:]
     assert len(counts) == 8 and counts.min() > 60 and counts.max() < 140
-    assert batch.tokens_BT.shape == (800, 10) and (batch.mask_BT.sum(axis=1) == 1).all()
+    assert batch.inputs_BT.shape == (800, 10) and (batch.mask_BT.sum(axis=1) == 1).all()
 
 
 def test_rows_are_read_from_left_to_right():
     """Prompt, then all of the answer but its last token; what is predicted at each step is what comes next."""
     rows = next_tokens([np.array([5, 6, 1]), np.array([7])], [np.array([8, 9]), np.array([3])], 6)
-    np.testing.assert_array_equal(rows.tokens_BT, [[5, 6, 1, 8, 0, 0], [7, 0, 0, 0, 0, 0]])
+    np.testing.assert_array_equal(rows.inputs_BT, [[5, 6, 1, 8, 0, 0], [7, 0, 0, 0, 0, 0]])
     np.testing.assert_array_equal(rows.targets_BT, [[0, 0, 8, 9, 0, 0], [3, 0, 0, 0, 0, 0]])
     np.testing.assert_array_equal(rows.mask_BT, rows.targets_BT > 0)
-    np.testing.assert_array_equal(rows.reset_BT, [[True, *[False] * 5]] * 2)
+    np.testing.assert_array_equal(rows.lengths_B, [4, 1])

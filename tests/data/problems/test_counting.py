@@ -21,10 +21,10 @@ def test_rows_are_strings_and_what_may_follow(language):
     n_B = np.arange(1, 13)
     rows = batch(letters, n_B, steps(letters, 12))
     assert rows.legal_BTA.shape == (12, steps(letters, 12), vocab_size(letters))
-    assert np.array_equal(rows.reset_BT, np.arange(rows.reset_BT.shape[1])[None] + 0 * n_B[:, None] == 0)
+    assert np.array_equal(rows.lengths_B, rows.mask_BT.sum(axis=1))
     for row, n in enumerate(n_B):
         string = written(n)
-        assert spelt(rows.tokens_BT[row]) == string[:-1] and spelt(rows.targets_BT[row]) == string[1:]
+        assert spelt(rows.inputs_BT[row]) == string[:-1] and spelt(rows.targets_BT[row]) == string[1:]
         assert rows.mask_BT[row].sum() == len(string) - 1 == steps(letters, n)
         for step in range(rows.legal_BTA.shape[1]):
             legal = {SYMBOLS[symbol] for symbol in np.flatnonzero(rows.legal_BTA[row, step])}
@@ -37,7 +37,7 @@ def test_rows_are_strings_and_what_may_follow(language):
 def test_each_n_is_drawn_as_often(language):
     problem = Counting(LANGUAGES[language], 6)
     rows = problem.rows(np.random.default_rng(0), 6000)
-    counts = collections.Counter(map(spelt, rows.tokens_BT))
+    counts = collections.Counter(map(spelt, rows.inputs_BT))
     assert set(counts) == {CASES[language](n)[:-1] for n in range(1, 7)}
     assert all(abs(count - 1000) < 160 for count in counts.values())
-    assert rows.tokens_BT.shape[1] == problem.length == max(map(len, counts))
+    assert rows.inputs_BT.shape[1] == problem.length == max(map(len, counts))

@@ -12,7 +12,7 @@ from xlstm_jax.tasks.recall import AssociativeRecall, RecallConfig
 def test_rows_are_pairs_and_then_queries(problem):
     """Also where every key is in use, and every slot."""
     batch, pairs = problem.rows(np.random.default_rng(0), 5), problem.pairs
-    assert batch.tokens_BT.shape == (5, problem.length)
+    assert batch.inputs_BT.shape == (5, problem.length)
     for tokens, targets, mask, reset in zip(*(array.tolist() for array in batch), strict=True):
         memory = dict(zip(tokens[0 : 2 * pairs : 2], tokens[1 : 2 * pairs : 2], strict=True))
         assert len(memory) == pairs
@@ -44,7 +44,7 @@ def test_queries_thin_out_by_the_power_law():
     problem = Recall(12, 2, 8, 0.01)
     batch = problem.rows(np.random.default_rng(1), rows)
     counts = {}
-    for tokens in batch.tokens_BT.tolist():
+    for tokens in batch.inputs_BT.tolist():
         slots = tuple((tokens.index(tokens[place], 4) - 4) // 2 for place in (0, 2))
         counts[slots] = counts.get(slots, 0) + 1
     weights = [0.01 * x ** (0.01 - 1) for x in (1, 2, 3, 4)]
@@ -57,7 +57,7 @@ def test_keys_and_values_are_even():
     batch = Recall(16, 2, 16, 0.01).rows(np.random.default_rng(2), 7000)
     for places, first, count in (((0, 2), 1, 7), ((1, 3), 8, 8)):
         for place in places:
-            found = np.bincount(batch.tokens_BT[:, place], minlength=16)[first : first + count]
+            found = np.bincount(batch.inputs_BT[:, place], minlength=16)[first : first + count]
             assert np.all(np.abs(found - 7000 / count) < 5 * np.sqrt(7000 / count))
 
 

@@ -25,7 +25,7 @@ def embedded(longest):
 
 
 def spelt(batch):
-    for tokens, targets, mask in zip(batch.tokens_BT, batch.targets_BT, batch.mask_BT, strict=True):
+    for tokens, targets, mask in zip(batch.inputs_BT, batch.targets_BT, batch.mask_BT, strict=True):
         steps = mask.sum()
         assert np.array_equal(mask, np.arange(len(mask)) < steps) and not tokens[steps:].any()
         assert not targets[steps:].any() and np.array_equal(tokens[1:steps], targets[: steps - 1])
@@ -57,7 +57,7 @@ def test_legal_symbols_are_those_that_go_on(strings):
         for at in range(1, len(string)):
             follows[string[:at]].add(string[at])
     batch = EmbeddedReber(SHORTEST, 12).rows(np.random.default_rng(1), 64)
-    assert batch.reset_BT[:, 0].all() and not batch.reset_BT[:, 1:].any()
+    assert np.array_equal(batch.lengths_B, batch.mask_BT.sum(axis=1))
     for string, legal_TA in zip(spelt(batch), batch.legal_BTA, strict=True):
         for step in range(len(string) - 1):
             assert {SYMBOLS[symbol] for symbol in np.flatnonzero(legal_TA[step])} == follows[string[: step + 1]]

@@ -44,10 +44,10 @@ def measured(symbols):
 @pytest.mark.parametrize("depth, arguments, shortest, length", [(10, 5, 4, 128), (3, 10, 20, 60), (1, 2, 4, 4)])
 def test_rows_are_expressions_with_their_values(depth, arguments, shortest, length):
     batch = ListOps(depth, arguments, shortest, length).rows(np.random.default_rng(0), 200)
-    assert batch.reset_BT[:, 0].all() and not batch.reset_BT[:, 1:].any()
+    assert np.array_equal(batch.lengths_B, np.count_nonzero(batch.inputs_BT, axis=1))
     for row in range(200):
-        steps = np.count_nonzero(batch.tokens_BT[row])
-        symbols = read(batch.tokens_BT[row, :steps])
+        steps = np.count_nonzero(batch.inputs_BT[row])
+        symbols = read(batch.inputs_BT[row, :steps])
         reached, counts = measured(symbols)
         assert shortest <= steps <= length and reached <= depth
         assert min(counts) >= 2 and max(counts) <= arguments

@@ -1,4 +1,4 @@
-"""Encoders: every step sees all steps, padding none, and turning a sequence turns what blocks read."""
+"""Stacks that read from both ends: every step sees all steps, and padding is not seen."""
 
 import jax
 import jax.numpy as jnp
@@ -8,18 +8,18 @@ from flax import nnx
 
 from tests.models.examples import FEATURES, error, random_params, small
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models.encoder import Encoder, turn
+from xlstm_jax.models import Stack
+from xlstm_jax.models.blocks.recurrent import RecurrentBlockConfig
+from xlstm_jax.models.directions import turned
 
 X = jnp.asarray(np.random.default_rng(0).standard_normal((2, 9, FEATURES)), np.float32)
 each_direction = pytest.mark.parametrize("directions", ["alternate", "both"])
 
 
-def made(pattern, directions):
-    graphdef, state = nnx.split(
-        nnx.eval_shape(lambda: Encoder(small(pattern), directions=directions, rngs=nnx.Rngs(0)))
-    )
+def made(pattern, directions, **changes):
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: Stack(small(pattern, **changes), directions, rngs=nnx.Rngs(0))))
     params = random_params(nnx.to_pure_dict(state))
-    return jax.jit(lambda x, lengths=None, **options: nnx.merge(graphdef, params)(x, lengths, **options))
+    return jax.jit(lambda x, lengths=None, **masks: nnx.merge(graphdef, params)(x, lengths=lengths, **masks)[0])
 
 
 @each_direction
@@ -42,12 +42,12 @@ def test_padding_changes_nothing(directions):
 
 def test_padding_gets_no_gradient_and_gives_none():
     """Of parameters neither, though a norm reads padded steps too."""
-    encoder = nnx.eval_shape(lambda: Encoder(small("r"), directions="both", rngs=nnx.Rngs(0)))
+    encoder = nnx.eval_shape(lambda: Stack(small("r"), "both", rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(encoder)
     params, mask = random_params(nnx.to_pure_dict(state)), np.arange(9) < np.array([[9], [5]])
 
     def loss(params, x):
-        return jnp.sum(jnp.sin(nnx.merge(graphdef, params)(x, mask=mask)))
+        return jnp.sum(jnp.sin(nnx.merge(graphdef, params)(x, mask=mask)[0]))
 
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
     clean, spoilt = (gradient(params, X.at[1, 5:].set(value)) for value in (0.0, jnp.nan))
@@ -75,29 +75,51 @@ def test_documents_are_what_they_are_alone(pattern):
     assert error(told[0, 4], got[0, 4]) > 1e-3 and error(told[0, 5:], got[0, 5:]) < 1e-5
 
 
-def test_turn():
+def test_turned():
     x = jnp.arange(8.0).reshape(2, 4, 1)
-    np.testing.assert_array_equal(turn(x, None)[..., 0], [[3, 2, 1, 0], [7, 6, 5, 4]])
-    np.testing.assert_array_equal(turn(x, np.array([3, 0]))[..., 0], [[2, 1, 0, 3], [4, 5, 6, 7]])
+    np.testing.assert_array_equal(turned(x, None)[..., 0], [[3, 2, 1, 0], [7, 6, 5, 4]])
+    np.testing.assert_array_equal(turned(x, np.array([3, 0]))[..., 0], [[2, 1, 0, 3], [4, 5, 6, 7]])
 
 
-def test_both_is_the_sum_of_two_readings():
-    """A layer adds what its two blocks add."""
+@pytest.mark.parametrize(("pattern", "residual"), [("m", True), ("r", False)])
+def test_both_is_the_sum_of_two_readings(pattern, residual):
+    """A layer adds what its two blocks add; blocks without a residual sum have their outputs summed."""
+    plain = RecurrentBlockConfig()
     graphdef, state = nnx.split(
-        nnx.eval_shape(lambda: Encoder(small("m", final_norm=False), directions="both", rngs=nnx.Rngs(0)))
+        nnx.eval_shape(lambda: Stack(small(pattern, final_norm=False, recurrent=plain), "both", rngs=nnx.Rngs(0)))
     )
     model = nnx.merge(graphdef, random_params(nnx.to_pure_dict(state)))
-    forward, backward = model.blocks[0](X, None)[0], model.backward_blocks[0](jnp.flip(X, 1), None)[0]
-    assert error(model(X), forward + jnp.flip(backward, 1) - X) < 1e-5
+    both = model.blocks[0]
+    forward, backward = both.forward(X, None)[0], both.backward.block(jnp.flip(X, 1), None)[0]
+    assert error(model(X)[0], forward + jnp.flip(backward, 1) - (X if residual else 0)) < 1e-5
+
+
+@each_direction
+def test_scanned_and_rematerialised_it_is_the_same(directions):
+    plain = made("rrrr", directions)
+    scanned = made("rrrr", directions, scan_layers=True, remat="full")
+    lengths = jnp.array([9, 5])
+    assert np.isfinite(scanned(X, lengths)).all()
+    assert plain(X, lengths).shape == scanned(X, lengths).shape
+
+
+@each_direction
+def test_there_is_no_carry(directions):
+    stack = Stack(small("rr"), directions, rngs=nnx.Rngs(0))
+    assert stack(X)[1] is None
+    with pytest.raises(UsageError, match=f"directions '{directions}' has no carry"):
+        stack.init_carry(2)
+    with pytest.raises(UsageError, match="it reads whole sequences"):
+        stack(X, (None, None))
 
 
 def test_usage_errors():
-    with pytest.raises(UsageError, match="directions 'left' is unknown; allowed: 'alternate', 'both'"):
-        Encoder(small("ms"), directions="left", rngs=nnx.Rngs(0))
-    encoder = Encoder(small("m"), directions="both", rngs=nnx.Rngs(0))
+    with pytest.raises(UsageError, match="directions 'left' is unknown; allowed: 'forward', 'alternate', 'both'"):
+        Stack(small("ms"), "left", rngs=nnx.Rngs(0))
+    stack = Stack(small("m"), "both", rngs=nnx.Rngs(0))
     with pytest.raises(UsageError, match="give a mask or lengths, not both"):
-        encoder(X, np.array([9, 5]), mask=np.ones((2, 9), bool))
+        stack(X, lengths=np.array([9, 5]), mask=np.ones((2, 9), bool))
     with pytest.raises(UsageError, match=r"mask \[B,T\]: mask has T = 8, not 9"):
-        encoder(X, mask=np.ones((2, 8), bool))
-    with pytest.raises(UsageError, match="'alternate' needs two blocks at least"):
-        Encoder(small("m"), rngs=nnx.Rngs(0))
+        stack(X, mask=np.ones((2, 8), bool))
+    with pytest.raises(UsageError, match="'alternate' needs at least two blocks"):
+        Stack(small("m"), "alternate", rngs=nnx.Rngs(0))

@@ -11,13 +11,13 @@ from xlstm_jax.data.problems.timing import SpikeDelays
 @pytest.mark.parametrize("interval, offsets, length", [(49, 1, 256), (3, 4, 50), (1, 1, 2)])
 def test_targets_are_the_steps_between_spikes(interval, offsets, length):
     batch = SpikeDelays(interval, offsets, length).rows(np.random.default_rng(0), 400)
-    assert batch.tokens_BT.shape == (400, length) and set(np.unique(batch.tokens_BT)) == {0, 1}
-    assert batch.reset_BT[:, 0].all() and not batch.reset_BT[:, 1:].any()
+    assert batch.inputs_BT.shape == (400, length) and set(np.unique(batch.inputs_BT)) == {0, 1}
+    assert batch.lengths_B is None
     seen = collections.Counter()
     for row in range(400):
         clock = 0
         for step in range(length):
-            if batch.tokens_BT[row, step]:
+            if batch.inputs_BT[row, step]:
                 assert batch.mask_BT[row, step] and batch.targets_BT[row, step] == clock - interval
                 seen[clock - interval] += 1
                 clock = 0
