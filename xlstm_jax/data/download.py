@@ -18,14 +18,14 @@ class RemoteFile(NamedTuple):
     sha256: str
 
 
-def _github(repository: str, commit: str, path: str) -> str:
+def github(repository: str, commit: str, path: str) -> str:
     return f"https://raw.githubusercontent.com/{repository}/{commit}/{path}"
 
 
-# A name is also the file's place in a mirror and in the cache.
+# A name is also the file's place in a mirror and in the cache. Readers of a data set add theirs.
 FILES: dict[str, RemoteFile] = {
     "tinyshakespeare/input.txt": RemoteFile(
-        _github("karpathy/char-rnn", "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e", "data/tinyshakespeare/input.txt"),
+        github("karpathy/char-rnn", "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e", "data/tinyshakespeare/input.txt"),
         "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     ),
 }
@@ -87,7 +87,7 @@ def _from_network(name: str) -> Path:
         reason = f"{type(error).__name__}: {one_line(error, 90)}"
         raise UsageError(
             f"could not fetch {name} from {remote.url} into {str(path.parent)!r} ({reason}); "
-            "set XLSTM_JAX_DATA_MIRROR to a folder that holds it, or take another text: --config.data.path=FILE, "
-            "or --config.data.source=stdlib, which needs no network"
+            "set XLSTM_JAX_DATA_MIRROR to a folder that holds it, or use other data: --config.data.path=FILE, or "
+            "configs/quickstart.py, which needs no network"
         ) from error
     return path

@@ -1,0 +1,74 @@
+"""Sentiment of film reviews, the Stanford Sentiment Treebank, binary or in five classes.
+
+    python -m experiments.train --config=configs/sentiment.py:bilstm --workdir=/tmp/sentiment
+
+Variants: lstm, bilstm, gru, xlstm, transformer, majority (the most frequent class); `five` for five classes, which
+composes (`bilstm,five`); and `tiny` (seconds, for tests). Words have no pretrained vectors. `--config.data.path=FOLDER`
+reads a folder of your own: train.jsonl, validation.jsonl and perhaps test.jsonl, with "text" and "label" in each line.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+from configs._families import stack_of
+from configs._variants import compose
+
+
+def bilstm(config: ConfigDict) -> None:
+    stack_of("lstm", 1)(config)
+    config.model.directions = "both"
+
+
+def xlstm(config: ConfigDict) -> None:
+    config.model.pattern = "ms"
+    config.model.directions = "alternate"
+
+
+def transformer(config: ConfigDict) -> None:
+    stack_of("transformer")(config)
+
+
+def majority(config: ConfigDict) -> None:
+    config.model.reads = False
+
+
+def five(config: ConfigDict) -> None:
+    config.data.classes = 5
+
+
+def tiny(config: ConfigDict) -> None:
+    config.data.phrases = False
+    config.data.batch_size = 8
+    config.model.features = 32
+    config.train.steps = 20
+    config.train.log_every = 5
+    config.train.eval_every = 10
+
+
+VARIANTS = {
+    "lstm": stack_of("lstm", 1),
+    "bilstm": bilstm,
+    "gru": stack_of("gru", 1),
+    "xlstm": xlstm,
+    "transformer": transformer,
+    "majority": majority,
+    "five": five,
+    "tiny": tiny,
+}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = base.get_config("sentiment")
+    config.model.features = 168
+    config.model.pooling = "max"
+    config.model.final_norm = False
+    config.model.dropout = 0.3
+    config.model.head_dropout = 0.3
+    config.model.token_dropout = 0.1
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = "cosine"
+    config.optimizer.weight_decay = 0.05
+    config.train.steps = 6_000
+    config.train.eval_every = 500
+    config.train.log_every = 50
+    return compose(config, variant, VARIANTS, "bilstm")

@@ -1,0 +1,222 @@
+"""Tell the sentiment of a sentence: the Stanford Sentiment Treebank, or a folder of the user's own."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from xlstm_jax.config import PositiveInt, Section
+from xlstm_jax.data import sst
+from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
+from xlstm_jax.data.codecs import Labels, Vocabulary, power_of_two
+from xlstm_jax.data.sentences import EvaluationSentences, Sentences, TrainSentences, batch_of
+from xlstm_jax.errors import UsageError, one_line, shown
+from xlstm_jax.models.classifier import Classifier, ClassifierConfig, Prior
+from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
+
+MOST_WORDS = 1000  # of an example to predict
+BINARY = ("negative", "positive")
+
+Example = tuple[list[str], str]  # words, label
+
+
+@dataclasses.dataclass(frozen=True)
+class SentimentConfig(Section, name="data"):
+    path: str = ""  # folder with train.jsonl, validation.jsonl and perhaps test.jsonl ("text", "label"); "": SST
+    classes: Literal[2, 5] = 2  # of SST: 2 leaves out neutral sentences
+    phrases: bool = True  # of SST: train on all labelled phrases, not only on sentences
+    lowercase: bool = True  # words are told apart without their case
+    least_count: PositiveInt = 1  # rarer words of the training data are unknown
+    batch_size: PositiveInt = 64  # rows of similar length
+    multiple_of: PositiveInt = 8  # rows are padded to a multiple of it, so that few programs are compiled
+
+
+class SentimentCodec:
+    """Words of a sentence to tokens, classes to names."""
+
+    def __init__(self, words: Vocabulary, labels: Labels, lowercase: bool):
+        self.words, self.labels, self.lowercase = words, labels, lowercase
+
+    def to_json(self) -> dict[str, Any]:
+        parts = {"words": self.words.to_json(), "labels": self.labels.to_json()}
+        return {"kind": "sentiment", "lowercase": self.lowercase, **parts}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "SentimentCodec":
+        if not isinstance(data, dict) or data.get("kind") != "sentiment" or type(data.get("lowercase")) is not bool:
+            raise UsageError("a codec of kind 'sentiment' has words, labels and lowercase; this one is damaged")
+        return cls(Vocabulary.from_json(data.get("words")), Labels.from_json(data.get("labels")), data["lowercase"])
+
+    def encode(self, words: list[str]) -> np.ndarray:
+        """[T] tokens, int32."""
+        return self.words.encode(word.lower() for word in words) if self.lowercase else self.words.encode(words)
+
+
+@TASKS.register("sentiment")
+class Sentiment(Task):
+    """Class of a sentence; cross-entropy, accuracy. The checkpoint with the best validation accuracy is kept.
+
+    Socher et al. 2013: with 2 classes very negative and negative are one, very positive and positive the other, and
+    what is neutral is left out. Phrases are for training; sentences are scored.
+    """
+
+    Config, Model = SentimentConfig, ClassifierConfig
+    best = ("accuracy", "higher")
+    unit = "nats per sentence"
+
+    def __init__(self, config: SentimentConfig, codec: SentimentCodec | None = None):
+        self.config = config
+        examples = _own(config) if config.path else _treebank(config)
+        if codec is None:
+            train = examples["train"]
+            names = sorted({label for _, label in train}) if config.path else _names(config)
+            codec = SentimentCodec(Vocabulary(()), Labels(names), config.lowercase)
+            words = (map(str.lower, words) if config.lowercase else words for words, _ in train)
+            codec.words = Vocabulary.of(words, least=config.least_count)
+        self.codec = codec
+        self._rows = {
+            name: ([codec.encode(words) for words, _ in rows], self._labels(rows)) for name, rows in examples.items()
+        }
+        self.splits = {name: rows for name, rows in self._rows.items() if name != "train"}
+
+    def _labels(self, rows: list[Example]) -> np.ndarray:
+        numbers = {name: number for number, name in enumerate(self.codec.labels.names)}
+        if unknown := [label for _, label in rows if label not in numbers]:
+            raise UsageError(f"label {shown(unknown[0])} is unknown; this run has: {', '.join(numbers)}")
+        return np.array([numbers[label] for _, label in rows], np.int32)
+
+    @classmethod
+    def codec_from_json(cls, data: dict[str, Any]) -> SentimentCodec:
+        return SentimentCodec.from_json(data)
+
+    @property
+    def loss_at_chance(self) -> float:
+        return math.log(len(self.codec.labels))
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for name, (rows, labels) in self._rows.items():
+            digest.update(name.encode() + labels.tobytes() + b"".join(row.tobytes() for row in rows))
+        return digest.hexdigest()
+
+    def summary(self) -> str:
+        sizes = ", ".join(f"{name} {len(labels):,}" for name, (_, labels) in self._rows.items())
+        return f"examples: {sizes}; {len(self.codec.words):,} words; classes {', '.join(self.codec.labels.names)}"
+
+    def build(self, config: ClassifierConfig, *, rngs: nnx.Rngs) -> Classifier | Prior:
+        if not config.reads:
+            return Prior(len(self.codec.labels))
+        sizes = len(self.codec.words), len(self.codec.labels)
+        return Classifier(config, *sizes, unknown=Vocabulary.UNKNOWN, rngs=rngs)
+
+    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
+        return dataset(TrainSentences(*self._rows["train"], seed=checked_seed(seed), **self._shape(rows)))
+
+    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
+        del carry
+        if split not in self.splits:
+            raise unknown_split(split, self.splits)
+        return dataset(EvaluationSentences(*self._rows[split], **self._shape(rows)))
+
+    def _shape(self, rows: slice) -> dict[str, Any]:
+        return {"batch_size": self.config.batch_size, "multiple_of": self.config.multiple_of, "part": rows}
+
+    def forward(self, model: Classifier, batch: Sentences, carry: Any, key: jax.Array | None) -> Outcome:
+        logits_BA = model.classify(batch.tokens_BT, batch.lengths_B, key)
+        row_B = batch.lengths_B > 0
+        nats_B = optax.softmax_cross_entropy_with_integer_labels(logits_BA, batch.label_B)
+        right_B = (jnp.argmax(logits_BA, axis=-1) == batch.label_B) & row_B
+        count = jnp.sum(row_B, dtype=jnp.float32)
+        ratios = {"accuracy": Ratio(jnp.sum(right_B, dtype=jnp.float32), count)}
+        return Outcome(Ratio(jnp.sum(jnp.where(row_B, nats_B, 0)), count), ratios, carry)
+
+    def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
+        return {"sentences": float(ratios["loss"].count)}
+
+    def read(self, text: str) -> np.ndarray:
+        words = split_words(text)
+        if not words:
+            raise UsageError("the input is empty; give a sentence")
+        if len(words) > MOST_WORDS:
+            raise UsageError(f"the input has {len(words)} words; give at most {MOST_WORDS}")
+        return self.codec.encode(words)
+
+    def collate(self, examples: list[np.ndarray]) -> Sentences:
+        longest = power_of_two(max(map(len, examples)))
+        return batch_of(examples, np.zeros(len(examples), np.int32), longest)
+
+    def predict(self, model: Classifier, batch: Sentences) -> jax.Array:
+        return model.classify(batch.tokens_BT, batch.lengths_B)
+
+    def render(self, predicted: np.ndarray, example: np.ndarray) -> dict[str, Any]:
+        del example
+        shares = self.codec.labels.probabilities(predicted)
+        return {"label": next(iter(shares)), "probabilities": shares}
+
+
+def _names(config: SentimentConfig) -> tuple[str, ...]:
+    return BINARY if config.classes == 2 else sst.SENTIMENTS
+
+
+def split_words(text: str) -> list[str]:
+    """The words and punctuation marks of a sentence, with clitics such as n't apart, as the treebank writes them."""
+    text = re.sub(r"(?i)(n't|'(?:s|re|ve|ll|d|m))\b", r" \1", text)
+    return re.findall(r"n't|'\w+|\w+(?:[-.]\w+)*|\.{2,}|--|[^\w\s]", text)
+
+
+def _treebank(config: SentimentConfig) -> dict[str, list[Example]]:
+    """The splits of SST; of the training sentences every phrase, once for each sentiment that it has."""
+    examples, names = {}, _names(config)
+    for split in sst.SPLITS:
+        trees = sst.read(split)
+        if split == "train" and config.phrases:
+            trees = [phrase for tree in trees for phrase in tree.phrases()]
+        rows = [(tuple(tree.words()), tree.sentiment) for tree in trees]
+        rows = list(dict.fromkeys(rows)) if split == "train" else rows
+        if config.classes == 2:
+            rows = [(words, int(sentiment > 2)) for words, sentiment in rows if sentiment != 2]
+        examples[split] = [(list(words), names[number]) for words, number in rows]
+    return examples
+
+
+def _own(config: SentimentConfig) -> dict[str, list[Example]]:
+    """The splits in a folder of JSON lines."""
+    folder, examples = Path(config.path).expanduser(), {}
+    for split in sst.SPLITS:
+        path = folder / f"{split}.jsonl"
+        if path.is_file() or split != "test":
+            examples[split] = [_example(path, number, line) for number, line in enumerate(_lines(path), start=1)]
+    return examples
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {str(path)!r}: {one_line(error)}; give UTF-8 JSON lines") from error
+    if not lines:
+        raise UsageError(f"{str(path)!r} is empty; give one JSON object per line")
+    return lines
+
+
+def _example(path: Path, number: int, line: str) -> Example:
+    where = f"{str(path)!r} line {number}"
+    try:
+        record = json.loads(line)
+        text, label = record["text"], record["label"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UsageError(f'{where} is not a JSON object with "text" and "label"; write one per line') from error
+    if not isinstance(text, str) or not isinstance(label, str | int) or not (words := split_words(text)):
+        raise UsageError(f'{where}: "text" is a string with at least one word, and "label" a string or an integer')
+    return words, str(label)
