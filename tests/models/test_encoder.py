@@ -81,6 +81,7 @@ def test_turn():
     np.testing.assert_array_equal(turn(x, np.array([3, 0]))[..., 0], [[2, 1, 0, 3], [4, 5, 6, 7]])
 
 
+@pytest.mark.slow
 def test_both_is_the_sum_of_two_readings():
     """A layer adds what its two blocks add."""
     graphdef, state = nnx.split(
