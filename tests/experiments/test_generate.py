@@ -42,6 +42,7 @@ def test_a_saved_text_goes_on_exactly(sample, tmp_path, options):
         assert more == sample(f"--prompt={first[:-1]}cat", "--length=5", *options)
 
 
+@pytest.mark.slow
 def test_text_as_it_comes(programs, tiny_run):
     """What is shown is the same; each program is compiled once, and how fast that was stands on standard error."""
     arguments = (f"--workdir={tiny_run}", *COMMON, "--prompt=the ", "--length=20", "--seed=3")

@@ -48,6 +48,7 @@ for name in ("recurrent", "parallel", "chunkwise", "associative"):
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_read_that_was_not_written():
     """Memory comes filled with large numbers (glibc's MALLOC_PERTURB_).
 

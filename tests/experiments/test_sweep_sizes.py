@@ -28,7 +28,7 @@ def parameters(run) -> int:
     [
         ("families", {}, 985_000, 0.04),
         ("shakespeare", {"equal": "parameters"}, 985_000, 0.02),
-        ("xlstm_ablation", {}, 895_000, 0.07),
+        pytest.param("xlstm_ablation", {}, 895_000, 0.07, marks=pytest.mark.slow),
     ],
 )
 def test_points_of_one_size(name, labels, size, limit):

@@ -30,8 +30,15 @@ def same(one, other) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("weight_mode", ["single", "fused"])
-@pytest.mark.parametrize("max_shard_size", [10**9, 6000])
+@pytest.mark.parametrize(
+    ("weight_mode", "max_shard_size"),
+    [
+        ("single", 6000),
+        ("fused", 10**9),
+        pytest.param("single", 10**9, marks=pytest.mark.slow),
+        pytest.param("fused", 6000, marks=pytest.mark.slow),
+    ],
+)
 def test_there_and_back(tmp_path, weight_mode, max_shard_size):
     """The same parameters, the same logits; files no larger than asked for."""
     model = example(CONFIG).model()
@@ -56,7 +63,8 @@ def test_there_and_back(tmp_path, weight_mode, max_shard_size):
     assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_smaller_files(tmp_path, dtype):
     """Matrices as the file has them, or all in float32: both are the rounded ones."""
     folder = saved(tmp_path / "folder", dtype=dtype)

@@ -35,6 +35,7 @@ def test_ranges():
     assert parse_steps("") is None and parse_steps("10:15") == (10, 15) and parse_steps("7:7") == (7, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("rolled")
 def test_a_run_is_traced(tmp_path):
     """Steps 3 to 5 of 6, an evaluation among them, with their computations; utilisation of the peak that is given."""
