@@ -79,7 +79,7 @@ def test_a_misspelt_option_names_the_allowed_ones(cell):
 
 
 def test_refusals_say_what_is_allowed():
-    with pytest.raises(UsageError, match="cell 'lstm' is of kind 'sequence'; `Tree` takes the kind 'tree'"):
+    with pytest.raises(UsageError, match="cell 'lstm' is of kind 'sequence'; `Tree` needs kind 'tree'"):
         Tree("lstm", IN, FEATURES, rngs=nnx.Rngs(0))
     with pytest.raises(UsageError, match=r"unknown cell 'treelstm'; known: .*treelstm_childsum, treelstm_nary"):
         Tree("treelstm", IN, FEATURES, rngs=nnx.Rngs(0))
