@@ -85,7 +85,7 @@ class SplitCell(Cell):
 
 
 class LinearCell(Cell):
-    """A cell that scales each feature of its carry by one factor, so all steps can run in parallel.
+    """A cell whose step is linear in its carry, feature by feature, so all steps can run in parallel.
 
     a, b = coefficients(params, u_t)     trees like the carry; also accepts u [B, T, ...]
     carry' = a carry + b

@@ -38,7 +38,7 @@ def next_stabiliser(log_f: jax.Array, m: jax.Array, log_i: jax.Array) -> jax.Arr
 
 
 def log_decay(log_f: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
-    """log f + m - m', the log of the factor that decays a state from the scale of m = `before` to m' = `after`.
+    """log f + m - m', the log of the factor that decays a state and takes it from scale m = `before` to m' = `after`.
 
     For small |m'| the sum is log f + (m - m'): m - m' is exact if the two are close, so small gates keep their digits,
     while log f + m would be rounded to the precision of m. That factor also undoes the rounding of m', which grows with

@@ -21,7 +21,7 @@ from xlstm_jax.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class GRUConfig(RecurrentConfig):
-    """`reset`: the reset gate acts after the recurrent product (PyTorch, cuDNN) or before it (the paper).
+    """`reset`: whether the reset gate acts after the recurrent product (PyTorch, cuDNN) or before it (the paper).
 
     `recurrent_bias` adds b_r, PyTorch's second bias, which the reset gate scales. It needs reset "after".
     """

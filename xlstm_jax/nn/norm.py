@@ -64,7 +64,7 @@ class BatchNorm(nnx.Module):
             counts = True if lengths is None else ~padding_mask(lengths, x_BTD.shape[1])[..., None]
             of_batch = jnp.mean(wide_BTD, (0, 1), where=counts), jnp.var(wide_BTD, (0, 1), where=counts)
             if lengths is not None:
-                # A batch of only padding has no statistics: keep the running averages.
+                # A batch that is all padding has no statistics: keep the running averages.
                 running = jax.lax.stop_gradient((mean_D, var_D))
                 of_batch = jax.tree.map(functools.partial(jnp.where, jnp.any(counts)), of_batch, running)
             wide_BTD = _pulled(wide_BTD, (mean_D, var_D), jax.lax.stop_gradient(of_batch))

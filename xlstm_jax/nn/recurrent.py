@@ -41,7 +41,7 @@ class Recurrent(RecurrentWeights):
             new mask each step; "zoneout" keeps random features of the carry at their old value, with a new mask each
             step, and takes the mean without a key (Krueger et al. 2016).
         residual: add each layer's input, before dropout, to its output if both have the same width.
-        learned_carry: make the carry before the first step, which resets also restore, a parameter.
+        learned_carry: make the carry before the first step, to which resets return, a parameter.
         remat_every, implementation: as in `ops.recurrence`.
         dtype: of the products and outputs. Parameters are float32; the carry is too, unless dtype is float64.
         rngs: the `params` stream initialises the weights.
