@@ -41,7 +41,7 @@ def _divide_jvp(primals, tangents):
 
 
 def clamped(denominator: jax.Array) -> jax.Array:
-    """The denominator that derivatives divide by, bounded a little above the guard in `normalise`.
+    """The denominator for derivatives: at least a little above the guard in `normalise`.
 
     At the guard itself, 1 / denominator overflows as soon as it is summed over features.
     """
