@@ -9,11 +9,11 @@
 # %% [markdown]
 # # A tour: an xLSTM on Tiny Shakespeare
 #
-# Five cells train a small xLSTM, character by character, draw its losses and sample from it. They call what the
-# command-line programs call, by the same names; the last section gives the commands.
+# Five cells train a small xLSTM, character by character, plot its losses and sample from it. They call the same
+# functions as the command-line programs. The last section lists the commands.
 
 # %%
-# The project: as it is installed; else the checkout that this notebook stands in or beside; else ADDRESS.
+# Use the installed package, or install it from the checkout around or next to this notebook, or else from ADDRESS.
 import importlib.util
 import pathlib
 import subprocess
@@ -21,7 +21,7 @@ import sys
 
 ADDRESS = "xlstm_jax"
 found = importlib.util.find_spec("xlstm_jax")
-if found is None or found.origin is None:  # a folder of that name, as a checkout's, is no package
+if found is None or found.origin is None:  # a plain folder of that name is not the package
     here = pathlib.Path.cwd()
     folders = (here / "xlstm_jax", here, *here.parents)
     source = next((str(one) for one in folders if (one / "xlstm_jax" / "__init__.py").is_file()), ADDRESS)
@@ -31,22 +31,22 @@ import xlstm_jax
 xlstm_jax.__version__
 
 # %% [markdown]
-# Sizes of this run. `configs/char_lm.py:xlstm` itself has the pattern `msm`, 224 features and 1404 steps, for a GPU or
+# The sizes of this run. `configs/char_lm.py:xlstm` has the pattern `msm`, 224 features and 1404 steps, for a GPU or
 # more patience.
 
 # %% tags=["parameters"]
-pattern = "ms"  # a letter a block: m is an mLSTM block, s an sLSTM block
-features = 128  # width of the embedding and of every block
+pattern = "ms"  # one letter per block: m is an mLSTM block, s an sLSTM block
+features = 128  # width of the embedding and of all blocks
 steps = 300
-learning_rate = 5e-3  # higher than the config's, for so few steps
+learning_rate = 5e-3  # higher than in the config, because there are only a few steps
 length = 500  # characters to sample
 seed = 0
 
 # %% [markdown]
 # ## Train
 #
-# A config is a tree of knobs. `configs/base.py` has all of them, each with a comment; a file such as `char_lm.py` sets
-# those of one task, and here some are set once more.
+# A config is a tree of hyperparameters. `configs/base.py` defines all of them, each with a comment. A file such as
+# `char_lm.py` sets the values for one task. The code below overrides some of them.
 
 # %%
 from configs import char_lm
@@ -55,16 +55,16 @@ config = char_lm.get_config("xlstm")
 config.seed = seed
 config.model.pattern = pattern
 config.model.features = features
-config.model.dropout = 0.0  # in two passes over the text nothing is learned by heart
+config.model.dropout = 0.0  # two passes over the text are too few to memorise it
 config.optimizer.learning_rate = learning_rate
 config.train.steps = steps
 config.train.eval_every = 50
-config.sample.length = 0  # the text at the end of training is drawn below instead
+config.sample.length = 0  # no sample at the end of training: we sample below
 print(config.optimizer)
 
 # %% [markdown]
-# `train` fills a folder: `config.json`, `metrics.jsonl`, `checkpoints/`, `loss.png`. Called again on the same folder it
-# goes on where it stopped, also with a larger `config.train.steps`.
+# `train` writes `config.json`, `metrics.jsonl`, `checkpoints/` and `loss.png` to a folder. Calling it again on the same
+# folder resumes the run, also with a larger `config.train.steps`.
 
 # %%
 import tempfile
@@ -79,8 +79,9 @@ status = train(config, workdir)
 # %% [markdown]
 # ## The losses
 #
-# In nats a character. A guess among the 65 characters of the text costs $\ln 65 = 4.17$. The loss of training is that
-# of single batches; that of validation is over the last tenth of the text, which the model was not trained on.
+# Losses are in nats per character. Guessing uniformly among the 65 characters of the text costs $\ln 65 = 4.17$. The
+# training loss is that of single batches. The validation loss is over the last tenth of the text, which is not used for
+# training.
 
 # %%
 from IPython.display import Image
@@ -90,8 +91,8 @@ Image(f"{workdir}/loss.png")
 # %% [markdown]
 # ## Sample
 #
-# `load` reads the checkpoint of the lowest validation loss. Generation steps the model with the very carry that it was
-# trained with, so that its cost a character does not grow with the text.
+# `load` reads the checkpoint with the lowest validation loss. Generation runs the model step by step and passes on its
+# carry, so the cost per character does not grow with the length of the text.
 
 # %%
 from xlstm_jax.generate import sample_text
@@ -104,7 +105,7 @@ print(sample_text(trained.model, tokenizer, "ROMEO:\n", length=length, temperatu
 # %% [markdown]
 # ## The same from the command line
 #
-# At the config's own sizes (`--config.model.features=128` and so on set others):
+# With the sizes of the config (override them with `--config.model.features=128` and so on):
 #
 # ```sh
 # python -m experiments.train --config=configs/char_lm.py:xlstm --workdir=/tmp/xlstm
@@ -112,4 +113,4 @@ print(sample_text(trained.model, tokenizer, "ROMEO:\n", length=length, temperatu
 # python -m experiments.generate --workdir=/tmp/xlstm --prompt="To be or not to be" --length=300
 # ```
 #
-# What the gates of such models do is in `01_gates`.
+# The notebook `01_gates` shows what the gates of such models do.

@@ -9,11 +9,11 @@
 # %% [markdown]
 # # What the gates do
 #
-# One layer each of the LSTM, the sLSTM and the mLSTM learns Tiny Shakespeare for a short while. Then each reads a
-# sentence, and its forget, input and output gates are drawn, character by character.
+# This notebook trains one layer each of the LSTM, the sLSTM and the mLSTM on Tiny Shakespeare for a short time. Each
+# one then reads a sentence, and its forget, input and output gates are plotted, character by character.
 
 # %%
-# The project: as it is installed; else the checkout that this notebook stands in or beside; else ADDRESS.
+# Use the installed package, or install it from the checkout around or next to this notebook, or else from ADDRESS.
 import importlib.util
 import pathlib
 import subprocess
@@ -21,7 +21,7 @@ import sys
 
 ADDRESS = "xlstm_jax"
 found = importlib.util.find_spec("xlstm_jax")
-if found is None or found.origin is None:  # a folder of that name, as a checkout's, is no package
+if found is None or found.origin is None:  # a plain folder of that name is not the package
     here = pathlib.Path.cwd()
     folders = (here / "xlstm_jax", here, *here.parents)
     source = next((str(one) for one in folders if (one / "xlstm_jax" / "__init__.py").is_file()), ADDRESS)
@@ -40,7 +40,7 @@ seed = 0
 # %% [markdown]
 # ## Train
 #
-# `configs/char_lm.py:lstm` with one layer (`r`) in place of two, of each cell in turn; all else is the same.
+# Each run uses `configs/char_lm.py:lstm` with one layer (`r`) instead of two. Only the cell differs.
 
 # %%
 import tempfile
@@ -65,20 +65,21 @@ for cell in ("lstm", "slstm", "mlstm"):
     with capture_output():
         train(config, workdir)
     trained[cell] = saved.load(workdir)
-    print(f"{cell}: validation loss {read_metrics(workdir)[-1]['validation/loss']:.3f} nats a character")
+    print(f"{cell}: validation loss {read_metrics(workdir)[-1]['validation/loss']:.3f} nats per character")
 
 # %% [markdown]
 # ## Gates from the cells' own functions
 #
-# A gate sees a linear map of the step's input and, but for the mLSTM, one of the layer's last output, as in
-# $\tilde f_t = W_f x_t + R_f\, y_{t-1} + b_f$. A cell's `project` is the first for all steps at once, `recur` the
-# second.
+# A gate is computed from a linear map of the step's input and, except in the mLSTM, a linear map of the layer's
+# previous output, as in $\tilde f_t = W_f x_t + R_f\, y_{t-1} + b_f$. A cell's `project` computes the first for all
+# steps at once, and `recur` computes the second.
 #
 # - LSTM: $c_t = \sigma(\tilde f_t)\, c_{t-1} + \sigma(\tilde i_t) \tanh \tilde z_t$ and
-#   $y_t = \sigma(\tilde o_t) \tanh c_t$: every gate lies between 0 and 1.
+#   $y_t = \sigma(\tilde o_t) \tanh c_t$: all gates are between 0 and 1.
 # - sLSTM: the input gate is $e^{\tilde i_t}$, any positive number. The cell state is divided by $n_t$, the sum of the
-#   input gates so far, each times the forget gates since. So ratios of input gates count; drawn is the logarithm.
-# - mLSTM: an exponential input gate too; one input and one forget gate a head.
+#   input gates so far, each multiplied by the forget gates since. Only ratios of input gates matter, so the plot shows
+#   the logarithm.
+# - mLSTM: also has an exponential input gate, with one input and one forget gate per head.
 
 # %%
 import jax
@@ -90,7 +91,7 @@ from xlstm_jax.ops.recurrence import recurrence
 
 
 def gates(name):
-    """Over the sentence, each [1, T, ...]."""
+    """The gates over the sentence, each [1, T, ...]."""
     cell = CELLS.get(name)
     weights = trained[name].params["blocks"][0]["layer"]["layers"][0]
     params = CellParams(cell.Config(in_features=features, features=features), weights)
@@ -117,9 +118,9 @@ found = {
 # %% [markdown]
 # ## Over the sentence
 #
-# A column is a character, a row is a feature, in the order of its mean forget gate (of the mLSTM's forget and input
-# gate: a head; its output gate's features are in no order). Look at how many rows of each forget gate are yellow all
-# the way, which is long memory, and for columns in which many rows change at once.
+# Each column is a character. Each row is a feature, sorted by its mean forget gate. For the mLSTM's forget and input
+# gates each row is a head; the features of its output gate are not sorted. Check how many rows of each forget gate are
+# yellow throughout, which means long memory. Also look for columns in which many rows change at once.
 
 # %%
 import matplotlib.pyplot as plt
@@ -137,14 +138,15 @@ for label, panels in found.items():
         axis.set_yticks([0, len(rows) - 1], [1, len(rows)])
     axes[0].set_title(f"{label}: gates over a sentence")
     axes[2].set_xticks(range(len(sentence)), sentence.replace("\n", "↵").replace(" ", "␣"), fontsize=12)
-    axes[2].set_xlabel("character read (↵ a line's end, ␣ a space)", fontsize=11)
+    axes[2].set_xlabel("character read (↵ newline, ␣ space)", fontsize=11)
     plt.show()
 
 # %% [markdown]
 # ## How long a feature remembers
 #
-# Forget gates of $f$ keep half of the state for $\ln 0.5 / \ln f$ steps; here $\ln f$ is the mean over the sentence.
-# The LSTM starts with one forget bias, 1, for all features. The sLSTM's and the mLSTM's biases start spread out.
+# With a forget gate of $f$, half of the state is left after $\ln 0.5 / \ln f$ steps. Here $\ln f$ is the mean over the
+# sentence. The LSTM's forget bias is initialised to 1 for all features. The biases of the sLSTM and the mLSTM start
+# spread over a range.
 
 # %%
 figure, axis = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
@@ -152,7 +154,7 @@ for (label, panels), marker in zip(found.items(), "os^", strict=True):
     half_life = np.sort(np.log(0.5) / np.log(panels["forget"]).mean(axis=1))[::-1]
     axis.plot(np.linspace(0, 100, len(half_life)), half_life, marker=marker, ms=4, label=label)
 axis.axhline(len(sentence), color="black", lw=1, ls="--", label="length of the sentence")
-axis.set(yscale="log", xlabel="features (mLSTM: heads), the longest memory first, %", ylabel="half-life, steps")
+axis.set(yscale="log", xlabel="features (mLSTM: heads), longest memory first, %", ylabel="half-life, steps")
 axis.grid(alpha=0.3)
 axis.legend(frameon=False)
 plt.show()

@@ -9,12 +9,13 @@
 # %% [markdown]
 # # Vanishing gradients
 #
-# How much of the gradient from the end of a sequence comes back over a lag, $\|\partial y_T / \partial x_t\|_F$ against
-# $T - t$, for the RNN, the 1997 LSTM, the LSTM with three forget biases, the GRU, the sLSTM and the mLSTM. Once as they
-# start, and once when they have learned to add two numbers that stand far apart.
+# How much of the gradient from the end of a sequence reaches earlier steps? This notebook plots
+# $\|\partial y_T / \partial x_t\|_F$ against the lag $T - t$ for the RNN, the 1997 LSTM, the LSTM with three forget
+# biases, the GRU, the sLSTM and the mLSTM: once at initialisation, and once after training to add two numbers that are
+# far apart.
 
 # %%
-# The project: as it is installed; else the checkout that this notebook stands in or beside; else ADDRESS.
+# Use the installed package, or install it from the checkout around or next to this notebook, or else from ADDRESS.
 import importlib.util
 import pathlib
 import subprocess
@@ -22,7 +23,7 @@ import sys
 
 ADDRESS = "xlstm_jax"
 found = importlib.util.find_spec("xlstm_jax")
-if found is None or found.origin is None:  # a folder of that name, as a checkout's, is no package
+if found is None or found.origin is None:  # a plain folder of that name is not the package
     here = pathlib.Path.cwd()
     folders = (here / "xlstm_jax", here, *here.parents)
     source = next((str(one) for one in folders if (one / "xlstm_jax" / "__init__.py").is_file()), ADDRESS)
@@ -32,24 +33,24 @@ import xlstm_jax
 xlstm_jax.__version__
 
 # %% [markdown]
-# The runs are those of `experiments/sweeps/vanishing_gradient.py`, shorter: one layer of each cell on the adding
-# problem of Hochreiter & Schmidhuber 1997. Two numbers are marked among the steps of a row, and at its end the answer
-# is their sum, scaled.
+# The runs are shorter versions of those in `experiments/sweeps/vanishing_gradient.py`: one layer of each cell on the
+# adding problem of Hochreiter & Schmidhuber 1997. Two numbers in each row are marked, and the target at the end of the
+# row is their scaled sum.
 
 # %% tags=["parameters"]
 steps = 500
-length = 55  # of the longest rows; the shortest have a tenth less
+length = 55  # of the longest rows; the shortest are a tenth shorter
 features = 32
 learning_rate = 3e-3
 seed = 0
-cells = ()  # some of the sweep's, by name, such as ("RNN", "GRU"); none: all
+cells = ()  # a subset of the sweep's cells by name, such as ("RNN", "GRU"); empty for all
 
 # %% [markdown]
 # ## Train and measure
 #
-# The sweep names the cells and what is changed for each. `gradient_by_lag` takes the derivative through the layer, by
-# all paths, as a root mean square over rows of the validation split. One line is printed for each cell. Who always
-# answers 0.5 has the squared error of the last line; a cell that is still there has learned nothing.
+# The sweep defines the cells and the config changes for each. `gradient_by_lag` computes the derivative through the
+# layer, over all paths, as a root mean square over rows of the validation split. The code prints one line for
+# each model. The last line is the squared error of always answering 0.5; a model with that error has learned nothing.
 
 # %%
 import tempfile
@@ -86,18 +87,18 @@ print(f"always 0.5: squared error {run.task.loss_at_chance - 0.25:.4f}")
 # %% [markdown]
 # ## Before and after
 #
-# On the logarithmic scale a straight line is a gradient that shrinks by the same factor at every step. Look at the left
-# panel first:
+# On the logarithmic scale a straight line means that the gradient shrinks by the same factor at every step. Look at the
+# left panel first:
 #
 # - The RNN's gradient falls along such a line all the way.
 # - The 1997 LSTM, without a forget gate, and the LSTM with a forget bias of 5, whose gates start near
-#   $\sigma(5) = 0.993$, lose some of it at once and keep the rest.
-# - With a forget bias of 0 or 1 the gates start near 0.5 or 0.73, and the gradient falls with the lag; less steeply far
-#   back, where what is left has come through the gates that were most open.
-# - The forget biases of the sLSTM and the mLSTM start spread out: some features or heads hold on to it.
+#   $\sigma(5) = 0.993$, lose part of the gradient at once and keep the rest.
+# - With a forget bias of 0 or 1 the gates start near 0.5 or 0.73, and the gradient falls with the lag. It falls less
+#   steeply at long lags, where the remaining gradient has come through the most open gates.
+# - The forget biases of the sLSTM and the mLSTM start spread over a range, so some features or heads keep the gradient.
 #
-# Then, in the right panel, at which of them came up in training, and compare with the errors above: a gradient that
-# does not arrive teaches nothing.
+# Then check in the right panel which gradients grew in training, and compare with the errors above: a cell cannot learn
+# from a gradient that does not arrive.
 
 # %%
 import matplotlib.pyplot as plt
@@ -119,7 +120,7 @@ plt.show()
 # %% [markdown]
 # ## The whole experiment
 #
-# Longer rows, more steps and three seeds:
+# The full sweep has longer rows, more steps and three seeds:
 #
 # ```sh
 # python -m experiments.sweep --sweep=experiments/sweeps/vanishing_gradient.py --workdir=/tmp/gradients --num_workers=2

@@ -9,12 +9,12 @@
 # %% [markdown]
 # # One model, several ways to run it
 #
-# The mLSTM step by step, in parallel, in chunks and by an associative scan: that they agree, and what each costs in
-# time and memory as the sequence grows. Then a GRU, which is not linear in its state, solved for all steps at once by
-# Newton's method.
+# This notebook runs the mLSTM step by step, in parallel, in chunks and with an associative scan. It shows that the
+# results agree, and what each costs in time and memory as the sequence grows. Then it runs a GRU, which is not linear
+# in its state, for all steps at once with Newton's method.
 
 # %%
-# The project: as it is installed; else the checkout that this notebook stands in or beside; else ADDRESS.
+# Use the installed package, or install it from the checkout around or next to this notebook, or else from ADDRESS.
 import importlib.util
 import pathlib
 import subprocess
@@ -22,7 +22,7 @@ import sys
 
 ADDRESS = "xlstm_jax"
 found = importlib.util.find_spec("xlstm_jax")
-if found is None or found.origin is None:  # a folder of that name, as a checkout's, is no package
+if found is None or found.origin is None:  # a plain folder of that name is not the package
     here = pathlib.Path.cwd()
     folders = (here / "xlstm_jax", here, *here.parents)
     source = next((str(one) for one in folders if (one / "xlstm_jax" / "__init__.py").is_file()), ADDRESS)
@@ -32,8 +32,8 @@ import xlstm_jax
 xlstm_jax.__version__
 
 # %% [markdown]
-# Sizes: `steps` at which values are compared, `lengths` at which forms are timed `rounds` times each, and the
-# `iterations` after which Newton's method is looked at.
+# Values are compared at length `steps`. Each form is timed `rounds` times at each of the `lengths`. The error of
+# Newton's method is measured after each number of `iterations`.
 
 # %% tags=["parameters"]
 steps = 512
@@ -56,14 +56,14 @@ plt.rcParams.update({"font.size": 11, "axes.grid": True, "grid.alpha": 0.3})
 # %% [markdown]
 # ## The same numbers
 #
-# One op, one argument: `implementation`. With gates $f_t$ and $i_t$, and left unstabilised here,
+# The argument `implementation` of the op selects the form. With gates $f_t$ and $i_t$, and without the stabiliser,
 #
 # $$C_t = f_t C_{t-1} + i_t k_t v_t^\top \qquad n_t = f_t n_{t-1} + i_t k_t \qquad
 # h_t = C_t^\top q_t \,/ \max(|n_t \cdot q_t|, 1)$$
 #
-# `recurrent` scans the cell, and is what the others are held to. The state is linear in what came before, so that all
-# steps are one masked product of queries with keys (`parallel`), or such products inside chunks with the states passed
-# on between them (`chunkwise`), or found for several chunks at once (`associative`).
+# `recurrent` scans the cell and is the reference for the others. The state is linear in the previous state. Therefore
+# all steps can be computed as one masked product of queries with keys (`parallel`), or as such products within chunks,
+# with the states passed from chunk to chunk (`chunkwise`) or computed for several chunks at once (`associative`).
 
 # %%
 from experiments.benching.base import PASSES, compared, in_float64, relative_error
@@ -90,15 +90,15 @@ errors = {
 assert all(max(found) < (1e-11 if bits == "float64" else 1e-5) for (bits, _), found in errors.items())
 
 # %% [markdown]
-# In float64 the forms differ by its rounding alone: they are equal, not close. In float32 each of them, the recurrent
-# one too, is off by some $10^{-7}$ to $10^{-6}$. Outputs are what `forward` compares, `forward + backward` the gradient
-# of $q$.
+# In float64 the forms differ only by rounding: they are equal, not just close. In float32 all of them, including the
+# recurrent one, have errors of about $10^{-7}$ to $10^{-6}$. `forward` compares outputs, `forward + backward` the
+# gradient of $q$.
 
 # %%
 figure, axes = plt.subplots(figsize=(8.5, 3.2), layout="constrained")
 for (bits, which), found in errors.items():
     style = {"color": {"float64": "C0", "float32": "C1"}[bits], "marker": "os"[PASSES.index(which)], "ms": 8}
-    shown = [error or np.nan for error in found]  # that of the reference itself is 0
+    shown = [error or np.nan for error in found]  # the error of the reference itself is 0
     axes.plot(shown, forms, ls="", label=f"{bits}, {which}", **style)
 axes.set(xscale="log", xlabel="||difference|| / ||recurrent form in float64||", title=f"mLSTM, T = {steps}")
 axes.set_ylim(len(forms) - 0.5, -0.5)
@@ -108,10 +108,10 @@ plt.show()
 # %% [markdown]
 # ## What they cost
 #
-# A training step's work, forward and backward, timed in turns as `experiments.bench` does it; memory is what the
-# compiled program needs beside inputs and outputs. The parallel form grows with $T^2$ in both. The recurrent one keeps
-# the state of every step for the backward pass, chunks one for each of them. The GRU, in the second column, has no such
-# forms: its scan is compared with Newton's method, of which more below.
+# The code below times forward and backward passes in turns, like `experiments.bench`. Memory is what the compiled
+# program needs in addition to inputs and outputs. For the parallel form both grow with $T^2$. For the backward pass the
+# recurrent form keeps the state of every step, and the chunked forms keep one state per chunk. The GRU, in the second
+# column, has no such forms: its scan is compared with Newton's method, explained below.
 
 # %%
 import tempfile
@@ -148,16 +148,16 @@ Image(path)
 # %% [markdown]
 # ## A recurrence that is not linear
 #
-# A GRU's state passes through its gates, and no regrouping is exact. Newton's method guesses all states at once,
-# linearises every step at the guess, and solves the linear recurrence that is left by an associative scan, with the
-# full Jacobian (DEER, Lim et al. 2024) or its diagonal alone (quasi-DEER, Gonzalez et al. 2024). To look at: how fast
+# A GRU's state passes through its gates, so the steps cannot be regrouped exactly. Newton's method guesses all states
+# at once, linearises every step at the guess, and solves the resulting linear recurrence with an associative scan. It
+# uses the full Jacobian (DEER, Lim et al. 2024) or only its diagonal (quasi-DEER, Gonzalez et al. 2024). Note how fast
 # the error falls, and that the number of iterations hardly depends on $T$.
 
 # %%
 import functools
 import logging
 
-logging.getLogger("xlstm_jax").setLevel(logging.ERROR)  # nothing of the runs that are stopped early on purpose
+logging.getLogger("xlstm_jax").setLevel(logging.ERROR)  # no warnings for the runs stopped early on purpose
 
 
 @functools.partial(jax.jit, static_argnames="options")
@@ -184,6 +184,6 @@ left.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# On few CPU cores Newton's method gains nothing: an iteration could take all steps at once, and there is nobody to take
-# them. Larger sizes, peers and the other ops: `python -m experiments.bench --suite=mlstm --out=OUT`, and the suites
-# `modes` and `newton`.
+# On a few CPU cores Newton's method is no faster: an iteration could compute all steps in parallel, but there are not
+# enough cores. For larger sizes, other libraries and the other ops, run
+# `python -m experiments.bench --suite=mlstm --out=OUT`, and the suites `modes` and `newton`.

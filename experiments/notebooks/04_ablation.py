@@ -9,12 +9,11 @@
 # %% [markdown]
 # # An ablation
 #
-# A sweep defined in the notebook: where the forget gate's bias starts, in two cells, on a task whose clues lie far
-# apart. The runner of the command line trains every point in a process of its own, and its report gives the table and
-# the figure.
+# This notebook defines a sweep over the initial bias of the forget gate, in two cells, on a task whose cues are far
+# apart. The sweep runner trains every point in a separate process. The report contains a table and a figure.
 
 # %%
-# The project: as it is installed; else the checkout that this notebook stands in or beside; else ADDRESS.
+# Use the installed package, or install it from the checkout around or next to this notebook, or else from ADDRESS.
 import importlib.util
 import pathlib
 import subprocess
@@ -22,7 +21,7 @@ import sys
 
 ADDRESS = "xlstm_jax"
 found = importlib.util.find_spec("xlstm_jax")
-if found is None or found.origin is None:  # a folder of that name, as a checkout's, is no package
+if found is None or found.origin is None:  # a plain folder of that name is not the package
     here = pathlib.Path.cwd()
     folders = (here / "xlstm_jax", here, *here.parents)
     source = next((str(one) for one in folders if (one / "xlstm_jax" / "__init__.py").is_file()), ADDRESS)
@@ -32,8 +31,8 @@ import xlstm_jax
 xlstm_jax.__version__
 
 # %% [markdown]
-# Sizes. The number of runs is `len(cells) * len(biases) * len(seeds)`, of which `workers` go on at the same time, each
-# on its share of the cores; on a GPU, which a run takes whole, that is 1.
+# The number of runs is `len(cells) * len(biases) * len(seeds)`. `workers` of them run at the same time, each on its
+# share of the cores. Use 1 on a GPU, because each run takes the whole GPU.
 
 # %% tags=["parameters"]
 cells = ("lstm", "lstm_cifg")
@@ -46,10 +45,10 @@ workers = 2
 # %% [markdown]
 # ## The question
 #
-# Temporal order (Hochreiter & Schmidhuber 1997, experiment 6a): two marks, each an X or a Y, stand among distractors,
-# and at the end the row is to be classified by their order. At every step the cell state is multiplied by the forget
-# gate, which is about $\sigma(b)$ at the start, for a bias $b$. So after a lag of $n$ steps about $\sigma(b)^n$ is left
-# of a mark, and of the gradient that comes back to it along the cell state.
+# The task is temporal order (Hochreiter & Schmidhuber 1997, experiment 6a). Each row has two marks, each X or Y, among
+# distractors, and its class is their order. At every step the cell state is multiplied by the forget gate, which is
+# initially about $\sigma(b)$ for a bias $b$. After a lag of $n$ steps about $\sigma(b)^n$ is left of a mark, and of the
+# gradient that reaches it along the cell state.
 
 # %%
 import matplotlib.pyplot as plt
@@ -61,7 +60,7 @@ for bias in biases:
     axes.semilogy(lag, (1 / (1 + np.exp(-bias))) ** lag, label=f"b = {bias:g}, f = {1 / (1 + np.exp(-bias)):.2f}")
 for ages, label in (((0.36, 0.55), "age of the marks at the end"), ((0.73, 0.91), "")):
     axes.axvspan(*(length * age for age in ages), color="black", alpha=0.1, lw=0, label=label)
-axes.set(xlabel="lag, steps", ylabel="share of the state left", ylim=(1e-8, 2), title="The forget gate at the start")
+axes.set(xlabel="lag, steps", ylabel="share of the state left", ylim=(1e-8, 2), title="Initial forget gate")
 axes.grid(alpha=0.3)
 figure.legend(loc="outside right upper", frameon=False)
 plt.show()
@@ -69,16 +68,16 @@ plt.show()
 # %% [markdown]
 # ## The sweep
 #
-# A question, a config to start from, axes with the config keys that they change, and a metric. `lstm_cifg` has no input
-# gate of its own: it is $1 - f$, so that a large bias also keeps the marks out. The metric is the share of rows that
-# are right at the end of training; guesses give a quarter. `experiments/sweeps/` has larger sweeps.
+# A sweep has a question, a base config, axes with the config keys that they change, and a metric. `lstm_cifg` has no
+# separate input gate: it is $1 - f$, so a large bias also keeps the marks out. The metric is the share of rows that are
+# correct at the end of training; guessing scores a quarter. `experiments/sweeps/` has larger sweeps.
 
 # %%
 from experiments.sweeping.base import Sweep, product, values
 from experiments.sweeping.runner import run_all
 
 sweep = Sweep(
-    question="Where must the forget gate's bias start for marks to be remembered?",
+    question="Which initial bias of the forget gate lets the cell remember the marks?",
     config="configs/temporal_order.py:lstm",
     points=product(values("model.recurrent.cell", cells), values("model.recurrent.forget_bias", biases)),
     changes={
@@ -96,14 +95,14 @@ print(*(run.name for run in sweep.runs()), sep="\n")
 # %% [markdown]
 # ## The runs
 #
-# Each is an `experiments.train` with a folder of its own. Interrupted and called again on the same folder, `run_all`
-# goes on where it stopped.
+# Each run is an `experiments.train` in its own folder. If `run_all` is interrupted, calling it again on the same folder
+# resumes it.
 
 # %%
 import tempfile
 
 workdir = pathlib.Path(tempfile.mkdtemp())
-NAME = "my_sweep.py"  # where the sweep would stand
+NAME = "my_sweep.py"  # the file that would contain the sweep
 failed = run_all(sweep, NAME, workdir, runs=[*sweep.runs()], workers=workers, retry=False)
 assert not failed
 
@@ -121,13 +120,14 @@ rows = collect(sweep, workdir)
 Markdown(markdown(sweep, NAME, rows))
 
 # %% [markdown]
-# To look at: from which bias on the marks are remembered, how soon, and whether the coupled gate asks for another one.
-# One seed shows what can happen; for a claim take several, `seeds = (0, 1, 2)`, and the figure has a band over them.
+# Check from which bias on the marks are remembered, how soon, and whether the coupled gate needs another bias. One seed
+# shows what can happen. To make a claim, use several, such as `seeds = (0, 1, 2)`; the figure then shows a band over
+# the seeds.
 
 # %%
 draw(sweep, rows, workdir / "figure.png")
 Image(workdir / "figure.png")
 
 # %% [markdown]
-# To keep the sweep, put it into a file, as what its `get_sweep(variant="")` returns: then the two commands under the
-# table run it, on several machines too (`--shard=1/4`), and go on where they stopped.
+# To keep the sweep, put it into a file with a function `get_sweep(variant="")` that returns it. The two commands below
+# the table then run it, also on several machines (`--shard=1/4`), and resume it when interrupted.

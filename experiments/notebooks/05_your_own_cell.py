@@ -9,11 +9,11 @@
 # %% [markdown]
 # # A cell of your own
 #
-# A published cell that the registry lacks, the JANET, written and registered here: its equations, the checks that every
-# cell of the project passes, and a training run beside the LSTM.
+# This notebook writes and registers the JANET, a published cell that the registry lacks. It shows the equations, runs
+# the checks that every cell of the project passes, and trains the cell alongside the LSTM.
 
 # %%
-# The project: as it is installed; else the checkout that this notebook stands in or beside; else ADDRESS.
+# Use the installed package, or install it from the checkout around or next to this notebook, or else from ADDRESS.
 import importlib.util
 import pathlib
 import subprocess
@@ -21,7 +21,7 @@ import sys
 
 ADDRESS = "xlstm_jax"
 found = importlib.util.find_spec("xlstm_jax")
-if found is None or found.origin is None:  # a folder of that name, as a checkout's, is no package
+if found is None or found.origin is None:  # a plain folder of that name is not the package
     here = pathlib.Path.cwd()
     folders = (here / "xlstm_jax", here, *here.parents)
     source = next((str(one) for one in folders if (one / "xlstm_jax" / "__init__.py").is_file()), ADDRESS)
@@ -39,18 +39,19 @@ seed = 0
 # %% [markdown]
 # ## The equations
 #
-# Van der Westhuizen & Lasenby 2018 (arXiv 1804.04849) leave the LSTM its forget gate alone. With $\beta = 1$ a little
-# more comes in than is forgotten:
+# Van der Westhuizen & Lasenby 2018 (arXiv 1804.04849) keep only the forget gate of the LSTM. With $\beta = 1$ slightly
+# more is written than forgotten:
 #
 # $$s_t = x_t W_s + h_{t-1} U_s + b_s \qquad n_t = \tanh(x_t W_n + h_{t-1} U_n + b_n)$$
 # $$h_t = \sigma(s_t)\, h_{t-1} + \bigl(1 - \sigma(s_t - \beta)\bigr)\, n_t$$
 #
-# The biases $b_s$ start at $\log u$ with $u$ even between 1 and $T_{max} - 1$ (the chrono initialisation of Tallec &
-# Ollivier 2018), so that the units forget at all rates up to the longest lag.
+# The biases $b_s$ are initialised to $\log u$, with $u$ uniform between 1 and $T_{max} - 1$ (the chrono initialisation
+# of Tallec & Ollivier 2018), so the units forget at all rates up to the longest lag.
 #
-# A cell says how it starts and what a step does. Products with $x$ are taken for all steps at once before the scan
-# (`project`), those with $h$ stand first in the step (`recur`); both are inherited from `SplitCell`, which asks for
-# `update`, the rest: `u` and `v` are the two products, for both pre-activations side by side.
+# A cell defines its initialisation and one step. `project` computes the products with $x$ for all steps at once before
+# the scan, and `recur` computes the products with $h$ at the beginning of the step. Both are inherited from
+# `SplitCell`, which leaves `update`, the rest of the step, to the cell. `u` and `v` are the two products, with both
+# pre-activations concatenated.
 
 # %%
 import dataclasses
@@ -70,9 +71,9 @@ class JANETConfig(RecurrentConfig):
 
 @CELLS.register("janet")
 class JANET(SplitCell):
-    """The LSTM's forget gate alone (arXiv 1804.04849, section 3). Order s, n along w_x [D, 2F], w_h [F, 2F], b [2F]."""
+    """LSTM with only a forget gate (arXiv 1804.04849, section 3). Order s, n along w_x [D, 2F], w_h [F, 2F], b [2F]."""
 
-    additive = True  # u and v are seen as their sum alone
+    additive = True  # `update` uses only the sum of u and v
     Config = JANETConfig
     init_carry = HiddenCarry.zeros
 
@@ -95,8 +96,8 @@ class JANET(SplitCell):
 # %% [markdown]
 # ## The checks
 #
-# `xlstm_jax.testing` has what the project's own tests run over the registry, in float64 at a small size. A check that
-# does not hold raises.
+# `xlstm_jax.testing` contains the checks that the project's own tests run over the registry, in float64 at small sizes.
+# A check raises if it fails.
 
 # %%
 from xlstm_jax.testing.cells import CHECKS
@@ -109,7 +110,8 @@ for example in examples_of("janet"):
         print(f"  {check.__name__:35} {check.__doc__.splitlines()[0]}")
 
 # %% [markdown]
-# They know nothing of the paper. So the equations once more, in NumPy and step by step:
+# The checks cannot compare the cell with the paper. The code below does: it implements the equations again in NumPy,
+# step by step.
 
 # %%
 import numpy as np
@@ -136,9 +138,10 @@ assert np.abs(np.asarray(y) - wanted).max() < 1e-12
 # %% [markdown]
 # ## Training
 #
-# Once registered it is a value of `model.recurrent.cell`, here in two layers on temporal order (`configs/
-# temporal_order.py`): two marks far apart, to be told apart by their order at the end. Beside it the LSTM, with its
-# forget gate's bias at 1, and at the logarithm of half the length, where chrono initialisation has the middle unit.
+# Once registered, the cell's name is a valid value of `model.recurrent.cell`. Here two layers learn temporal order
+# (`configs/temporal_order.py`): each row has two marks far apart, and its class is their order. For comparison, two
+# LSTMs are trained: one with a forget bias of 1, and one with the logarithm of half the length, which is the bias of
+# the middle unit in chrono initialisation.
 
 # %%
 import tempfile
@@ -164,7 +167,7 @@ for name, (cell, bias) in models.items():
     records[name] = read_metrics(workdir)
 
 # %% [markdown]
-# To look at: which of them leave the level of guessing, $\log 4$, and when; and that the JANET has half the weights.
+# Check which of them fall below the level of guessing, $\log 4$, and when. Note that the JANET has half the weights.
 
 # %%
 import matplotlib.pyplot as plt
@@ -177,15 +180,15 @@ for name, lines in records.items():
         label = f"{name}: {lines[0]['model/parameters']:,} parameters"
         panel.plot(*zip(*known, strict=True), label=label, marker="o" if metric.startswith("validation") else "")
 axes[0].axhline(np.log(4), color="black", ls="--", lw=1)
-axes[1].axhline(1 / 4, color="black", ls="--", lw=1, label="guesses")
-axes[0].set(xlabel="step", ylabel="training loss, nats a row", ylim=(0, None))
-axes[1].set(xlabel="step", ylabel="validation: share of rows right", ylim=(0, 1.05))
+axes[1].axhline(1 / 4, color="black", ls="--", lw=1, label="chance level")
+axes[0].set(xlabel="step", ylabel="training loss, nats per row", ylim=(0, None))
+axes[1].set(xlabel="step", ylabel="validation: share of rows correct", ylim=(0, 1.05))
 figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
 plt.show()
 
 # %% [markdown]
-# ## To keep it
+# ## Add it to the project
 #
-# Moved to `xlstm_jax/cells/janet.py` it is found by itself: by the command line
-# (`--config.model.pattern=rr --config.model.recurrent.cell=janet`), by sweeps and by the tests, which then ask for
-# the equations in NumPy (`janet` above), in `tests/oracles`, and for its size.
+# Move the cell to `xlstm_jax/cells/janet.py`. The command line
+# (`--config.model.pattern=rr --config.model.recurrent.cell=janet`), the sweeps and the tests then find it
+# automatically. The tests require the equations in NumPy (`janet` above) in `tests/oracles`, and the number of weights.

@@ -1,7 +1,7 @@
-"""Write the notebooks beside their scripts, without outputs: python -m experiments.notebooks.make
+"""Write the notebooks next to their scripts, without outputs: python -m experiments.notebooks.make
 
-A script in jupytext's percent format is what is edited; the notebook is what Colab and Jupyter open. The same script
-gives the same bytes.
+Edit the scripts, in jupytext's percent format; open the notebooks in Colab and Jupyter. The same script always produces
+the same bytes.
 """
 
 import pathlib
@@ -13,16 +13,16 @@ FOLDER = pathlib.Path(__file__).parent
 
 
 def scripts() -> list[pathlib.Path]:
-    """Those that notebooks are made of: their names begin with a number."""
+    """The scripts of the notebooks; their names begin with a number."""
     return sorted(FOLDER.glob("[0-9]*.py"))
 
 
 def make(script: pathlib.Path) -> str:
-    """The text of the notebook that the script gives."""
+    """The text of the notebook made from a script."""
     notebook = jupytext.read(script, fmt="py:percent")
     for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{number}"  # jupytext draws random ones
-    notebook.metadata.pop("jupytext")  # the name of its version is in there
+        cell.id = f"cell-{number}"  # jupytext draws random ids
+    notebook.metadata.pop("jupytext")  # contains jupytext's version
     nbformat.validate(notebook)
     return nbformat.writes(notebook) + "\n"
 

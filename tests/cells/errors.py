@@ -1,10 +1,10 @@
-"""Errors of the cells against their oracles, for the tests and as a table: `python -m tests.cells.errors`."""
+"""Errors of the cells compared with their oracles, for the tests and as a table: `python -m tests.cells.errors`."""
 
 import functools
 import os
 from typing import NamedTuple
 
-# Read when jax starts its backend: it must stand before the first import of jax.
+# JAX reads this when it starts its backend, so it must be set before the first import of jax.
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
@@ -21,7 +21,7 @@ def _heads(oracle):
     return lambda config: functools.partial(oracle, input_gate=config.input_gate, forget_gate=config.forget_gate)
 
 
-# From a cell's config to its oracle: of (weights, x, carry, reset, lengths), for trees of (weights, x, children).
+# From a cell's config to its oracle: a function of (weights, x, carry, reset, lengths), or (weights, x, children).
 ORACLES = {
     "rnn": lambda config: functools.partial(classic.rnn, activation=config.activation),
     "lstm": lambda config: classic.lstm,
@@ -47,22 +47,22 @@ ORACLES = {
     "treelstm_childsum": lambda config: treelstm.childsum,
     "treelstm_nary": lambda config: treelstm.nary,
 }
-# Cells whose state is kept in a scale of its own: the derivative of that scale means nothing.
+# Cells that store their state in a free scale: derivatives with respect to the stored state have no meaning.
 SCALED = ("slstm", "mlstm")
 
 LENGTHS = np.array([T, T - 2])
 RESET = np.zeros((2, T), bool)
 RESET[0, 4] = RESET[1, [0, 3]] = True
-# A tree with empty places, one with a node that has two parents, and a node on its own.
+# A tree with empty places, a graph with a node that has two parents, and a single node.
 CHILDREN = np.full((10, 3), -1)
 CHILDREN[[1, 3, 5, 7]] = [0, -1, 2], [-1, 1, 4], [6, 7, 8], [8, -1, -1]
 
 DIRECTIONS = 4
-STEP = 2e-6  # of the differences; small, for the kink of a ReLU and the bend of an mLSTM whose n.q is almost zero
+STEP = 2e-6  # of the differences; small because of the kink of a ReLU and the curvature of an mLSTM with n.q near zero
 
 
 class Errors(NamedTuple):
-    """Differences relative to the oracle's norm: of the worst leaf of the state, of the worst argument's gradient."""
+    """Errors relative to the oracle's norm, for the worst leaf of the state and the worst argument's gradient."""
 
     outputs: float
     state: float
@@ -70,7 +70,7 @@ class Errors(NamedTuple):
 
 
 def error(got, wanted) -> float:
-    """||got - wanted|| / ||wanted||, or ||got|| where all that is wanted is zero."""
+    """||got - wanted|| / ||wanted||, or ||got|| if `wanted` is zero."""
     got, wanted = np.asarray(got, np.float64), np.asarray(wanted)
     return float(np.linalg.norm(got - wanted) / (np.linalg.norm(wanted) or 1.0))
 
@@ -81,11 +81,11 @@ def cell_name(example: Example) -> str:
 
 
 def measure(example: Example, dtype) -> Errors:
-    """The errors of one example, with resets, padding and a first carry, or on a small forest.
+    """The errors of one example, with resets, padding and an initial carry, or on a small forest.
 
-    Gradients are those of a random sum over the outputs and the last state, with respect to weights, inputs and first
-    carry: of each leaf the derivatives along a few random directions, against those of the oracle by differences. On
-    average over directions the error of these numbers is that of the gradient.
+    Gradients are those of a random sum over the outputs and the last state, with respect to weights, inputs and initial
+    carry. For each leaf, derivatives along a few random directions are compared with finite differences of the oracle.
+    Averaged over directions, the error of these derivatives is that of the gradient.
     """
     oracle, rng = ORACLES[cell_name(example)](example.config), np.random.default_rng(5)
     with jax.enable_x64(dtype == np.float64):
@@ -104,7 +104,7 @@ def measure(example: Example, dtype) -> Errors:
         y, state = oracle_run(*jax.tree.unflatten(structure, leaves))
         return sum(np.vdot(a, b) for a, b in zip(factors, (y, *state), strict=True))
 
-    # Side by side for all leaves of an argument: the gradient of one may all but vanish, as that of a scale does.
+    # Pooled over all leaves of an argument: the gradient of a single one, such as a scale, may nearly vanish.
     slopes, owners = [([], []) for _ in exact], [n for n, arg in enumerate(exact) for _ in jax.tree.leaves(arg)]
     for n, (owner, leaf) in enumerate(zip(owners, jax.tree.leaves(gradient), strict=True)):
         for direction in rng.standard_normal((DIRECTIONS, *leaf.shape)):
@@ -118,7 +118,7 @@ def measure(example: Example, dtype) -> Errors:
 
 
 def _slope(loss, leaves, n, direction) -> float:
-    """The derivative of the loss along a direction of leaf n, by differences of fourth order."""
+    """The derivative of the loss along a direction of leaf n, by fourth-order differences."""
 
     def at(steps):
         return loss([*leaves[:n], leaves[n] + steps * STEP * direction, *leaves[n + 1 :]])
@@ -127,7 +127,7 @@ def _slope(loss, leaves, n, direction) -> float:
 
 
 def _plain(args):
-    """Weights as a dict and states as tuples: in the same order of leaves, and known to the oracles."""
+    """Weights as a dict and states as tuples, as the oracles expect, with leaves in the same order."""
     params, x, *carry = args
     return dict(params), x, *(tuple(leaves) for leaves in carry)
 
@@ -161,7 +161,7 @@ def _tree(example: Example, oracle, dtype):
 
 
 def main() -> None:
-    """A table in Markdown: the largest errors of each cell over its options."""
+    """Prints a Markdown table with the largest errors of each cell over its options."""
     print("| cell | float64 outputs | float64 gradients | float32 outputs | float32 gradients |")
     print("|---|---|---|---|---|")
     every = examples("sequence") + examples("tree")

@@ -1,4 +1,4 @@
-"""What every cell and its config refuse, by name; and what it makes of no rows and of no steps."""
+"""Errors for wrong arguments of every cell and config; empty batches and empty sequences."""
 
 import dataclasses
 import functools
@@ -38,7 +38,7 @@ def run(example, params, x, carry=None, **options):
 
 @pytest.mark.parametrize("example", SEQUENCE + examples("tree"), ids=repr)
 def test_sizes_of_a_config(example):
-    """Each whole number of every config is at least 1, each choice one of those there are."""
+    """In every config each integer must be at least 1, and each choice must be a known one."""
     checked = []
     for name, hint in typing.get_type_hints(example.cell.Config).items():
         wrong = (
@@ -58,7 +58,7 @@ def test_sizes_of_a_config(example):
 
 @pytest.mark.parametrize("example", PLAIN + examples("tree"), ids=repr)
 def test_numbers_and_switches_of_a_config(example):
-    """What is no number in one field; and a text for a switch, which would be true."""
+    """Non-numbers for a number, and a string for a switch, which Python would take as true."""
     for field in dataclasses.fields(example.cell.Config):
         assert field.type is not float, f"{field.name} has no bounds; see xlstm_jax.config"
         for value in (np.nan, np.inf, "1") if bounds_of(field.type) else ("no",) if field.type is bool else ():
@@ -68,7 +68,7 @@ def test_numbers_and_switches_of_a_config(example):
 
 @each_plain_cell
 def test_inputs_and_carries_that_do_not_fit(example):
-    """Inputs of other axes, width or kind; carries of another batch size, and of every other cell's structure."""
+    """Inputs with wrong axes, width or kind; carries with a wrong batch size or with another cell's structure."""
     params, x, carry = shapes(example)
     assert run(example, params, x, carry)[0].shape[:2] == x.shape[:2]
     owner = f"recurrence of {example.cell.__name__} got "
@@ -98,14 +98,14 @@ def test_inputs_and_carries_that_do_not_fit(example):
 
 
 def others(carry):
-    """A carry of each structure that another cell has."""
+    """A carry of each structure that other cells have."""
     found = {type(other): other for *_, other in map(shapes, PLAIN)}
     return [other for kind, other in found.items() if kind is not type(carry)]
 
 
 @each_cell
 def test_no_rows_and_no_steps(example):
-    """Empty outputs of the usual width, the carry of all rows, gradients; and `project` and `step` of no rows."""
+    """Empty outputs have the usual width; carries and gradients keep their shapes. `project` and `step` take 0 rows."""
     params, x, carry = shapes(example)
     usual, _ = run(example, params, x)
     for batch, time in ((BATCH, 0), (0, 3), (0, 0)):
@@ -139,13 +139,13 @@ def test_a_narrow_carry_is_taken_as_float32(example, dtype):
 
 
 def test_maps_of_another_size():
-    """A ConvLSTM's kernel is one whole number, its map a tuple of 1 to 3."""
+    """A ConvLSTM's kernel size is one integer, its spatial shape a tuple of 1 to 3 sizes."""
     config = functools.partial(CELLS.get("convlstm").Config, 3, 4)
     for options, message in (
         ({"spatial_shape": (4, 4), "kernel_size": (3, 5)}, r"kernel_size \(3, 5\) is not allowed; it is an integer"),
-        ({"spatial_shape": 5}, "spatial_shape 5 is not allowed; it is a tuple of 1 to 3 sizes"),
+        ({"spatial_shape": 5}, "spatial_shape 5 is not allowed; must be a tuple of 1 to 3 sizes"),
         ({"spatial_shape": ()}, r"spatial_shape \(\) is not allowed"),
-        ({"spatial_shape": (1, 2, 3, 4)}, "is not allowed; it is a tuple of 1 to 3 sizes"),
+        ({"spatial_shape": (1, 2, 3, 4)}, "is not allowed; must be a tuple of 1 to 3 sizes"),
         ({"spatial_shape": (4, 0)}, r"spatial_shape\[1\] 0 is not allowed"),
     ):
         with pytest.raises(UsageError, match=message):

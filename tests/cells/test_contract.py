@@ -1,4 +1,4 @@
-"""What every registered sequence cell keeps: a new one is tested once it is registered; and that broken ones fail."""
+"""The checks of `xlstm_jax.testing.cells` on every registered sequence cell, and on broken ones that must fail."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from xlstm_jax.testing.examples import Example, examples
 RNN = CELLS.get("rnn")
 
 
-# What a cell does over time, and in other dtypes, is the same with one weight less.
+# Checks that the bias cannot affect are skipped for cells without one.
 OTHERS = [cells.split, cells.padding, cells.reset, cells.causality, cells.reverse, cells.vmap, cells.bfloat16]
 EVERY = [
     pytest.param(
@@ -34,7 +34,7 @@ def test_cell(example, check):
 
 class SeesTheNextStep(RNN):
     @classmethod
-    def project(cls, params, x_TBD):  # the scan has time first
+    def project(cls, params, x_TBD):  # the scan passes time as the first axis
         return super().project(params, x_TBD + jnp.roll(x_TBD, -1, axis=0))
 
 

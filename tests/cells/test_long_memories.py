@@ -1,4 +1,4 @@
-"""Cells linear in their carry with gates that let it go over 10,000 steps and more, against NumPy: the scanned form."""
+"""The scan of cells that are linear in their carry, with memories of 10,000 steps and more, compared with NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,11 @@ from xlstm_jax.cells import CellParams
 from xlstm_jax.ops.recurrence import recurrence
 
 T, F = 20_000, 8
-LOGIT = np.linspace(-7, -12, F)  # of 1 - a, or near it
+LOGIT = np.linspace(-7, -12, F)  # the logit of 1 - a, or close to it
 
 
 def gates(name, x):
-    """Pre-activations [T, G F], each feature's gates the same at all steps, and a, b of h' = a h + b in float64."""
+    """Pre-activations [T, G F], with the same gates at all steps, and a, b of h' = a h + b in float64."""
     z = np.broadcast_to(LOGIT, x.shape)
     if name == "mingru":
         return np.concatenate([z, x], axis=1), lambda z, x: (sigmoid(-z), sigmoid(z) * x)
@@ -47,13 +47,13 @@ def measured(name, x, dtype):
 
 @pytest.mark.parametrize("name", LINEAR)
 def test_float32(name):
-    """Rounded, each a alone would leave 1e-4."""
+    """Without the correction for the rounding of a, the error would be 1e-4."""
     assert measured(name, np.abs(normal(0, T, F)), np.float32) < 5e-6
 
 
 @pytest.mark.parametrize("name", LINEAR)
 def test_bfloat16(name):
-    """Gates are float32 at least: in bfloat16 each a here would be 1, or below 0.997."""
+    """Gates are at least float32: in bfloat16 each a here would be 1, or below 0.997."""
     assert measured(name, np.abs(normal(0, 2000, F)), jnp.bfloat16) < 1e-5
 
 

@@ -1,4 +1,4 @@
-"""Each cell against the equations of its paper in NumPy: values and gradients."""
+"""Each cell compared with the equations of its paper in NumPy: values and gradients."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,7 @@ from xlstm_jax.cells import CELLS
 from xlstm_jax.testing.examples import Example, examples
 
 EVERY = examples("sequence") + examples("tree")
-# Largest errors allowed: of outputs and states, and of gradients.
+# The largest errors allowed, for outputs and states, and for gradients.
 LIMITS = {np.float64: (1e-12, 1e-8), np.float32: (1e-5, 1e-4)}
 
 
@@ -31,19 +31,19 @@ def assert_within_limits(example, dtype):
         )
         for dtype in LIMITS
         for example in EVERY
-        # One weight less rounds nothing otherwise.
+        # Removing the bias does not change the rounding.
         if dtype == np.float64 or not example.name.endswith("bias=False")
     ],
 )
 def test_cell_equals_oracle(example, dtype):
-    """Outputs, the last state, and gradients of weights, inputs and first carry."""
+    """Outputs, the last state, and gradients of weights, inputs and initial carry."""
     assert cell_name(example) in ORACLES, "a cell without an oracle"
     assert_within_limits(example, dtype)
 
 
 @pytest.mark.parametrize("shape, kernel_size", [((5,), 2), ((2, 1, 3), 3)], ids=["1-D", "3-D"])
 def test_convlstm_over_other_maps(shape, kernel_size):
-    """With one axis and a kernel of even size, which has no centre, and with three axes."""
+    """One axis with a kernel of even size, which has no centre, and three axes."""
     cell = CELLS.get("convlstm")
     config = cell.Config(in_features=2, features=3, spatial_shape=shape, kernel_size=kernel_size, peepholes=True)
     assert_within_limits(Example("convlstm", cell, config), np.float64)
@@ -56,7 +56,7 @@ def _gates(rng, *shape):
 @pytest.mark.parametrize("forget_gate", ["sigmoid", "exp"])
 @pytest.mark.parametrize("input_gate", ["exp", "sigmoid"])
 def test_stabilised_oracles_mean_the_plain_equations(input_gate, forget_gate):
-    """The stabiliser of the oracles themselves: it changes neither the output nor C e^m, n e^m and c e^m."""
+    """The oracles' own stabiliser changes neither the output nor C e^m, n e^m and c e^m."""
     rng, gates = np.random.default_rng(0), {"input_gate": input_gate, "forget_gate": forget_gate}
     full, none = np.full(2, T), np.zeros((2, T), bool)
     q, k, v = rng.standard_normal((3, 2, T, 2, 4))
@@ -75,7 +75,7 @@ def test_stabilised_oracles_mean_the_plain_equations(input_gate, forget_gate):
 
 
 def test_every_cell_has_an_oracle():
-    """And every oracle a cell: a misspelt name would leave one untested."""
+    """Every oracle also has a cell: a misspelt name would leave one untested."""
     assert {cell_name(example) for example in EVERY} == set(ORACLES)
 
 

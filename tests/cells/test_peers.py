@@ -1,4 +1,4 @@
-"""Cells against other libraries' layers with the same weights, in float64."""
+"""Cells compared with other libraries' layers with the same weights, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def torch():
 
 
 def filled(tree, seed):
-    """The tree with normal numbers in float64 for its arrays."""
+    """The tree with its arrays replaced by normal random numbers in float64."""
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda leaf: jnp.asarray(0.6 * rng.standard_normal(leaf.shape), np.float64), tree)
 
@@ -29,7 +29,7 @@ def weights_of(cell, config):
     return filled(jax.eval_shape(lambda: cell.init(jax.random.key(0), config)), 0)
 
 
-# By name: cell, options of the cell, layer, and options of the layer.
+# By name: cell, options of the cell, PyTorch layer, and options of that layer.
 LAYERS = {
     "rnn-tanh": ("rnn", {"activation": "tanh"}, "RNN", {"nonlinearity": "tanh"}),
     "rnn-relu": ("rnn", {"activation": "relu"}, "RNN", {"nonlinearity": "relu"}),
@@ -41,7 +41,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_torch(name, torch, x64):
-    """Outputs, last carry, and gradients of weights, inputs and first carry, of one layer in one direction."""
+    """Outputs, last carry, and gradients of weights, inputs and initial carry, for one layer in one direction."""
     cell, options, layer, layer_options = LAYERS[name]
     cell = CELLS.get(cell)
     config = cell.Config(D, F, **options)
@@ -55,13 +55,13 @@ def test_torch(name, torch, x64):
         return torch.tensor(np.asarray(array), **kwargs)
 
     def states(carry):
-        """The carry as the layer has it: h, or (h, c); with an axis for its layers in front."""
+        """The carry as PyTorch has it: h, or (h, c), with a leading axis for layers."""
         h = tensor(carry.h)[None].requires_grad_()
         return (h, tensor(carry.c)[None].requires_grad_()) if "c" in carry._fields else (h,)
 
     module = getattr(torch.nn, layer)(**{"input_size": D, "hidden_size": F, "batch_first": True, **layer_options})
     module = module.double()
-    # A torch layer has two biases; all of ours is the first, but for what the reset gate scales.
+    # PyTorch has two biases. Ours is the first one, except for the part that the reset gate scales.
     recurrent_bias = np.zeros_like(params["b"])
     if "b_r" in params:
         recurrent_bias[-F:] = params["b_r"]
@@ -103,7 +103,7 @@ def test_torch(name, torch, x64):
 
 @pytest.mark.parametrize("shape", [(5,), (4, 3)], ids=["1-D", "2-D"])
 def test_flax_convlstm(shape, x64):
-    """Flax has the order i, z, f, o, a bias for either convolution, and adds 1 to the forget gate's pre-activation."""
+    """Flax has the order i, z, f, o, a bias for each convolution, and adds 1 to the forget gate's pre-activation."""
     linen = pytest.importorskip("flax.linen")
     cell = CELLS.get("convlstm")
     config = cell.Config(D, F, shape)

@@ -1,4 +1,4 @@
-"""Cells linear in their carry with gates that shut or open to the last digit: each form against NumPy, down to -inf."""
+"""Cells that are linear in their carry, with gates fully shut or open, down to -inf: each form compared with NumPy."""
 
 import functools
 
@@ -12,7 +12,7 @@ from xlstm_jax.cells.base import HiddenCarry, LinearCell
 from xlstm_jax.ops.recurrence import recurrence
 
 T, F = 40, 6
-# The sigmoid of -85 is a normal number of float32; a smaller one would be 0 there, and times RG-LRU's -1e30 it counts.
+# The sigmoid of -85 is a normal float32 number. A smaller one would be 0, and times RG-LRU's -1e30 that matters.
 EXTREME = np.array([-np.inf, -1e9, -1e4, -85.0, -2.0, 0.5, 85.0, 1e9, np.inf])
 LAMBDA = np.array([2.0, -90.0, -1e4, -1e9, -np.inf, 90.0])
 
@@ -26,12 +26,12 @@ def slope(x):
 
 
 def normal(seed, *shape):
-    """The same numbers whichever tests ran before, and float32's, so that no input is rounded."""
+    """Random numbers that do not depend on earlier tests, and that float32 represents exactly."""
     return np.random.default_rng(seed).standard_normal(shape, np.float32).astype(np.float64)
 
 
 def preactivations(gates):
-    """[T, F] of each gate, all minus infinity at one step, and of what they let in."""
+    """[T, F] for each gate, minus infinity for all gates at one step, and [T, F] for the gated input."""
     gates = np.random.default_rng(0).choice(EXTREME, (gates, T, F))
     gates[:, 5] = -np.inf
     return *gates, normal(1, T, F)
@@ -64,7 +64,7 @@ def rglru():
     root = np.sqrt(room)
 
     def back(da, db):
-        # Where a rounds to 1 the root is taken without gradient.
+        # If a rounds to 1, the root has no gradient.
         droot = np.where(room > 0, -(a**2) / np.where(room > 0, root, 1), 0)
         dlog_a = a * da + droot * sigmoid(i) * x * db
         return root * sigmoid(i) * db, slope(r) * 8 * log_sigmoid * dlog_a, slope(i) * root * x * db
@@ -77,7 +77,7 @@ LINEAR = [name for name in CELLS.names() if issubclass(CELLS.get(name), LinearCe
 
 
 def given_gates(name, width):
-    """The cell, given its pre-activations, so many a step: with weights, infinite ones would become NaNs."""
+    """The cell with its pre-activations, `width` per step, as inputs: weights would turn infinite ones into NaN."""
 
     class Gates(CELLS.get(name)):
         @staticmethod
@@ -93,7 +93,7 @@ def given_gates(name, width):
 
 @functools.cache
 def case(name):
-    """Pre-activations [T, G F], the first h and the weights of a loss; y and the gradients of the first two by hand."""
+    """Pre-activations [T, G F], the initial h and loss weights; y and the gradients of the first two by hand."""
     u, a, b, back = CASES[name]()
     h, dy = [normal(2, F)], normal(3, T, F)
     for t in range(T):

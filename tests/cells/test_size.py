@@ -1,14 +1,14 @@
-"""Numbers of weights of each cell, from the formulas of the papers."""
+"""The number of weights of each cell, from the formulas in the papers."""
 
 import jax
 import pytest
 
 from xlstm_jax.cells import CELLS
 
-X, H = 5, 6  # inputs and features
+X, H = 5, 6  # number of inputs and features
 LSTM, BIASES = 4 * (H * (X + H) + H), 4 * H
 C = 10  # cells of the projected LSTM
-K, FILTER, MAP = 3, 3 * 3, 4 * 2  # a kernel's taps along an axis and in all, and the places of a map
+K, FILTER, MAP = 3, 3 * 3, 4 * 2  # kernel taps along one axis and in total, and positions of the map
 CONVLSTM = 4 * (FILTER * H * (X + H) + H)
 HEADS, ARITY = 2, 3
 
@@ -26,7 +26,7 @@ SIZES = [
     ("lstm_noaf", {}, LSTM + 3 * H),
     ("lstm_cifg", {}, LSTM * 3 // 4 + 2 * H),
     ("lstm_fgr", {}, LSTM + 3 * H + 9 * H * H),
-    # A gain for each pre-activation of either product; gain and bias for each cell. The products share their biases.
+    # One gain per pre-activation for each of the two products; gain and bias per cell. The products share their biases.
     ("lstm_ln", {}, LSTM + 2 * 4 * H + 2 * H),
     ("lstm_ln", {"bias": False}, LSTM - BIASES + 2 * 4 * H + H),
     ("lstm_projected", {}, 4 * (4 * H * (X + H) + 4 * H) + 4 * H * H),  # four times as many cells as features
@@ -45,7 +45,7 @@ SIZES = [
     ("convlstm", {"spatial_shape": (4, 2), "kernel_size": K, "peepholes": True}, CONVLSTM + 3 * MAP * H),
     ("convlstm", {"spatial_shape": (4, 2), "kernel_size": K, "bias": False}, CONVLSTM - BIASES),
     ("convlstm", {"spatial_shape": (8,), "kernel_size": K}, 4 * (K * H * (X + H) + H)),
-    ("slstm", {"num_heads": HEADS}, LSTM - 4 * H * H + 4 * H * H // HEADS),  # recurrence within a head
+    ("slstm", {"num_heads": HEADS}, LSTM - 4 * H * H + 4 * H * H // HEADS),  # recurrence within heads only
     ("mlstm", {"num_heads": HEADS}, 4 * (H * X + H) + 2 * HEADS * (X + 1)),
     ("treelstm_childsum", {}, LSTM),
     ("treelstm_childsum", {"bias": False}, LSTM - BIASES),

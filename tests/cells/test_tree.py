@@ -1,6 +1,6 @@
-"""What every registered tree cell keeps, and the order in which its nodes are computed.
+"""Checks for every registered tree cell, and for the order in which nodes are computed.
 
-Most tests run over the registry: a new cell is tested once it is registered.
+Most tests run over the registry, so they cover new cells once registered.
 """
 
 import functools
@@ -20,17 +20,17 @@ from xlstm_jax.testing.examples import Example, examples
 
 CLOSE = 1e-12
 NODES = 14
-PLACES = 3  # for children, as `examples` has it
+PLACES = 3  # for children, as in `examples`
 
 
 def random_children(seed: int, shared: bool) -> np.ndarray:
-    """Children [N, C] of several trees side by side, numbered at random; nodes with several parents if `shared`."""
+    """Children [N, C] of several trees, numbered at random; nodes may have several parents if `shared`."""
     rng = np.random.default_rng(seed)
     children = np.full((NODES, PLACES), -1)
     for node in range(NODES - 1):
         if rng.random() < 0.8:  # else it is a root
             parent = rng.integers(node + 1, NODES)
-            children[parent, rng.integers(PLACES)] = node  # in the place of another, which becomes a root
+            children[parent, rng.integers(PLACES)] = node  # may replace another child, which becomes a root
     if shared:
         for parent in range(2, NODES, 3):
             children[parent, rng.integers(PLACES)] = rng.integers(parent)
@@ -38,14 +38,14 @@ def random_children(seed: int, shared: bool) -> np.ndarray:
 
 
 def renumbered(children: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """The same graph with node j called number[j]."""
+    """The same graph with node j renumbered to number[j]."""
     changed = np.empty_like(children)
     changed[number] = np.where(children < 0, -1, number[children])
     return changed
 
 
 def chain(nodes: int, places: int = 1) -> np.ndarray:
-    """Each node the only child, in the first place, of the next."""
+    """A chain: each node is the only child, in the first place, of the next."""
     children = np.full((nodes, places), -1)
     children[1:, 0] = np.arange(nodes - 1)
     return children
@@ -71,7 +71,7 @@ def test_the_graphs_here_are_what_they_are_called():
 
 @functools.cache
 def compiled(example: Example):
-    """(run, step): run(params, x, forest) -> (y, states); step(params, children's states, there, x) of some nodes."""
+    """(run, step): run(params, x, forest) -> (y, states); step(params, children's states, there, x) for some nodes."""
 
     def step(params, children, there, x):
         return example.cell.step(params, children, there, example.cell.project(params, x))
@@ -91,7 +91,7 @@ def given(example, x64):
 
 
 def by_recursion(example, params, x, children):
-    """y and the states of all nodes: each node's step is taken when a parent asks for it. NaN where no child is."""
+    """y and the states of all nodes, computed recursively from the parents. Missing children are NaN."""
     step, nothing = compiled(example)[1], jax.tree.map(lambda leaf: leaf[0] * np.nan, example.start(x.dtype))
     done = {}
 
@@ -116,13 +116,13 @@ def assert_close(got, wanted, limit=CLOSE):
 
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_equals_recursion(example, given, graph):
-    """Several graphs side by side against `step` called node by node, which knows of no rows."""
+    """Several graphs at once equal `step` called node by node."""
     run, _ = compiled(example)
     assert_close(run(*given, forest(GRAPHS[graph])), by_recursion(example, *given, GRAPHS[graph]))
 
 
 def test_numbering_of_nodes(example, given):
-    """Nodes called by other numbers have the states that they had."""
+    """Renumbering the nodes does not change their states."""
     run, _ = compiled(example)
     params, x = given
     number = np.random.default_rng(3).permutation(NODES)
@@ -133,7 +133,7 @@ def test_numbering_of_nodes(example, given):
 
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_gradients_equal_finite_differences(example, given, graph):
-    """Of weights and inputs, from all outputs and states."""
+    """Gradients of weights and inputs, from all outputs and states."""
     rng, shape = np.random.default_rng(4), forest(GRAPHS[graph])
     run, _ = compiled(example)
     factors = jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape)), run(*given, shape))
@@ -156,7 +156,7 @@ def _dot(a, b):
 
 
 def test_what_stands_in_an_empty_place_is_not_seen(example, given):
-    """Neither by the step, whatever stands there, nor by its gradient."""
+    """Values in empty places affect neither the step nor its gradient."""
     _, step = compiled(example)
     params, x = given
     there = jnp.asarray([[True, False, True], [False, False, True], [False, False, False]])
@@ -180,7 +180,7 @@ def _like(there_WC, leaf):
 
 
 def test_places_behind_the_last_child(example, given):
-    """A table with fewer or more empty places behind all children means the same graph."""
+    """Trailing empty places, for all nodes, do not change the graph."""
     run, _ = compiled(example)
     children = GRAPHS["trees"].copy()
     children[:, -1] = -1
@@ -205,7 +205,7 @@ def test_vmap_over_inputs(example, given):
 
 @pytest.mark.parametrize("wide", [False, True], ids=["x32", "x64"])
 def test_float32_in_float32_out(example, wide):
-    """x64 mode changes none of it."""
+    """Also in x64 mode."""
     with jax.enable_x64(wide):
         params, x = example.cell.init(jax.random.key(0), example.config), example.nodes(NODES, np.float32)
         y, states = jax.eval_shape(functools.partial(tree_recurrence, example.cell), params, x, forest(GRAPHS["trees"]))
@@ -216,7 +216,7 @@ def test_float32_in_float32_out(example, wide):
 
 
 def test_bfloat16(example, x64):
-    """Weights and inputs in bfloat16 give y in bfloat16, as they would in float64, and float32 states."""
+    """With weights and inputs in bfloat16, y is bfloat16 and close to the float64 result; states are float32."""
     run, _ = compiled(example)
     params, x = example.params(jnp.bfloat16), example.nodes(NODES, jnp.bfloat16)
     y, states = run(params, x, forest(GRAPHS["shared"]))
@@ -228,7 +228,7 @@ def test_bfloat16(example, x64):
 
 
 def test_large_tree(example, x64):
-    """2^12 leaves give a program of the size that 2 leaves give, and the right states."""
+    """A tree of 2^12 leaves compiles to a program as small as for 2 leaves, and has the right states."""
     run, step = compiled(example)
     params, depth = example.params(np.float64), 12
     x = jnp.broadcast_to(example.nodes(1, np.float64), (2 ** (depth + 1) - 1, example.config.in_features))
@@ -239,7 +239,7 @@ def test_large_tree(example, x64):
 
     assert operations(depth) == operations(1) > 10
     y, _ = run(params, x, forest(balanced(depth)))
-    # The inputs are equal, and so all nodes of a level are.
+    # All inputs are equal, so all nodes of a level are equal.
     carry = jax.tree.map(lambda leaf: leaf[:1], example.start(np.float64))
     for level in range(depth, -1, -1):
         below = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:, None], (1, PLACES, *leaf.shape[1:])), carry)
@@ -251,7 +251,7 @@ def test_large_tree(example, x64):
 
 @pytest.mark.parametrize("name, options", [("treelstm_childsum", {}), ("treelstm_nary", {"arity": 1})])
 def test_a_chain_is_an_lstm(name, options, x64):
-    """With one child a node both tree LSTMs are the LSTM, on a chain deeper than Python's recursion goes."""
+    """With one child per node both tree LSTMs equal the LSTM, on a chain deeper than Python's recursion limit."""
     cell, nodes = CELLS.get(name), sys.getrecursionlimit() + 10
     example = Example(name, cell, cell.Config(3, 4, **options))
     params, x = example.params(np.float64), example.nodes(nodes, np.float64)
@@ -269,7 +269,7 @@ def test_a_chain_is_an_lstm(name, options, x64):
 
 
 def test_order_of_children(x64):
-    """A sum over children has none; with weights for each place there is one."""
+    """The child-sum cell ignores the order of children; the N-ary cell, with weights for each place, does not."""
     for name, ordered in (("treelstm_childsum", False), ("treelstm_nary", True)):
         example = next(e for e in examples("tree") if e.name == name)
         run, _ = compiled(example)
@@ -295,7 +295,7 @@ def test_forest_takes_each_node_once_after_its_children(graph, options):
 
 
 def test_forests_of_one_size_share_a_program(example, given):
-    """`rows` and `width` make forests of other graphs arguments of the same shape."""
+    """With fixed `rows` and `width`, forests of different graphs have the same shape."""
     traced = []
 
     @jax.jit
@@ -340,7 +340,7 @@ def test_more_children_than_the_arity():
 
 
 def test_x_of_another_size(example):
-    """Indices would be clamped in silence."""
+    """JAX would silently clamp the indices."""
     with pytest.raises(UsageError, match=r"got x \(5, 3\); wanted x \[N,D\]: x has N = 5, not 3"):
         tree_recurrence(
             example.cell, example.params(np.float32), example.nodes(5, np.float32), forest([[-1], [0], [1]])
@@ -348,7 +348,7 @@ def test_x_of_another_size(example):
 
 
 def test_gradient_memory_grows_with_the_nodes_not_with_their_square(example):
-    """Along a chain, as deep as it has nodes."""
+    """Checked on a chain, the deepest possible tree."""
 
     def temporary(nodes):
         def loss(params, x_ND):

@@ -81,16 +81,11 @@ def test_turned():
     np.testing.assert_array_equal(turned(x, np.array([3, 0]))[..., 0], [[2, 1, 0, 3], [4, 5, 6, 7]])
 
 
-<<<<<<< HEAD:tests/models/test_directions.py
+@pytest.mark.slow
 @pytest.mark.parametrize(("pattern", "residual"), [("m", True), ("r", False)])
 def test_both_is_the_sum_of_two_readings(pattern, residual):
     """A layer adds what its two blocks add; blocks without a residual sum have their outputs summed."""
     plain = RecurrentBlockConfig()
-=======
-@pytest.mark.slow
-def test_both_is_the_sum_of_two_readings():
-    """A layer adds what its two blocks add."""
->>>>>>> main:tests/models/test_encoder.py
     graphdef, state = nnx.split(
         nnx.eval_shape(lambda: Stack(small(pattern, final_norm=False, recurrent=plain), "both", rngs=nnx.Rngs(0)))
     )

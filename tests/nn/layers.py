@@ -1,4 +1,4 @@
-"""Small layers as (graphdef, parameters), their inputs, and comparison of trees and of gradients."""
+"""Small layers as (graphdef, parameters), their inputs, and comparisons of trees and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ RESET[0, 3] = True
 
 
 def made(cell, in_features=IN, features=FEATURES, **options):
-    """(graphdef, parameters), no parameter at the zero it may start from."""
+    """(graphdef, parameters), with random parameters even if they are initialised to zero."""
     module = nnx.eval_shape(lambda: Recurrent(cell, in_features, features, rngs=nnx.Rngs(0), **options))
     graphdef, state = nnx.split(module)
     rng = np.random.default_rng(1)
@@ -26,12 +26,12 @@ def made(cell, in_features=IN, features=FEATURES, **options):
 
 
 def called(graphdef):
-    """run(params, *arguments of the call), compiled."""
+    """A compiled function run(params, *arguments of the call)."""
     return jax.jit(lambda params, *args, **kwargs: nnx.merge(graphdef, params)(*args, **kwargs))
 
 
 def assert_gradient(loss, point):
-    """The gradient of a scalar function in float64 against central differences, along one direction of all leaves."""
+    """Compares the float64 gradient of a scalar function with central differences along one direction of all leaves."""
     rng, loss = np.random.default_rng(2), jax.jit(loss)
     along = jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape)), point)
     grads = jax.grad(loss)(point)
@@ -42,10 +42,10 @@ def assert_gradient(loss, point):
 
 
 def close(got, wanted, atol=1e-5):
-    """Equal trees of equal arrays, up to `atol`."""
+    """Asserts that trees have equal structure and arrays equal up to `atol`."""
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=atol), got, wanted)
 
 
 def differ(one, other) -> bool:
-    """Whether some element of two arrays differs by more than rounding."""
+    """Whether any element of two arrays differs by more than rounding."""
     return bool(np.abs(np.asarray(one) - np.asarray(other)).max() > 1e-3)

@@ -1,4 +1,4 @@
-"""The GELU against its definition by Python's erf, with its derivatives."""
+"""GELU and its derivatives compared with the definition by Python's erf."""
 
 import math
 

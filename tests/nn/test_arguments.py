@@ -1,4 +1,4 @@
-"""What every layer refuses when it is made and when it is called, with one line that names the argument."""
+"""Errors for wrong arguments of every layer, at construction and in a call: one line that names the argument."""
 
 import functools
 
@@ -17,7 +17,7 @@ from xlstm_jax.ops.tree import forest
 INIT = nnx.initializers.zeros
 MEMORY = np.ones((BATCH, 5, 4), np.float32)
 ATTENTION = {"query_features": 3, "memory_features": 4, "features": 6}
-# Of each layer what makes it, and arguments of a call; no call of what flax's own layers are.
+# For each layer its constructor arguments and the arguments of a call; none if the layer is one of Flax's own.
 LAYERS = {
     "Recurrent": ({"cell": "lstm", "in_features": IN, "features": 4, "num_layers": 2}, {"x_BTD": X}),
     "Tree": ({"cell": "treelstm_nary", "in_features": 3, "features": 4, "arity": 2}, {"x_ND": X[0, :2]}),
@@ -47,14 +47,14 @@ def _split(name):
 
 
 def call(name, **given):
-    """What a call gives, as shapes."""
+    """The shapes that a call returns."""
     graphdef, state = _split(name)
     options = FIXED.get(name, {}) | given
     return jax.eval_shape(lambda state: nnx.merge(graphdef, state)(**options), state)
 
 
 def refused(parts, function, *args, **given):
-    """The call is, by one line that has each of the parts."""
+    """Asserts that the call raises an error of one line that contains all `parts`."""
     with pytest.raises(UsageError) as caught:
         function(*args, **given)
     message = str(caught.value)
@@ -62,14 +62,14 @@ def refused(parts, function, *args, **given):
 
 
 def test_the_table_has_every_layer():
-    """All that the package gives but plain functions of numbers, types and tables."""
+    """All exports of the package except plain functions, types and tables."""
     others = {"NORMS", "Directions", "small_init", "wang_init", "softcap", "gelu"}
     assert set(LAYERS) == set(nn.__all__) - others
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_sizes_and_dtypes(name):
-    """Each whole number of the table, 0 or less or none; and a dtype that is no float."""
+    """Each integer of the table set to zero, a negative number or a fraction; and a non-float dtype."""
     for option, size in LAYERS[name][0].items():
         if isinstance(size, int):
             for wrong in (0, -1, 1.5):
@@ -88,7 +88,7 @@ def test_numbers(name, option):
 
 
 def test_switches_and_caps():
-    """A text that means no is true."""
+    """Python would take the string 'no' as true."""
     for option in ("bidirectional", "residual", "learned_carry"):
         refused([f"Recurrent {option} 'no' is not allowed; it is True or False"], make, "Recurrent", **{option: "no"})
     for wrong in (np.nan, -1.0):
@@ -97,7 +97,7 @@ def test_switches_and_caps():
 
 @called
 def test_arrays_that_do_not_fit(name):
-    """Of another width, of integers, no arrays; lists are."""
+    """Arrays of another width or of integers, and values that are not arrays. Lists are accepted."""
     given = LAYERS[name][1]
     for argument, a in given.items():
         shown = argument.split("_")[0]
@@ -133,7 +133,7 @@ def test_masks_that_do_not_fit(name):
 
 @called
 def test_no_rows_and_no_steps(name):
-    """Outputs as empty as the input; but a tree has nodes."""
+    """Outputs are empty like the input. A tree always has nodes."""
     if name == "Tree":
         return
     usual = jax.tree.leaves(call(name, **LAYERS[name][1]))[0]
@@ -162,7 +162,7 @@ CARRIES = {
 
 @pytest.mark.parametrize("carry", CARRIES.values(), ids=CARRIES)
 def test_a_carry_of_another_layer(carry):
-    """By a call and by a step; of one direction too where both are wanted."""
+    """In a call and in a step; also a carry of one direction for a bidirectional layer."""
     graphdef, state = _split("Recurrent")
 
     def run(state, method, x):
@@ -193,7 +193,7 @@ def test_a_step_of_another_width():
 
 
 def test_maps_that_do_not_fit():
-    """Flat features, channels first, a map of another size: for a ConvLSTM."""
+    """Flat features, channels first and a map of another size, for a ConvLSTM."""
     layer = nnx.eval_shape(lambda: Recurrent("convlstm", 3, 4, spatial_shape=(4, 5), rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(layer)
     for shape, message in (
@@ -206,7 +206,7 @@ def test_maps_that_do_not_fit():
 
 
 def test_a_batch_of_padding_alone_leaves_running_averages():
-    """Such a batch has neither mean nor variance: it would make them NaN."""
+    """Such a batch has neither mean nor variance: the averages would become NaN."""
     graphdef, state = nnx.split(nn.BatchNorm(IN, dtype=jnp.float32, rngs=nnx.Rngs(0)))
 
     @jax.jit

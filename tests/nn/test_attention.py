@@ -1,4 +1,4 @@
-"""Attention modules against the equations of the papers in NumPy, float64."""
+"""Attention modules compared with the equations of the papers in NumPy, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ KINDS = ("bahdanau", "dot", "general", "concat")
 
 
 def softmax(score_BTS, lengths):
-    """alpha_ts = exp(e_ts) / sum_k exp(e_tk) over the places before the sequence's end; none of them: zeros."""
+    """alpha_ts = exp(e_ts) / sum_k exp(e_tk) over the positions before the sequence's end; zeros if there are none."""
     there = np.broadcast_to(np.arange(S) < lengths[:, None, None], score_BTS.shape)
     e = np.where(there, np.exp(score_BTS), 0)
     return np.divide(e, e.sum(-1, keepdims=True), out=np.zeros_like(e), where=there)
@@ -53,7 +53,7 @@ def luong(kind, w, query_BTQ, memory_BSV, lengths):
 
 
 def made(kind, dtype=jnp.float64):
-    """(graphdef, parameters), query and memory; "dot" has them equally wide."""
+    """(graphdef, parameters), query and memory, which have equal widths for "dot"."""
     query = QUERY_BTV if kind == "dot" else QUERY_BTQ
     options = {"dtype": dtype, "rngs": nnx.Rngs(0)}
     if kind == "bahdanau":
@@ -66,7 +66,7 @@ def made(kind, dtype=jnp.float64):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_values(x64, kind):
-    """With and without lengths; one query without a time axis is the same as a time of one."""
+    """With and without lengths; a query without a time axis equals one with a single step."""
     graphdef, params, query, memory = made(kind)
     run, w = called(graphdef), jax.tree.map(np.asarray, params)
     oracle = bahdanau if kind == "bahdanau" else lambda *args: luong(kind, *args)
@@ -85,7 +85,7 @@ def test_values(x64, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_reaches_neither_values_nor_gradients(x64, kind):
-    """Weights behind the end are zero, a memory of length 0 gives zeros, and NaNs there stay there."""
+    """Weights in the padding are zero, a memory of length 0 gives zeros, and NaNs in the padding have no effect."""
     graphdef, params, query, memory = made(kind)
 
     @jax.jit
@@ -109,7 +109,7 @@ def test_padding_reaches_neither_values_nor_gradients(x64, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_against_finite_differences(x64, kind):
-    """In weights, query and memory together."""
+    """With respect to weights, query and memory together."""
     graphdef, params, query, memory = made(kind)
 
     def loss(point):
@@ -121,7 +121,7 @@ def test_gradients_against_finite_differences(x64, kind):
 
 
 def test_keys_made_once(x64):
-    """A decoder's steps with the keys passed on, NaNs behind the end among them, are all queries at once."""
+    """Decoder steps with precomputed keys, which may be NaN after the end, equal one call with all queries."""
     graphdef, params, query, memory = made("bahdanau")
     run, keys = called(graphdef), nnx.merge(graphdef, params).keys(jnp.asarray(memory))
     np.testing.assert_allclose(keys, memory @ np.asarray(params["memory"]["kernel"]), atol=1e-12)
@@ -130,7 +130,7 @@ def test_keys_made_once(x64):
         out, weights = run(params, query[:, t], memory, LENGTHS, keys_BSF=keys)
         np.testing.assert_allclose(out, whole[0][:, t], atol=1e-12)
         np.testing.assert_allclose(weights, whole[1][:, t], atol=1e-12)
-    # They are what is read: other keys, other weights.
+    # The keys are used: other keys give other weights.
     assert np.abs(run(params, query, memory, LENGTHS, keys_BSF=-keys)[1] - whole[1]).max() > 1e-3
 
     @jax.jit
@@ -148,7 +148,7 @@ def test_keys_made_once(x64):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16(kind):
-    """Outputs in the module's dtype whatever comes in, weights of the mean in float32."""
+    """Outputs have the module's dtype for any input dtype; attention weights are float32."""
     graphdef, params, query, memory = made(kind, dtype=jnp.bfloat16)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} <= {jnp.dtype("float32")}
     query, memory = query.astype(np.float32), memory.astype(np.float32)
@@ -167,7 +167,7 @@ def test_refusals_say_what_is_allowed():
 
 
 def test_scores_of_minus_infinity():
-    """Places masked so are not seen; where all are, context and weights are zeros, and gradients finite."""
+    """Masked positions have no effect. If all are masked, context and weights are zero and gradients finite."""
     score, memory = RNG.standard_normal((B, T, S)), MEMORY_BSV
     masked = RNG.random((B, T, S)) < 0.5
     masked[0, 0], masked[0, 1] = True, False

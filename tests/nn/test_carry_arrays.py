@@ -1,4 +1,4 @@
-"""The arrays of carries and parameters: float64 throughout where the layer is, and each with memory of its own."""
+"""The arrays of carries and parameters: float64 throughout in a float64 layer, and no shared memory."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def learns(cell) -> bool:
 
 @pytest.mark.parametrize("cell", SEQUENCE)
 def test_own_buffers(cell):
-    """Of two layers' carry in two directions, of their parameters, and of learned starts among them."""
+    """The carry of two layers in two directions and their parameters, including learned carries, share no memory."""
     options = {"num_layers": 2, "bidirectional": True, "merge": "sum"} if cell != "rglru" else {"num_layers": 2}
     one = layer(cell, **options, learned_carry=learns(cell))
     assert_own_buffers((one.init_carry(BATCH), nnx.state(one)))
@@ -49,7 +49,7 @@ def test_own_buffers_of_parameters(module):
 
 
 def test_a_compiled_step_may_use_up_its_arrays():
-    """Parameters with a learned start, and the carry, donated to one compiled function."""
+    """Parameters with a learned carry, and the carry, can be donated to one compiled function."""
     graphdef, params = nnx.split(layer("lstm", learned_carry=True))
 
     def step(given, x):
@@ -68,7 +68,7 @@ def test_a_compiled_step_may_use_up_its_arrays():
 
 @pytest.mark.parametrize("cell", SEQUENCE)
 def test_float64_throughout(x64, cell):
-    """The first carry, a step, a call and its gradient compute in nothing narrower; a narrow carry is widened."""
+    """The initial carry, a step, a call and its gradient use no narrower dtype; a narrow carry is widened."""
     one = layer(cell, num_layers=2, dtype=jnp.float64, residual=True, learned_carry=learns(cell))
     graphdef, params = nnx.split(one)
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
@@ -93,7 +93,7 @@ def test_float64_throughout(x64, cell):
 
 @pytest.mark.parametrize("cell", ["lstm", "mlstm"])
 def test_float64_steps_are_the_call(x64, cell):
-    """From `init_carry`, to float64's own rounding."""
+    """Starting from `init_carry`, up to float64 rounding."""
     graphdef, params = made(cell, num_layers=2, dtype=jnp.float64)
     whole, last = called(graphdef)(params, X)
     one = nnx.merge(graphdef, params)

@@ -1,4 +1,4 @@
-"""The causal convolution as a module: its start, its carry, its dtype."""
+"""The causal convolution layer: initialisation, carry and dtype."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def made(width, dtype=jnp.float32):
 
 @pytest.mark.parametrize("width", [1, 4])
 def test_values_and_carry(width):
-    """An explicit sum over taps, read in two pieces with the carry between them."""
+    """Two calls with the carry passed on equal an explicit sum over taps."""
     module, x = made(width), np.random.default_rng(0).standard_normal((2, 7, FEATURES)).astype(np.float32)
     kernel, bias = np.asarray(module.kernel[...]), np.asarray(module.bias[...])
     wanted = np.zeros_like(x) + bias

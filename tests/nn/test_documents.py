@@ -1,4 +1,4 @@
-"""Several documents in a row, and padding anywhere: each document is what it is alone, in both directions."""
+"""Several documents per row, with padding anywhere: each equals a separate run, in both directions."""
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,11 @@ from tests.nn.layers import BATCH, IN, LENGTHS, RESET, TIME, X, called, close, m
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn import Directions, Recurrent
 
-# (row, its steps) of each document: side by side in the first row, with holes in the second.
+# (row, steps) of each document: adjacent in the first row, with holes in the second.
 DOCUMENTS = [(0, [0, 1, 2]), (0, [3]), (0, [4, 5, 6, 7]), (1, [1, 2, 4]), (1, [6, 7])]
 BEGINS = np.zeros((BATCH, TIME), bool)
 BEGINS[0, [0, 3, 4]] = True
-BEGINS[1, 5] = True  # on padding: the document that follows
+BEGINS[1, 5] = True  # on padding: applies to the following document
 MASK = np.zeros((BATCH, TIME), bool)
 for row, steps in DOCUMENTS:
     MASK[row, steps] = True
@@ -22,7 +22,7 @@ LONGEST = 4
 
 
 def alone(packed):
-    """Rows [B, T, ...] -> documents [5, LONGEST, ...], zeros behind each."""
+    """Rows [B, T, ...] -> documents [5, LONGEST, ...], zero-padded."""
     out = np.zeros((len(DOCUMENTS), LONGEST, *packed.shape[2:]), packed.dtype)
     for n, (row, steps) in enumerate(DOCUMENTS):
         out[n, : len(steps)] = np.asarray(packed)[row, steps]
@@ -30,7 +30,7 @@ def alone(packed):
 
 
 def ends(carry):
-    """Of the carries of all documents those that the rows end with: the last one's forward, the first one's back."""
+    """The final carries of the rows, from those of all documents: forward of the last one, backward of the first."""
     last, first = np.array([2, 4]), np.array([0, 3])
 
     def of(rows, carry):
@@ -45,7 +45,7 @@ def ends(carry):
     ids=str,
 )
 def test_documents_are_what_they_are_alone(x64, cell, options):
-    """Outputs, carries, and the gradients in weights, inputs and the learned start."""
+    """Outputs, carries, and the gradients with respect to weights, inputs and the learned carry."""
     graphdef, params = made(cell, bidirectional=True, dtype=jnp.float64, **options)
     params, x = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), (params, X))
 
@@ -68,7 +68,7 @@ def test_documents_are_what_they_are_alone(x64, cell, options):
 
 
 def test_lengths_are_a_mask():
-    """Of right padding, in both directions, with what is added to its input; NaNs there stay there."""
+    """For right padding, in both directions, with residuals; NaNs in the padding have no effect."""
     graphdef, params = made("gru", num_layers=2, bidirectional=True, merge="sum", residual=True)
     mask, run = np.arange(TIME) < LENGTHS[:, None], called(graphdef)
     wanted = run(params, X, None, LENGTHS, RESET)
@@ -78,7 +78,7 @@ def test_lengths_are_a_mask():
 
 
 def test_a_row_without_steps_keeps_its_carry():
-    """A mask that is false throughout, resets or not."""
+    """If the mask is false throughout, with or without resets."""
     graphdef, params = made("lstm", bidirectional=True)
     run = called(graphdef)
     _, before = run(params, X)

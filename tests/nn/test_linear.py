@@ -1,4 +1,4 @@
-"""Dense and block-diagonal maps."""
+"""Dense and block-diagonal linear maps."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from flax import nnx
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn import Headwise, linear
 
-# Blocks under and over the tile in which small ones are gathered; 40 and 224 do not fill whole tiles of 8 blocks.
+# Blocks smaller and larger than the tile that collects small ones; 40 and 224 do not fill whole tiles of 8 blocks.
 SIZES = [(32, 4), (40, 4), (224, 4), (8, 1), (64, 16), (36, 12), (128, 64), (48, 48)]
 
 

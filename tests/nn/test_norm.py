@@ -1,4 +1,4 @@
-"""Norms against their formula in NumPy."""
+"""Norms compared with their formulas in NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,10 @@ def normalised(x):
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
 
 
-# At a small scale the eps of 1e-5 counts, so that a wrong one shows.
+# At a small scale the eps of 1e-5 matters, so a wrong eps shows.
 @pytest.mark.parametrize("scale", [1.0, 3e-3])
 def test_head_norm(scale):
-    """Each head's own mean and variance, one weight a feature, heads side by side."""
+    """Mean and variance per head, one weight per feature, heads concatenated."""
     rng = np.random.default_rng(0)
     h = scale * (rng.standard_normal((2, 3, 4, 5)) + np.arange(4)[:, None]).astype(np.float32)
     weight = rng.standard_normal(20).astype(np.float32)
@@ -28,9 +28,9 @@ def test_head_norm(scale):
 
 
 def test_head_norm_takes_statistics_in_float32():
-    """A large mean in bfloat16 would swallow the differences."""
+    """With a large mean, the differences would be lost in bfloat16."""
     h = (jnp.arange(8, dtype=jnp.float32) + 100).astype(jnp.bfloat16).reshape(1, 1, 1, 8)
-    # Strict promotion refuses even the question which dtype holds bfloat16 and float32.
+    # Strict promotion raises even for asking which dtype holds both bfloat16 and float32.
     with jax.numpy_dtype_promotion("standard"):
         y = HeadNorm(1, 8, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))(h)
     assert y.dtype == jnp.bfloat16
@@ -47,7 +47,7 @@ def test_layer_norm(scale):
 
 
 def batch_norm(features):
-    """One whose parameters are no neutral ones, and them."""
+    """A BatchNorm with non-trivial parameters, and these parameters."""
     module, rng = BatchNorm(features, dtype=jnp.float32, rngs=nnx.Rngs(0)), np.random.default_rng(1)
     values = {name: rng.uniform(0.5, 2, features) for name in ("scale", "bias", "running_mean", "running_var")}
     for name, value in values.items():
@@ -58,7 +58,7 @@ def batch_norm(features):
 @pytest.mark.parametrize("lengths", [None, [4, 1, 3]])
 @pytest.mark.parametrize("scale", [1.0, 3e-3])
 def test_batch_norm(scale, lengths):
-    """Training: mean and variance of all rows' steps; else the running ones. What pads has no part in either."""
+    """Training uses mean and variance over rows and steps, otherwise running averages. Padding counts in neither."""
     x = scale * (np.random.default_rng(0).standard_normal((3, 4, 5)) + np.arange(5))
     inside = np.arange(4) < np.asarray(lengths or [4, 4, 4])[:, None]
     module, values = batch_norm(5)
@@ -73,7 +73,7 @@ def test_batch_norm(scale, lengths):
 
 
 def test_gradients_of_batch_norm():
-    """Those of the running averages are their distances from the batch's values, whatever the loss."""
+    """The gradients of the running averages are their differences from the batch's statistics, whatever the loss."""
     x = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)
     module, values = batch_norm(5)
     for weight in (1.0, 7.0):

@@ -13,14 +13,14 @@ CELLS = ("gru", "lstm", "mlstm", "rnn", "slstm")
 
 
 def single(cell, weights, x, *args):
-    """One layer in one direction, of the given weights."""
+    """One layer in one direction with the given weights."""
     graphdef, _ = made(cell, x.shape[-1])
     y, (carry,) = called(graphdef)({"layers": {0: weights}}, x, *args)
     return np.asarray(y), carry
 
 
 def turned(x_BT):
-    """Each sequence from its last step to its first, the padding where it was."""
+    """Reverses each sequence within its length; padding stays in place."""
     x_BT = np.array(x_BT)
     for b, length in enumerate(LENGTHS):
         x_BT[b, :length] = x_BT[b, :length][::-1]
@@ -29,7 +29,7 @@ def turned(x_BT):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_two_layers_are_two_by_hand(cell):
-    """With resets and padding, and a carry that comes back in the form it went in."""
+    """With resets and padding; the carry keeps its structure."""
     graphdef, params = made(cell, num_layers=2)
     first = nnx.merge(graphdef, params).init_carry(BATCH)
     run = called(graphdef)
@@ -41,16 +41,16 @@ def test_two_layers_are_two_by_hand(cell):
         carries.append(after)
     close((y, carry), (by_hand, tuple(carries)))
     assert y.shape == (BATCH, TIME, FEATURES) and not np.asarray(y)[1, 5:].any()
-    assert differ(run(params, X, carry, LENGTHS, RESET)[0], y)  # the carry is read
+    assert differ(run(params, X, carry, LENGTHS, RESET)[0], y)  # the carry is used
 
 
 @pytest.mark.parametrize("cell, merge", [("lstm", "concat"), ("gru", "sum"), ("mlstm", "mean")])
 def test_both_directions_are_two_runs_by_hand(cell, merge):
-    """Two layers; the second direction reads each sequence turned round within its own length, and is reset where the
-    turned sequence passes from a document to the one before it."""
+    """Two layers. The second direction reads each sequence reversed within its length, and is reset when the reversed
+    sequence passes to the previous document."""
     graphdef, params = made(cell, num_layers=2, bidirectional=True, merge=merge)
     run = called(graphdef)
-    _, carry = run(params, X[:, ::-1], None, LENGTHS)  # any carry but the start
+    _, carry = run(params, X[:, ::-1], None, LENGTHS)  # any carry other than the initial one
     y, after = run(params, X, carry, LENGTHS, RESET)
     assert jax.tree.structure(after) == jax.tree.structure(carry)
     by_hand, carries = X, []
@@ -71,7 +71,7 @@ def test_both_directions_are_two_runs_by_hand(cell, merge):
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("in_features", [IN, FEATURES])
 def test_residual_is_added_where_widths_agree(in_features, bidirectional):
-    """The first layer of three has it when the inputs are as wide as the outputs, the others always."""
+    """Of three layers, the first has a residual if inputs and outputs have equal width, the others always."""
     x = np.random.default_rng(3).standard_normal((BATCH, TIME, in_features)).astype(np.float32)
     options = {"bidirectional": bidirectional, "merge": "sum"}
     graphdef, params = made("rnn", in_features, num_layers=3, residual=True, **options)
@@ -86,7 +86,7 @@ def test_residual_is_added_where_widths_agree(in_features, bidirectional):
 
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True, "merge": "mean"}, {"residual": True}], ids=str)
 def test_padding_changes_nothing_and_gives_zeros(options):
-    """Not even NaNs there reach an output, the carry or a gradient."""
+    """Not even NaNs in padding reach an output, the carry or a gradient."""
     x = np.random.default_rng(3).standard_normal((BATCH, TIME, FEATURES)).astype(np.float32)
     graphdef, params = made("lstm", FEATURES, num_layers=2, **options)
 
@@ -108,7 +108,7 @@ def test_padding_changes_nothing_and_gives_zeros(options):
 
 
 def test_split():
-    """Two halves with the carry between them are the whole."""
+    """Two halves with the carry passed on equal the whole."""
     graphdef, params = made("lstm", num_layers=2)
     run = called(graphdef)
     y, carry = run(params, X)
@@ -118,7 +118,7 @@ def test_split():
 
 
 def test_a_reset_starts_all_layers_anew():
-    """From there on a sequence is what it would be on its own; the other one does not notice."""
+    """From the reset on, a sequence gives the same results as when run separately. The other row does not change."""
     graphdef, params = made("lstm", num_layers=2)
     run = called(graphdef)
     (y, carry), (plain, _) = run(params, X, None, None, RESET), run(params, X)
@@ -129,7 +129,7 @@ def test_a_reset_starts_all_layers_anew():
 
 
 def test_a_full_call():
-    """A layer told all that a user commonly tells it: its shapes, and that the call takes the same by position."""
+    """A layer with all common arguments: output shapes, and positional arguments equal keyword arguments."""
 
     def build():
         rngs = nnx.Rngs(0)

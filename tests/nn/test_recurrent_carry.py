@@ -1,4 +1,4 @@
-"""The learned start, and single steps for streaming."""
+"""The learned initial carry, and single steps for streaming."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from xlstm_jax.nn import Directions, Recurrent
 
 @pytest.mark.parametrize("cell", ["lstm", "mingru"])
 def test_a_learned_start_is_what_a_carry_of_that_value_is(cell):
-    """`init_carry` gives it; values, and the gradient, which is the sum of that in the carries of all sequences."""
+    """`init_carry` returns it. Outputs agree, and its gradient is the sum over the carries of all sequences."""
     graphdef, params = made(cell, num_layers=2, learned_carry=True)
     start = nnx.merge(graphdef, params).init_carry(BATCH)
     for layer, carry in enumerate(start):
@@ -46,7 +46,7 @@ def test_a_learned_start_is_what_a_carry_of_that_value_is(cell):
 
 
 def test_resets_return_to_the_learned_start():
-    """A carry that was passed in hides it until then: a gradient reaches it through the reset alone."""
+    """With a carry passed in, the learned carry acts only after a reset, which is then its only gradient path."""
     graphdef, params = made("gru", learned_carry=True)
     run, carry = called(graphdef), made_carry(graphdef, params)
     y, _ = run(params, X, carry, None, RESET)
@@ -85,7 +85,7 @@ def test_each_direction_learns_its_own_start():
 
 
 def test_a_learned_start_begins_at_the_cell_s_own():
-    """And is a parameter only where it was asked for."""
+    """It is a parameter only with `learned_carry=True`."""
     layer = Recurrent("lstm", IN, FEATURES, learned_carry=True, rngs=nnx.Rngs(0))
     assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(layer.init_carry(1)))
     assert len(jax.tree.leaves(nnx.state(layer, nnx.Param))) == 3 + 2  # w_x, w_h, b and c, h
@@ -116,7 +116,7 @@ STEPPED = {
 
 @pytest.mark.parametrize("cell", STEPPED)
 def test_steps_are_the_call(cell):
-    """Outputs of every step and the last carry, from a carry that an earlier call gave."""
+    """Outputs of every step and the last carry, starting from the carry of an earlier call."""
     options = STEPPED[cell]
     graphdef, params = made(cell, **options)
     shape = (BATCH, 4, *options.get("spatial_shape", ()), IN)
@@ -152,7 +152,7 @@ def test_two_directions_have_no_step():
 
 
 def test_padding_returns_the_learned_start_for_an_empty_sequence():
-    """Of length zero a sequence takes no step: its carry is the start, its outputs zeros."""
+    """A sequence of length zero takes no step: its carry is the initial one, its outputs are zero."""
     graphdef, params = made("lstm", learned_carry=True)
     y, carry = called(graphdef)(params, X, None, np.array([0, TIME]))
     start = nnx.merge(graphdef, params).init_carry(BATCH)
@@ -161,7 +161,7 @@ def test_padding_returns_the_learned_start_for_an_empty_sequence():
 
 
 def test_a_carry_of_another_depth_is_refused():
-    """Fewer entries would end `step` early and return a lower layer's output."""
+    """With fewer entries, `step` would stop early and return a lower layer's output."""
     layer = Recurrent("rnn", 3, 3, num_layers=2, rngs=nnx.Rngs(0))
     carry = layer.init_carry(1)
     for wrong in (carry[:1], carry * 2):

@@ -1,4 +1,4 @@
-"""The four kinds of dropout: what is dropped, when, and that a key alone makes it happen."""
+"""The four kinds of dropout: what they drop and when, and that they are active only with a key."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ KEY, OTHER = jax.random.key(0), jax.random.key(1)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_key_makes_it_happen(kind):
-    """The same key gives the same masks and another one others; without a key it is the layer without dropout."""
+    """The same key gives the same masks, another key gives others. Without a key nothing is dropped."""
     options = {"num_layers": 2, "bidirectional": True}
     graphdef, params = made("lstm", dropout=0.5, dropout_kind=kind, **options)
     run = called(graphdef)
@@ -23,7 +23,7 @@ def test_a_key_makes_it_happen(kind):
     assert differ(first[0], plain[0]) and differ(first[0], other[0])
     graphdef, _ = made("lstm", **options)
     undropped = called(graphdef)(params, X)
-    if kind == "zoneout":  # it takes its mean instead
+    if kind == "zoneout":  # it uses its mean instead
         assert differ(undropped[0], plain[0])
     else:
         close(plain, undropped)
@@ -37,7 +37,7 @@ def test_rate_zero_does_nothing(kind):
 
 
 def test_between_layers_spares_inputs_and_top():
-    """One layer has nothing to drop; of two layers the lower runs as it is, and the upper's outputs stay whole."""
+    """A single layer drops nothing. Of two layers, the lower one is unaffected and the upper one's outputs are kept."""
     graphdef, params = made("rnn", dropout=0.5)
     run = called(graphdef)
     close(run(params, X, key=KEY), run(params, X), atol=0)
@@ -49,9 +49,9 @@ def test_between_layers_spares_inputs_and_top():
     assert differ(upper.h, upper_plain.h)
 
 
-# A feature that is dropped at every step has no gradient in its row of the weights that read it. With one sequence of
-# two steps (at the first of which nothing is fed back) that happens to some features under any mask; over twelve steps
-# only if the mask is the same at all of them. In the order: x, the upper layer's w_x, the lower one's w_h.
+# If a feature is dropped at every step, its row of the weights that read it has no gradient. With one sequence of two
+# steps (nothing is fed back at the first) this happens to some features under any mask. With twelve steps it happens
+# only if all steps share one mask. Order: x, the upper layer's w_x, the lower layer's w_h.
 DROPPED = {
     ("between_layers", 2): (False, True, False),
     ("between_layers", 12): (False, False, False),
@@ -83,7 +83,7 @@ def test_what_each_kind_drops_and_for_how_long(kind, time):
 
 
 def test_variational_masks_are_a_sequence_s_own():
-    """Each sequence, layer and direction has its own; what is left is scaled up: at half the rate, by two."""
+    """Each sequence, layer and direction has its own mask. Kept features are scaled up: by two at a rate of a half."""
     x = np.random.default_rng(2).standard_normal((BATCH, TIME, 16)).astype(np.float32)
     options = {"num_layers": 2, "bidirectional": True, "merge": "sum"}
     graphdef, params = made("rnn", 16, 16, dropout=0.5, dropout_kind="variational", **options)
@@ -95,10 +95,10 @@ def test_variational_masks_are_a_sequence_s_own():
     _, dx = run(params, x)
     gone = np.asarray(dx == 0).all(axis=1)
     assert (gone[0] != gone[1]).any()
-    dparams, _ = run(params, x[:1])  # of one sequence a row tells: zero where that is never fed back
+    dparams, _ = run(params, x[:1])  # one sequence: a row is zero if its feature is never fed back
     fed_back = [weights["w_h"] for stack in dparams.values() for weights in stack.values()]
     assert len({(np.asarray(dw) == 0).all(axis=1).tobytes() for dw in fed_back}) == len(fed_back) == 4
-    # The first step feeds nothing back: the lower layer's is that of a layer given the input with the mask on it.
+    # The first step has no feedback: the lower layer equals a plain layer with masked inputs.
     plain, _ = made("rnn", 16, 16, **options)
     masked = np.where(gone[:, None], 0, 2 * x)
     _, (wanted, _) = called(plain)(params, masked[:, :1])
@@ -107,7 +107,7 @@ def test_variational_masks_are_a_sequence_s_own():
 
 
 def test_recurrent_leaves_the_first_step_and_the_memory_alone():
-    """Nothing is fed back at the first step; a cell that only remembers (its w_h zero) is not dropped at all."""
+    """The first step has no feedback to drop. With w_h = 0 dropout has no effect, so the cell state is not dropped."""
     graphdef, params = made("lstm", dropout=0.5, dropout_kind="recurrent")
     run = called(graphdef)
     (y, _), (plain, _) = run(params, X, key=KEY), run(params, X)
@@ -118,7 +118,7 @@ def test_recurrent_leaves_the_first_step_and_the_memory_alone():
 
 
 def test_zoneout_keeps_features_at_their_old_value():
-    """With a key about the given share of outputs stay as they were, other ones a step; without, the mean is taken."""
+    """With a key about `rate` of the outputs keep their value, others each step. Without a key it uses the mean."""
     rate = 0.25
     x = np.random.default_rng(2).standard_normal((BATCH, 32, 3)).astype(np.float32)
     graphdef, params = made("lstm", features=32, dropout=rate, dropout_kind="zoneout")

@@ -1,4 +1,4 @@
-"""Options of the cell behind a layer, how its weights start, and what a layer refuses."""
+"""Options of a layer's cell, the initialisation of its weights, and errors for wrong arguments."""
 
 import dataclasses
 
@@ -11,24 +11,24 @@ from xlstm_jax.cells import CELLS
 from xlstm_jax.errors import UsageError
 from xlstm_jax.nn import Recurrent
 
-WIDE = 64  # features, enough of them for a variance
+WIDE = 64  # features, enough to estimate a variance
 
 
 def weights(cell, layer=0, **options):
-    """Arrays of one layer as it starts."""
+    """The initial arrays of one layer."""
     module = Recurrent(cell, IN, WIDE, rngs=nnx.Rngs(0), **options)
     return {name: np.asarray(w[...]) for name, w in module.layers[layer].items()}
 
 
 def gates(w, number):
-    """Each gate's recurrent matrix; they stand side by side."""
+    """Each gate's recurrent matrix, from their concatenation."""
     assert w.shape == (WIDE, number * WIDE)
     return np.split(w, number, axis=1)
 
 
 @pytest.mark.parametrize("cell, number", [("lstm", 4), ("gru", 3), ("rnn", 1)])
 def test_recurrent_init(cell, number):
-    """Each gate's matrix by itself, and no two gates the same where they are drawn."""
+    """Each gate's matrix is initialised separately; random ones differ between gates."""
     for q in gates(weights(cell)["w_h"], number):
         np.testing.assert_allclose(q.T @ q, np.eye(WIDE), atol=1e-5)  # orthogonal is the default
     for q in gates(weights(cell, recurrent_init="orthogonal")["w_h"], number):
@@ -50,13 +50,13 @@ def test_layers_and_directions_start_apart():
     module = Recurrent("rnn", WIDE, WIDE, num_layers=2, bidirectional=True, merge="sum", rngs=nnx.Rngs(0))
     drawn = [w["w_x"][...] for stack in (module.layers, module.backward_layers) for w in stack]
     assert len({np.asarray(w).tobytes() for w in drawn}) == 4
-    # LeCun: variance one over the inputs.
+    # LeCun normal: variance 1 / number of inputs.
     assert np.var(drawn) == pytest.approx(1 / WIDE, rel=0.05)
 
 
 @pytest.mark.parametrize("layer", [0, 1])
 def test_forget_bias_and_bias(layer):
-    """In every layer; the other gates start at zero."""
+    """In every layer; the biases of other gates start at zero."""
     one, three = (weights("lstm", layer, num_layers=2, **options)["b"] for options in ({}, {"forget_bias": 3.0}))
     np.testing.assert_array_equal(one, np.repeat([0, 1, 0, 0], WIDE))
     np.testing.assert_array_equal(three, np.repeat([0, 3, 0, 0], WIDE))

@@ -1,4 +1,4 @@
-"""The ways to run a layer: named implementations, segments, vmap, grad, bfloat16."""
+"""Ways to run a layer: named implementations, rematerialised segments, vmap, grad, bfloat16."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from xlstm_jax.ops.recurrence import api
     ids=str,
 )
 def test_every_way_to_run_gives_the_same(monkeypatch, cell, options):
-    """Values and gradients of the named implementation, and that it is the one that runs."""
+    """Values and gradients agree, and the named implementation is the one that runs."""
     layout = {"num_layers": 2, "bidirectional": "bidirectional" in options}
     ran = []
     for name, run in api.IMPLEMENTATIONS.items():
@@ -64,7 +64,7 @@ def test_vmap_over_inputs_is_each_alone():
 
 
 def test_gradient_against_finite_differences(x64):
-    """In all weights and inputs together, with padding and resets."""
+    """With respect to all weights and inputs together, with padding and resets."""
     graphdef, params = made("gru", 2, features=2, num_layers=2, bidirectional=True, merge="sum", dtype=jnp.float64)
     point = jax.tree.map(jnp.float64, (params, X[..., :2]))
 

@@ -1,4 +1,4 @@
-"""The carry after every step, sequences without a batch axis, and programs for any number of steps."""
+"""The carry after every step, sequences without a batch axis, and exported programs for any number of steps."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_carries_are_those_of_shorter_sequences(way):
-    """In both directions, with resets and holes; outputs and the last carry are what they are without."""
+    """In both directions, with resets and holes. Outputs and the last carry do not depend on `return_carries`."""
     cell, options = WAYS[way]
     named = {} if way == "remat" else {"implementation": way}
     graphdef, params = made(cell, bidirectional=True, **options, **named)
@@ -36,7 +36,7 @@ def test_carries_are_those_of_shorter_sequences(way):
     (last,) = wanted[1]
     close(jax.tree.map(lambda leaf: leaf[:, -1], carries.forward), last.forward, atol=1e-6)
     close(jax.tree.map(lambda leaf: leaf[:, 0], carries.backward), last.backward, atol=1e-6)
-    for t in range(TIME):  # a mask cuts the sequence short on either side, with one program for all
+    for t in range(TIME):  # a mask truncates the sequence on either side, with one program for all
         ahead, behind = MASK & (np.arange(TIME) <= t), MASK & (np.arange(TIME) >= t)
         for mask, direction in ((ahead, "forward"), (behind, "backward")):
             (short,) = run(params, X, None, None, RESET, mask=mask)[1]
@@ -45,7 +45,7 @@ def test_carries_are_those_of_shorter_sequences(way):
 
 
 def test_gradients_reach_through_every_carry():
-    """Of a loss on all of them: the sum of what each step's own carry gives."""
+    """For a loss on all carries, the gradient equals that of a loop over `step`."""
     graphdef, params = made("lstm")
 
     @jax.jit
@@ -82,7 +82,7 @@ def test_cudnn_has_no_carries():
 
 @pytest.mark.parametrize("cell, shape", [("lstm", (IN,)), ("convlstm", (3, 2, IN))])
 def test_without_a_batch_axis(cell, shape):
-    """One sequence [T, ..., D] is a batch of one, in all that is given and returned."""
+    """One sequence [T, ..., D] equals a batch of one, for all arguments and results."""
     options = {} if cell == "lstm" else {"spatial_shape": (3, 2)}
     graphdef, params = made(cell, num_layers=2, learned_carry=True, **options)
     x = np.random.default_rng(7).standard_normal((TIME, *shape)).astype(np.float32)
@@ -107,7 +107,7 @@ CELLS_EXPORTED = ["lstm", "mlstm", "mingru"]
 
 @pytest.mark.parametrize("cell", CELLS_EXPORTED)
 def test_a_program_for_any_batch_and_length(cell):
-    """`jax.export` with both symbolic, in both directions, with lengths, resets and carries; run at two sizes."""
+    """`jax.export` with symbolic batch and length, two directions, lengths, resets and carries, run at two sizes."""
     graphdef, params = made(cell, num_layers=2, bidirectional=True)
 
     def run(params, x, lengths, reset, mask):
@@ -125,7 +125,7 @@ def test_a_program_for_any_batch_and_length(cell):
 
 
 def test_forms_that_need_to_know_the_length():
-    """A named one never falls back, and says what does."""
+    """A named implementation never falls back; the error names one that works."""
     graphdef, params = made("gru", implementation="chunked")
     time = jax.export.symbolic_shape("t")[0]
     x = jax.ShapeDtypeStruct((BATCH, time, IN), np.float32)

@@ -1,4 +1,4 @@
-"""Layers from PyTorch and back, against PyTorch itself in float64."""
+"""Conversion of layers from and to PyTorch, compared with PyTorch in float64."""
 
 import itertools
 
@@ -13,7 +13,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.nn import Directions, Recurrent
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch, which is not installed")
-# A projected LSTM in float32 has no fast way there, and PyTorch says so once.
+# PyTorch warns once that it has no fast path for a projected LSTM in float32.
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:LSTM with projections is not supported")]
 
 BATCH, TIME, IN, HIDDEN = 3, 5, 4, 5
@@ -25,7 +25,7 @@ KINDS = {
     "rnn_tanh": (torch.nn.RNN, {"nonlinearity": "tanh"}),
     "rnn_relu": (torch.nn.RNN, {"nonlinearity": "relu"}),
 }
-# (layout, lengths): each value of each option, and padding with and without a second direction.
+# (layout, lengths): every value of every option, and padding with one and two directions.
 LAYOUTS = {
     "one": ({"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": True}, None),
     "one-padded": ({"num_layers": 1, "bidirectional": False, "bias": False, "batch_first": False}, LENGTHS),
@@ -36,7 +36,7 @@ NAMES = {"w_x": "weight_ih", "w_h": "weight_hh", "w_p": "weight_hr", "b": "bias_
 
 
 def theirs(kind, **layout):
-    """A module of PyTorch in float64."""
+    """A PyTorch module in float64."""
     torch.manual_seed(0)
     module, options = KINDS[kind]
     return module(IN, HIDDEN, **options, **layout).double()
@@ -47,14 +47,14 @@ def normal(*shape, seed=0):
 
 
 def arrays(module, seed=1):
-    """One array for each of the module's states, h and perhaps c, in PyTorch's shape [layers * directions, B, F]."""
+    """One array for each state of the module, h and possibly c, in PyTorch's shape [layers * directions, B, F]."""
     stacked = module.num_layers * (1 + module.bidirectional)
     widths = [module.proj_size or module.hidden_size] + [module.hidden_size] * (module.mode == "LSTM")
     return [normal(stacked, BATCH, width, seed=seed + n) for n, width in enumerate(widths)]
 
 
 def as_carry(states, layer):
-    """A carry of ours from PyTorch's states: layers one after the other, the forward direction before the other."""
+    """Our carry from PyTorch's states, which are ordered by layer, with the forward direction first."""
     one = type(layer.init_carry(1)[0].forward if layer.bidirectional else layer.init_carry(1)[0])
     parts = [one(**dict(zip("hc", leaves, strict=False))) for leaves in zip(*map(jnp.asarray, states), strict=True)]
     if layer.bidirectional:
@@ -63,18 +63,18 @@ def as_carry(states, layer):
 
 
 def as_states(carry):
-    """The way back: h, and c if there is one."""
+    """The inverse of `as_carry`: h, and c if there is one."""
     parts = [part for entry in carry for part in (entry if isinstance(entry, Directions) else (entry,))]
     return [np.stack([getattr(part, name) for part in parts]) for name in ("h", "c") if hasattr(parts[0], name)]
 
 
 def run(layer, x):
-    """Outputs and carry of a layer of ours."""
+    """Outputs and carry of our layer."""
     return called(nnx.graphdef(layer))(nnx.to_pure_dict(nnx.state(layer)), x)
 
 
 def run_theirs(module, x, states, lengths):
-    """y [B, T, F], the last states, and a loss of all of them backpropagated."""
+    """y [B, T, F], the last states, and the gradient of x for a loss on all of them."""
     given = torch.tensor(x, requires_grad=True)
     states = [torch.tensor(state) for state in states]
     states = tuple(states) if len(states) == 2 else states[0]
@@ -109,7 +109,7 @@ def run_ours(layer, x, states, lengths):
 
 
 def assert_gradients(dparams, module):
-    """Each gradient of ours against PyTorch's, whose two biases of a gate have one and the same where ours is one."""
+    """Compares our gradients with PyTorch's. If we have one bias for a gate, PyTorch's two have equal gradients."""
     compared = set()
     for stack, end in (("layers", ""), ("backward_layers", "_reverse")):
         for number, weights in dparams.get(stack, {}).items():
@@ -126,7 +126,7 @@ def assert_gradients(dparams, module):
 @pytest.mark.parametrize("layout, lengths", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_and_gradients(x64, kind, layout, lengths):
-    """Outputs, last states and the gradients of x and of every weight, from a state that is not zero."""
+    """Outputs, last states and the gradients of x and of all weights, from a non-zero state."""
     module = theirs(kind, **layout)
     layer = Recurrent.from_torch(module, dtype=jnp.float64)
     x, states = normal(BATCH, TIME, IN), arrays(module)
@@ -139,7 +139,7 @@ def test_values_and_gradients(x64, kind, layout, lengths):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_there_and_back(kind):
-    """The module that comes back has other biases, whose sums are the same, and gives the same outputs."""
+    """After a round trip the two biases differ, but their sums and the outputs are the same."""
     module = theirs(kind, num_layers=2, bidirectional=True, dropout=0.25, bias=True).float().eval()
     layer = Recurrent.from_torch(module)
     again = layer.to_torch().eval()
@@ -159,7 +159,7 @@ def test_there_and_back(kind):
 @pytest.mark.parametrize("cell", ["lstm", "lstm_np", "gru", "rnn", "lstm_projected"])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_layer_made_here_goes_there(cell, bias):
-    """A GRU has no second bias unless asked for; a projected LSTM four times as many cells as outputs."""
+    """By default a GRU has no second bias, and a projected LSTM has four times as many cells as outputs."""
     layer = Recurrent(cell, IN, HIDDEN, num_layers=2, bias=bias, rngs=nnx.Rngs(0))
     module = layer.to_torch()
     assert module.bias == bias and not module.bidirectional and module.proj_size in (0, HIDDEN)
@@ -184,10 +184,10 @@ def test_options_are_carried_over():
     assert (layer.dropout.rate, layer.dropout_kind, layer.merge) == (0.25, "between_layers", "concat")
     assert (layer.dtype, layer.implementation) == (jnp.bfloat16, "scan")
     assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(layer))} == {jnp.dtype("float32")}
-    assert Recurrent("rnn", IN, HIDDEN, merge="sum", rngs=nnx.Rngs(0)).to_torch().dropout == 0  # of one direction
+    assert Recurrent("rnn", IN, HIDDEN, merge="sum", rngs=nnx.Rngs(0)).to_torch().dropout == 0  # one direction
     with pytest.warns(UserWarning, match="dropout option adds dropout after all but last"):
         single = theirs("rnn_tanh", num_layers=1, dropout=0.25)
-    assert Recurrent.from_torch(single).to_torch().dropout == 0  # where PyTorch would warn again
+    assert Recurrent.from_torch(single).to_torch().dropout == 0  # otherwise PyTorch would warn again
 
 
 NO_LAYERS = [torch.nn.Linear(2, 3), torch.nn.LSTMCell(2, 3), torch.nn.EmbeddingBag(2, 3, mode="sum")]

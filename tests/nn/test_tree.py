@@ -1,4 +1,4 @@
-"""Tree cells as modules."""
+"""Tree cells as layers."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from xlstm_jax.nn import Tree
 from xlstm_jax.ops.tree import forest, tree_recurrence
 
 IN, FEATURES = 3, 4
-# Two trees: 4 above 0 and 3, which is above 1 and 2; and 6 above 5.
+# Two trees: 4 is the parent of 0 and 3, which is the parent of 1 and 2; 6 is the parent of 5.
 CHILDREN_NC = [[-1, -1], [-1, -1], [-1, -1], [1, 2], [0, 3], [-1, -1], [5, -1]]
 X_ND = np.random.default_rng(0).standard_normal((len(CHILDREN_NC), IN)).astype(np.float32)
 TREE_CELLS = [name for name in CELLS.names() if CELLS.get(name).kind == "tree"]
@@ -23,7 +23,7 @@ TREE_CELLS = [name for name in CELLS.names() if CELLS.get(name).kind == "tree"]
 
 @pytest.mark.parametrize("cell", TREE_CELLS)
 def test_is_the_recurrence_with_the_module_s_weights(cell):
-    """Outputs and states under jit, and what they are: h of every node, which hears its children and no one else."""
+    """Outputs and states under jit. The output is h of every node, which depends only on its descendants."""
     graphdef, state = nnx.split(Tree(cell, IN, FEATURES, rngs=nnx.Rngs(0)))
     params, shape = nnx.to_pure_dict(state), forest(CHILDREN_NC)
     run = jax.jit(lambda params, x: nnx.merge(graphdef, params)(x, shape))
@@ -39,7 +39,7 @@ def test_is_the_recurrence_with_the_module_s_weights(cell):
 
 @pytest.mark.parametrize("cell", TREE_CELLS)
 def test_gradient_against_finite_differences(x64, cell):
-    """In weights and inputs together."""
+    """With respect to weights and inputs together."""
     graphdef, state = nnx.split(Tree(cell, IN, FEATURES, dtype=jnp.float64, rngs=nnx.Rngs(0)))
     point, shape = jax.tree.map(jnp.float64, (nnx.to_pure_dict(state), X_ND)), forest(CHILDREN_NC)
 
@@ -79,7 +79,7 @@ def test_a_misspelt_option_names_the_allowed_ones(cell):
 
 
 def test_refusals_say_what_is_allowed():
-    with pytest.raises(UsageError, match="cell 'lstm' is of kind 'sequence'; `Tree` takes the kind 'tree'"):
+    with pytest.raises(UsageError, match="cell 'lstm' is of kind 'sequence'; `Tree` needs kind 'tree'"):
         Tree("lstm", IN, FEATURES, rngs=nnx.Rngs(0))
     with pytest.raises(UsageError, match=r"unknown cell 'treelstm'; known: .*treelstm_childsum, treelstm_nary"):
         Tree("treelstm", IN, FEATURES, rngs=nnx.Rngs(0))

@@ -1,4 +1,4 @@
-"""One time step of each cell, as pure functions with no time axis; a file here registers a cell by itself."""
+"""Recurrent cells: pure functions for one time step. Each file in this package registers its own cells."""
 
 from xlstm_jax.cells.base import CELLS, Cell, CellParams
 

@@ -1,4 +1,4 @@
-"""The contract that every cell keeps, and the registry of cells."""
+"""The cell interface and the registry of cells."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -19,16 +19,16 @@ CELLS: Registry[type["Cell"]] = Registry("cell", package="xlstm_jax.cells")
 class Cell:
     """One cell: a namespace of pure functions.
 
-    A cell is time-parallel work (`project`, all that does not need the carry) apart from the recurrence (`step`):
-    the first runs once for all T, which is what makes scans fast; the second runs inside the scan.
+    A cell separates the work that does not need the carry (`project`) from the recurrence (`step`). `project` runs once
+    for all T, which makes scans fast; `step` runs inside the scan.
 
         params = init(key, config)                   config: the cell's frozen dataclass
         carry  = init_carry(config, batch_shape)     carry: a NamedTuple, leaves [*batch_shape, ...]
-        u      = project(params, x_BTD)              any pytree with leaves [B, T, ...]; from x [T, B, ...] likewise
+        u      = project(params, x_BTD)              any pytree with leaves [B, T, ...]; also accepts x [T, B, ...]
         carry, y = step(params, carry, u_t)          u_t: leaves [B, ...]; y: [B, features]
 
-    `SplitCell` and `LinearCell` say more about the step, and get faster ways to run over time for it. A cell of kind
-    "tree" reduces a node's children instead (`cells.treelstm`).
+    `SplitCell` and `LinearCell` expose more of the step's structure, which enables faster ways to run over time. A cell
+    of kind "tree" reduces a node's children instead (`cells.treelstm`).
     """
 
     Config: ClassVar[type]
@@ -40,27 +40,27 @@ class Cell:
 
     @staticmethod
     def input_sizes(config: Any) -> dict[str, int]:
-        """The axes of one row's input at one step, by letter."""
+        """Sizes of the axes of one row's input at one step, by axis letter."""
         return {"D": config.in_features}
 
     @classmethod
     def project(cls, params: "CellParams", x_BTD: jax.Array) -> Any:
-        """x w_x + b, unless the cell says otherwise; without b where there is none."""
+        """x w_x + b, or x w_x if the cell has no bias. Cells may override it."""
         return affine(x_BTD, params["w_x"], params.get("b"))
 
 
 class SplitCell(Cell):
-    """A cell that feeds its output back through linear maps that come before everything else in the step.
+    """A cell whose step begins with linear maps of its fed-back output.
 
-        h = feedback(carry)                            any pytree; the carry's output unless the cell says otherwise
+        h = feedback(carry)                            any pytree; the carry's output by default
         v = recur(params, h)                           the recurrent products (and their bias), over any leading axes;
-                                                       h w_h unless the cell says otherwise
-        carry, y = update(inner, carry, u_t, v)        the rest; `inner` are the weights that the class names there
+                                                       h w_h by default
+        carry, y = update(inner, carry, u_t, v)        the rest; `inner` holds the weights named in the class attribute
 
-    `additive` says that `update` sees u_t and v as their sum alone.
+    `additive` declares that `update` uses only the sum of u_t and v.
 
-    So the gradients of the recurrent weights need no accumulator inside the backward loop (`ops.recurrence.chunked`),
-    and dropout has a place to act on h alone.
+    With this split the gradients of the recurrent weights need no accumulator inside the backward loop
+    (`ops.recurrence.chunked`), and dropout can act on h only.
     """
 
     inner: ClassVar[tuple[str, ...]] = ()
@@ -77,8 +77,7 @@ class SplitCell(Cell):
 
     @classmethod
     def self_weights(cls, params: "CellParams") -> jax.Array | None:
-        """[G F], the weights by which each feature of h enters its own G pre-activations; None if `update` mixes
-        features."""
+        """[G F], the weights from each feature of h to its own G pre-activations; None if `update` mixes features."""
         return None
 
     @classmethod
@@ -87,16 +86,15 @@ class SplitCell(Cell):
 
 
 class LinearCell(Cell):
-    """A cell whose carry enters its own step by one factor a feature, so that all steps can be taken in parallel.
+    """A cell whose step is linear in its carry, feature by feature, so all steps can run in parallel.
 
-    a, b = coefficients(params, u_t)     trees like the carry; from u [B, T, ...] likewise
+    a, b = coefficients(params, u_t)     trees like the carry; also accepts u [B, T, ...]
     carry' = a carry + b
     y = output(carry')                   over any leading axes
-    rest = lost(params, u_t)             a tree like a, without gradient: the exact factor is a + rest; zeros unless the
-                                         cell says otherwise
+    rest = lost(params, u_t)             a tree like a, without gradient: the exact factor is a + rest; zeros by default
 
-    A factor just below 1 is rounded in the same direction at every step, and in a long sequence that adds up: `step`
-    makes up for it.
+    A factor just below 1 is rounded in the same direction at every step. In a long sequence the errors add up, so
+    `step` corrects for them with `rest`.
     """
 
     coefficients: ClassVar[Any]
@@ -120,10 +118,11 @@ class LinearCell(Cell):
 
 @dataclasses.dataclass(frozen=True)
 class RecurrentConfig:
-    """Sizes and starting values of a cell with dense maps of x and of its fed-back output.
+    """Sizes and initialisation of a cell with dense maps of x and of its fed-back output.
 
-    `bias` off leaves b out. `recurrent_init` is how each gate's recurrent matrix starts: "orthogonal" (Saxe et al.
-    2014), "identity" (Le et al. 2015), "glorot" (uniform, Glorot & Bengio 2010) or "uniform" in +-1/sqrt(features).
+    With `bias` off the cell has no b. `recurrent_init` initialises each gate's recurrent matrix: "orthogonal" (Saxe et
+    al. 2014), "identity" (Le et al. 2015), "glorot" (uniform, Glorot & Bengio 2010) or "uniform" in
+    +-1/sqrt(features).
     """
 
     in_features: int
@@ -137,9 +136,9 @@ class RecurrentConfig:
 
 @jax.tree_util.register_pytree_with_keys_class
 class CellParams(Mapping):
-    """Weights of one cell by name; the config that shaped them rides along as static data.
+    """The weights of one cell by name, with the cell's config as static data.
 
-    So `step(params, carry, u)` knows its options under `jit` and `scan`, and gradients have the same type.
+    `step(params, carry, u)` can therefore read its options under `jit` and `scan`. Gradients have the same type.
     """
 
     def __init__(self, config: Any, weights: Mapping[str, jax.Array]):
@@ -159,11 +158,11 @@ class CellParams(Mapping):
         return f"CellParams({self.config}, {self._weights})"
 
     def only(self, names: tuple[str, ...]) -> "CellParams":
-        """Those of the given names that are there."""
+        """The weights with the given names; missing names are skipped."""
         return CellParams(self.config, {name: self[name] for name in names if name in self})
 
     def astype(self, dtype: jnp.dtype) -> "CellParams":
-        """All weights in another dtype."""
+        """All weights cast to `dtype`."""
         return CellParams(self.config, {name: weight.astype(dtype) for name, weight in self.items()})
 
     def tree_flatten_with_keys(self):
@@ -177,14 +176,14 @@ class CellParams(Mapping):
 
 
 class HiddenCarry(NamedTuple):
-    """Carry of a cell whose output is all it remembers."""
+    """Carry of a cell whose only state is its output."""
 
     h: jax.Array  # [B, F]
     output_field = "h"
 
     @staticmethod
     def zeros(config: Any, batch_shape: tuple[int, ...]) -> "HiddenCarry":
-        """Before the first step."""
+        """The carry before the first step."""
         return HiddenCarry(jnp.zeros((*batch_shape, config.features), jnp.float32))
 
 
@@ -203,24 +202,24 @@ def output_of(carry: Any) -> jax.Array:
 
 
 def affine(x: jax.Array, w: jax.Array, b: jax.Array | None) -> jax.Array:
-    """x @ w + b: [..., D] x [D, E] -> [..., E]; without a bias where b is None."""
+    """x @ w + b: [..., D] x [D, E] -> [..., E]; without a bias if b is None."""
     y = x @ w
     return y if b is None else add_bias(y, b)
 
 
 def add_bias(y: jax.Array, b: jax.Array) -> jax.Array:
-    """y + b along the last axis, added wide: the bias's gradient is a long sum, which bfloat16 would lose digits of."""
+    """y + b along the last axis, in at least float32: the bias's gradient is a long sum that bfloat16 would round."""
     wide = state_dtype(y)
     return (y.astype(wide) + jnp.broadcast_to(b.astype(wide), y.shape)).astype(y.dtype)
 
 
 def recurrent_dot(h: jax.Array, w: jax.Array) -> jax.Array:
-    """h @ w in the weight's dtype, summed in the carry's: [..., D] x [D, E] -> [..., E]."""
+    """h @ w in the dtype of w, accumulated in the dtype of h: [..., D] x [D, E] -> [..., E]."""
     return jnp.dot(h.astype(w.dtype), w, preferred_element_type=h.dtype)
 
 
 def block_diagonals(w: jax.Array) -> jax.Array:
-    """Of square matrices side by side, [F, G F], their diagonals one after the other, [G F]."""
+    """The concatenated diagonals [G F] of G square matrices side by side, [F, G F]."""
     blocks_FGF = w.reshape(w.shape[0], -1, w.shape[0])
     return jnp.diagonal(blocks_FGF, axis1=0, axis2=2).reshape(-1)
 
@@ -228,10 +227,11 @@ def block_diagonals(w: jax.Array) -> jax.Array:
 def gate_weights(
     key: jax.Array, config: RecurrentConfig, gates: int, *, inputs: int | None = None, units: int | None = None
 ) -> dict[str, jax.Array]:
-    """Weights of `gates` pre-activations x W_x + h W_h + b, side by side along the last axis.
+    """Weights of `gates` pre-activations x W_x + h W_h + b, concatenated along the last axis.
 
     w_x [in_features, gates * units] LeCun normal; w_h [inputs, gates * units] by `config.recurrent_init`, gate by gate;
-    b [gates * units] zero. `inputs` is the width of h, `units` that of a gate; both are `config.features` by default.
+    b [gates * units] zero. `inputs` is the width of h and `units` the width of a gate. Both default to
+    `config.features`.
     """
     inputs, units = inputs or config.features, units or config.features
     key_x, key_h = jax.random.split(key)

@@ -1,4 +1,4 @@
-"""LSTM over maps: its products are convolutions."""
+"""ConvLSTM: an LSTM over spatial maps, with convolutions in place of matrix products."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from xlstm_jax.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class ConvLSTMConfig:
-    """`spatial_shape`: the map's size along its 1, 2 or 3 axes; `kernel_size`: taps along each of them."""
+    """`spatial_shape`: the size of the map along its 1, 2 or 3 axes; `kernel_size`: kernel taps along each axis."""
 
     in_features: int
     features: int
@@ -29,14 +29,14 @@ class ConvLSTMConfig:
         check_config(self)
         if not isinstance(self.spatial_shape, Iterable) or not 1 <= len(tuple(self.spatial_shape)) <= 3:
             raise UsageError(
-                f"ConvLSTMConfig spatial_shape {self.spatial_shape!r} is not allowed; it is a tuple of 1 to 3 sizes"
+                f"ConvLSTMConfig spatial_shape {self.spatial_shape!r} is not allowed; must be a tuple of 1 to 3 sizes"
             )
         object.__setattr__(self, "spatial_shape", tuple(self.spatial_shape))
         check_sizes("ConvLSTMConfig", **{f"spatial_shape[{n}]": size for n, size in enumerate(self.spatial_shape)})
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """x [..., *S, D] with kernel [*taps, D, E], zeros beyond the edges: [..., *S, E], summed in `dtype`."""
+    """Convolution of x [..., *S, D] and kernel [*taps, D, E], zero-padded at the edges: [..., *S, E] in `dtype`."""
     axes = kernel.ndim - 2
     spatial = "XYZ"[:axes]
     flat = x.reshape(-1, *x.shape[-axes - 1 :]).astype(kernel.dtype)
@@ -52,13 +52,13 @@ def _convolve(x: jax.Array, kernel: jax.Array, dtype: jnp.dtype) -> jax.Array:
 
 @CELLS.register("convlstm")
 class ConvLSTM(LSTM):
-    """`lstm` over maps of any of 1 to 3 axes S: convolutions, padded with zeros to keep the size, for products.
+    """`lstm` over maps with 1 to 3 spatial axes S. Convolutions, zero-padded to keep the size, replace the products.
 
         i, f, o = sigmoid(x * W_x + h * W_h + b)     z = tanh(x * W_x + h * W_h + b)     (* convolves)
         c' = f c + i z                               h' = o tanh(c')                     y = h'
 
-    With `peepholes` i and f add p c and o adds p c', a weight a place: p [3, *S, F]. x is [B, T, *S, D], the carry's
-    leaves [B, *S, F], w_x [*taps, D, 4F], w_h [*taps, F, 4F], b [4F], order i, f, z, o.
+    With `peepholes`, i and f add p c and o adds p c', with one weight per position and feature: p [3, *S, F]. x is
+    [B, T, *S, D], the carry's leaves are [B, *S, F]; w_x [*taps, D, 4F], w_h [*taps, F, 4F], b [4F], order i, f, z, o.
     Shi et al. 2015 (arXiv 1506.04214), equation 3.
     """
 

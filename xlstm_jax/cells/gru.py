@@ -1,4 +1,4 @@
-"""Gated recurrent units: the GRU, its reset gate after or before the recurrent product, and the minimal one."""
+"""Gated recurrent units: the GRU, with its reset gate after or before the recurrent product, and the minimal unit."""
 
 import dataclasses
 from typing import Literal
@@ -21,9 +21,9 @@ from xlstm_jax.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class GRUConfig(RecurrentConfig):
-    """`reset`: the reset gate acts after the recurrent product (PyTorch, cuDNN) or before it (the paper).
+    """`reset`: whether the reset gate acts after the recurrent product (PyTorch, cuDNN) or before it (the paper).
 
-    `recurrent_bias` adds b_r, which the reset gate scales: the second bias of PyTorch. With reset "after" only.
+    `recurrent_bias` adds b_r, PyTorch's second bias, which the reset gate scales. It needs reset "after".
     """
 
     reset: Literal["after", "before"] = "after"
@@ -32,11 +32,11 @@ class GRUConfig(RecurrentConfig):
     def __post_init__(self):
         super().__post_init__()
         if self.recurrent_bias and self.reset == "before":
-            raise UsageError("recurrent_bias=True needs reset='after': before the product it would be b_n once more")
+            raise UsageError("recurrent_bias=True needs reset='after': before the product it would only duplicate b_n")
 
 
 def _gated_weights(key: jax.Array, config: RecurrentConfig, gates: int) -> dict[str, jax.Array]:
-    """`gate_weights` with the last gate's recurrent matrix on its own, w_n: its input passes a gate."""
+    """`gate_weights` with the last gate's recurrent matrix split off as w_n, because its input passes a gate."""
     weights = gate_weights(key, config, gates)
     weights["w_h"], weights["w_n"] = jnp.split(weights["w_h"], ((gates - 1) * config.features,), axis=1)
     return weights
@@ -51,7 +51,7 @@ def _gated_after(r: jax.Array, z: jax.Array, n: jax.Array, v: jax.Array, h: jax.
 
 @_gated_after.defjvp
 def _gated_after_jvp(primals, tangents):
-    # One factor for each input, so that a backward pass saves 5 arrays a step.
+    # One factor for each input, so the backward pass saves 5 arrays per step.
     r, z = (jax.nn.sigmoid(primals[n]) for n in (0, 1))
     v, h = primals[3:]
     dr, dz, dn, dv, dh = tangents
@@ -67,12 +67,12 @@ class GRU(SplitCell):
     """Gated recurrent unit, Cho et al. 2014 (arXiv 1406.1078).
 
         r, z = sigmoid(x W_x + h W_h + b)                  each with its own W_x, W_h, b
-        n = tanh(x W_xn + b_n + r * (h W_hn + b_r))        reset "after" the product; b_r where asked for
+        n = tanh(x W_xn + b_n + r * (h W_hn + b_r))        reset "after" the product; b_r is optional
         n = tanh(x W_xn + b_n + (r * h) W_n)               reset "before" the product
         h' = (1 - z) n + z h                               y = h'
 
-    Gates stand in the order r, z, n along the last axis of w_x [D, 3F], w_h [F, 3F], b [3F]; reset "before" has
-    w_h [F, 2F] and w_n [F, F].
+    The order is r, z, n along the last axis of w_x [D, 3F], w_h [F, 3F], b [3F]; reset "before" has w_h [F, 2F] and
+    w_n [F, F].
     """
 
     Config = GRUConfig
@@ -116,7 +116,7 @@ class GRU(SplitCell):
 
 @CELLS.register("mgu")
 class MGU(SplitCell):
-    """Minimal gated unit: one gate forgets and resets. Zhou et al. 2016 (arXiv 1603.09420).
+    """Minimal gated unit: one gate both forgets and resets. Zhou et al. 2016 (arXiv 1603.09420).
 
         f = sigmoid(x W_x + h W_h + b)        n = tanh(x W_xn + b_n + (f * h) W_n)        h' = (1 - f) h + f n
 

@@ -1,4 +1,4 @@
-"""Long short-term memory in its dense forms: one set of equations, and a wiring that tells one cell from another."""
+"""Dense LSTM cells: one set of equations, and a `Wiring` that selects the variant."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from xlstm_jax.config import FiniteFloat
 
 @dataclasses.dataclass(frozen=True)
 class Wiring:
-    """What tells one LSTM from another.
+    """The options that distinguish the LSTM variants.
 
-    `gates`: the pre-activations there are, in the order they stand in the weights: i, f, z (the candidate), o. A gate
-    that is not among them is 1; `coupled` makes an absent f 1 - i. `peepholes`: i and f see c, o sees c'. `squash_in`
-    acts on z, `squash_out` on c'.
+    `gates`: the pre-activations, in their order in the weights: i, f, z (the candidate), o. An absent gate is 1;
+    `coupled` sets an absent f to 1 - i. `peepholes`: i and f see c, o sees c'. `squash_in` is applied to z,
+    `squash_out` to c'.
     """
 
     gates: str = "ifzo"
@@ -35,13 +35,13 @@ class Wiring:
 
     @property
     def sigmoids(self) -> str:
-        """The gates proper: all but z."""
+        """The sigmoid gates: all but z."""
         return self.gates.replace("z", "")
 
 
 @dataclasses.dataclass(frozen=True)
 class LSTMConfig(RecurrentConfig):
-    """`forget_bias` is where the forget gate's bias starts (Gers et al. 1999; Jozefowicz et al. 2015 for 1)."""
+    """`forget_bias`: initial bias of the forget gate (Gers et al. 1999; Jozefowicz et al. 2015 for 1)."""
 
     forget_bias: FiniteFloat = 1.0
 
@@ -55,11 +55,12 @@ class LSTMCarry(NamedTuple):
 def memory(
     wiring: Wiring, pre: dict[str, jax.Array], c: jax.Array, peepholes: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-    """c', h' and the gates' activations, from pre-activations by letter and the cell state, all of one shape.
+    """c', h' and the gates' activations, from pre-activations by letter and the cell state, all of the same shape.
 
         i, f, o = sigmoid(pre)      z = squash_in(pre)      c' = f c + i z      h' = o squash_out(c')
 
-    `peepholes` [gates, ...] scale c, for o c', and are added to the pre-activations, in the wiring's order.
+    `peepholes` [gates, ...], in the wiring's order, multiply c (c' for o). The products are added to the
+    pre-activations.
     """
     if wiring == Wiring() and peepholes is None:
         return *_standard_memory(*(pre[letter] for letter in "ifzo"), c), {}
@@ -86,14 +87,14 @@ def memory(
 
 @jax.custom_jvp
 def _standard_memory(i: jax.Array, f: jax.Array, z: jax.Array, o: jax.Array, c: jax.Array):
-    """`memory` of the common LSTM: c' and h'."""
+    """`memory` of the standard LSTM: c' and h'."""
     c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(z)
     return c, jax.nn.sigmoid(o) * jnp.tanh(c)
 
 
 @_standard_memory.defjvp
 def _standard_memory_jvp(primals, tangents):
-    # One factor for each input, so that a backward pass saves 6 arrays a step; autodiff's own way saves 12.
+    # One factor for each input, so the backward pass saves 6 arrays per step; plain autodiff saves 12.
     i, f, o = (jax.nn.sigmoid(primals[n]) for n in (0, 1, 3))
     z, c = jnp.tanh(primals[2]), primals[4]
     di, df, dz, do, dc = tangents
@@ -106,15 +107,15 @@ def _standard_memory_jvp(primals, tangents):
 
 @CELLS.register("lstm", "lstm_np")
 class LSTM(SplitCell):
-    """LSTM with forget gate and no peepholes; one bias a gate.
+    """LSTM with a forget gate, without peepholes, with one bias per gate.
 
         i, f, o = sigmoid(x W_x + h W_h + b)     z = tanh(x W_x + h W_h + b)     each with its own W_x, W_h, b
         c' = f c + i z                           h' = o tanh(c')                 y = h'
 
-    Gates stand in the order i, f, z, o along the last axis of w_x [D, 4F], w_h [F, 4F], b [4F]. The forget gate's
-    bias starts at 1. Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 1999 (forget gate).
+    The order is i, f, z, o along the last axis of w_x [D, 4F], w_h [F, 4F], b [4F]. The forget gate's bias starts at 1.
+    Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 1999 (forget gate).
 
-    The other cells of the family are this class with another `wiring`; `p` [gates but z, F] are the peepholes.
+    The variants subclass it with another `wiring`. `p` [gates but z, F] holds the peepholes.
     """
 
     additive = True
@@ -129,9 +130,9 @@ class LSTM(SplitCell):
 
     @classmethod
     def start(cls, weights: dict[str, jax.Array], config: LSTMConfig, units: int) -> dict[str, jax.Array]:
-        """`weights` with the forget gate's bias at its starting value, and peepholes, at zero, where there are any."""
+        """`weights` with the forget gate's bias initialised, and with peepholes at zero if the wiring has them."""
         bias = getattr(config, "forget_bias", 0.0)
-        # A coupled f = 1 - i starts at the same place by way of i.
+        # With coupled gates f = 1 - i, so the bias of i gets the opposite sign.
         letter, value = ("i", -bias) if cls.wiring.coupled else ("f", bias)
         if config.bias and letter in cls.wiring.gates:
             first = cls.wiring.gates.index(letter) * units
@@ -152,7 +153,7 @@ class LSTM(SplitCell):
 
     @classmethod
     def by_letter(cls, x: jax.Array) -> dict[str, jax.Array]:
-        """[..., G F] taken apart into the wiring's gates."""
+        """Splits [..., G F] into the wiring's gates, by letter."""
         return dict(zip(cls.wiring.gates, jnp.split(x, len(cls.wiring.gates), axis=-1), strict=True))
 
     @classmethod

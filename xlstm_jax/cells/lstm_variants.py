@@ -1,5 +1,4 @@
-"""LSTMs before and after the common one: 1997, peepholes and the eight of the search space odyssey, layer norm,
-projection."""
+"""LSTM variants: the 1997 original, peepholes and the eight of the search space odyssey, layer norm, projection."""
 
 import dataclasses
 from typing import NamedTuple
@@ -27,10 +26,10 @@ def _squash_out_1997(x: jax.Array) -> jax.Array:
 
 @CELLS.register("lstm_1997")
 class LSTM1997(LSTM):
-    """The constant error carousel, with no forget gate: c' = c + i g(z), h' = o h(c'). Hochreiter & Schmidhuber 1997.
+    """The constant error carousel, without a forget gate: c' = c + i g(z), h' = o h(c'). Hochreiter & Schmidhuber 1997.
 
-    The paper's squashing functions, g(x) = 4 sigmoid(x) - 2 in (-2, 2) and h(x) = 2 sigmoid(x) - 1 (appendix A.1).
-    Gradients are full, where the paper truncates them. Order i, z, o.
+    Uses the paper's squashing functions, g(x) = 4 sigmoid(x) - 2 in (-2, 2) and h(x) = 2 sigmoid(x) - 1 (appendix A.1).
+    Gradients are full; the paper truncates them. Order i, z, o.
     """
 
     Config = RecurrentConfig
@@ -96,15 +95,15 @@ class CoupledGates(LSTM):
 class GatesCarry(NamedTuple):
     c: jax.Array  # [B, F]  cell state
     h: jax.Array  # [B, F]  output
-    g: jax.Array  # [B, 3F] the gates' last activations i, f, o
+    g: jax.Array  # [B, 3F] the previous activations of the gates i, f, o
     output_field = "h"
 
 
 @CELLS.register("lstm_fgr")
 class FullGateRecurrence(LSTM):
-    """`lstm_peephole` whose gates i, f, o also see all three gates of the step before, through w_g [3F, 3F].
+    """`lstm_peephole` whose gates i, f, o also see all three gates of the previous step, through w_g [3F, 3F].
 
-    They start at zero. Greff et al. 2015 (arXiv 1503.04069), section III-C.
+    The gates in the carry start at zero. Greff et al. 2015 (arXiv 1503.04069), section III-C.
     """
 
     wiring = Wiring(peepholes=True)
@@ -140,9 +139,9 @@ class FullGateRecurrence(LSTM):
 
 
 def _normed(x: jax.Array, gain: jax.Array, bias: jax.Array | None = None) -> jax.Array:
-    """gain (x - mean) / deviation + bias over the last axis; eps 1e-5; at least float32 inside."""
+    """gain (x - mean) / deviation + bias over the last axis; eps 1e-5; computed in at least float32."""
     y = x.astype(state_dtype(x))
-    # In two passes: the mean of squares less the square of the mean has no digits left where the mean is large.
+    # In two passes: the mean of squares minus the squared mean loses all digits if the mean is large.
     y = y - jnp.mean(y, axis=-1, keepdims=True)
     y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + 1e-5)
     y = y * jnp.broadcast_to(gain.astype(y.dtype), y.shape)
@@ -151,12 +150,12 @@ def _normed(x: jax.Array, gain: jax.Array, bias: jax.Array | None = None) -> jax
 
 @CELLS.register("lstm_ln")
 class LayerNormLSTM(LSTM):
-    """`lstm` with LN, layer norm over all it is given, on both products and on the cell state.
+    """`lstm` with layer norm (LN, over the whole last axis) on both products and on the cell state.
 
         i, f, z, o from LN(x W_x) g_x + LN(h W_h) g_h + b      h' = o tanh(LN(c') g_c + b_c)
 
     g_x, g_h [4F], g_c [F] start at 1, b_c [F] at 0. Ba, Kiros & Hinton 2016 (arXiv 1607.06450), equations 20-22,
-    whose two biases of the products are one here.
+    with the two biases of the products merged into one.
     """
 
     inner = ("g_h", "g_c", "b_c")
@@ -187,7 +186,7 @@ class LayerNormLSTM(LSTM):
 
 @dataclasses.dataclass(frozen=True)
 class ProjectedConfig(LSTMConfig):
-    """`features` is the width of the output; the cell state is `cell_features` wide, 4 times that if not given."""
+    """`features`: width of the output; `cell_features`: width of the cell state, 4 * `features` by default."""
 
     cell_features: int | None = None
 
@@ -203,10 +202,10 @@ class ProjectedConfig(LSTMConfig):
 
 @CELLS.register("lstm_projected")
 class ProjectedLSTM(LSTM):
-    """`lstm` whose output is a linear map of its cells: h' = (o tanh(c')) W_p, y = h'.
+    """`lstm` with a linear projection of its output: h' = (o tanh(c')) W_p, y = h'.
 
     The gates are C = `cell_features` wide: w_x [D, 4C], w_h [F, 4C], b [4C], w_p [C, F]; carry c [B, C], h [B, F].
-    Sak, Senior & Beaufays 2014 (arXiv 1402.1128), equations 7-12, without peepholes, as PyTorch's `proj_size`.
+    Sak, Senior & Beaufays 2014 (arXiv 1402.1128), equations 7-12, without peepholes, like PyTorch's `proj_size`.
     """
 
     Config = ProjectedConfig

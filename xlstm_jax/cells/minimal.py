@@ -1,4 +1,4 @@
-"""minLSTM and minGRU: gates that see the input alone, so that all steps can be taken in parallel."""
+"""minLSTM and minGRU: the gates see only the input, so all steps can run in parallel."""
 
 import dataclasses
 from typing import Literal
@@ -13,8 +13,8 @@ from xlstm_jax.shapes import state_dtype
 
 @dataclasses.dataclass(frozen=True)
 class MinimalConfig:
-    """`activation` of the candidate: "identity", or "positive", x + 1/2 above zero and sigmoid(x) below it, with which
-    the paper keeps the state positive."""
+    """`activation` of the candidate: "identity", or "positive" (x + 1/2 for x >= 0, sigmoid(x) below), which the paper
+    uses to keep the state positive."""
 
     in_features: int
     features: int
@@ -26,7 +26,7 @@ class MinimalConfig:
 
 
 class _Minimal(LinearCell):
-    """What both share: weights w_x [D, G F] and b [G F], the carry h, y = h'."""
+    """Shared by both cells: weights w_x [D, G F] and b [G F], the carry h, y = h'."""
 
     Config = MinimalConfig
     init_carry = HiddenCarry.zeros
@@ -50,12 +50,12 @@ def _candidate(x: jax.Array, config: MinimalConfig) -> jax.Array:
 
 
 def _parts(u: jax.Array, count: int) -> list[jax.Array]:
-    """Pre-activations in the state's dtype: a gate in bfloat16 would be 1 or below 0.996."""
+    """Pre-activations in the state's dtype: bfloat16 has no gate values between 0.996 and 1."""
     return jnp.split(u.astype(state_dtype(u)), count, axis=-1)
 
 
 def _lost(z: jax.Array) -> HiddenCarry:
-    """What rounding lost of 1 - sigmoid(z)."""
+    """The rounding error of 1 - sigmoid(z)."""
     a, room = (jax.lax.stop_gradient(jax.nn.sigmoid(signed)) for signed in (-z, z))
     # 1 - a is exact here.
     return HiddenCarry(jnp.where(a > 0.5, (1 - a) - room, jnp.zeros_like(a)))
@@ -101,7 +101,7 @@ class MinLSTM(_Minimal):
 
 
 def _ratio(f: jax.Array, i: jax.Array) -> jax.Array:
-    """log f - log i, of which f / (f + i) is the sigmoid: no division of two small numbers."""
-    # Finite, so that two gates that are both shut share equally, as any two equal ones do.
+    """log f - log i, whose sigmoid is f / (f + i); avoids dividing two small numbers."""
+    # Finite, so two gates that are both shut share equally, like any two equal gates.
     f, i = (jnp.maximum(gate, jnp.finfo(gate.dtype).min) for gate in (f, i))
     return jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)

@@ -1,4 +1,4 @@
-"""mLSTM: matrix memory with a covariance update, exponential gating, no recurrent connection."""
+"""mLSTM: matrix memory with a covariance update and exponential gating, without recurrent connections."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ class MLSTMState(NamedTuple):
 
 
 def zero_state(batch_shape: tuple[int, ...], heads: int, keys: int, values: int, dtype=jnp.float32) -> MLSTMState:
-    """The state before the first step and after a reset: all zero."""
+    """The state before the first step and after a reset: all zeros."""
     return MLSTMState(
         C=jnp.zeros((*batch_shape, heads, keys, values), dtype),
         n=jnp.zeros((*batch_shape, heads, keys), dtype),
@@ -34,28 +34,31 @@ def _divide(x: jax.Array, y: jax.Array) -> jax.Array:
 
 @_divide.defjvp
 def _divide_jvp(primals, tangents):
-    # The stock rule forms x * y^-2, which overflows where y is the guard's smallest normal number.
+    # JAX's own rule computes x * y^-2, which overflows if y is the smallest normal number, the guard in `normalise`.
     (x, y), (dx, dy) = primals, tangents
     ratio = _divide(x, y)
     return ratio, (dx - ratio * dy) / clamped(y)
 
 
 def clamped(denominator: jax.Array) -> jax.Array:
-    """A denominator as derivatives divide by it: they stop growing a little above `normalise`'s guard, where 1 /
-    denominator overflows as soon as it is summed over features."""
+    """The denominator for derivatives: at least a little above the guard in `normalise`.
+
+    At the guard itself, 1 / denominator overflows as soon as it is summed over features.
+    """
     return jnp.maximum(denominator, 2.0**16 * jnp.finfo(denominator.dtype).tiny)
 
 
 def normalise(numerator: jax.Array, nq: jax.Array, m: jax.Array, eps: float) -> jax.Array:
     """h = numerator / (max(|n.q|, e^-m) + eps); numerator [..., V], nq and m [...].
 
-    The smallest normal number keeps 0/0 out where e^-m underflows. m = 0 gives the sigmoid gate's max(|n.q|, 1).
+    The denominator is at least the smallest normal number, to avoid 0/0 if e^-m underflows. With m = 0 it is the
+    sigmoid gate's max(|n.q|, 1).
     """
     return _divide(numerator, (jnp.maximum(jnp.abs(nq), least_denominator(m)) + eps)[..., None])
 
 
 def least_denominator(m: jax.Array) -> jax.Array:
-    """max(e^-m, smallest normal number); infinite, with gradient 0, where e^-m overflows and h is 0."""
+    """max(e^-m, smallest normal number). If e^-m overflows it is infinite with gradient 0, and h is 0."""
     info = jnp.finfo(m.dtype)
     finite = m > -float(np.log(info.max))
     bound = jnp.where(finite, jnp.exp(-jnp.where(finite, m, jnp.zeros_like(m))), jnp.inf)
@@ -63,15 +66,15 @@ def least_denominator(m: jax.Array) -> jax.Array:
 
 
 def stabiliser_gradient(m: jax.Array, eps: float) -> jax.Array:
-    """m itself, or m without gradient where that is exact: with eps = 0, h and the meaning of the state are free of m.
+    """m, without its gradient if eps = 0. That is exact: h and the meaning of the state then do not depend on m.
 
-    Leaving the gradient out also leaves out the rounding error of large terms that cancel.
+    Dropping the gradient also avoids the rounding error of large terms that cancel.
     """
     return m if eps else jax.lax.stop_gradient(m)
 
 
 def step_gates(m, log_i, log_f, *, stabilise: bool, eps: float):
-    """m', the factor f of the state before as `exp_and_rest`, and the input's factor i: each [..., H]."""
+    """m', the factor f of the previous state with its rounding error (`exp_and_rest`), the input factor i: [..., H]."""
     after = stabiliser_gradient(next_stabiliser(log_f, m, log_i), eps) if stabilise else jnp.zeros_like(m)
     f, rest = exp_and_rest(log_decay(log_f, m, after))
     return after, f, rest, jnp.exp(log_i - after)
@@ -89,14 +92,14 @@ def mlstm_step(
     normalize: bool = True,
     eps: float = 0.0,
 ) -> tuple[MLSTMState, jax.Array]:
-    """One step for q, k [..., H, K], v [..., H, V] and log gates [..., H]; q is scaled by 1/sqrt(K) here.
+    """One step for q, k [..., H, K], v [..., H, V] and log gates [..., H]; scales q by 1/sqrt(K).
 
-        m' = max(log f + m, log i)                          (0 where `stabilise` is off: sigmoid input gate)
+        m' = max(log f + m, log i)                          (0 if `stabilise` is off: sigmoid input gate)
         C' = e^(log f + m - m') C + e^(log i - m') k v^T    n' = e^(log f + m - m') n + e^(log i - m') k
-        h  = C'^T q / (max(|n'.q|, e^-m') + eps)            (C'^T q alone where `normalize` is off)
+        h  = C'^T q / (max(|n'.q|, e^-m') + eps)            (C'^T q if `normalize` is off)
 
-    Beck et al. 2024 (arXiv 2405.04517), equations 19-27, stabilised as in equation 15; the bound e^-m' is the
-    paper's 1 in the stabilised scale. Returns the state and h [..., H, V].
+    Returns the state and h [..., H, V]. Beck et al. 2024 (arXiv 2405.04517), equations 19-27, stabilised as in equation
+    15. The bound e^-m' is the paper's 1 in the stabilised scale.
     """
     dtype = state.C.dtype
     q, k, v = q.astype(dtype) * q.shape[-1] ** -0.5, k.astype(dtype), v.astype(dtype)
@@ -106,7 +109,7 @@ def mlstm_step(
     C = f[..., None] * state.C + (rest[..., None] * state.C + k[..., :, None] * v[..., None, :])
     n = f * state.n + (rest * state.n + k)
     m = m[..., 0]
-    # A batched product; XLA's CPU backend runs it many times faster than multiply-and-sum.
+    # As batched products: XLA's CPU backend runs them many times faster than multiply-and-sum.
     h = jnp.einsum("...k,...kv->...v", q, C, precision="highest")
     if normalize:
         h = normalise(h, jnp.einsum("...k,...k->...", n, q, precision="highest"), m, eps)
@@ -115,10 +118,10 @@ def mlstm_step(
 
 @CELLS.register("mlstm")
 class MLSTM(Cell):
-    """mLSTM with dense projections of x: q, k, v = x W + b, one i and one f a head, y = sigmoid(x W_o + b_o) h.
+    """mLSTM with dense projections of x: q, k, v = x W + b, one i and one f per head, y = sigmoid(x W_o + b_o) h.
 
-    w_qkvo [D, 4F], b_qkvo [4F] (q, k, v, o); w_if [D, 2H], b_if [2H] (i, f). Queries, keys and values are F/H wide a
-    head. Beck et al. 2024 (arXiv 2405.04517), section 2.3.
+    w_qkvo [D, 4F], b_qkvo [4F] (q, k, v, o); w_if [D, 2H], b_if [2H] (i, f). Each head's queries, keys and values
+    are F/H wide. Beck et al. 2024 (arXiv 2405.04517), section 2.3.
     """
 
     Config = HeadsConfig
@@ -171,6 +174,6 @@ def gate_bias_init(
     forget_low: float = 3.0,
     forget_high: float = 6.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """Starting biases [H] of the input gate, normal, and of the forget gate, spread evenly over heads."""
+    """Initial biases [H]: normal for the input gate, evenly spaced over the heads for the forget gate."""
     drawn = input_mean + input_std * jax.random.normal(key, (heads,), jnp.float32)
     return drawn, jnp.linspace(forget_low, forget_high, heads, dtype=jnp.float32)

@@ -1,4 +1,4 @@
-"""The real-gated linear recurrent unit of Griffin: a diagonal recurrence whose decay the input gates."""
+"""The real-gated linear recurrent unit of Griffin: a diagonal recurrence with a decay gated by the input."""
 
 import dataclasses
 from typing import Any
@@ -12,13 +12,13 @@ from xlstm_jax.checks import check_config
 from xlstm_jax.errors import UsageError
 from xlstm_jax.shapes import state_dtype
 
-# The paper's c: how much stronger the decay is where its gate is wide open.
+# The paper's c: the exponent of the decay when its gate is fully open.
 SHARPNESS = 8.0
 
 
 @dataclasses.dataclass(frozen=True)
 class RGLRUConfig:
-    """As many features in as out; the gates' maps are block-diagonal over `num_heads`."""
+    """`in_features` equals `features`; the gates' maps are block-diagonal over `num_heads`."""
 
     in_features: int
     features: int
@@ -29,7 +29,7 @@ class RGLRUConfig:
         if self.in_features != self.features or self.features % self.num_heads:
             raise UsageError(
                 f"rglru got in_features {self.in_features}, features {self.features}, num_heads {self.num_heads}; "
-                "it has as many features as inputs, a multiple of num_heads"
+                "features must equal in_features and be a multiple of num_heads"
             )
 
 
@@ -40,7 +40,8 @@ class RGLRU(LinearCell):
         r, i = sigmoid(x W + b)        each with its own W, b
         a = sigmoid(lambda)^(8 r)      h' = a h + sqrt(1 - a^2) (i x)        y = h'
 
-    w_r, w_i [H, F/H, F/H], b_r, b_i [F], lambda [F], which starts where sigmoid(lambda)^8 is uniform in 0.9 to 0.999.
+    w_r, w_i [H, F/H, F/H], b_r, b_i [F], lambda [F], initialised so that sigmoid(lambda)^8 is uniform in 0.9 to
+    0.999.
     """
 
     Config = RGLRUConfig
@@ -72,7 +73,7 @@ class RGLRU(LinearCell):
         dtype = state_dtype(u[0])
         x, r, i = (part.astype(dtype) for part in u)
         log_a = _log_decay(params, r)
-        # 1 - a^2 without cancellation; the guard keeps the root's derivative finite where a rounds to 1.
+        # 1 - a^2 without cancellation; the guard keeps the root's derivative finite if a rounds to 1.
         room = jnp.maximum(-jnp.expm1(2 * log_a), jnp.finfo(dtype).tiny)
         return HiddenCarry(jnp.exp(log_a)), HiddenCarry(jnp.sqrt(room) * jax.nn.sigmoid(i) * x)
 
@@ -87,6 +88,6 @@ class RGLRU(LinearCell):
 
 
 def _log_decay(params: CellParams, r: jax.Array) -> jax.Array:
-    # As good as minus infinity: a is 0, unless its gate r shuts, which times minus infinity would be a NaN.
+    # Finite, because a shut gate r = 0 times minus infinity is NaN. For r > 0 it acts like minus infinity: a is 0.
     rate = jax.nn.log_sigmoid(jnp.maximum(params["lambda"].astype(r.dtype), LOWEST))
     return SHARPNESS * jax.nn.sigmoid(r) * jnp.broadcast_to(rate, r.shape)

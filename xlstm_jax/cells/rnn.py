@@ -1,4 +1,4 @@
-"""The simple recurrent network of Elman 1990."""
+"""The simple recurrent network (Elman 1990)."""
 
 import dataclasses
 from typing import Literal

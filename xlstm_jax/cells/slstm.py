@@ -1,4 +1,4 @@
-"""sLSTM: scalar memory, exponential gating, a normaliser state, and memory mixing inside each head."""
+"""sLSTM: scalar memory, exponential gating, a normaliser state, and memory mixing within each head."""
 
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ def empty_state(shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> SLSTM
 def slstm_step(
     state: SLSTMState, i: jax.Array, f: jax.Array, z: jax.Array, o: jax.Array, *, input_gate: Gate, forget_gate: Gate
 ) -> SLSTMState:
-    """One step from full pre-activations (input, recurrent part and bias summed), all of one shape.
+    """One step from full pre-activations (input, recurrent part and bias summed), all of the same shape.
 
         m' = max(log f + m, log i)      i' = e^(log i - m')      f' = e^(log f + m - m')
         c' = f' c + i' tanh(z)          n' = f' n + i'           y' = sigmoid(o) c' / n'
@@ -36,20 +36,20 @@ def slstm_step(
     """
     log_i = log_gate(i, input_gate, "input_gate")
     log_f = log_gate(f, forget_gate, "forget_gate")
-    # m cancels in y and in the meaning of the state, so its own gradient is zero: leaving it out is exact.
+    # m cancels in y and in the meaning of the state, so its gradient is zero and dropping it is exact.
     m = jax.lax.stop_gradient(next_stabiliser(log_f, state.m, log_i))
     i = jnp.exp(log_i - m)
     f, rest = exp_and_rest(log_decay(log_f, state.m, m))
     c = f * state.c + (rest * state.c + i * jnp.tanh(z))
     n = f * state.n + (rest * state.n + i)
-    # Where nothing was ever written c and n are 0.
+    # If nothing was ever written, c and n are 0.
     return SLSTMState(c=c, n=n, m=m, y=jax.nn.sigmoid(o) * c / jnp.where(n == 0, jnp.ones_like(n), n))
 
 
 def forget_bias_init(heads: int, head_features: int, depth: float = 0.0) -> jax.Array:
-    """Forget-gate bias [H, D]: 5 - 12 (j / (D - 1))^(0.3 + 1.3 depth) for feature j of each head.
+    """Initial forget-gate bias [H, D]: 5 - 12 (j / (D - 1))^(0.3 + 1.3 depth) for feature j of each head.
 
-    `depth` is the block's relative depth l / (NB - 1) in [0, 1]: later blocks start with longer memories.
+    `depth` is the block's relative depth l / (NB - 1) in [0, 1]: later blocks start with longer memory.
     """
     position = jnp.arange(head_features, dtype=jnp.float32) / max(head_features - 1, 1)
     return jnp.broadcast_to(5.0 - 12.0 * position ** (0.3 + 1.3 * depth), (heads, head_features))

@@ -1,4 +1,4 @@
-"""Tree LSTMs: a node is computed from its input and the states of its children."""
+"""Tree LSTMs: each node is computed from its input and the states of its children."""
 
 import dataclasses
 from typing import ClassVar
@@ -12,18 +12,18 @@ from xlstm_jax.cells.lstm import LSTM, LSTMCarry, LSTMConfig
 
 @dataclasses.dataclass(frozen=True)
 class NaryConfig(LSTMConfig):
-    """`arity`: how many children a node has at most, each at a place of its own."""
+    """`arity`: the maximum number of children of a node; each place has its own weights."""
 
     arity: int = 2
 
 
 class TreeCell(Cell):
-    """A cell that reduces a node's children; W nodes at once, C places for children.
+    """A cell that reduces the children of each node, for W nodes at once with C places for children.
 
         u_NG     = project(params, x_ND)
-        carry, y = step(params, children, there_WC, u)    children: leaves [W, C, F], anything where not there
+        carry, y = step(params, children, there_WC, u)    children: leaves [W, C, F], any value where absent
 
-    The carry is an LSTM's, c and h [N, F] of the nodes; the output y is carry.h.
+    The carry is an LSTM's: c and h [N, F] of the nodes. The output y is carry.h.
     """
 
     kind: ClassVar[str] = "tree"
@@ -39,7 +39,7 @@ def _start(weights: dict[str, jax.Array], config: LSTMConfig) -> dict[str, jax.A
 
 
 def _node(f_WCF: jax.Array, iuo: jax.Array, c_WCF: jax.Array) -> tuple[LSTMCarry, jax.Array]:
-    """The node's state from pre-activations of the forget gates and of i, u, o, and the children's cells."""
+    """The nodes' state from the pre-activations of the forget gates and of i, u, o, and the children's cell states."""
     i, u, o = jnp.split(iuo, 3, axis=-1)
     c = jax.nn.sigmoid(i) * jnp.tanh(u) + jnp.sum(jax.nn.sigmoid(f_WCF) * c_WCF, axis=1)
     h = jax.nn.sigmoid(o) * jnp.tanh(c)
@@ -48,7 +48,7 @@ def _node(f_WCF: jax.Array, iuo: jax.Array, c_WCF: jax.Array) -> tuple[LSTMCarry
 
 @CELLS.register("treelstm_childsum")
 class ChildSumTreeLSTM(TreeCell):
-    """Any number of children k, in no order. Tai, Socher & Manning 2015 (arXiv 1503.00075), equations 2-8.
+    """Tree LSTM for any number of unordered children k. Tai, Socher & Manning 2015 (arXiv 1503.00075), equations 2-8.
 
         s = sum_k h_k        i, o = sigmoid(x W_x + s W_h + b)        u = tanh(x W_x + s W_h + b)
         f_k = sigmoid(x W_xf + h_k W_f + b_f)        c = i u + sum_k f_k c_k        h = o tanh(c)
@@ -72,13 +72,13 @@ class ChildSumTreeLSTM(TreeCell):
 
 @CELLS.register("treelstm_nary")
 class NaryTreeLSTM(TreeCell):
-    """At most `arity` children k, each with weights for its place. Tai et al. 2015 (arXiv 1503.00075), equations 9-14.
+    """Tree LSTM for at most `arity` ordered children k. Tai et al. 2015 (arXiv 1503.00075), equations 9-14.
 
         i, o = sigmoid(x W_x + sum_k h_k W_k + b)        u = tanh(x W_x + sum_k h_k W_k + b)
         f_k = sigmoid(x W_xf + sum_l h_l W_kl + b_f)     c = i u + sum_k f_k c_k        h = o tanh(c)
 
-    Order f, i, u, o in w_x [D, 4F] and b [4F]; w_h [arity F, (arity + 3) F]: from the children side by side to the
-    forget gates f_1 ... f_arity, then i, u, o.
+    Order f, i, u, o in w_x [D, 4F] and b [4F]; w_h [arity F, (arity + 3) F] maps the concatenated h of the
+    children to the forget gates f_1 ... f_arity, then i, u, o.
     """
 
     Config = NaryConfig

@@ -1,4 +1,4 @@
-"""Thin Flax NNX modules: they hold parameters and call cells and ops."""
+"""Thin Flax NNX modules that hold parameters and call cells and ops."""
 
 from xlstm_jax.nn.activations import gelu
 from xlstm_jax.nn.attention import BahdanauAttention, LuongAttention

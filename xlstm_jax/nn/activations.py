@@ -1,4 +1,4 @@
-"""Activation functions whose derivatives jax's own do not have everywhere."""
+"""Activation functions that, unlike JAX's own, can be differentiated inside `jax.shard_map`."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import numpy as np
 
 @jax.custom_jvp
 def _normal_cdf(x: jax.Array) -> jax.Array:
-    """Phi(x), the share of a standard normal distribution below x."""
+    """Phi(x), the cumulative distribution function of the standard normal distribution."""
     return 0.5 * jax.lax.erfc(-x * np.sqrt(0.5).astype(x.dtype))
 
 
@@ -20,5 +20,5 @@ def _normal_cdf_jvp(primals, tangents):
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """x Phi(x), not approximated (Hendrycks & Gimpel 2016, arXiv 1606.08415, section 2)."""
+    """x Phi(x), exact, without the tanh approximation (Hendrycks & Gimpel 2016, arXiv 1606.08415, section 2)."""
     return x * _normal_cdf(x)

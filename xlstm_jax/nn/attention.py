@@ -1,4 +1,4 @@
-"""Attention of a decoder's states to an encoder's outputs, as recurrent models had it first."""
+"""Attention from a decoder's states to an encoder's outputs, as in the first recurrent attention models."""
 
 from typing import Literal
 
@@ -17,10 +17,10 @@ Score = Literal["dot", "general", "concat"]
 def attend(
     score_BTS: jax.Array, memory_BSV: jax.Array, lengths_B: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The memory's mean under a softmax of the scores over S, and that softmax: context [B, T, V], weights [B, T, S].
+    """Context [B, T, V], the mean of the memory weighted by a softmax of the scores over S, and the weights [B, T, S].
 
-    Places from `lengths_B` on, and those with a score of minus infinity, have weight zero; where no place is left the
-    context is zeros. The memory is finite at all of them (`shapes.zero_padding`).
+    Positions at or after `lengths_B` and those with a score of minus infinity get weight zero. If no position is left,
+    the context is zero. The memory must be finite everywhere (`shapes.zero_padding`).
     """
     score_BTS = score_BTS.astype(state_dtype(score_BTS))
     seen_BTS = score_BTS != -jnp.inf
@@ -33,7 +33,7 @@ def attend(
 
 
 def _checked(owner: str, sizes: dict[str, int], query, memory_BSV, lengths, keys_BSF) -> tuple[jax.Array | None, ...]:
-    """The arguments of a call as arrays that fit each other; the query is [B, Q] or [B, T, Q]."""
+    """The arguments of a call as arrays with matching shapes; the query is [B, Q] or [B, T, Q]."""
     (query,) = checked(owner, sizes, **{"query_...Q": query})
     name = "query_BQ" if query.ndim == 2 else "query_BTQ"
     return checked(owner, sizes, **{name: query}, memory_BSV=memory_BSV, lengths_B=lengths, keys_BSF=keys_BSF)
@@ -45,7 +45,7 @@ def _check_sizes(owner: str, query_features, memory_features, features, dtype) -
 
 
 def _additive_score(query_BTF: jax.Array, key_BSF: jax.Array, v_F: jax.Array) -> jax.Array:
-    """v . tanh(q + k) for every pair: [B, T, S]."""
+    """v . tanh(q + k) for each pair of query and key: [B, T, S]."""
     query_BTSF, key_BTSF = jnp.broadcast_arrays(query_BTF[:, :, None], key_BSF[:, None])
     return jnp.tanh(query_BTSF + key_BTSF) @ v_F
 
@@ -57,7 +57,7 @@ class BahdanauAttention(nnx.Module):
 
     Args:
         query_features, memory_features: widths of the decoder's states and of the encoder's outputs.
-        features: width of the sum inside tanh.
+        features: width of the sum inside the tanh.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class BahdanauAttention(nnx.Module):
         self.dtype = dtype
 
     def keys(self, memory_BSV: jax.Array) -> jax.Array:
-        """k_s U, which a decoder computes once a sequence and passes on."""
+        """k_s U. A decoder computes it once per sequence and passes it to each call as `keys_BSF`."""
         return self.memory(memory_BSV)
 
     def __call__(
@@ -89,7 +89,7 @@ class BahdanauAttention(nnx.Module):
         *,
         keys_BSF: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """Context [B, T, V] and weights [B, T, S] for queries [B, T, Q], or both without T for [B, Q]."""
+        """Context [B, T, V] and weights [B, T, S] for queries [B, T, Q]; without the axis T for queries [B, Q]."""
         given = _checked("BahdanauAttention", self.sizes, query, memory_BSV, lengths, keys_BSF)
         query, memory_BSV, lengths, keys_BSF = given
         query_BTQ = query[:, None] if query.ndim == 2 else query
@@ -108,8 +108,8 @@ class LuongAttention(nnx.Module):
 
     Args:
         query_features, memory_features: widths of the decoder's states and of the encoder's outputs; equal for "dot".
-        features: width of h, and of the sum inside tanh of "concat".
-        score: which of the three.
+        features: width of h, and of the sum inside the tanh of "concat".
+        score: which of the three scores to use.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class LuongAttention(nnx.Module):
         self.out = linear(memory_features + query_features, features, init, dtype=dtype, rngs=rngs)
 
     def keys(self, memory_BSV: jax.Array) -> jax.Array:
-        """k_s W, or k_s itself for "dot", which a decoder computes once a sequence and passes on."""
+        """k_s W, or k_s for "dot". A decoder computes it once per sequence and passes it to each call as `keys_BSF`."""
         return memory_BSV.astype(self.dtype) if self.score == "dot" else self.memory(memory_BSV)
 
     def __call__(
@@ -152,7 +152,7 @@ class LuongAttention(nnx.Module):
         *,
         keys_BSF: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """h [B, T, features] and weights [B, T, S] for queries [B, T, Q], or both without T for [B, Q]."""
+        """h [B, T, features] and weights [B, T, S] for queries [B, T, Q]; without the axis T for queries [B, Q]."""
         given = _checked("LuongAttention", self.sizes, query, memory_BSV, lengths, keys_BSF)
         query, memory_BSV, lengths, keys_BSF = given
         query_BTQ = (query[:, None] if query.ndim == 2 else query).astype(self.dtype)

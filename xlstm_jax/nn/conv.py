@@ -1,4 +1,4 @@
-"""Causal depthwise convolution as a module."""
+"""Causal depthwise convolution layer."""
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,9 @@ from xlstm_jax.ops.conv import causal_conv
 
 
 class CausalConv(nnx.Module):
-    """Depthwise convolution over the present and the `width` - 1 steps before, one kernel and bias a feature.
+    """Depthwise convolution over the current and the previous `width` - 1 steps, one kernel and one bias per feature.
 
-    Kernel and bias start uniform in +-1/sqrt(width).
+    Kernel and bias are initialised uniformly in +-1/sqrt(width).
     """
 
     def __init__(self, features: int, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
@@ -23,7 +23,7 @@ class CausalConv(nnx.Module):
         self.dtype = dtype
 
     def init_carry(self, batch: int) -> jax.Array:
-        """The inputs before the first: zeros [B, W-1, D]."""
+        """The inputs before the first step: zeros [B, W-1, D]."""
         width, features = self.kernel.shape
         return jnp.zeros((batch, width - 1, features), self.dtype)
 
@@ -35,7 +35,7 @@ class CausalConv(nnx.Module):
         reset: jax.Array | None = None,
         lengths: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """y [B, T, D] and the carry to go on with; see `ops.conv.causal_conv`."""
+        """y [B, T, D] and the carry for the next call; see `ops.conv.causal_conv`."""
         (x_BTD,) = checked("CausalConv", {"D": self.kernel.shape[1]}, x_BTD=x_BTD)
         return causal_conv(
             x_BTD.astype(self.dtype),

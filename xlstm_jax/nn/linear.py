@@ -1,4 +1,4 @@
-"""Linear maps: dense ones with the initialisations of the xLSTM paper, and block-diagonal ones."""
+"""Dense linear maps with the initialisations of the xLSTM paper, and block-diagonal ones."""
 
 import math
 
@@ -9,18 +9,18 @@ from flax import nnx
 from xlstm_jax.checks import check_dtype, check_sizes, checked
 from xlstm_jax.errors import UsageError
 
-# Small blocks are applied as dense tiles of about this width: on CPU a third of the time of one dense product, and a
-# third less than products of 4 x 4 blocks written out element by element (forward and backward).
+# Small blocks are applied as dense tiles of about this width. Forward and backward on CPU this takes a third of the
+# time of one dense product, and a third less than products of 4 x 4 blocks written out element by element.
 TILE = 32
 
 
 def small_init(features: int) -> nnx.Initializer:
-    """Normal with standard deviation sqrt(2 / (5 D)), D the model's width (Nguyen & Salazar 2019)."""
+    """Normal with standard deviation sqrt(2 / (5 D)) for model width D (Nguyen & Salazar 2019)."""
     return nnx.initializers.normal(math.sqrt(2 / (5 * features)))
 
 
 def wang_init(features: int, num_blocks: int) -> nnx.Initializer:
-    """Normal with standard deviation 2 / (NB sqrt(D)), for the map at the end of a residual branch."""
+    """Normal with standard deviation 2 / (NB sqrt(D)), for the last linear map of a residual branch."""
     return nnx.initializers.normal(2 / (num_blocks * math.sqrt(features)))
 
 
@@ -35,10 +35,10 @@ def linear(
     dtype: jnp.dtype,
     rngs: nnx.Rngs,
 ) -> nnx.Linear:
-    """A dense map with float32 parameters, computed in `dtype`; without a bias unless asked for.
+    """A dense map with float32 parameters, computed in `dtype`.
 
-    `axes` are the kernel's logical ones (`xlstm_jax.sharding.AXES`): ("embed", "inner") of a map from the model's
-    width, ("inner", "embed") of one back to it.
+    `axes` are the logical axes of the kernel (`xlstm_jax.sharding.AXES`): ("embed", "inner") for a map from the model's
+    width, ("inner", "embed") for a map back to it.
     """
     check_sizes("linear", in_features=in_features, out_features=out_features)
     check_dtype("linear", dtype)
@@ -49,11 +49,11 @@ def linear(
 
 
 class Headwise(nnx.Module):
-    """Block-diagonal map: y[block n] = x[block n] W_n, all blocks square and of one size, no bias.
+    """Block-diagonal map: y[block n] = x[block n] W_n, with square blocks of equal size and no bias.
 
     Args:
         features: width of x and y.
-        block_size: width of a block; divides `features`.
+        block_size: width of a block; must divide `features`.
     """
 
     def __init__(

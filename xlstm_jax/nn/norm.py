@@ -13,7 +13,7 @@ from xlstm_jax.shapes import padding_mask, state_dtype
 
 
 def layer_norm(features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """Layer norm with a weight and no bias; statistics in float32."""
+    """Layer norm with a weight but no bias; statistics in float32."""
     check_sizes("layer_norm", features=features)
     check_dtype("layer_norm", dtype)
     check_value(PositiveFloat, eps, "layer_norm eps")
@@ -34,11 +34,11 @@ NORMS = {"layer": layer_norm, "rms": rms_norm}
 class BatchNorm(nnx.Module):
     """(x - mean) / sqrt(var + eps) * scale + bias, with mean and variance of each feature over rows and steps.
 
-    In training they are those of the batch at hand, so that a row sees the others and each step the later ones; else
-    running averages of them (Ioffe & Szegedy 2015, arXiv 1502.03167; over a sequence's steps as in Laurent et al. 2015,
-    arXiv 1510.01378). The averages are parameters like others, whose gradient is by definition their distance from the
-    batch's values, whatever the loss: an optimizer moves them a part of that way, and accumulation, meshes and
-    checkpoints take care of them as of any other.
+    In training these are the statistics of the current batch, so each row depends on the others and each step on later
+    ones. Otherwise they are running averages (Ioffe & Szegedy 2015, arXiv 1502.03167; over a sequence's steps as in
+    Laurent et al. 2015, arXiv 1510.01378). The averages are ordinary parameters. Their gradient is defined as their
+    difference from the batch's statistics, whatever the loss, and the optimizer moves them by a part of it. Gradient
+    accumulation, meshes and checkpoints therefore need no special case.
     """
 
     def __init__(self, features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs):
@@ -53,7 +53,7 @@ class BatchNorm(nnx.Module):
         self.running_var = nnx.Param(jnp.ones((features,), jnp.float32), running=True)
 
     def __call__(self, x_BTD: jax.Array, *, training: bool, lengths: jax.Array | None = None) -> jax.Array:
-        """[B, T, D] -> [B, T, D]; steps from a row's length on (int32 [B]) have no part in mean and variance."""
+        """[B, T, D] -> [B, T, D]; steps at or after a row's length (int32 [B]) do not count in mean and variance."""
         sizes = {"D": self.scale.shape[0]}
         x_BTD, lengths = checked("BatchNorm", sizes, x_BTD=x_BTD, lengths_B=lengths)
         mean_D, var_D = self.running_mean[...], self.running_var[...]
@@ -62,7 +62,7 @@ class BatchNorm(nnx.Module):
             counts = True if lengths is None else ~padding_mask(lengths, x_BTD.shape[1])[..., None]
             of_batch = jnp.mean(wide_BTD, (0, 1), where=counts), jnp.var(wide_BTD, (0, 1), where=counts)
             if lengths is not None:
-                # A batch of padding alone has neither: the running averages stay as they are.
+                # A batch that is all padding has no statistics: keep the running averages.
                 running = jax.lax.stop_gradient((mean_D, var_D))
                 of_batch = jax.tree.map(functools.partial(jnp.where, jnp.any(counts)), of_batch, running)
             wide_BTD = _pulled(wide_BTD, (mean_D, var_D), jax.lax.stop_gradient(of_batch))
@@ -74,7 +74,7 @@ class BatchNorm(nnx.Module):
 
 @custom_vjp("batch norm in training", instead="another norm, or no key", reverse_alone=True, hint=False)
 def _pulled(x: jax.Array, averages: tuple, values: tuple) -> jax.Array:
-    """x itself; the gradient of `averages` is averages - values."""
+    """Returns x; the gradient of `averages` is averages - values."""
     return x
 
 
@@ -90,13 +90,13 @@ _pulled.defvjp(_pulled_forward, _pulled_backward)
 
 
 def softcap(x: jax.Array, cap: float) -> jax.Array:
-    """cap tanh(x / cap), x itself where it is small, and never beyond +- cap; a cap of 0 leaves x as it is."""
+    """cap tanh(x / cap): about x for small x, and within +-cap. A cap of 0 returns x unchanged."""
     check_value(NonNegativeFloat, cap, "softcap cap")
     return cap * jnp.tanh(x / cap) if cap else x
 
 
 class HeadNorm(nnx.Module):
-    """Layer norm of each head's features on their own, one weight a feature: [..., H, V] -> [..., H * V]."""
+    """Layer norm of each head separately, with one weight per feature: [..., H, V] -> [..., H * V]."""
 
     def __init__(self, heads: int, head_features: int, *, eps: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs):
         check_sizes("HeadNorm", heads=heads, head_features=head_features)

@@ -1,4 +1,4 @@
-"""Any cell as a layer, or as a stack of layers."""
+"""Recurrent layers: any cell as a layer or a stack of layers."""
 
 from typing import Any, Literal
 
@@ -22,32 +22,33 @@ DropoutKind = Literal["between_layers", "variational", "recurrent", "zoneout"]
 
 
 class Recurrent(RecurrentWeights):
-    """`num_layers` layers of one cell, each reading the one below.
+    """A stack of `num_layers` recurrent layers of one cell.
 
-    A call without a `key` is deterministic: there is no train or eval mode.
+    There is no train or eval mode: a call without a `key` is deterministic.
 
     Args:
         cell: a name in `CELLS`.
         in_features: width of the inputs.
-        features: width of each layer's output, of each direction.
+        features: width of each layer's output in each direction.
         num_layers: depth of the stack.
-        bidirectional: a second cell a layer, of its own weights, runs from each sequence's end to its start.
-        merge: how the two directions' outputs become one: "concat" (2 * features wide), "sum" or "mean".
-        dropout: a rate; active where a call is given a `key`, but for zoneout's mean.
-        dropout_kind: "between_layers" drops outputs of every layer but the last, each step anew (PyTorch's);
-            "variational" drops each layer's inputs (both directions alike) and what it feeds back, one mask a sequence
-            for each (Gal & Ghahramani 2016); "recurrent" drops what is fed back, each step anew; "zoneout" leaves
-            features of the carry at their old value, each step anew, and takes the mean without a key (Krueger et al.
-            2016).
-        residual: add its input, before dropout, to each layer's output where both are equally wide.
-        learned_carry: the carry before the first step, to which resets return, is a parameter.
+        bidirectional: each layer has a second cell with separate weights that runs from the end of each sequence to its
+            start.
+        merge: how to combine the outputs of the two directions: "concat" (2 * features wide), "sum" or "mean".
+        dropout: the dropout rate; active in calls with a `key`. Zoneout uses its mean in calls without one.
+        dropout_kind: "between_layers" drops outputs of every layer but the last, with a new mask each step (like
+            PyTorch); "variational" drops each layer's inputs (same mask for both directions) and its fed-back output,
+            with one mask per sequence for each (Gal & Ghahramani 2016); "recurrent" drops the fed-back output, with a
+            new mask each step; "zoneout" keeps random features of the carry at their old value, with a new mask each
+            step, and takes the mean without a key (Krueger et al. 2016).
+        residual: add each layer's input, before dropout, to its output if both have the same width.
+        learned_carry: make the carry before the first step, to which resets return, a parameter.
         remat_every, implementation: as in `ops.recurrence`.
-        dtype: of the products and outputs; parameters are float32, and so is the carry, unless dtype is float64.
-        rngs: the `params` stream makes the weights.
+        dtype: of the products and outputs. Parameters are float32; the carry is too, unless dtype is float64.
+        rngs: the `params` stream initialises the weights.
         **options: further fields of the cell's config, such as `forget_bias`, `recurrent_init`, `bias`.
 
     Raises:
-        UsageError: a combination that no layer can do, with what is allowed.
+        UsageError: unsupported combination of arguments; the message says what is allowed.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Recurrent(RecurrentWeights):
         self.remat_every, self.implementation = remat_every, implementation
         inside = dropout > 0 and dropout_kind != "between_layers"
         self.noise = Noise(dropout_kind, dropout) if inside else None
-        # One mask for all steps of a sequence, or a fresh one a step.
+        # One mask for all steps of a sequence, or a new one for each step.
         once = (1,) if dropout_kind == "variational" else ()
         self.dropout = nnx.Dropout(dropout, broadcast_dims=once)
         width = features * (2 if bidirectional and merge == "concat" else 1)
@@ -110,21 +111,22 @@ class Recurrent(RecurrentWeights):
         key: jax.Array | None = None,
         return_carries: bool = False,
     ) -> tuple[jax.Array, tuple[Any, ...]] | tuple[jax.Array, tuple[Any, ...], tuple[Any, ...]]:
-        """Outputs [B, T, width] of the last layer, and the carry of all.
+        """Outputs [B, T, width] of the last layer, and the carry of all layers.
 
         Args:
-            x_BTD: inputs, [B, T, *spatial_shape, D] for a ConvLSTM. Without B, one sequence: then nothing has a B, not
-                the carry, lengths (a number), resets or mask, nor what is returned.
-            carry: from an earlier call, or None: `init_carry`. The reverse direction starts from it at the end.
-            lengths: [B] ints; right padding changes nothing and gives zeros.
-            reset: [B, T] bools, true where another document begins: the carry becomes `init_carry` between t - 1 and
-                t, in both directions, so that each document gives what it gives alone. On padding it acts before the
-                next step that is taken. At the first step it acts in the forward direction alone.
-            mask: [B, T] bools, false where a step is padding, on the left, on the right or between: such a step leaves
-                the carry as it is and gives zero output, in both directions. `lengths` is the case of right padding.
-            key: draws the dropout masks; without one nothing is dropped.
-            return_carries: also return, as a third value, the carries of all layers after each step: as the carry, with
-                leaves [B, T, ...]. The backward direction's at t has seen t and what follows.
+            x_BTD: inputs, [B, T, *spatial_shape, D] for a ConvLSTM. A single sequence may omit the axis B. Then no
+                other argument (`lengths` is a number) and no returned array has it.
+            carry: from an earlier call; None uses `init_carry`. The reverse direction starts from it at the end.
+            lengths: [B] ints. Steps after a sequence's end leave the carry unchanged and have zero output.
+            reset: [B, T] bools, true where a new document begins. The carry becomes `init_carry` between t - 1 and t,
+                in both directions, so each document has the same outputs as if it were run separately. On padding, a
+                reset acts before the next step that is not padding. At the first step it acts only in the forward
+                direction.
+            mask: [B, T] bools, false for padding, which may be on the left, on the right or in between. A padding step
+                leaves the carry unchanged and has zero output, in both directions. `lengths` covers right padding only.
+            key: draws the dropout masks; without a key nothing is dropped.
+            return_carries: also return, as a third value, the carries of all layers after each step, structured like
+                the carry with leaves [B, T, ...]. The backward direction's carry at t has seen t and later steps.
         """
         if self._unbatched(x_BTD, axes=1):
             *arguments, mask = with_batch((x_BTD, carry, lengths, reset, mask))
@@ -133,7 +135,7 @@ class Recurrent(RecurrentWeights):
         x, carries, recorded = x_BTD.astype(self.dtype), [], []
         masks = {"lengths_B": lengths, "reset_BT": reset, "mask_BT": mask}
         if self.residual:
-            x = zero_where(padding(lengths, mask, x.shape[:2]), x)  # what is added must be zero there as well
+            x = zero_where(padding(lengths, mask, x.shape[:2]), x)  # the residual must be zero on padding too
         for layer in range(len(self.configs)):
             layer_key = None if key is None else jax.random.fold_in(key, layer)
             given = self._dropped(x, layer, layer_key)
@@ -145,7 +147,7 @@ class Recurrent(RecurrentWeights):
         return (x, tuple(carries), tuple(recorded)) if return_carries else (x, tuple(carries))
 
     def _unbatched(self, x: jax.Array, axes: int) -> bool:
-        """Whether x has so many axes before a step's own, which leaves none for the batch."""
+        """Whether x lacks the batch axis: only `axes` axes precede those of a step's input."""
         try:
             given = np.ndim(x)
         except ValueError:  # a ragged list, which `checked` refuses
@@ -153,14 +155,14 @@ class Recurrent(RecurrentWeights):
         return given == axes + 1 + len(getattr(self.configs[0], "spatial_shape", ()))
 
     def _dropped(self, x: jax.Array, layer: int, key: jax.Array | None) -> jax.Array:
-        """A layer's input with the dropout that acts outside the recurrence."""
+        """A layer's input after the dropout that acts outside the recurrence."""
         between = self.dropout_kind == "between_layers" and layer > 0
         if key is None or not (between or self.dropout_kind == "variational"):
             return x
         return self.dropout(x, deterministic=False, rngs=jax.random.fold_in(key, 0))
 
     def _layer(self, layer, x, carry, masks, key, return_carries) -> tuple[Any, ...]:
-        """One layer in its direction or directions: y, the carry, and where asked for those after each step."""
+        """One layer in one or both directions: y, the carry and, if `return_carries`, the carries after each step."""
 
         def run(carry, *, backward):
             return recurrence(
@@ -185,7 +187,7 @@ class Recurrent(RecurrentWeights):
         return merged(ahead, back, self.merge), *map(Directions, forward, backward)
 
     def _checked(self, axes: str, x, carry, lengths=None, reset=None, mask=None) -> tuple[jax.Array | None, ...]:
-        """x with these axes before those of a step's input, lengths, resets and mask, as arrays that fit each other."""
+        """x, lengths, reset and mask as arrays with matching shapes; `axes` are those of x before a step's input."""
         name, sizes = f"Recurrent({self.cell_name!r})", self.cell.input_sizes(self.configs[0])
         masks = {"lengths_B": lengths, "reset_BT": reset, "mask_BT": mask}
         arrays = checked(name, sizes, **{f"x_{axes}{''.join(sizes)}": x}, **masks)
@@ -197,10 +199,10 @@ class Recurrent(RecurrentWeights):
     def step(self, x_BD: jax.Array, carry: tuple[Any, ...] | None = None) -> tuple[jax.Array, tuple[Any, ...]]:
         """One time step of all layers, for streaming: y [B, width] and the carry. Nothing is dropped.
 
-        Without B in x there is none in y and the carry, as in a call.
+        If x has no axis B, neither do y and the carry.
 
         Raises:
-            UsageError: the layer is bidirectional; its second direction begins at an end that has not come.
+            UsageError: the layer is bidirectional; its second direction starts at the end of the sequence.
         """
         if self.bidirectional:
             raise UsageError("a bidirectional layer has no step: it needs the whole sequence")
@@ -224,7 +226,7 @@ class Recurrent(RecurrentWeights):
 
 
 def merged(forward: jax.Array, backward: jax.Array, how: Merge) -> jax.Array:
-    """Both directions' outputs as one."""
+    """Combines the outputs of both directions."""
     if how == "concat":
         return jnp.concatenate([forward, backward], axis=-1)
     total = forward + backward
@@ -233,7 +235,7 @@ def merged(forward: jax.Array, backward: jax.Array, how: Merge) -> jax.Array:
 
 def _check(name, cell, merge, dropout, kind, num_layers) -> None:
     if cell.kind != "sequence":
-        raise UsageError(f"cell {name!r} is of kind {cell.kind!r}; `Recurrent` takes the kind 'sequence' (see `Tree`)")
+        raise UsageError(f"cell {name!r} is of kind {cell.kind!r}; `Recurrent` needs kind 'sequence' (see `Tree`)")
     check_choice("merge", merge, Merge)
     check_choice("dropout_kind", kind, DropoutKind)
     check_value(Rate, dropout, "Recurrent dropout")

@@ -1,4 +1,4 @@
-"""What a stack of recurrent layers holds: weights, and the carry before the first step."""
+"""The weights of a stack of recurrent layers, and the carry before the first step."""
 
 from typing import Any, NamedTuple
 
@@ -21,18 +21,18 @@ class Directions(NamedTuple):
 
 
 class RecurrentWeights(nnx.Module):
-    """Weights of one cell for each layer of a stack, in one direction or both, and starts where they are learned.
+    """Weights of one cell for each layer of a stack, in one or both directions, and initial carries if learned.
 
     Args:
-        cell: what the weights are of, and its registered name for messages.
-        configs: the cell's config of each layer.
-        bidirectional: the second direction has weights of its own.
-        learned_carry: the carry before the first step is a parameter.
-        dtype: in which the weights are used; the carry's is at least float32.
-        rngs: the `params` stream makes the weights.
+        cell, name: the cell, and its registered name for messages.
+        configs: the cell's config for each layer.
+        bidirectional: add a second direction with separate weights.
+        learned_carry: make the carry before the first step a parameter.
+        dtype: the weights are cast to it; the carry is at least float32.
+        rngs: the `params` stream initialises the weights.
 
     Raises:
-        UsageError: a learned carry whose numbers have no scale of their own.
+        UsageError: `learned_carry` for a cell whose carry is not in plain scale.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class RecurrentWeights(nnx.Module):
     def _starts(self) -> nnx.List:
         carries = [self.cell.init_carry(config, ()) for config in self.configs]
         if not output_field(carries[0]):
-            raise UsageError(f"learned_carry=True needs a carry in plain scale, which that of {self.cell_name} is not")
+            raise UsageError(f"learned_carry=True needs a carry in plain scale; the carry of {self.cell_name} is not")
         return nnx.List([nnx.Dict({k: nnx.Param(leaf) for k, leaf in c._asdict().items()}) for c in carries])
 
     def init_carry(self, batch: int | None) -> tuple[Any, ...]:
-        """The carry before the first step, learned or the cell's own, one entry a layer, `Directions` if both.
+        """The carry before the first step, learned or the cell's: one entry per layer, `Directions` if bidirectional.
 
-        A batch of None is one sequence whose arrays have no axis B.
+        Use a batch of None for one sequence whose arrays have no axis B.
 
         Raises:
-            UsageError: a batch that is no size.
+            UsageError: `batch` is not a size.
         """
         if batch is None:
             return without_batch(self.init_carry(1))
@@ -93,20 +93,20 @@ class RecurrentWeights(nnx.Module):
         return self._wide(carry)
 
     def _wide(self, carry: Any) -> Any:
-        """A carry in the dtype in which it is kept."""
+        """A carry cast to the state dtype."""
         return jax.tree.map(lambda leaf: leaf.astype(state_dtype(self.dtype)), carry)
 
     def _params(self, layer: int, *, backward: bool) -> CellParams:
-        """A layer's weights in the dtype of its products."""
+        """A layer's weights, cast to the dtype of its products."""
         weights = (self.backward_layers if backward else self.layers)[layer]
         return CellParams(self.configs[layer], {name: weights[name][...] for name in weights}).astype(self.dtype)
 
 
 def with_batch(tree: Any) -> Any:
-    """Each array, or list for one, with an axis B of one row."""
+    """Adds an axis B of size 1 to each array; a list counts as an array."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree, is_leaf=lambda leaf: isinstance(leaf, list))
 
 
 def without_batch(tree: Any) -> Any:
-    """Each array [B, ...] of one row as [...]."""
+    """Removes the axis B of size 1 from each array."""
     return jax.tree.map(lambda leaf: leaf[0], tree)

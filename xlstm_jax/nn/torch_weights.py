@@ -1,7 +1,7 @@
-"""Layers from PyTorch's and back: torch.nn.LSTM, GRU and RNN with all their options.
+"""Conversion from and to PyTorch's torch.nn.LSTM, GRU and RNN, with all their options.
 
-PyTorch keeps two biases a gate, of which our cells have the sum; of the GRU's candidate, whose second bias is
-multiplied by the reset gate, both (`recurrent_bias`). Layouts are transposed, gates have the same order.
+PyTorch has two biases per gate; our cells have their sum. The GRU's candidate keeps both (`recurrent_bias`), because
+the reset gate multiplies the second one. Matrices are transposed; gates have the same order.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,19 +15,19 @@ from xlstm_jax.errors import UsageError
 if TYPE_CHECKING:
     from xlstm_jax.nn.recurrent import Recurrent
 
-# What a layer must be for PyTorch to have it.
+# Options of a layer that PyTorch's layers support, by attribute.
 PLAIN = {"merge": "concat", "residual": False, "dropout_kind": "between_layers", "starts": None}
-# Options of a cell's config that PyTorch has in its one form only.
+# Options of a cell's config for which PyTorch supports one value only.
 FORMS = {"gru": {"reset": "after"}}
 
 
 def from_torch(cls, module: Any, *, dtype: jnp.dtype = jnp.float32, implementation: str | None = None) -> "Recurrent":
-    """A layer with the weights of a `torch.nn.LSTM`, `GRU` or `RNN`; x is [B, T, D] whatever its `batch_first`.
+    """A layer with the weights of a `torch.nn.LSTM`, `GRU` or `RNN`. Its x is [B, T, D], whatever `batch_first` is.
 
-    `proj_size` gives the cell "lstm_projected". `dtype` is that of products and outputs.
+    A module with `proj_size` becomes the cell "lstm_projected". `dtype` is that of products and outputs.
 
     Raises:
-        UsageError: another module.
+        UsageError: `module` is none of these.
     """
     names = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "rnn", "RNN_RELU": "rnn"}
     mode = getattr(module, "mode", None)
@@ -64,10 +64,10 @@ def from_torch(cls, module: Any, *, dtype: jnp.dtype = jnp.float32, implementati
 
 
 def to_torch(self: "Recurrent") -> Any:
-    """The same layer as a module of `torch.nn`, `batch_first=True`.
+    """The layer as a `torch.nn` module with `batch_first=True`.
 
     Raises:
-        UsageError: PyTorch has no such layer; the message names the option that it lacks.
+        UsageError: PyTorch has no such layer; the message names the unsupported option.
     """
     import torch
 
@@ -91,7 +91,7 @@ def to_torch(self: "Recurrent") -> Any:
         hidden, options["proj_size"] = config.units, config.features
         if hidden <= config.features:
             raise UsageError(
-                f"PyTorch's proj_size is below its hidden_size; here features {config.features}, cell_features {hidden}"
+                f"PyTorch's proj_size must be below hidden_size; got features {config.features}, cell_features {hidden}"
             )
     module = modules[self.cell_name](
         config.in_features,
@@ -112,7 +112,7 @@ def to_torch(self: "Recurrent") -> Any:
 
 
 def _array(parameter) -> np.ndarray:
-    """A copy; what NumPy has no type for (bfloat16) as float32."""
+    """A NumPy copy; float32 for dtypes that NumPy lacks (bfloat16)."""
     parameter = parameter.detach().cpu()
     return np.array((parameter.float() if parameter.element_size() < 4 else parameter).numpy())
 
@@ -121,7 +121,7 @@ _NAMES = {"weight_ih": "w_x", "weight_hh": "w_h", "weight_hr": "w_p", "bias_ih":
 
 
 def _suffixed(layer: "Recurrent"):
-    """Each layer's weights, direction by direction, with the end of PyTorch's names for them."""
+    """Each layer's weights, direction by direction, with the suffix of their names in PyTorch."""
     for number, weights in enumerate(layer.layers):
         yield weights, f"_l{number}"
     for number, weights in enumerate(layer.backward_layers or ()):

@@ -1,4 +1,4 @@
-"""A tree cell as a layer."""
+"""Tree cells as a layer."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ class Tree(nnx.Module):
         in_features: width of the nodes' inputs.
         features: width of the outputs.
         dtype: of the products and outputs; parameters and states are float32.
-        rngs: the `params` stream makes the weights.
+        rngs: the `params` stream initialises the weights.
         **options: further fields of the cell's config, such as `arity`.
     """
 
@@ -38,7 +38,7 @@ class Tree(nnx.Module):
         self.cell, self.dtype = CELLS.get(cell), dtype
         check_dtype("Tree", dtype)
         if self.cell.kind != "tree":
-            raise UsageError(f"cell {cell!r} is of kind {self.cell.kind!r}; `Tree` takes the kind 'tree'")
+            raise UsageError(f"cell {cell!r} is of kind {self.cell.kind!r}; `Tree` needs kind 'tree'")
         self.config = from_section(
             self.cell.Config, {"in_features": in_features, "features": features, **options}, cell
         )

@@ -1,1 +1,1 @@
-"""What a new part is held to, for the tests here and for parts that live elsewhere, as in a notebook."""
+"""Checks for new cells, used by the tests and usable on cells defined elsewhere, such as in a notebook."""

@@ -1,11 +1,11 @@
-"""What every sequence cell keeps. Nothing here names a cell: each check takes an example of one, and raises.
+"""Checks that every sequence cell must pass. Each check takes an example of any cell, and raises if it fails.
 
     for example in examples_of("foo"):
         for check in CHECKS:
             check(example)
 
-Most work in float64, where rounding is far below the effect of a mistake; all of them under strict promotion. Whether a
-cell's equations are those of its paper they cannot know.
+Most checks run in float64, where rounding is far below the effect of a mistake. All of them run under strict promotion.
+They cannot tell whether a cell's equations match its paper.
 """
 
 import functools
@@ -24,7 +24,7 @@ T, HALF = 6, 3
 FULL = np.full(BATCH, T)
 LENGTHS = np.array([6, 4])
 RESET = np.zeros((BATCH, T), bool)
-RESET[0, [2, 3]] = True  # one right after the other
+RESET[0, [2, 3]] = True  # at two consecutive steps
 RESET[1, [0, 5]] = True  # at the first step, and in the padding of LENGTHS
 NO_RESET = np.zeros_like(RESET)
 HOLES = np.array([[False, True, False, True, True, True], [True, True, True, True, False, True]])  # before documents
@@ -33,7 +33,7 @@ CHECKS: list[Callable[[Example], None]] = []
 
 
 def _check(check: Callable[[Example], None]) -> Callable[[Example], None]:
-    """Decorator: one of `CHECKS`, under strict promotion and with float64."""
+    """Decorator: adds a check to `CHECKS` and runs it under strict promotion with float64 enabled."""
 
     @functools.wraps(check)
     def run(example: Example) -> None:
@@ -46,9 +46,9 @@ def _check(check: Callable[[Example], None]) -> Callable[[Example], None]:
 
 @functools.cache
 def compiled(example: Example):
-    """(run, pull, step) for all checks of an example, with one compilation a shape for the first two together.
+    """(run, pull, step), shared by all checks of an example; `run` and `pull` share one compilation per shape.
 
-    run(params, x, carry, lengths, reset) -> (y, carry); pull(dy, dcarry, *the same) -> gradients of params, x and
+    run(params, x, carry, lengths, reset) -> (y, carry); pull(dy, dcarry, *same arguments) -> gradients of params, x and
     carry; step(params, carry, x_t) -> (carry, y_t).
     """
 
@@ -75,20 +75,20 @@ def compiled(example: Example):
 
 
 def given(example: Example, seed: int = 0) -> tuple[Any, jax.Array, Any]:
-    """params, x and a carry as it is after some steps, in float64."""
+    """params, x and the carry after some steps, in float64."""
     params, run = example.params(np.float64, seed), compiled(example)[0]
     x, earlier = (example.inputs(T, np.float64, 2 * seed + n) for n in (1, 2))
     return params, x, run(params, earlier, example.start(np.float64), FULL, NO_RESET)[1]
 
 
 def gradients(example: Example, dy, params, x, carry, lengths, reset):
-    """Of sum(dy * y), with respect to params, x and carry."""
+    """Gradients of sum(dy * y) with respect to params, x and carry."""
     return compiled(example)[1](dy, jax.tree.map(jnp.zeros_like, carry), params, x, carry, lengths, reset)
 
 
 @_check
 def float32_in_float32_out(example):
-    """y has x's dtype, the carry is float32 and keeps the shapes of `init_carry`; x64 mode changes none of it."""
+    """y has x's dtype, the carry is float32 with the shapes of `init_carry`; x64 mode changes neither."""
     for wide in (False, True):
         with jax.enable_x64(wide):
             params, x = example.cell.init(jax.random.key(0), example.config), example.inputs(T, np.float32)
@@ -105,7 +105,7 @@ def float32_in_float32_out(example):
 
 @_check
 def own_buffers(example):
-    """No two leaves of the weights, or of a first carry, share memory, so that all of them can be donated."""
+    """No two leaves of the weights, or of the initial carry, share memory, so all of them can be donated."""
     assert_own_buffers(example.cell.init(jax.random.key(0), example.config))
     for batch_shape in ((), (BATCH,)):
         assert_own_buffers(example.cell.init_carry(example.config, batch_shape))
@@ -113,7 +113,7 @@ def own_buffers(example):
 
 @_check
 def bfloat16(example):
-    """Weights and inputs in bfloat16 give y in bfloat16, as they would in float64, and a float32 carry."""
+    """With weights and inputs in bfloat16, y is bfloat16 and close to the float64 result; the carry is float32."""
     params, x = example.params(jnp.bfloat16), example.inputs(T, jnp.bfloat16)
     y, carry = jax.jit(functools.partial(recurrence, example.cell))(params, x)
     assert y.dtype == jnp.bfloat16
@@ -127,7 +127,7 @@ def bfloat16(example):
 
 @_check
 def scan_equals_python_loop(example):
-    """With lengths and resets, against `step` called in a Python loop that knows of neither."""
+    """With lengths and resets, the scan equals calls of `step` in a Python loop that applies them outside the cell."""
     run, _, step = compiled(example)
     params, x, carry = given(example)
     start = example.start(np.float64)
@@ -145,7 +145,7 @@ def scan_equals_python_loop(example):
 
 @_check
 def gradients_equal_finite_differences(example):
-    """Along random directions of the weights, the inputs and the first carry, through resets and padding."""
+    """Along random directions of the weights, the inputs and the initial carry, through resets and padding."""
     args, run = given(example), compiled(example)[0]
     dy, step = normal_like(run(*args, FULL, NO_RESET)[0], 3), 1e-7
     for lengths, reset in ((FULL, NO_RESET), (LENGTHS, RESET)):
@@ -157,14 +157,14 @@ def gradients_equal_finite_differences(example):
                 moved[which] = jax.tree.map(lambda a, b: a + steps * step * b, args[which], direction)
                 return float(jnp.sum(dy * run(*moved, lengths, reset)[0]))
 
-            # Of fourth order: an mLSTM whose n.q comes close to zero bends sharply.
+            # Fourth order, because an mLSTM curves sharply if its n.q is close to zero.
             difference = (8 * (loss(1) - loss(-1)) - (loss(2) - loss(-2))) / (12 * step)
             assert abs(dot(gradient, direction) - difference) <= 1e-6 * max(1.0, abs(difference))
 
 
 @_check
 def split(example):
-    """T = T1 + T2 with the carry passed on: values and all gradients, with resets and padding."""
+    """T = T1 + T2 steps in one run equal two runs with the carry passed on: values, gradients, resets and padding."""
     run, pull, _ = compiled(example)
     params, x, carry = given(example)
     y, last = run(params, x, carry, LENGTHS, RESET)
@@ -182,7 +182,7 @@ def split(example):
 
 @_check
 def padding(example):
-    """Padding gives zero output, is not seen, has no gradient, and the carry is that of the short sequences."""
+    """Padding has zero output, zero gradient and no effect; the carry is that of the sequences without padding."""
     run, _, _ = compiled(example)
     params, x, carry = given(example)
     padded_BT = np.arange(T) >= LENGTHS[:, None]
@@ -201,7 +201,7 @@ def padding(example):
 
 @_check
 def reset(example):
-    """A reset makes two runs of one: nothing from before it gets past it, in values or gradients."""
+    """A reset splits a run into two: nothing passes it, in values or gradients."""
     run, _, _ = compiled(example)
     params, x, carry = given(example)
     reset_BT = NO_RESET.copy()
@@ -224,7 +224,7 @@ def reset(example):
 
 @_check
 def causality(example):
-    """Later inputs change no earlier output; earlier ones change every later one."""
+    """Later inputs change no earlier output; earlier inputs change all later outputs."""
     run, _, _ = compiled(example)
     params, x, carry = given(example)
     y, _ = run(params, x, carry, FULL, NO_RESET)
@@ -239,8 +239,10 @@ def causality(example):
 
 @_check
 def reverse(example):
-    """`reverse` equals the steps that are taken, turned round, run forwards, and put back: a document is cut off there
-    where it begins. With padding on the right, and anywhere."""
+    """`reverse` equals flipping the unpadded steps, a forward run, and flipping back, with resets at document starts.
+
+    Checked with padding on the right and with padding anywhere.
+    """
     run, _, _ = compiled(example)
     params, x, carry = given(example)
     backwards = jax.jit(functools.partial(recurrence, example.cell, reverse=True))
@@ -250,7 +252,7 @@ def reverse(example):
         for b in range(BATCH):
             here = np.flatnonzero(mask[b])
             order[b] = np.r_[here[::-1], np.flatnonzero(~mask[b])]
-            for step in range(1, len(here)):  # whether a document began between two steps that are neighbours now
+            for step in range(1, len(here)):  # whether a document began between two steps that are now adjacent
                 reset[b, len(here) - step] = RESET[b, here[step - 1] + 1 : here[step] + 1].any()
         back = np.argsort(order, axis=1)
         y, last = run(params, x[rows, order], carry, lengths, reset)
@@ -259,7 +261,7 @@ def reverse(example):
 
 @_check
 def vmap(example):
-    """Over weights, inputs and carries at once, as for an ensemble."""
+    """`vmap` over weights, inputs and carries at once, as for an ensemble."""
     run, _, _ = compiled(example)
     members = [given(example, seed) for seed in (0, 5)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)

@@ -1,4 +1,4 @@
-"""Trees of arrays compared, and random ones like them."""
+"""Comparisons of pytrees of arrays, and random pytrees."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ CLOSE = 1e-11
 
 
 def assert_close(got, wanted, limit: float = CLOSE) -> None:
-    """Trees equal up to `limit`, relative to 1 or to the leaf's largest value; infinities in the same places."""
+    """Asserts that trees agree within `limit` times max(1, largest value of the leaf), with the same infinities."""
     assert jax.tree.structure(got) == jax.tree.structure(wanted)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         a, b = np.asarray(a), np.asarray(b)
@@ -18,7 +18,7 @@ def assert_close(got, wanted, limit: float = CLOSE) -> None:
 
 
 def assert_own_buffers(tree) -> None:
-    """No two leaves share memory, so that all of them can be donated to a compiled function."""
+    """Asserts that no two leaves share memory, so all of them can be donated to a compiled function."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array) and leaf.size]
     keys = [jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
     leaves = [jax.random.key_data(leaf) if key else leaf for leaf, key in zip(leaves, keys, strict=True)]

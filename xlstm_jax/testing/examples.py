@@ -1,4 +1,4 @@
-"""Small examples of every registered cell: its default options, and each other option, one at a time."""
+"""Small examples of every registered cell: its default options, and every other option, one at a time."""
 
 import dataclasses
 import functools
@@ -10,15 +10,15 @@ import numpy as np
 
 from xlstm_jax.cells import CELLS, Cell, CellParams
 
-# A config's fields by name; fields that are not here keep their defaults.
+# Values of config fields by name; other fields keep their defaults.
 SMALL = {"in_features": 3, "features": 4, "num_heads": 2, "spatial_shape": (3, 2), "arity": 3}
-OWN = {"rglru": {"in_features": 4}}  # as many features as inputs
+OWN = {"rglru": {"in_features": 4}}  # must equal features
 BATCH = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A cell with one choice of its options."""
+    """A cell with one choice of options."""
 
     name: str
     cell: type[Cell]
@@ -28,33 +28,33 @@ class Example:
         return self.name
 
     def params(self, dtype, seed: int = 0) -> CellParams:
-        """Weights of `init` with noise added, since some start at zero and would hide a missing product."""
+        """Weights of `init` plus noise, because weights that start at zero would hide a missing product."""
         rng, params = np.random.default_rng(seed), _initial(self.cell, self.config, seed)
         return jax.tree.map(lambda w: jnp.asarray(w + 0.4 * rng.standard_normal(w.shape), dtype), params)
 
     def inputs(self, time: int, dtype, seed: int = 1) -> jax.Array:
-        """x [B, T, ..., D], normal."""
+        """Normally distributed x [B, T, ..., D]."""
         shape = (BATCH, time, *getattr(self.config, "spatial_shape", ()), self.config.in_features)
         return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
 
     def nodes(self, count: int, dtype, seed: int = 1) -> jax.Array:
-        """Inputs [N, D] of a tree cell, normal."""
+        """Normally distributed inputs [N, D] of a tree cell."""
         return jnp.asarray(np.random.default_rng(seed).standard_normal((count, self.config.in_features)), dtype)
 
     def start(self, dtype):
-        """The carry of `init_carry`."""
+        """The carry of `init_carry`, cast to `dtype`."""
         return jax.tree.map(lambda leaf: leaf.astype(dtype), self.cell.init_carry(self.config, (BATCH,)))
 
 
 @functools.cache
 def _initial(cell, config, seed: int) -> CellParams:
-    """Weights of `init` as NumPy arrays; the same for all tests, whatever mode they run in."""
+    """Weights of `init` as NumPy arrays; the same for all tests, with or without x64 mode."""
     with jax.enable_x64(False):
         return jax.tree.map(np.asarray, cell.init(jax.random.key(seed), config))
 
 
 def _options(field: str, hint) -> tuple:
-    """What a field can be; how weights start makes no new cell."""
+    """The options of a field; none for `recurrent_init`, which does not change the equations."""
     if field == "recurrent_init":
         return ()
     if hint is bool:
@@ -63,7 +63,7 @@ def _options(field: str, hint) -> tuple:
 
 
 def examples_of(name: str) -> list[Example]:
-    """The registered cell of that name: with its default options, and with each other option."""
+    """Examples of a registered cell: with its default options, and with each other option."""
     cell, known = CELLS.get(name), SMALL | OWN.get(name, {})
     small = {field.name: known[field.name] for field in dataclasses.fields(cell.Config) if field.name in known}
     found = [Example(name, cell, cell.Config(**small))]
@@ -75,7 +75,7 @@ def examples_of(name: str) -> list[Example]:
 
 
 def examples(kind: str = "sequence") -> list[Example]:
-    """Those of every cell of that kind; names that stand for one cell count once."""
+    """Examples of every cell of a kind; a cell with several names appears once."""
     first_names = {}
     for name in CELLS.names():
         first_names.setdefault(CELLS.get(name), name)
