@@ -30,6 +30,7 @@ BIASES = {"model.mlstm.input_bias_mean", "model.mlstm.forget_bias_low", "model.m
 ZERO = BIASES | {"seed"}
 ZERO |= {f"data.{key}" for key in ("long_length", "longest_tested")}
 ZERO |= {f"model.{key}" for key in ("num_blocks", "dropout", "embedding_std", "logit_softcap")}
+ZERO |= {f"model.{key}" for key in ("head_dropout", "token_dropout")}
 ZERO |= {f"model.mlstm.{key}" for key in ("conv_width", "ffn_factor", "input_bias_std", "chunk_size")}
 ZERO |= {f"model.slstm.{key}" for key in ("proj_factor", "conv_width", "ffn_factor")}
 ZERO |= {f"model.recurrent.{key}" for key in ("dropout", "ffn_factor")}
@@ -38,6 +39,8 @@ ZERO |= {"model.transformer.num_kv_heads", "model.mamba2.chunk_size", "mesh.data
 ZERO |= {f"optimizer.{key}" for key in ("warmup_steps", "final_scale", "weight_decay", "clip_norm")}
 ZERO |= {f"optimizer.{key}" for key in ("b1", "b2", "momentum")}
 ZERO |= {f"train.{key}" for key in ("max_skipped", "peak_flops")} | {"sample.length", "sample.temperature"}
+
+CHOICES = ("data.marks", "data.classes")  # these name what they take
 
 NEVER = (math.nan, math.inf, -math.inf, 10**400, 1e39, 1e-39, "1", None, True)
 INTEGERS = (2**63, -(2**63))  # of integers alone; float32 holds them
@@ -93,7 +96,7 @@ def test_no_number_is_without_bounds():
     known = {key for _, key, _ in keys()}
     for name, variant in CONFIGS:
         for key, value in flat(get(name, variant).to_dict()):
-            if isinstance(value, int | float) and not isinstance(value, bool) and key != "data.marks":  # it has choices
+            if isinstance(value, int | float) and not isinstance(value, bool) and key not in CHOICES:
                 assert key in known, key
 
 

@@ -39,11 +39,11 @@ TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
 )
 def test_configs_that_cannot_work(changes, message):
     with pytest.raises(UsageError, match=message) as caught:
-        build_model(small("m", **changes))
+        build_model(small(**{"pattern": "m", **changes}))
     assert "\n" not in str(caught.value)
     for made in (LanguageModel, functools.partial(Stack, directions="both")):
         with pytest.raises(UsageError, match=message):
-            made(small("m", **changes), rngs=nnx.Rngs(0))
+            made(small(**{"pattern": "m", **changes}), rngs=nnx.Rngs(0))
 
 
 def test_float64_needs_x64_mode():
