@@ -151,7 +151,7 @@ def test_heads_that_attention_does_not_take():
 
 def test_trees_that_do_not_fit():
     """Children as lists of several lengths, a shape that `forest` did not make, inputs of another width or kind."""
-    with pytest.raises(UsageError, match="children are lists of several lengths; pad each to the longest with -1"):
+    with pytest.raises(UsageError, match="children are lists of different lengths; pad each to the longest with -1"):
         forest([[-1], [0, 0]])
     with pytest.raises(UsageError, match="forest rows 0 is not allowed"):
         forest([[-1], [0]], rows=0)
@@ -161,7 +161,7 @@ def test_trees_that_do_not_fit():
     for x, shape, message in (
         (np.ones((2, 5), np.float32), two, r"got x \(2, 5\); wanted x \[N,D\]: x has D = 5, not 3"),
         (np.ones((2, 3), np.int32), two, r"x \(2, 3\) of int32; wanted floats"),
-        (np.ones((2, 3), np.float32), [[-1], [0]], r"a shape of type list; make one by forest\(children_NC\)"),
+        (np.ones((2, 3), np.float32), [[-1], [0]], r"a shape of type list; pass forest\(children_NC\)"),
     ):
         with pytest.raises(UsageError, match=message):
             tree_recurrence(cell, params, x, shape)

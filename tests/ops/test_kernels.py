@@ -153,7 +153,7 @@ def test_over_a_mesh(op, sizes, kind, axes):
 def test_no_kernels_elsewhere(step, args):
     """One line when it is lowered; not before, since then nobody knows what for."""
     traced = jax.jit(functools.partial(step, implementation="pallas")).trace(*args)
-    with pytest.raises(UsageError, match=r"kernel '[ms]lstm_\w+' is compiled for CUDA .* there is none for tpu$"):
+    with pytest.raises(UsageError, match=r"kernel '[ms]lstm_\w+' is compiled for CUDA .* it does not run on tpu$"):
         traced.lower(lowering_platforms=("tpu",))
 
 

@@ -75,7 +75,7 @@ REFUSED = [
     ("gru", {"implementation": "newton", "noise": Noise("recurrent", 0.5)}, "'newton' takes neither"),
     ("lstm", {"implementation": "cudnn", "remat_every": 2}, "'cudnn' takes neither"),
     ("gru", {"remat_every": 0}, "remat_every 0 .* at least 1"),
-    ("slstm", {"implementation": "newton"}, "plain scale, which SLSTM's is not"),
+    ("slstm", {"implementation": "newton"}, "plain scale, which SLSTM does not have"),
     ("gru", {"implementation": "cudnn"}, "covers the cell 'lstm', got GRU"),
     ("slstm", {"noise": Noise("zoneout", 0.5)}, "'zoneout' .* SLSTM"),
     ("mingru", {"noise": Noise("variational", 0.5)}, "'variational' .* which MinGRU lacks"),

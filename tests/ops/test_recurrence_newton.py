@@ -179,7 +179,7 @@ def test_the_jacobian_is_full_up_to_a_width():
     cell = EXAMPLES["gru"].cell
     params = cell.init(jax.random.key(0), cell.Config(in_features=2, features=65))
     x = jnp.zeros((1, 3, 2), np.float32)
-    with pytest.raises(UsageError, match="up to 64 wide, got 65; use 'diagonal'"):
+    with pytest.raises(UsageError, match="at most 64 features, got 65; use 'diagonal'"):
         newton_recurrence(cell, params, x, options=NewtonOptions(jacobian="full"))
 
 
