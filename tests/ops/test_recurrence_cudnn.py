@@ -88,7 +88,7 @@ def test_weights_are_packed_as_cudnn_has_them():
     "name, dtype, options, message",
     [
         ("lstm_peephole", np.float32, {}, "covers the cell 'lstm', got PeepholeLSTM"),
-        ("lstm", np.float32, {"reset_BT": np.zeros((BATCH, T), bool)}, "no resets; use 'chunked' or 'scan'"),
+        ("lstm", np.float32, {"reset_BT": np.zeros((BATCH, T), bool)}, "not support resets; use 'chunked' or 'scan'"),
         ("lstm", jnp.bfloat16, {}, "float32, got bfloat16"),
         ("lstm", np.float32, {}, "needs jax with CUDA on an NVIDIA GPU; use 'chunked' or 'scan'"),
     ],

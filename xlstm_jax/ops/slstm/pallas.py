@@ -25,7 +25,7 @@ MOST = 128 * 1024
 
 
 def unsupported(x) -> str:
-    """Why the kernels cannot run heads of this size; empty if they can. float64 (only interpreted) counts as 32 bits."""
+    """Why the kernels cannot run heads of this size; empty if they can. float64 (interpreted) counts as 32 bits."""
     if 4 * power_of_two(x.shape[-1]) ** 2 * min(x.dtype.itemsize, 4) <= MOST:
         return missing()
     return (
