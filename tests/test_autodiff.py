@@ -109,7 +109,7 @@ def test_reverse_alone():
     unavoidable = made(custom_vjp("a norm", instead="another", reverse_alone=True, hint=False, nondiff_argnums=(0,)))
     with pytest.raises(UsageError, match=r"^forward-mode .* at a norm, ") as caught:
         jax.jvp(unavoidable, (X,), (X,))
-    assert str(caught.value).endswith("written by hand; use another")
+    assert str(caught.value).endswith("a custom backward pass; use another")
 
 
 def test_varying():

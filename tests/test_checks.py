@@ -57,15 +57,15 @@ def test_axes_before_the_last_ones_may_be_any():
         ({"x_BTD": X > 0}, "op got x (2, 3, 4) of bool; wanted floats: float32, bfloat16 or float64"),
         ({"tokens_BT": X[..., 0]}, "op got tokens (2, 3) of float32; wanted integers"),
         ({"mask_BT": X[..., 0]}, "op got mask (2, 3) of float32; wanted bools [B,T], true where a step counts"),
-        ({"x_BTD": [[1.0], [1.0, 2.0]]}, "op got x that is no array: setting an array element with a sequence"),
-        ({"x_BTD": "text"}, "op got x that is no array: "),
-        ({"x_BTD": None}, "op got no x: it is None, and an array is needed"),
+        ({"x_BTD": [[1.0], [1.0, 2.0]]}, "op got x that is not an array: setting an array element with a sequence"),
+        ({"x_BTD": "text"}, "op got x that is not an array: "),
+        ({"x_BTD": None}, "op got None for x; pass an array"),
         ({"x_BTD": jnp.asarray(X, jnp.float8_e4m3fn)}, "op got x (2, 3, 4) of float8_e4m3fn; wanted floats: float32"),
         (
             {"tokens_BT": np.array([[0, 2**32]])},
             "op got tokens with numbers outside of int32, -2147483648 to 2147483647",
         ),
-        ({"tokens_BT": [[0, 2**32]]}, "op got tokens that is no array: "),
+        ({"tokens_BT": [[0, 2**32]]}, "op got tokens that is not an array: "),
     ],
 )
 def test_arrays_that_do_not_fit(arrays, message):
@@ -115,7 +115,7 @@ def test_a_part_may_be_left_out_where_a_layer_has_several():
 @pytest.mark.parametrize("size", [0, -3, 1.0, float("nan"), "4", None, True])
 def test_sizes(size):
     check_sizes("op", features=1, heads=np.int64(2))
-    with pytest.raises(UsageError, match=f"^op features {size!r} is not allowed; it is an integer, at least 1$"):
+    with pytest.raises(UsageError, match=f"^op features {size!r} is not allowed; it must be an integer, at least 1$"):
         check_sizes("op", heads=1, features=size)
 
 
@@ -135,7 +135,7 @@ def test_a_size_may_be_symbolic():
 )
 def test_dtypes(dtype, shown):
     assert check_dtype("op", jnp.bfloat16) == check_dtype("op", "bfloat16") == jnp.dtype("bfloat16")
-    with pytest.raises(UsageError, match=f"^op dtype {shown} is not allowed; it is one of floats: "):
+    with pytest.raises(UsageError, match=f"^op dtype {shown} is not allowed; choose a float: "):
         check_dtype("op", dtype)
     with pytest.raises(UsageError, match=r"^op dtype float64 needs jax's x64 mode"):
         check_dtype("op", np.float64)

@@ -88,6 +88,6 @@ def test_unknown_axes_are_named_in_a_warning(caplog):
     with caplog.at_level(logging.WARNING, logger="xlstm_jax.sharding"):
         assert over(mesh, arrays(), (P("data"), P()))[0] == 204
     assert [record.getMessage() for record in caplog.records] == [
-        "mesh axes rows: kernels gather what is sharded over them; known are data, fsdp, batch, tensor, heads, model, "
-        "context"
+        "mesh axes rows are unknown: kernels gather arrays sharded over them; known axes are data, fsdp, batch, "
+        "tensor, heads, model, context"
     ]
