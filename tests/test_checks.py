@@ -1,4 +1,4 @@
-"""Checks of arguments: what is given and what is allowed, in one line that names the first that does not fit."""
+"""Checks of arguments: one line names the first that does not fit, what was given and what is allowed."""
 
 import re
 from typing import Any, Literal, NamedTuple
@@ -99,7 +99,7 @@ def test_a_carry_of_something_else(carry, message):
 
 
 def test_a_part_may_be_left_out_where_a_layer_has_several():
-    """None stands for its start; what is there is compared, whatever lies around it."""
+    """None means its initial carry; given parts are compared, at any nesting."""
     like = {"first": (LIKE, LIKE), "none": None}
     check_parts("op", {"first": (None, LIKE), "none": None}, like)
     for wrong, message in (
@@ -126,7 +126,7 @@ def test_choices():
 
 
 def test_a_size_may_be_symbolic():
-    """`jax.export` with any batch."""
+    """As for `jax.export` with any batch size."""
     check_sizes("op", batch=jax.export.symbolic_shape("b")[0])
 
 
