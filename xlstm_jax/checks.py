@@ -113,7 +113,7 @@ def checked_carry(owner: str, carry: Any, like: Any, name: str = "carry") -> Any
 
 
 def check_parts(owner: str, carry: Any, like: Any, name: str = "carry") -> None:
-    """Like `checked_carry`, for a layer or model made of parts; None stands for a part's initial carry.
+    """Like `checked_carry`, for a layer or model made of parts; None means a part's initial carry.
 
     The parts themselves convert dtypes.
     """
