@@ -133,9 +133,9 @@ def intra(q, k, v, of_t: Parts, of_s: Parts, mask):
     """Contributions from steps inside the chunk: S v [B,H,L,V] and the row sums of S [B,H,L].
 
     `of_t`, `of_s` and `mask` are those of `exponent`. The backward pass recomputes S, so no L x L array is stored. The
-    gradients of the decays are row and column sums of S dS. The sums of q dq and k dk are equal in exact arithmetic and
-    cheaper, but round differently, and the forget gate's gradient sums their differences (measured: 10 times the
-    error).
+    gradients of the decays are row and column sums of S dS. The sums of q dq and k dk are the same numbers in exact
+    arithmetic and cheaper, but they round differently, and the forget gate's gradient sums their differences (measured:
+    10 times the error).
     """
     return _intra_forward(q, k, v, of_t, of_s, mask)[0]
 

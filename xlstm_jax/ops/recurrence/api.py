@@ -36,8 +36,9 @@ def recurrence(
     implementation: Implementation | None = None,
     return_carries: bool = False,
 ) -> tuple[jax.Array, Any] | tuple[jax.Array, Any, Any]:
-    """Runs `cell` over x [B, T, ...]: returns y [B, T, ...] and the final carry; y_t is from step(params, carry, u_t),
-    with u = project(params, x).
+    """Runs `cell` over x [B, T, ...] and returns the outputs y [B, T, ...] and the final carry.
+
+    Each step is carry, y_t = step(params, carry, u_t), with u = project(params, x) computed for all steps.
 
     Args:
         cell: an entry of `CELLS` of kind "sequence".
