@@ -115,7 +115,7 @@ def test_a_part_may_be_left_out_where_a_layer_has_several():
 @pytest.mark.parametrize("size", [0, -3, 1.0, float("nan"), "4", None, True])
 def test_sizes(size):
     check_sizes("op", features=1, heads=np.int64(2))
-    with pytest.raises(UsageError, match=f"^op features {size!r} is not allowed; it must be an integer, at least 1$"):
+    with pytest.raises(UsageError, match=f"^op features {size!r} is not allowed; must be an integer, at least 1$"):
         check_sizes("op", heads=1, features=size)
 
 

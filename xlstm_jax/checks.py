@@ -168,7 +168,7 @@ def check_sizes(owner: str, least: int = 1, /, **sizes: Any) -> None:
         if jax.export.is_symbolic_dim(size):
             continue
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
-            raise UsageError(f"{owner} {name} {size!r} is not allowed; it must be an integer, at least {least}")
+            raise UsageError(f"{owner} {name} {size!r} is not allowed; must be an integer, at least {least}")
 
 
 def check_choice(name: str, value: Any, allowed: Any) -> None:

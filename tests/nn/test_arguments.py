@@ -73,7 +73,7 @@ def test_sizes_and_dtypes(name):
     for option, size in LAYERS[name][0].items():
         if isinstance(size, int):
             for wrong in (0, -1, 1.5):
-                refused([f"{option} {wrong} is not allowed; it must be an integer"], make, name, **{option: wrong})
+                refused([f"{option} {wrong} is not allowed; must be an integer"], make, name, **{option: wrong})
     for wrong in (jnp.int32, "bool"):
         refused(["dtype", "is not allowed; choose a float"], make, name, dtype=wrong)
 

@@ -129,7 +129,7 @@ def test_options_that_are_no_size(size):
     """Size options of the mLSTM's core, of other ops, and of a recurrence."""
     by_name = {repr(op): op for op in OPS}
     for name, option in (("mlstm", "chunk_size"), ("ssd", "chunk_size")):
-        with pytest.raises(UsageError, match=f"{name} {option} {size!r} is not allowed; it must be an integer, at"):
+        with pytest.raises(UsageError, match=f"{name} {option} {size!r} is not allowed; must be an integer, at"):
             jax.eval_shape(lambda op=by_name[name], option=option: op.function(**op.given, **{option: size}))
     op = by_name["attention"]
     with pytest.raises(UsageError, match=f"attention window {size!r} is not allowed"):

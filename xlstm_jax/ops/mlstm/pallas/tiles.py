@@ -34,7 +34,7 @@ class Tiles(Launch):
         for name in ("held", "turn", "keys", "values"):
             size = getattr(self, name)
             if size < LEAST or size & (size - 1):
-                raise UsageError(f"Tiles({name}={size}) is not allowed; it must be a power of two, at least {LEAST}")
+                raise UsageError(f"Tiles({name}={size}) is not allowed; must be a power of two, at least {LEAST}")
         for name in ("held", "turn"):
             size = getattr(self, name)
             if self.chunk % size:
