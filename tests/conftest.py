@@ -1,4 +1,4 @@
-"""What every test runs under: the CPU seen as eight devices, strict dtypes and ranks, a compilation cache."""
+"""Settings of all tests: the CPU as eight devices, strict dtypes and ranks, a compilation cache."""
 
 import gc
 import itertools
@@ -9,8 +9,8 @@ import tempfile
 
 from tests.flags import FAST
 
-# Read once, when jax starts its backend: they must stand before the first import of jax. Flags of the caller come last
-# and win: with XLA_FLAGS=--xla_backend_optimization_level=3 programs are optimized as users' are.
+# Read once, when jax starts its backend, so set them before the first import of jax. The caller's flags come last and
+# win: with XLA_FLAGS=--xla_backend_optimization_level=3 programs are optimized like users' programs.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {FAST} {os.environ.get('XLA_FLAGS', '')}".strip()
 
@@ -19,29 +19,29 @@ import pytest
 
 from xlstm_jax.ops.recurrence import scan
 
-pytest.register_assert_rewrite("xlstm_jax.testing")  # its assertions show their values as the tests' do
+pytest.register_assert_rewrite("xlstm_jax.testing")  # its assertions show values like those of tests
 
 CACHE = pathlib.Path(tempfile.gettempdir()) / f"xlstm_jax_test_cache_{getattr(os, 'getuid', int)()}"
 
-# Tokens of tests' texts stay out of the user's own cache.
+# Keeps tokens of tests' texts out of the user's cache.
 os.environ["XLSTM_JAX_CACHE"] = f"{CACHE}_data"
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)  # smaller ones cost as much to write
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)  # shorter ones take as long to write
 
-# optax's Adam raises its decay rate, a Python float, to an integer step count, which strict promotion refuses. So
-# tests that update parameters run under the standard rules; what they call is held to the strict ones elsewhere.
+# optax's Adam raises its decay rate, a Python float, to an integer step count, which strict promotion rejects. So
+# tests that update parameters use the standard rules; other tests hold the code they call to the strict ones.
 STANDARD_PROMOTION = ("train", "tasks", "configs", "experiments")
 
-# Of an operation no line of Python is kept in its program, which takes a tenth of the lowering.
+# Programs do not record the Python line of an operation, which takes a tenth of the lowering.
 jax.config.update("jax_traceback_in_locations_limit", 0)
 
 MOST_MAPS = 40_000
 TESTS_RUN = itertools.count(1)
 
-# Programs and their traces live on for later tests: a search among them for garbage takes long and finds little.
+# Programs and their traces are kept for later tests: garbage collection among them takes long and finds little.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)
 
@@ -59,9 +59,9 @@ def promotion(request):
 
 @pytest.fixture(autouse=True)
 def few_programs():
-    """Compiled programs let go before they reach the system's limit on memory maps, 65,530 for a process on Linux.
+    """Drops compiled programs before they reach the system's limit on memory maps, 65,530 per process on Linux.
 
-    Each holds ten or more, and XLA's compiler dies of a segmentation fault at the limit.
+    Each holds ten or more, and XLA's compiler crashes with a segmentation fault at the limit.
     """
     yield
     maps = pathlib.Path("/proc/self/maps")
@@ -79,7 +79,7 @@ def rolled():
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder with 300 kB of room, for those who may mount one."""
+    """A folder with 300 kB of space, for users who may mount one."""
     folder = tmp_path / "small_disk"
     folder.mkdir()
     done = subprocess.run(

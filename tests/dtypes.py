@@ -1,11 +1,11 @@
-"""What dtypes a program computes in."""
+"""The dtypes in which a program computes."""
 
 import jax
 import jax.numpy as jnp
 
 
 def dtypes_inside(jaxpr) -> set:
-    """Of all floating-point arrays that its operations give, at any depth, but for constants such as a zero start."""
+    """Dtypes of all floating-point results of its operations, at any depth, except constants such as a zero start."""
     found = set()
     for eqn in jaxpr.eqns:
         inner = [leaf for leaf in jax.tree.leaves(eqn.params, is_leaf=_is_jaxpr) if _is_jaxpr(leaf)]

@@ -1,4 +1,4 @@
-"""Hand-written backward passes: plain code under `forward_mode`, a message of ours elsewhere, nothing in programs."""
+"""Hand-written backward passes: plain code under `forward_mode`, a clear error elsewhere, nothing in programs."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ X = jnp.arange(1.0, 5.0)
 
 
 def made(vjp):
-    """sum_n n x_n^2 of an exponent n that is no argument; its gradient by hand is off by a factor of 10."""
+    """sum_n n x_n^2 with a non-differentiable exponent; its hand-written gradient is wrong by a factor of 10."""
 
     @vjp
     def weighted(power, x, weights):
@@ -33,7 +33,7 @@ jaxs = made(lambda body: jax.custom_vjp(body, nondiff_argnums=(0,)))
 
 
 def test_plain_code_under_forward_mode_alone():
-    """Whatever was compiled before: the context is part of jit's key."""
+    """Also if compiled before: the context is part of jit's key."""
     gradient, by_hand, plain = jax.jit(jax.grad(ours)), 10 * jnp.arange(4.0) * X, 2 * jnp.arange(4.0) * X
     traces = []
     inside = jax.jit(lambda x: (traces.append(1), jax.grad(ours)(x))[1])
@@ -75,7 +75,7 @@ def test_the_context_may_stand_inside():
 def test_forward_mode_elsewhere_is_refused(derivative):
     with pytest.raises(UsageError, match=r"^forward-mode .* at a sum, .*; use a loop, or .*forward_mode\(\)"):
         derivative(ours)
-    with pytest.raises(TypeError, match="custom_vjp"):  # jax's own, which it replaces
+    with pytest.raises(TypeError, match="custom_vjp"):  # jax's error, which ours replaces
         derivative(jaxs)
 
 
@@ -85,7 +85,7 @@ def test_constants_are_no_matter():
 
 @pytest.mark.parametrize("transform", [lambda f: f, jax.grad, jax.vmap, lambda f: jax.vmap(jax.grad(f))])
 def test_programs_are_those_of_jaxs_own(transform):
-    """Nor is a gradient of gradients, `jax.checkpoint` or a scan in the way."""
+    """Also with gradients of gradients, `jax.checkpoint` or a scan."""
 
     def text(f):
         def run(x):
@@ -105,15 +105,15 @@ def test_reverse_alone():
     np.testing.assert_allclose(jax.grad(refused)(X), jax.grad(jaxs)(X))
     with forward_mode(), pytest.raises(UsageError, match=r"^forward_mode does not cover a kernel; use a loop$"):
         refused(X)
-    # Where `forward_mode` would refuse it in any case, the error elsewhere does not propose it.
+    # If `forward_mode` would raise in any case, the error elsewhere does not suggest it.
     unavoidable = made(custom_vjp("a norm", instead="another", reverse_alone=True, hint=False, nondiff_argnums=(0,)))
     with pytest.raises(UsageError, match=r"^forward-mode .* at a norm, ") as caught:
         jax.jvp(unavoidable, (X,), (X,))
-    assert str(caught.value).endswith("written by hand; use another")
+    assert str(caught.value).endswith("a custom backward pass; use another")
 
 
 def test_varying():
-    """Its gradient is the sum over devices; outside `jax.shard_map` it gives back what it got."""
+    """Its gradient is the sum over devices; outside `jax.shard_map` it returns its argument."""
     assert varying((X, None), X)[0] is X
 
     def inside(x, w):
@@ -125,7 +125,7 @@ def test_varying():
         return jax.value_and_grad(loss)(w)
 
     run = jax.shard_map(inside, mesh=mesh(data=2), in_specs=(P("data"), P()), out_specs=(P(), P()), check_vma=True)
-    with pytest.raises(ValueError, match="out_specs"):  # each device has a loss of its own
+    with pytest.raises(ValueError, match="out_specs"):  # each device has a different loss
         run(X, jnp.float32(2))
 
     def gradient(x, w):

@@ -1,4 +1,4 @@
-"""Checks of arguments: what is given and what is allowed, in one line that names the first that does not fit."""
+"""Checks of arguments: one line names the first that does not fit, what was given and what is allowed."""
 
 import re
 from typing import Any, Literal, NamedTuple
@@ -57,15 +57,15 @@ def test_axes_before_the_last_ones_may_be_any():
         ({"x_BTD": X > 0}, "op got x (2, 3, 4) of bool; wanted floats: float32, bfloat16 or float64"),
         ({"tokens_BT": X[..., 0]}, "op got tokens (2, 3) of float32; wanted integers"),
         ({"mask_BT": X[..., 0]}, "op got mask (2, 3) of float32; wanted bools [B,T], true where a step counts"),
-        ({"x_BTD": [[1.0], [1.0, 2.0]]}, "op got x that is no array: setting an array element with a sequence"),
-        ({"x_BTD": "text"}, "op got x that is no array: "),
-        ({"x_BTD": None}, "op got no x: it is None, and an array is needed"),
+        ({"x_BTD": [[1.0], [1.0, 2.0]]}, "op got x that is not an array: setting an array element with a sequence"),
+        ({"x_BTD": "text"}, "op got x that is not an array: "),
+        ({"x_BTD": None}, "op got None for x; pass an array"),
         ({"x_BTD": jnp.asarray(X, jnp.float8_e4m3fn)}, "op got x (2, 3, 4) of float8_e4m3fn; wanted floats: float32"),
         (
             {"tokens_BT": np.array([[0, 2**32]])},
             "op got tokens with numbers outside of int32, -2147483648 to 2147483647",
         ),
-        ({"tokens_BT": [[0, 2**32]]}, "op got tokens that is no array: "),
+        ({"tokens_BT": [[0, 2**32]]}, "op got tokens that is not an array: "),
     ],
 )
 def test_arrays_that_do_not_fit(arrays, message):
@@ -99,7 +99,7 @@ def test_a_carry_of_something_else(carry, message):
 
 
 def test_a_part_may_be_left_out_where_a_layer_has_several():
-    """None stands for its start; what is there is compared, whatever lies around it."""
+    """None means its initial carry; given parts are compared, at any nesting."""
     like = {"first": (LIKE, LIKE), "none": None}
     check_parts("op", {"first": (None, LIKE), "none": None}, like)
     for wrong, message in (
@@ -115,7 +115,7 @@ def test_a_part_may_be_left_out_where_a_layer_has_several():
 @pytest.mark.parametrize("size", [0, -3, 1.0, float("nan"), "4", None, True])
 def test_sizes(size):
     check_sizes("op", features=1, heads=np.int64(2))
-    with pytest.raises(UsageError, match=f"^op features {size!r} is not allowed; it is an integer, at least 1$"):
+    with pytest.raises(UsageError, match=f"^op features {size!r} is not allowed; must be an integer, at least 1$"):
         check_sizes("op", heads=1, features=size)
 
 
@@ -126,7 +126,7 @@ def test_choices():
 
 
 def test_a_size_may_be_symbolic():
-    """`jax.export` with any batch."""
+    """As for `jax.export` with any batch size."""
     check_sizes("op", batch=jax.export.symbolic_shape("b")[0])
 
 
@@ -135,7 +135,7 @@ def test_a_size_may_be_symbolic():
 )
 def test_dtypes(dtype, shown):
     assert check_dtype("op", jnp.bfloat16) == check_dtype("op", "bfloat16") == jnp.dtype("bfloat16")
-    with pytest.raises(UsageError, match=f"^op dtype {shown} is not allowed; it is one of floats: "):
+    with pytest.raises(UsageError, match=f"^op dtype {shown} is not allowed; choose a float: "):
         check_dtype("op", dtype)
     with pytest.raises(UsageError, match=r"^op dtype float64 needs jax's x64 mode"):
         check_dtype("op", np.float64)

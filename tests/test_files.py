@@ -1,4 +1,4 @@
-"""A file or folder under its name is the old one or the whole new one."""
+"""Files and folders are replaced atomically."""
 
 import json
 

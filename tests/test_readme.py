@@ -1,4 +1,4 @@
-"""What the README shows works."""
+"""The README's examples work."""
 
 import pathlib
 import re
@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-# What the README's Python leaves behind, by name.
+# Shapes of variables that the README's Python defines.
 SHAPES = {"h": (2, 100, 4, 32), "y_BTD": (2, 10, 512)}
 
 

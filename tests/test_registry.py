@@ -1,4 +1,4 @@
-"""Names of parts, the order of the rooms, and the style of the tree."""
+"""Registered names, the order of subpackages, and imports."""
 
 import ast
 import importlib
@@ -13,10 +13,11 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.registry import Registry
 
 ROOT = pathlib.Path(__file__).parent.parent
-GROUND = ("autodiff", "checks", "console", "errors", "files", "plugins", "registry", "shapes", "sharding", "config")
-# From the lowest room to the highest; a room imports itself and lower ones.
+GROUND = ("autodiff", "checks", "errors", "files", "plugins", "registry", "shapes", "sharding", "config")
+# Subpackages from the lowest to the highest; each imports only itself and lower ones.
 ROOMS = ("cells", "ops", "testing", "nn", "models", "data", "generate", "tasks", "train", "configs", "experiments")
-ORDER = {**dict.fromkeys(GROUND, 0), **{room: level for level, room in enumerate(ROOMS, start=1)}}
+ORDER = {**dict.fromkeys((*GROUND, "console"), 0),  # what every program prints on, by rich
+         **{room: level for level, room in enumerate(ROOMS, start=1)}}
 FILES = sorted(path for room in ("xlstm_jax", "configs", "experiments") for path in (ROOT / room).rglob("*.py"))
 
 
@@ -37,7 +38,7 @@ def test_a_taken_name_is_refused():
 
 
 def test_modules_are_found_and_may_be_reloaded(tmp_path, monkeypatch):
-    """A file dropped into the package is a part, with no list to edit; a notebook's reload takes the newer one."""
+    """A file added to the package is registered without editing a list; a notebook's reload uses the newer version."""
     package = tmp_path / "found_parts"
     package.mkdir()
     (package / "__init__.py").write_text(
@@ -57,7 +58,7 @@ def test_modules_are_found_and_may_be_reloaded(tmp_path, monkeypatch):
 
 
 def imported(path: pathlib.Path, root: pathlib.Path = ROOT) -> set[str]:
-    """Dotted names of all modules that a file imports, at any depth; `from a import b` gives a and a.b."""
+    """Dotted names of all modules that a file imports, at any depth; `from a import b` yields a and a.b."""
     package = path.relative_to(root).parent.parts
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -72,7 +73,7 @@ def imported(path: pathlib.Path, root: pathlib.Path = ROOT) -> set[str]:
 
 
 def room(module: str) -> str | None:
-    """The room of a module of ours: its folder, or its file where it stands alone; None for foreign ones."""
+    """The subpackage of one of our modules: its folder, or its file at the top level; None for other modules."""
     parts = module.split(".")
     if parts[0] in ("configs", "experiments"):
         return parts[0]
@@ -84,7 +85,7 @@ def own_room(path: pathlib.Path) -> str | None:
 
 
 def rooms_of(path: pathlib.Path) -> set[str]:
-    # `from xlstm_jax import __version__` names no room.
+    # `from xlstm_jax import __version__` names no subpackage.
     return {found for name in imported(path) if (found := room(name)) is not None and not found.startswith("__")}
 
 
@@ -97,7 +98,7 @@ def ids(path: pathlib.Path) -> str:
 
 
 def test_every_file_has_a_room():
-    """A new room gets its place in the order above."""
+    """A new subpackage must be added to the order above."""
     assert {own_room(path) for path in FILES} <= {*ORDER, "__init__"}
     assert {own_room(path) for path in FILES} >= {"errors", "cells", "ops"}
 
@@ -130,7 +131,7 @@ def test_ground_imports_jax_numpy_and_the_standard_library_only():
 
 
 def test_data_needs_no_jax():
-    """So that the processes which load data start fast and never touch a device."""
+    """So data-loading processes start fast and never touch a device."""
     for path in FILES:
         if own_room(path) == "data":
             assert not packages_of(path) & {"jax", "jaxlib", "flax", "optax", "orbax", "jaxtyping"}, ids(path)
@@ -144,7 +145,7 @@ def test_models_know_nothing_of_training():
 
 
 def test_config_dicts_stay_above_the_loop():
-    """Below are frozen dataclasses, which know their fields."""
+    """Lower levels use frozen dataclasses, which know their fields."""
     for path in FILES:
         if own_room(path) not in ("configs", "experiments") and ids(path) != "xlstm_jax/train/loop.py":
             assert "ml_collections" not in packages_of(path), ids(path)

@@ -1,4 +1,4 @@
-"""Functions run by each device on its own part: which axes of a mesh share out what, and that values stay."""
+"""Functions run on each device's own part: which mesh axes split which axes, and that values do not change."""
 
 import logging
 import re
@@ -23,7 +23,7 @@ def arrays(batch=8, heads=4):
 
 
 def step(x_BTH, w_KH):
-    """Sizes as each device sees them, and something of all three arguments; the last is left out."""
+    """Sizes as each device sees them, and a result of the arguments; the last one is left out."""
 
     def run(x, w, nothing):
         assert nothing is None
@@ -52,7 +52,7 @@ def over(mesh, args, specs):
     ],
 )
 def test_parts(sizes, specs, part):
-    """Known names share out the batch and the heads; nothing is gathered, whatever the context."""
+    """Known names split the batch and the heads; nothing is gathered, in any context."""
     mesh = jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
     seen, y, collectives = over(mesh, arrays(), specs)
     assert seen == part[0] * 100 + part[1] and not collectives
@@ -60,7 +60,7 @@ def test_parts(sizes, specs, part):
 
 
 def test_sizes_that_do_not_divide_are_gathered():
-    """Six sequences on four devices: values stay, and each device sees all of them."""
+    """Six sequences on four devices: values are the same, and each device sees all sequences."""
     mesh = jax.make_mesh((4, 2), ("data", "tensor"), axis_types=(AxisType.Auto,) * 2)
     seen, y, _ = over(mesh, arrays(batch=6), (P(None, None, "tensor"), P()))
     assert seen == 602
@@ -88,6 +88,6 @@ def test_unknown_axes_are_named_in_a_warning(caplog):
     with caplog.at_level(logging.WARNING, logger="xlstm_jax.sharding"):
         assert over(mesh, arrays(), (P("data"), P()))[0] == 204
     assert [record.getMessage() for record in caplog.records] == [
-        "mesh axes rows: kernels gather what is sharded over them; known are data, fsdp, batch, tensor, heads, model, "
-        "context"
+        "mesh axes rows are unknown: kernels gather arrays sharded over them; known axes are data, fsdp, batch, "
+        "tensor, heads, model, context"
     ]

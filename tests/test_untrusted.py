@@ -1,4 +1,4 @@
-"""Nothing that reads a file runs what stands in it, or unpacks an archive, whose names may lead anywhere."""
+"""No code that reads a file executes its contents or unpacks archives, whose names may lead anywhere."""
 
 import ast
 import pathlib
@@ -17,13 +17,13 @@ from xlstm_jax.train.workdir.folder import check_workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(path for folder in ("xlstm_jax", "experiments", "configs") for path in (ROOT / folder).rglob("*.py"))
-# Modules that run or unpack what they read.
+# Modules that execute or unpack what they read.
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "tarfile", "yaml"}
 FUNCTIONS, METHODS = {"eval", "exec"}, {"extract", "extractall", "unpack_archive"}
 
 
 def test_the_trap_works(tmp_path):
-    """Or else the tests that use it would show nothing."""
+    """Otherwise the tests that use it would prove nothing."""
     pickle.loads(hostile_pickle(tmp_path / "trace"))
     assert (tmp_path / "trace").exists()
     np.save(tmp_path / "array.npy", hostile_array(tmp_path / "other"))
@@ -68,7 +68,7 @@ def test_nothing_unpickles_or_unpacks():
     assert {path.relative_to(ROOT).as_posix(): found for path in FILES if (found := findings(path.read_text()))} == {}
 
 
-# More brackets than the parser can count down: it stops with an error that is no ValueError.
+# More brackets than the parser can nest: it raises an error that is not a ValueError.
 DEEP = "[" * 100_000
 READERS = {
     "a tokenizer": ("tokenizer.json", BPETokenizer.from_file, "is no tokenizer.json"),

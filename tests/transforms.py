@@ -1,4 +1,4 @@
-"""What every op, cell over time and block stands: the caller's own `jax.shard_map`, and derivatives in both modes."""
+"""Transformations that every op, recurrence and block supports: `jax.shard_map`, and derivatives in both modes."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from tests.ops.meshes import mesh
 from xlstm_jax.autodiff import forward_mode
 from xlstm_jax.testing.compare import assert_close, dot, normal_like
 
-BATCH = 2  # a row a device
-# Accuracy is judged in float64: the fastest compilation will do.
+BATCH = 2  # one row per device
+# Accuracy is judged in float64, so the fastest compilation suffices.
 FAST = {"xla_backend_optimization_level": 0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """`run(*rows, *shared)` gives a tree of arrays [B, ...]; rows are arrays [B, ...], shared ones have no batch."""
+    """`run(*rows, *shared)` returns a tree of arrays [B, ...]; rows are arrays [B, ...], shared ones have no batch."""
 
     run: Callable
     rows: tuple
@@ -29,10 +29,10 @@ class Case:
 
 
 def check(case: Case, *, values: bool = True) -> None:
-    """In one program: values and gradients inside `jax.shard_map` are those outside, and <J v, w> = <v, J^T w>.
+    """Checks that values and gradients inside `jax.shard_map` equal those outside, and <J v, w> = <v, J^T w>.
 
-    J v is of `forward_mode`, inside `jax.shard_map` too. Without `values` nothing is compiled: it is only seen that
-    jax takes all of it, for cases whose code is that of others.
+    All in one program. J v uses `forward_mode`, also inside `jax.shard_map`. Without `values` nothing is compiled: it
+    only checks that jax traces everything, for cases that share their code with others.
     """
     args = (*case.rows, *case.shared)
     along, split = normal_like(args, 1), P("data")

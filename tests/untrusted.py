@@ -1,4 +1,4 @@
-"""A pickle that leaves a trace where something unpickles it."""
+"""A pickle that leaves a trace when unpickled."""
 
 import pathlib
 import pickle
@@ -19,7 +19,7 @@ def hostile_pickle(trace: pathlib.Path) -> bytes:
 
 
 def hostile_array(trace: pathlib.Path) -> np.ndarray:
-    """numpy writes it as a pickle, and reads it back with `allow_pickle=True` alone."""
+    """numpy writes it as a pickle, and reads it only with `allow_pickle=True`."""
     array = np.empty(1, object)
     array[0] = Trace(trace)
     return array

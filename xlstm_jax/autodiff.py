@@ -1,8 +1,8 @@
-"""Hand-written backward passes, and forward-mode derivatives in place of them where they are asked for.
+"""Functions with hand-written backward passes, and a switch to plain code that has forward-mode derivatives.
 
-A function with a backward pass of its own has no forward mode in jax: `jax.jvp`, `jax.jacfwd`, `jax.hessian` and
+In jax, a function with a custom backward pass has no forward mode: `jax.jvp`, `jax.jacfwd`, `jax.hessian` and
 Hessian-vector products fail. Under `forward_mode` such functions run as plain JAX code, which jax differentiates in
-either mode and to any order. Values are the same; time and memory of a backward pass are not.
+either mode and to any order. Values are the same; time and memory of the backward pass are not.
 """
 
 import functools
@@ -18,22 +18,22 @@ from jax.interpreters import ad, batching, mlir
 from xlstm_jax.errors import UsageError
 from xlstm_jax.sharding import varying
 
-# A context of jax's own is part of the key of every cache of traced and compiled functions.
+# A jax user context is part of the key of every cache of traced and compiled functions.
 _FORWARD = jax.make_user_context(default_value=False)
 
 
 def forward_mode(on: bool = True) -> AbstractContextManager:
-    """A context in which all ops, layers and models have forward-mode derivatives, to any order.
+    """A context in which all ops, layers and models have forward-mode derivatives of any order.
 
         with forward_mode():
             H = jax.hessian(loss)(params)
 
-    It acts while a function is traced: enter it around the derivative, or inside the function that is differentiated. A
-    jitted function is compiled once with it and once without. In a config it is `model.forward_mode`. False changes
-    nothing.
+    It takes effect while a function is traced: enter it around the derivative, or inside the function to differentiate.
+    A jitted function is compiled once with it and once without. The config key is `model.forward_mode`. `on=False`
+    changes nothing.
 
-    Kernels (implementations "pallas" and "cudnn") have no plain code: named, they raise `UsageError`, and where nothing
-    is named they are not chosen.
+    Kernels (implementations "pallas" and "cudnn") have no plain code. They raise `UsageError` if named, and are never
+    chosen by default.
     """
     return _FORWARD(on or in_forward_mode())
 
@@ -44,26 +44,26 @@ def in_forward_mode() -> bool:
 
 
 class custom_vjp:
-    """`jax.custom_vjp` with a plain form for `forward_mode`, and an error that names it for forward mode elsewhere.
+    """`jax.custom_vjp` with a plain form for `forward_mode`, and a clear error for forward mode outside of it.
 
         @custom_vjp("the chunkwise mLSTM", instead="implementation='recurrent'")
         def f(x): ...
         f.defvjp(forward, backward)
 
-    Inside `jax.shard_map` all arguments vary over the mesh axes that any of them varies over, so that `backward` may
-    give each a gradient of its own on every device; jax sums them where an argument was the same on all.
+    Inside `jax.shard_map`, all arguments are made to vary over the mesh axes that any of them varies over, so
+    `backward` may return a different gradient on each device. jax sums these if the argument was the same on all.
 
     Args:
         of: what the function is, for the error.
-        instead: arguments by which the caller has forward mode without `forward_mode`; empty where there are none.
-        plain: what runs under `forward_mode`, of the same arguments; None is the function's own body.
-        reverse_alone: there is no plain form, as of a kernel: under `forward_mode` it raises.
-        hint: whether the error elsewhere proposes `forward_mode`. Of a kernel it does, since an unnamed one is not
-            chosen there.
-        nondiff_argnums: as of `jax.custom_vjp`.
+        instead: arguments with which the caller has forward mode without `forward_mode`; empty if there are none.
+        plain: the function to run under `forward_mode`, with the same arguments; None is the function's own body.
+        reverse_alone: there is no plain form, as for a kernel: calls under `forward_mode` raise.
+        hint: whether the error suggests `forward_mode`. Kernels suggest it too, since an unnamed kernel is not
+            chosen under it.
+        nondiff_argnums: as for `jax.custom_vjp`.
 
     Raises:
-        UsageError: at a forward-mode derivative outside of `forward_mode`; at any call under it if `reverse_alone`.
+        UsageError: at a forward-mode derivative outside of `forward_mode`; if `reverse_alone`, at any call under it.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class custom_vjp:
         self.hint, self.nondiff = hint, nondiff_argnums
 
     def __call__(self, body: Callable) -> Callable:
-        """The function, with `defvjp`."""
+        """Returns the wrapped function, with `defvjp`."""
         function = jax.custom_vjp(body, nondiff_argnums=self.nondiff)
 
         @functools.wraps(body)
@@ -99,12 +99,12 @@ class custom_vjp:
 
 
 def reverse_only(of: str, instead: str, args: Any, *, hint: bool = True) -> Any:
-    """The arrays of `args` as they are, for code that cannot be differentiated in forward mode: doing so raises.
+    """Returns the arrays of `args` unchanged, marked so that a forward-mode derivative through them raises.
 
     `of`, `instead` and `hint` are those of `custom_vjp`.
 
     Raises:
-        UsageError: under `forward_mode`, at once.
+        UsageError: immediately, if called under `forward_mode`.
     """
     use = [f"use {instead}"] if instead else []
     if in_forward_mode():
@@ -112,8 +112,8 @@ def reverse_only(of: str, instead: str, args: Any, *, hint: bool = True) -> Any:
     if hint:
         use.append("run it under xlstm_jax.autodiff.forward_mode() (config.model.forward_mode=True)")
     message = (
-        f"forward-mode derivatives (jax.jvp, jax.jacfwd, jax.hessian) stop at {of}, whose backward pass is written by "
-        f"hand; {', or '.join(use)}"
+        f"forward-mode derivatives (jax.jvp, jax.jacfwd, jax.hessian) stop at {of}, which has a custom backward pass; "
+        f"{', or '.join(use)}"
     )
 
     def marked(a):
@@ -122,8 +122,8 @@ def reverse_only(of: str, instead: str, args: Any, *, hint: bool = True) -> Any:
     return jax.tree.map(marked, args)
 
 
-# The array itself. Its derivative passes through `_refused`, which reverse mode only ever transposes, to nothing, and
-# forward mode evaluates: there it raises. Neither leaves an operation in a compiled program.
+# `_marked` is the identity. Its derivative passes through `_refused`: forward mode evaluates that, which raises, while
+# reverse mode only transposes it, to the identity. Neither leaves an operation in a compiled program.
 _marked, _refused = Primitive("reverse_only"), Primitive("forward_mode_refused")
 
 

@@ -1,6 +1,6 @@
-"""What public constructors and calls are given, against what they document: one `UsageError` line says both.
+"""Argument checks of public constructors and calls: a one-line `UsageError` says what was given and what is wanted.
 
-All of it looks at shapes, dtypes and Python numbers alone, while a program is traced: compiled programs do not change.
+The checks look only at shapes, dtypes and Python numbers while a program is traced; compiled programs do not change.
 """
 
 import re
@@ -14,33 +14,33 @@ import numpy as np
 from xlstm_jax.config import check_value
 from xlstm_jax.errors import UsageError, one_line
 
-_OPTIONAL = ("lengths", "reset", "mask", "state", "keys", "D", "log_decay")  # of arrays by the name before their axes
-# Likewise; those that are not here are floats.
+_OPTIONAL = ("lengths", "reset", "mask", "state", "keys", "D", "log_decay")  # array names without the axes' suffix
+# Kinds of arrays by the same names; all others are floats.
 _KINDS = {
-    "lengths": (jnp.integer, "integers [B], how many steps of each row count; of a mask [B,T] of them, mask.sum(1)"),
-    "tokens": (jnp.integer, "integers, the numbers of tokens"),
-    "reset": (jnp.bool_, "bools [B,T], true where a row starts anew; of numbers, reset != 0"),
-    "mask": (jnp.bool_, "bools [B,T], true where a step counts; of numbers, mask != 0"),
+    "lengths": (jnp.integer, "integers [B], the number of real steps of each row; from a mask [B,T], mask.sum(1)"),
+    "tokens": (jnp.integer, "integers, token numbers"),
+    "reset": (jnp.bool_, "bools [B,T], true where a row starts anew; from numbers, reset != 0"),
+    "mask": (jnp.bool_, "bools [B,T], true where a step counts; from numbers, mask != 0"),
 }
 _FLOATS = (jnp.floating, "floats: float32, bfloat16 or float64")
 
 
 def checked(owner: str, sizes: Mapping[str, int] | None = None, /, **arrays: Any) -> tuple[jax.Array | None, ...]:
-    """The arrays in the order given, as jax arrays; a list or a NumPy array will do for one.
+    """Checks arrays and returns them in the order given, as jax arrays; lists and NumPy arrays are converted.
 
-    None stays None for those that an op may do without (`_OPTIONAL`).
+    None stays None for optional arrays (`_OPTIONAL`).
 
         q_BTHK, k_BTHK, reset_BT = checked("mlstm", q_BTHK=q_BTHK, k_BTHK=k_BTHK, reset_BT=reset_BT)
 
     Args:
         owner: what was called, for the message.
-        sizes: axis letters whose size is known beforehand.
-        **arrays: by names that end in their axes' letters (`xlstm_jax.shapes`), with "..." for any axes before
-            them; a letter has one size in all of them. Lengths and tokens are integers, resets and masks bools, all
+        sizes: sizes of axis letters that are known beforehand.
+        **arrays: by names that end in their axes' letters (`xlstm_jax.shapes`), with "..." for any leading axes. A
+            letter has the same size in all of them. Lengths and tokens must be integers, resets and masks bools, all
             others floats.
 
     Raises:
-        UsageError: shapes that do not fit together, or a dtype of another kind; it names the first such array.
+        UsageError: shapes that do not fit together, or a dtype of another kind; names the first such array.
     """
     given, axes, known = {}, {}, dict(sizes or {})
     for argument, a in arrays.items():
@@ -48,7 +48,7 @@ def checked(owner: str, sizes: Mapping[str, int] | None = None, /, **arrays: Any
         given[name], axes[name] = _array(owner, name, a), letters
     there = {name: a for name, a in given.items() if a is not None}
     for name, a in there.items():
-        # The lengths' kind comes before their shape: of a mask the shape would be the smaller mistake.
+        # Check kinds before shapes: if a mask is passed for lengths, its kind is the clearer error.
         kind, wanted = _KINDS.get(name, _FLOATS)
         if not _is_kind(a.dtype, kind):
             raise UsageError(f"{owner} got {name} {a.shape} of {a.dtype}; wanted {wanted}")
@@ -62,17 +62,17 @@ def checked(owner: str, sizes: Mapping[str, int] | None = None, /, **arrays: Any
 
 
 def _array(owner: str, name: str, a: Any) -> jax.Array | None:
-    """What was given for the argument `name`, as a jax array; None stays None for those that may be left out."""
+    """Converts the argument `name` to a jax array; None stays None if the argument is optional."""
     if a is None and name not in _OPTIONAL:
-        raise UsageError(f"{owner} got no {name}: it is None, and an array is needed")
+        raise UsageError(f"{owner} got None for {name}; pass an array")
     if isinstance(a, list | tuple) and not len(a) and name in _KINDS:
-        a = np.zeros(0, np.int32 if _KINDS[name][0] is jnp.integer else np.bool_)  # NumPy's is one of floats
+        a = np.zeros(0, np.int32 if _KINDS[name][0] is jnp.integer else np.bool_)  # NumPy makes empty lists floats
     try:
         made = None if a is None else jnp.asarray(a)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"{owner} got {name} that is no array: {one_line(error)}") from error
+        raise UsageError(f"{owner} got {name} that is not an array: {one_line(error)}") from error
     if isinstance(a, np.ndarray) and a.dtype.kind in "iu" and made.dtype != a.dtype:
-        # Integers of 64 bits become some of 32 outside of x64 mode, by their last bits.
+        # Outside of x64 mode, jax truncates 64-bit integers to their lowest 32 bits.
         bounds = jnp.iinfo(made.dtype)
         if a.min(initial=0) < bounds.min or a.max(initial=0) > bounds.max:
             raise UsageError(f"{owner} got {name} with numbers outside of {made.dtype}, {bounds.min} to {bounds.max}")
@@ -80,12 +80,12 @@ def _array(owner: str, name: str, a: Any) -> jax.Array | None:
 
 
 def _is_kind(dtype: jnp.dtype, kind: Any) -> bool:
-    """Floats of 8 bits and fewer, with which jax does not compute, are none here."""
+    """Whether a dtype is of a kind; floats of 8 bits or fewer do not count, since jax does not compute with them."""
     return jnp.issubdtype(dtype, kind) and (kind is not jnp.floating or dtype.itemsize > 1)
 
 
 def _misfit(letters: str, shape: tuple, known: dict[str, int]) -> str:
-    """Why a shape does not fit its letters; empty where it does, and then `known` has the sizes of all of them."""
+    """Why a shape does not fit its letters; empty if it does. Adds the letters' sizes to `known`."""
     if letters.startswith("..."):
         letters = letters[3:]
         shape = shape[-len(letters) :]
@@ -98,30 +98,30 @@ def _misfit(letters: str, shape: tuple, known: dict[str, int]) -> str:
 
 
 def checked_carry(owner: str, carry: Any, like: Any, name: str = "carry") -> Any:
-    """The carry in the dtypes of `like`, which is at least float32 for a state, whatever it was saved in.
+    """Checks a carry against `like` and casts it to the dtypes of `like`, which are at least float32 for a state.
 
     Args:
-        owner, name: what was called, and what the argument is called there, for the message.
-        carry: what a caller gave; its leaves may be NumPy arrays.
-        like: what `init_carry` makes for this input, or its shapes.
+        owner, name: what was called, and the name of the argument there, for the message.
+        carry: the caller's carry; its leaves may be NumPy arrays.
+        like: the result of `init_carry` for this input, or its shapes.
 
     Raises:
-        UsageError: another structure, shape or kind of number: that of another cell, batch size, direction or depth.
+        UsageError: another structure, shape or kind of number, as from another cell, batch size, direction or depth.
     """
     _compare(owner, name, carry, like, parts=False)
     return jax.tree.map(lambda leaf, wanted: jnp.asarray(leaf).astype(wanted.dtype), carry, like)
 
 
 def check_parts(owner: str, carry: Any, like: Any, name: str = "carry") -> None:
-    """As `checked_carry`, of a layer or model that is made of parts: None is a part's own start.
+    """Like `checked_carry`, for a layer or model made of parts; None means a part's initial carry.
 
-    Dtypes are left to the parts.
+    The parts themselves convert dtypes.
     """
     _compare(owner, name, carry, like, parts=True)
 
 
 def _compare(owner: str, path: str, got: Any, like: Any, *, parts: bool) -> None:
-    """Raises where `got`, which `path` leads to, is not like `like`; with `parts` None is a part's own start."""
+    """Raises if `got`, found at `path`, does not match `like`. With `parts`, None may replace any part."""
     if got is None and (parts or like is None):
         return
     if hasattr(like, "shape"):
@@ -138,7 +138,7 @@ def _compare(owner: str, path: str, got: Any, like: Any, *, parts: bool) -> None
 
 
 def _children(node: Any) -> dict[str, Any]:
-    """Parts of a node of a carry, by what is written after the node's name to reach them."""
+    """The parts of a carry's node, keyed by the suffix that accesses them: ".field" or "[key]"."""
     if hasattr(node, "_fields"):
         return {f".{field}": part for field, part in zip(node._fields, node, strict=True)}
     items = node.items() if isinstance(node, Mapping) else enumerate(node)
@@ -146,7 +146,7 @@ def _children(node: Any) -> dict[str, Any]:
 
 
 def outline(tree: Any) -> str:
-    """What a carry is, in a few words."""
+    """A short description of a carry, for messages."""
     if hasattr(tree, "_fields"):
         return f"{type(tree).__name__}({', '.join(tree._fields)})"
     if isinstance(tree, tuple | list):
@@ -159,23 +159,23 @@ def outline(tree: Any) -> str:
 
 
 def check_sizes(owner: str, least: int = 1, /, **sizes: Any) -> None:
-    """Refuses what is no integer, or one below `least`, by its name.
+    """Checks that each size is an integer of at least `least`; the message has its name.
 
     Raises:
-        UsageError: such a size.
+        UsageError: a size is not an integer, or too small.
     """
     for name, size in sizes.items():
         if jax.export.is_symbolic_dim(size):
             continue
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
-            raise UsageError(f"{owner} {name} {size!r} is not allowed; it is an integer, at least {least}")
+            raise UsageError(f"{owner} {name} {size!r} is not allowed; must be an integer, at least {least}")
 
 
 def check_choice(name: str, value: Any, allowed: Any) -> None:
-    """Refuses a value that is none of those of the `Literal` type `allowed`; `name` is the argument's.
+    """Checks that the argument `name` is one of the values of the `Literal` type `allowed`.
 
     Raises:
-        UsageError: such a value, with all that are allowed.
+        UsageError: another value; lists the allowed ones.
     """
     choices = get_args(allowed)
     if value not in choices:
@@ -183,10 +183,10 @@ def check_choice(name: str, value: Any, allowed: Any) -> None:
 
 
 def check_config(config: Any) -> None:
-    """Refuses a cell's config with an integer field below 1, or another field of a value that its annotation excludes.
+    """Checks a cell's config: integer fields are at least 1, other fields have values that their annotations allow.
 
     Raises:
-        UsageError: such a field, by its name.
+        UsageError: a field with another value, by name.
     """
     owner = type(config).__name__
     for name, hint in get_type_hints(type(config), include_extras=True).items():
@@ -200,10 +200,10 @@ def check_config(config: Any) -> None:
 
 
 def check_dtype(owner: str, dtype: Any) -> jnp.dtype:
-    """The dtype of products and outputs, which is one of floats.
+    """Checks the dtype of products and outputs, which must be a float dtype, and returns it.
 
     Raises:
-        UsageError: another, or no dtype; or float64 outside of jax's x64 mode, where it would become float32.
+        UsageError: another dtype, or not a dtype; or float64 outside of jax's x64 mode, where it would become float32.
     """
     try:
         made = jnp.dtype(dtype)
@@ -211,12 +211,12 @@ def check_dtype(owner: str, dtype: Any) -> jnp.dtype:
         made = None
     if made is None or not _is_kind(made, jnp.floating):
         shown = repr(dtype) if made is None else str(made)
-        raise UsageError(f"{owner} dtype {shown} is not allowed; it is one of floats: float32, bfloat16 or float64")
+        raise UsageError(f"{owner} dtype {shown} is not allowed; choose a float: float32, bfloat16 or float64")
     if made == jnp.float64 and not jax.config.jax_enable_x64:
-        raise UsageError(f"{owner} dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or take float32")
+        raise UsageError(f"{owner} dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or use float32")
     return made
 
 
 def is_empty(x_BT: jax.Array) -> bool:
-    """Whether there is no row or no step: such a sequence gives empty outputs and leaves the carry as it was."""
+    """Whether there are no rows or no steps; then outputs are empty and the carry stays unchanged."""
     return 0 in x_BT.shape[:2]

@@ -1,4 +1,4 @@
-"""Files and folders that are at all times the old one or the whole new one."""
+"""Atomic replacement of files and folders."""
 
 import contextlib
 import errno
@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, the largest file allowed
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota exceeded, file too large
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A name beside `path` for the body to write a file or a folder under; at the end it becomes `path`.
+    """Yields a temporary name in the folder of `path` to write a file or folder to, then renames it to `path`.
 
-    Where the body fails, what it wrote goes and `path` stays as it is. A folder takes the place of none, or of an empty
-    one. The name ends as `path` does, for libraries that choose a format by it.
+    If the body fails, the temporary is deleted and `path` stays unchanged. A folder can only replace an empty folder or
+    nothing. The temporary name has the suffix of `path`, for libraries that choose a format by it.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -32,6 +32,6 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON under a temporary name, then rename: a reader sees the old file or the new one."""
+    """Writes `value` as JSON under a temporary name, then renames it: a reader sees the old file or the new one."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Which axes of a device mesh share out which axes of arrays, and functions run by each device on its own part."""
+"""Assigns axes of arrays to axes of a device mesh, and runs functions on each device's own part."""
 
 import dataclasses
 import functools
@@ -13,43 +13,43 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, reshard
 from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
 from xlstm_jax.errors import UsageError
 
-# Logical axes, as specs and parameters' metadata name them, and the axes of an automatic mesh that share them out:
-# those of this codebase's own mesh, then names in common use. Time is shared out by functions that pass on what crosses
-# from one device's steps to the next (`ops.context`).
+# Logical axes, as named in specs and parameters' metadata, and the axes of an automatic mesh that split them: those of
+# this code's own mesh, then other common names. Functions that split time pass states from one device's steps to the
+# next (`ops.context`).
 AXES = {
     "batch": ("data", "fsdp", "batch"),
     "heads": ("tensor", "heads", "model"),
     "time": ("context",),
-    "inner": ("tensor",),  # features inside a block, of which each device can have its own
+    "inner": ("tensor",),  # features inside a block, which devices can split
     "vocab": ("tensor",),
-    "embed": ("fsdp",),  # the model's width, in parameters alone: gathered before use
+    "embed": ("fsdp",),  # the model's width, only in parameters: gathered before use
 }
 ACTIVATIONS = ("batch", "time", None)
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig(Section, name="mesh"):
-    """Devices along each axis of the mesh."""
+    """Number of devices along each axis of the mesh."""
 
-    data: NonNegativeInt = 0  # rows of a batch; 0: all devices that the other axes leave
-    fsdp: PositiveInt = 1  # rows of a batch, and parameters with the optimiser's state
-    tensor: PositiveInt = 1  # heads, inner features and vocabulary
-    context: PositiveInt = 1  # steps of a sequence
+    data: NonNegativeInt = 0  # splits rows of a batch; 0: all devices left by the other axes
+    fsdp: PositiveInt = 1  # splits rows of a batch, and parameters with the optimiser's state
+    tensor: PositiveInt = 1  # splits heads, inner features and vocabulary
+    context: PositiveInt = 1  # splits steps of a sequence
 
 
 def make_mesh(config: MeshConfig) -> Mesh:
-    """The mesh of this run, over the first devices or all.
+    """Makes the mesh of this run, over all devices or the first ones.
 
     Raises:
-        UsageError: more devices are asked for than there are, they do not go into one another, or, of several
-            processes, some would have nothing to do.
+        UsageError: more devices are requested than exist; with `data` 0, the other axes do not divide their number; or
+            with several processes, some devices would be idle.
     """
     sizes, found = dataclasses.asdict(config), len(jax.devices())
     others = config.fsdp * config.tensor * config.context
     sizes["data"] = config.data or found // others
     shown, total = " x ".join(f"{name} {size or 1}" for name, size in sizes.items()), math.prod(sizes.values())
     if not 0 < total <= found or (not config.data and total != found):
-        raise UsageError(f"mesh of {shown} does not fit the {found} devices there are; change mesh.data, fsdp, ...")
+        raise UsageError(f"mesh of {shown} does not fit the {found} devices; change mesh.data, mesh.fsdp, ...")
     if jax.process_count() > 1 and total != found:
         raise UsageError(f"mesh of {shown} leaves some of the {found} devices of {jax.process_count()} processes idle")
     kinds = (AxisType.Auto,) * len(sizes)
@@ -57,9 +57,9 @@ def make_mesh(config: MeshConfig) -> Mesh:
 
 
 def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Any, *, without: str = "") -> PartitionSpec:
-    """Where logical axes lie: each on those mesh axes of `AXES` that divide it and are not taken by one before.
+    """Maps each logical axis to the mesh axes of `AXES` that divide it and are not used by an earlier axis.
 
-    `without` leaves a mesh axis out.
+    `without` excludes a mesh axis.
     """
     automatic = {a for a, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Auto}
     parts, taken = [], {without}
@@ -73,14 +73,14 @@ def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Any, *, wit
 
 
 def constrain(x: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
-    """`x` laid out over the mesh of the context by its logical axes; as it is where there is none."""
+    """Constrains `x` to be sharded over the context's mesh by its logical axes; unchanged without a mesh."""
     mesh = jax.sharding.get_abstract_mesh()
     placed = spec(axes, x.shape, mesh)
     return jax.lax.with_sharding_constraint(x, placed) if any(placed) else x
 
 
 def parameter_axes(shape: tuple[int, ...], axes: tuple[str | None, ...] | None) -> tuple[str | None, ...]:
-    """The logical axes of a parameter: those kept beside it, or the largest axis of a matrix as "embed"."""
+    """The logical axes of a parameter: the given ones, or the largest axis of a matrix as "embed"."""
     if axes is not None:
         return axes
     largest = max(range(len(shape)), key=lambda axis: shape[axis], default=0)
@@ -88,18 +88,18 @@ def parameter_axes(shape: tuple[int, ...], axes: tuple[str | None, ...] | None) 
 
 
 def on_each_device(run, args: tuple, specs: tuple, out_specs: Any):
-    """`run(*args)`, by each device of the mesh on its own part of the batch and heads: nothing is gathered.
+    """Calls `run(*args)` on each device of the mesh for its own part of the batch and heads, without gathering.
 
-    Needed for what XLA cannot take apart itself, such as a kernel, which else runs on every device on all of the data.
-    Sizes that their mesh axes do not divide are gathered along those. Where there is no mesh, or `jax.shard_map` has
-    taken it apart already, it is `run(*args)` alone.
+    Needed for operations that XLA cannot partition, such as a kernel, which otherwise runs on every device on all of
+    the data. An axis that its mesh axes do not divide is gathered along them. Without a mesh, or if `jax.shard_map` has
+    already split the arrays, this is just `run(*args)`.
 
     Args:
-        run: a function in which no entry of the batch, and no head, sees another; nor any step, but by collectives.
-        args: arrays, trees of them, or None.
-        specs: for each a `PartitionSpec` of logical axes (the keys of `AXES`) and None, or a tree of them.
-        out_specs: the same of what `run` returns; every logical axis in `specs` is in each of them, but time
-            in those that are the same for all of it.
+        run: a function in which batch entries and heads are independent, and steps interact only by collectives.
+        args: arrays, trees of arrays, or None.
+        specs: for each argument a `PartitionSpec` of logical axes (keys of `AXES`) and None, or a tree of these.
+        out_specs: the same for the results of `run`. Each must have every logical axis in `specs`, except time for
+            results that are the same on all parts of the sequence.
     """
     pairs = _pairs(args, specs)
     mesh = _mesh(pairs)
@@ -121,16 +121,16 @@ def on_each_device(run, args: tuple, specs: tuple, out_specs: Any):
             )
         return jax.shard_map(run, in_specs=_tree(placed, specs), out_specs=_tree(placed, out_specs), **inside)(*args)
 
-    # Outside `jit` not every version of jax maps over some of a mesh's axes alone.
+    # Outside of `jit`, some versions of jax cannot map over only some axes of a mesh.
     return jax.jit(mapped)(*args)
 
 
 def varying(tree: Any, *like: Any) -> Any:
-    """`tree`; inside `jax.shard_map` its arrays vary over each mesh axis that one of them, or of `like`, varies over.
+    """Returns `tree`; inside `jax.shard_map`, marks its arrays as varying over all mesh axes of any of them or `like`.
 
-    An array made inside, or the same on all devices, has a type of its own there (`check_vma=True`), in which a scan
-    cannot carry it from one step to the next beside others. Outside, and for arrays that vary so already, nothing
-    happens. The gradient of an array that was the same on all devices is the sum of theirs.
+    With `check_vma=True`, an array made inside, or the same on all devices, has a different type from one that varies,
+    and a scan cannot have a carry of one type and a result of the other. Outside, and for arrays that already vary,
+    nothing changes. The gradient of an array that was the same on all devices is the sum of the devices' gradients.
     """
     axes = frozenset().union(*map(_varying_axes, jax.tree.leaves((tree, like))))
 
@@ -146,7 +146,7 @@ def _varying_axes(a: Any) -> frozenset[str]:
 
 
 def sharing(name: str, args: tuple, specs: tuple) -> dict[str, int]:
-    """The mesh axes, of more than one device, that are there to share out a logical axis, and their sizes."""
+    """The mesh axes of more than one device that can split a logical axis, and their sizes."""
     pairs = _pairs(args, specs)
     mesh = _mesh(pairs)
     return {} if mesh.empty else {a: mesh.shape[a] for a in _axes(name, mesh, pairs) if mesh.shape[a] > 1}
@@ -163,14 +163,14 @@ def _pairs(args, specs) -> list:
 
 
 def _mesh(pairs: list) -> jax.sharding.AbstractMesh:
-    """The mesh of the context (`jax.set_mesh`), or else that on which an array lies."""
+    """The mesh of the context (`jax.set_mesh`), or else the mesh of the first array that has one."""
     context = jax.sharding.get_abstract_mesh()
     meshes = (jax.typeof(leaf).sharding.mesh for leaf, _ in pairs)
     return next((mesh for mesh in (context, *meshes) if not mesh.empty), context)
 
 
 def _axes(name: str, mesh, pairs: list) -> tuple[str, ...]:
-    """The mesh axes that share out a logical axis: by the array's type where they are explicit, else by `AXES`."""
+    """The mesh axes that split a logical axis: from the array's type if they are explicit, else from `AXES`."""
     types = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
     automatic = [a for a, kind in types.items() if kind == AxisType.Auto and mesh.shape[a] > 1]
     _warn(*(a for a in automatic if a not in itertools.chain(*AXES.values())))
@@ -183,7 +183,7 @@ def _axes(name: str, mesh, pairs: list) -> tuple[str, ...]:
 
 
 def _dividing(axes: tuple[str, ...], name: str, mesh, pairs: list) -> tuple[str, ...]:
-    """The first of the mesh axes, as many as divide the logical axis."""
+    """The longest prefix of the mesh axes whose size divides the logical axis."""
     size = next((leaf.shape[spec.index(name)] for leaf, spec in pairs if name in spec), 0)
     while size % math.prod(mesh.shape[a] for a in axes):
         axes = axes[:-1]
@@ -194,6 +194,6 @@ def _dividing(axes: tuple[str, ...], name: str, mesh, pairs: list) -> tuple[str,
 def _warn(*unknown: str) -> None:
     if unknown:
         logging.getLogger(__name__).warning(
-            "mesh axes %s: kernels gather what is sharded over them; known are %s",
+            "mesh axes %s are unknown: kernels gather arrays sharded over them; known axes are %s",
             *(", ".join(names) for names in (unknown, dict.fromkeys(itertools.chain(*AXES.values())))),
         )

@@ -142,7 +142,7 @@ def test_maps_of_another_size():
     """A ConvLSTM's kernel size is one integer, its spatial shape a tuple of 1 to 3 sizes."""
     config = functools.partial(CELLS.get("convlstm").Config, 3, 4)
     for options, message in (
-        ({"spatial_shape": (4, 4), "kernel_size": (3, 5)}, r"kernel_size \(3, 5\) is not allowed; it is an integer"),
+        ({"spatial_shape": (4, 4), "kernel_size": (3, 5)}, r"kernel_size \(3, 5\) is not allowed; must be an int"),
         ({"spatial_shape": 5}, "spatial_shape 5 is not allowed; must be a tuple of 1 to 3 sizes"),
         ({"spatial_shape": ()}, r"spatial_shape \(\) is not allowed"),
         ({"spatial_shape": (1, 2, 3, 4)}, "is not allowed; must be a tuple of 1 to 3 sizes"),

@@ -169,7 +169,7 @@ def test_options_out_of_range(model, option, values, allowed):
         ({"lengths": [3, 4]}, r"lengths \[3, 4\] do not fit prompts \[2, 3\]; one a row, 0 to 3"),
         ({"lengths": [3, -1]}, r"lengths \[3, -1\] do not fit"),
         ({"lengths": [3, 0]}, "the prompt is empty; give at least one token"),
-        ({"prefill_chunk": 0}, "prefill_chunk 0 is not allowed; it is an integer, at least 1"),
+        ({"prefill_chunk": 0}, "prefill_chunk 0 is not allowed; must be an integer, at least 1"),
         ({"stop": [11]}, "token 11 is outside the vocabulary; stop and padding lie in 0 to 10"),
         ({"stop": "a"}, "token 'a' is outside the vocabulary"),
         ({"padding": -1}, "token -1 is outside the vocabulary"),
@@ -193,7 +193,7 @@ def test_no_token_and_no_rows(model):
     assert decoded.tokens_BT.shape == (2, 0) and not np.asarray(decoded.lengths_B).any()
     for a, b in zip(jax.tree.leaves(decoded.state.carry), jax.tree.leaves(state.carry), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(UsageError, match="LanguageModel batch -1 is not allowed; it is an integer, at least 0"):
+    with pytest.raises(UsageError, match="LanguageModel batch -1 is not allowed; must be an integer, at least 0"):
         init_state(model, -1)
 
 

@@ -17,7 +17,7 @@ def rotated(x, position):
 
 
 def transformer_block(p, x, options):
-    """Touvron et al. 2023 (arXiv 2302.13971): every step over the last `context` ones, then SwiGLU."""
+    """Touvron et al. 2023 (arXiv 2302.13971): every step over the last `window` ones, then SwiGLU."""
     batch, time, features = x.shape
     heads, groups = options.num_heads, options.num_kv_heads
     u = rms_normalised(x, p["norm"]["scale"], 1e-5)
@@ -26,7 +26,7 @@ def transformer_block(p, x, options):
     )
     y = np.zeros((batch, time, heads, features // heads))
     for b, t, h in np.ndindex(batch, time, heads):
-        group, seen = h // (heads // groups), range(max(0, t - options.context + 1), t + 1)
+        group, seen = h // (heads // groups), range(max(0, t - options.window + 1), t + 1)
         scores = np.array([rotated(q[b, t, h], t) @ rotated(k[b, s, group], s) for s in seen])
         weights = np.exp(scores / np.sqrt(q.shape[-1]))
         y[b, t, h] = weights / weights.sum() @ v[b, seen.start : t + 1, group]

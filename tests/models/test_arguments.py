@@ -118,7 +118,7 @@ def test_a_carry_of_another_model():
     for wrong, message in (
         (
             carry[:1],
-            r"^LanguageModel got carry tuple of 1 \(MLSTMCarry\(conv, state\)\); wanted a tuple of 2, one of each",
+            r"^LanguageModel got carry tuple of 1 \(MLSTMCarry\(conv, state\)\); wanted a tuple of 2, one for each",
         ),
         (carry[0], r"^LanguageModel got carry MLSTMCarry\(conv, state\); wanted a tuple of 2"),
         (carry[::-1], r"^MLSTMBlock got carry SLSTMCarry\(conv, state\); wanted MLSTMCarry\(conv, state\)"),

@@ -19,7 +19,7 @@ TOKENS = np.zeros((2, 4), np.int32)
 def test_own_buffers(letter):
     """Of two blocks' parameters and of a fresh generation state, one by one and stacked for a scan over layers."""
     for scan_layers in (False, True):
-        model = build_model(small(2 * letter, scan_layers=scan_layers))
+        model = build_model(small(f"{letter}*2", scan_layers=scan_layers))
         assert_own_buffers((init_state(model, 2), nnx.state(model)))
 
 

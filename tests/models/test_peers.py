@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.models.examples import SECTIONS, error, example, small
+from tests.models.examples import OPTIONS, error, example, small
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -76,14 +76,14 @@ def test_llama():
             | {"norm": scale(weights, f"{layer}.input_layernorm")}
             | {"ffn_norm": scale(weights, f"{layer}.post_attention_layernorm")}
         )
-    options = dataclasses.replace(SECTIONS["transformer"], context=32)
+    options = dataclasses.replace(OPTIONS["transformer"], window=32)
     ours = small("t" * BLOCKS, norm="rms", norm_eps=1e-5, transformer=options)
     assert_equal_logits(ours, around(weights, blocks, "model.embed_tokens", "model.norm"), wanted)
 
 
 def test_mamba2():
     """State space duality with its convolution and gated norm; one group, of which the two are surely the same."""
-    options = dataclasses.replace(SECTIONS["mamba2"], num_groups=1)
+    options = dataclasses.replace(OPTIONS["mamba2"], num_groups=1)
     sizes = {"num_heads": 4, "head_dim": 8, "state_size": 4, "n_groups": 1, "expand": 2, "chunk_size": 4}
     config = transformers.Mamba2Config(**SIZES, **sizes, layer_norm_epsilon=1e-5)
     weights, wanted = randomised(transformers.Mamba2ForCausalLM(config).eval())

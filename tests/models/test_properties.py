@@ -111,7 +111,7 @@ def test_padding_changes_nothing(pattern):
 
 def test_numbers_in_the_padding_have_no_gradient():
     """Of a model that reads real numbers, even where they are NaN: nor has any parameter one from there."""
-    made, counted = example(small("r", input_features=2)), np.arange(TIME) < np.array([[TIME], [HALF]])
+    made, counted = reads_two_numbers(), np.arange(TIME) < np.array([[TIME], [HALF]])
     x = np.random.default_rng(1).standard_normal((2, TIME, 2)).astype(np.float32)
 
     def loss(params, x):

@@ -73,9 +73,9 @@ def test_sizes_and_dtypes(name):
     for option, size in LAYERS[name][0].items():
         if isinstance(size, int):
             for wrong in (0, -1, 1.5):
-                refused([f"{option} {wrong} is not allowed; it is an integer"], make, name, **{option: wrong})
+                refused([f"{option} {wrong} is not allowed; must be an integer"], make, name, **{option: wrong})
     for wrong in (jnp.int32, "bool"):
-        refused(["dtype", "is not allowed; it is one of floats"], make, name, dtype=wrong)
+        refused(["dtype", "is not allowed; choose a float"], make, name, dtype=wrong)
 
 
 NUMBERS = {(name, "eps") for name in ("layer_norm", "rms_norm", "BatchNorm", "HeadNorm")} | {("Recurrent", "dropout")}
@@ -104,8 +104,8 @@ def test_arrays_that_do_not_fit(name):
         for wrong, parts in (
             (np.concatenate([a, a], -1), [f"{shown} (", "; wanted ", f"{shown} [", f"{a.shape[-1] * 2}"]),
             (a.astype(np.int32), [f"{shown} {a.shape} of int32; wanted floats"]),
-            ([[1.0], [1.0, 2.0]], [f"{shown} that is no array"]),
-            (None, [f"got no {shown}: it is None"]),
+            ([[1.0], [1.0, 2.0]], [f"{shown} that is not an array"]),
+            (None, [f"got None for {shown}"]),
         ):
             refused(parts, call, name, **given | {argument: wrong})
     assert call(name, **{argument: a.tolist() for argument, a in given.items()}) == call(name, **given)

@@ -92,5 +92,5 @@ def test_masks_that_do_not_fit_are_refused():
     for wrong in (np.ones((1, TIME), bool), np.ones((BATCH, TIME), int), np.ones(BATCH, bool)):
         with pytest.raises(UsageError, match=r"got .*mask \(.*\).*; wanted (bools|x \[B,T,D\], mask)"):
             layer(X, mask=wrong)
-    with pytest.raises(UsageError, match="'cudnn' has lengths and no mask"):
+    with pytest.raises(UsageError, match="'cudnn' takes lengths but no mask"):
         Recurrent("lstm", IN, 4, implementation="cudnn", rngs=nnx.Rngs(0))(X, mask=MASK)

@@ -106,7 +106,7 @@ REFUSED = {
     ),
     "zoneout of no scale": (
         {"cell": "slstm", "dropout": 0.1, "dropout_kind": "zoneout"},
-        "mixes old and new carry, and SLSTM's have no common scale",
+        "mixes old and new carry, but SLSTM's have no common scale",
     ),
     "remat": ({"remat_every": 0}, "remat_every 0 is not allowed"),
 }

@@ -76,7 +76,7 @@ def test_gradients_reach_through_every_carry():
 
 def test_cudnn_has_no_carries():
     layer = Recurrent("lstm", IN, 4, implementation="cudnn", rngs=nnx.Rngs(0))
-    with pytest.raises(UsageError, match="'cudnn' gives no carry but the last"):
+    with pytest.raises(UsageError, match="'cudnn' returns only the last carry"):
         layer(X, return_carries=True)
 
 

@@ -1,4 +1,4 @@
-"""Every public op over a sequence, with small arguments that fit: for tests of what is refused and of what is empty."""
+"""Every public op over a sequence with small valid arguments, for tests of errors and of empty inputs."""
 
 import dataclasses
 import functools
@@ -29,9 +29,9 @@ def normal(letters: str, **sizes: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Op:
-    """`function(**arrays, **{start: state}, reset_BT=, lengths_B=, **options)` gives outputs first, then the state."""
+    """`function(**arrays, **{start: state}, reset_BT=, lengths_B=, **options)` returns outputs, then the state."""
 
-    name: str  # as messages begin
+    name: str  # start of its messages
     function: Callable
     arrays: dict[str, np.ndarray]  # by argument; names end in the axes' letters
     start: str  # the argument that takes the state
@@ -43,12 +43,12 @@ class Op:
 
     @property
     def given(self) -> dict[str, Any]:
-        """All its arrays."""
+        """All arrays of the op."""
         reset, lengths = np.zeros((2, 5), bool), np.array([5, 3], np.int32)
         return {**self.arrays, self.start: self.state, "reset_BT": reset, "lengths_B": lengths}
 
     def empty(self, batch: int, time: int) -> dict[str, Any]:
-        """Its arrays cut to so many rows and steps; the state to so many rows."""
+        """The op's arrays cut to `batch` rows and `time` steps; the state cut to `batch` rows."""
 
         def cut(name: str, a: Any) -> Any:
             if name == self.start:
@@ -68,7 +68,7 @@ def _sequence(*names: str, **sizes: int) -> dict[str, np.ndarray]:
 
 
 def _cell(name: str) -> tuple[type, Any]:
-    """A cell and its parameters, made without a compilation."""
+    """A cell and its parameters, made without compiling."""
     cell = CELLS.get(name)
     config = cell.Config(in_features=SIZES["D"], features=4)
     shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), config))

@@ -1,7 +1,7 @@
 """Errors of every mLSTM implementation over the table of cases; `python -m tests.ops.errors` prints the worst.
 
 Outputs are compared with the float64 oracle, gradients with those of the recurrent form in float64, which a test
-holds to finite differences.
+checks by finite differences.
 """
 
 import dataclasses
@@ -21,10 +21,10 @@ from xlstm_jax.ops.recurrence import scan
 OUTPUTS = ("h", "C", "n")
 GRADIENTS = ("q", "k", "v", "i", "f", "state C", "state n", "state m")
 NORM_EPS = 1e-6
-# What strong gates may cost at most, in any form.
+# Largest error allowed with strong gates, in any form.
 STRONG_BOUND = 0.02
 ORDERS = 4
-# The part of terms that cancel which counts as a gradient's size; in bfloat16 they are themselves rounded.
+# Fraction of terms that cancel which counts as a gradient's size; in bfloat16 these terms are themselves rounded.
 CANCELLED = {"float32": 1e-2, "bfloat16": 1e-1}
 
 
@@ -39,11 +39,11 @@ class Measured(NamedTuple):
 
 
 def measured(case: Case, implementation: str):
-    """The error and its limit of h, the final state and every gradient, of losses on h, on the state, and on both.
+    """The error and its limit for h, the final state and every gradient, with losses on h, on the state, and on both.
 
-    Strong gates cost digits in any form: there, three times the error of the recurrent form in float32 is allowed, up
-    to a bound that holds for the recurrent form itself. A few steps whose n.q nearly cancels make most of that error,
-    so that it changes by chance with the order of a sum: the largest over some orders of the features is taken.
+    Strong gates cost precision in any form. With them, three times the error of the recurrent form in float32 is
+    allowed, up to a bound that also holds for the recurrent form. A few steps whose n.q nearly cancels cause most of
+    that error, so it varies randomly with the order of a sum: the largest over some orders of the features is used.
     """
     for which in ("h", "state", "both"):
         parts, wanted, sizes = run(case, implementation, which), reference(case, which), scales(case, which)
@@ -58,7 +58,7 @@ def measured(case: Case, implementation: str):
 
 @functools.cache
 def expected(case: Case):
-    """The oracle's h [B,T,H,V], normed where the case says so, and final state (C, n, m)."""
+    """The oracle's h [B,T,H,V], normed if the case says so, and final state (C, n, m)."""
     q, k, v, i, f, state, reset, lengths = inputs(case)
     shapes = (BATCH, case.heads, case.keys, case.values), (BATCH, case.heads, case.keys), (BATCH, case.heads)
     state = [np.zeros(shape) for shape in shapes] if state is None else to_float64(state)
@@ -111,7 +111,7 @@ def _layer_norm(h):
 
 def compiled(case: Case, implementation: str):
     """(cotangents, q, k, v, i, f, state, reset, lengths, m_ref, norm) -> outputs, gradients; jitted."""
-    # These two take no notice of it, so that cases with different ones share a compilation.
+    # These two ignore the chunk size, so that cases with different ones share a compilation.
     chunk = None if implementation in ("recurrent", "parallel") else case.chunk
     return _compiled(implementation, chunk, case.input_gate, case.forget_gate, case.normalize, case.eps)
 
@@ -133,7 +133,7 @@ def run(case: Case, implementation: str, which: str, args=None, weights=None):
 
 
 def recurrent_in(dtype, case: Case, which: str, args=None, weights=None):
-    """`run` of the recurrent form in another dtype, on inputs as rounded to the case's own."""
+    """`run` of the recurrent form in another dtype, on inputs rounded to the case's dtype."""
     *arrays, reset, lengths = inputs(case) if args is None else args
     weights = cotangents(case, which) if weights is None else weights
     arrays, weights = jax.tree.map(lambda a: jnp.asarray(a, dtype), (arrays, weights))
@@ -142,7 +142,7 @@ def recurrent_in(dtype, case: Case, which: str, args=None, weights=None):
 
 @functools.cache
 def recurrent_float32(case: Case, which: str):
-    """`run` of the recurrent form in float32 with the features of K in several orders, each put back in its place."""
+    """`run` of the recurrent form in float32 with the features of K in several orders, restored afterwards."""
     rng, results = np.random.default_rng(2), []
     q, k, *rest, state, reset, lengths = inputs(case)
     dh, dC, dn = cotangents(case, which)
@@ -160,7 +160,7 @@ def recurrent_float32(case: Case, which: str):
 
 @functools.cache
 def reference(case: Case, which: str):
-    """What `run` should give: the oracle's outputs, and the gradients of the recurrent form in float64."""
+    """What `run` should return: the oracle's outputs, and the gradients of the recurrent form in float64."""
     with jax.enable_x64(True):
         outputs, gradients = recurrent_in(np.float64, case, which)
     h, (C, n, _) = expected(case)
@@ -171,13 +171,13 @@ def reference(case: Case, which: str):
 
 @functools.cache
 def scales(case: Case, which: str) -> dict[str, float]:
-    """Norms of gradients before large terms cancel, which is what rounding errors are relative to.
+    """Norms of gradients before large terms cancel, to which rounding errors are relative.
 
-    A norm behind h takes out of a gradient all that only stretches h, often nearly everything: there the scale is that
-    of the gradient without those two projections. The normaliser does the same within h, wholly so where h has one term
-    (T = 1, a reset at each step), and the forget gate's gradient is a sum of differences, which vanishes where a reset
-    stands: a part of v . dv, the gradient of a step's weight in the numerator alone, counts for those and for the
-    state's m, which without eps has a meaning with C and n alone.
+    A norm after h removes from a gradient everything that only scales h, often nearly all of it. The scale is then that
+    of the gradient without those two projections. The normaliser does the same within h, completely if h has one term
+    (T = 1, a reset at each step). The forget gate's gradient is a sum of differences, which vanishes at a reset. For
+    these gradients and for that of the state's m, which without eps has no meaning apart from C and n, a part of
+    v . dv counts: the gradient of a step's weight in the numerator only.
     """
     gradients = reference(case, which)[1]
     sizes = dict.fromkeys(gradients, 0.0)
@@ -197,7 +197,7 @@ def scales(case: Case, which: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """The table, in markdown: of each implementation and dtype, ordinary gates apart from strong ones."""
+    """Prints a markdown table for each implementation and dtype, with ordinary and strong gates separate."""
     scan.UNROLL = 1
     worst = {}
     for case in CASES:

@@ -1,4 +1,4 @@
-"""The table of cases of retention, gated linear attention and SSD, and what an op and its oracle make of one."""
+"""The table of cases of retention, gated linear attention and SSD, and the results of an op and its oracle."""
 
 import dataclasses
 import functools
@@ -17,8 +17,8 @@ NAMES = {  # of the differentiable arguments, the state last
     "gated_linear_attention": ("q", "k", "v", "log_f", "state"),
     "ssd": ("x", "dt", "A", "B", "C", "D", "state"),
 }
-PARAMETERS = ("log_decay", "A", "D", "state")  # without a time axis; float32 beside bfloat16 inputs too
-CHUNKS = {1: 4, 7: 3, 75: 16}  # by T, of which none divides it
+PARAMETERS = ("log_decay", "A", "D", "state")  # without a time axis; float32 even with bfloat16 inputs
+CHUNKS = {1: 4, 7: 3, 75: 16}  # by T; none divides it
 LIMITS = {"float64": (1e-10, 1e-10), "float32": (1e-5, 1e-4), "bfloat16": (5e-3, 1e-2)}  # outputs, gradients
 
 
@@ -51,7 +51,7 @@ def inputs(op: str, case: Case, dtype="float32"):
     """The differentiable arguments, rounded to the dtype, then resets and lengths; all NumPy."""
     rng = np.random.default_rng(0)
     shape, normal = (BATCH, case.time, HEADS), np.random.default_rng(1).standard_normal
-    gates = np.exp(rng.uniform(-6, 1, shape))  # -log f: from a gate all but open to one that closes
+    gates = np.exp(rng.uniform(-6, 1, shape))  # -log f: from a nearly open gate to one that closes
     arrays = {
         "q": normal((*shape, KEYS)),
         "k": normal((*shape, KEYS)),
@@ -101,7 +101,7 @@ def cotangents(time, dtype):
 
 
 def run(op, implementation, args, reset, lengths, weights):
-    """(o, S) and the gradients of <o, do> + <S, dS> by name, as the op gives them."""
+    """(o, S) and the gradients of <o, do> + <S, dS> by name, as returned by the op."""
     time = args[0].shape[1]
     chunk = CHUNKS[time] if implementation in ("chunkwise", "associative") else None
     args, weights = jax.tree.map(jnp.asarray, (args, weights))
@@ -116,7 +116,7 @@ def oracle(op, args, reset, lengths):
 
 @functools.cache
 def reference(op, case, dtype="float32"):
-    """The oracle's outputs, and the recurrent form's gradients in float64, on inputs as rounded to the dtype."""
+    """The oracle's outputs, and the recurrent form's gradients in float64, on inputs rounded to the dtype."""
     args, reset, lengths = inputs(op, case, dtype)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: np.asarray(a, np.float64), (args, cotangents(case.time, dtype)))
@@ -125,6 +125,6 @@ def reference(op, case, dtype="float32"):
 
 
 def error(got, wanted) -> float:
-    """||got - wanted|| / ||wanted||; where all is zero, the norm itself."""
+    """||got - wanted|| / ||wanted||; the plain norm if `wanted` is zero."""
     got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
     return float(np.linalg.norm(got - wanted) / (np.linalg.norm(wanted) or 1))

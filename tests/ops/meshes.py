@@ -1,4 +1,4 @@
-"""Meshes of the eight host devices, and what passes between devices in a compiled program."""
+"""Meshes of the eight host devices, and the collectives of a compiled program."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.gpu.compiled import COLLECTIVES
 
 
 def mesh(**sizes: int) -> jax.sharding.Mesh:
-    """The first devices, by axes of these sizes, all automatic."""
+    """A mesh of the first devices with axes of these sizes, all automatic."""
     count = 1
     for size in sizes.values():
         count *= size
@@ -18,6 +18,6 @@ def mesh(**sizes: int) -> jax.sharding.Mesh:
 
 
 def collectives(compiled) -> list[tuple[str, str]]:
-    """(kind, types of the arrays) of each, sorted."""
+    """(kind, types of the arrays) of each collective, sorted."""
     found = re.findall(rf"= (.+?) {COLLECTIVES.removeprefix(chr(92) + 'b')}", compiled.as_text())
     return sorted((kind, re.sub(r"\{[^}]*\}", "", types)) for types, kind in found)

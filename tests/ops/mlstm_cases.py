@@ -15,16 +15,16 @@ STRONG = ("15", "30", "60", "80")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One row. Rows that differ in the first seven fields alone share a compilation, unless one of them is None."""
+    """One row. Rows that differ only in the first seven fields share a compilation, unless one of these is None."""
 
-    gates: str = "normal"  # or of STRONG: uniform in +- that; "forget": every forget gate all but shut
+    gates: str = "normal"  # or of STRONG: uniform in +- that; "forget": all forget gates nearly shut
     reset: str | tuple[tuple[int, int], ...] | None = (
-        "none"  # or of `resets`, (sequence, step) pairs; None: no argument
+        "none"  # or of `resets`, (sequence, step) pairs; None: argument left out
     )
     lengths: str | tuple[int, ...] | None = "full"  # or of `full_lengths`, or numbers; None leaves the argument out
     state: str | None = "zero"  # or "normal"; None leaves the argument out
-    zero: str = ""  # those of q, k, v, i, f that are zero
-    norm: bool = False  # a layer norm over V stands behind h, so that losses and errors are of normed h
+    zero: str = ""  # the ones of q, k, v, i, f that are zero
+    norm: bool = False  # apply a layer norm over V to h, so that losses and errors are of normed h
     seed: int = 0
     time: int = 75
     chunk: int | None = 16
@@ -47,7 +47,7 @@ class Case:
 
 
 SIGMOID = {"input_gate": "sigmoid"}
-# What costs a compilation: every time, chunks from one step to beyond T, K unlike V, one head and many, every gate.
+# Fields that cost a compilation: each T, chunks from one step to beyond T, K different from V, 1 or more heads, gates.
 STATIC = [
     {},
     {"forget_gate": "exp", "chunk": 7},
@@ -64,7 +64,7 @@ STATIC = [
     {"time": 128, "chunk": 200, "heads": 4, "keys": 16, "values": 8},
     {"time": 500, "chunk": None},
 ]
-# What costs none.
+# Fields that do not.
 VALUES = {
     "gates": ["normal", "15", "60", "forget"],
     "reset": ["none", "ends", "random", "everywhere"],
@@ -72,7 +72,7 @@ VALUES = {
     "state": ["zero", "normal"],
     "norm": [False, True],
 }
-# Rows beside the pairs: arguments left out, zero inputs, gates at which e^-m leaves float32.
+# Rows in addition to the pairs: arguments left out, zero inputs, gates at which e^-m leaves float32.
 EXTRA = [
     Case(reset=None, lengths=None, state=None, chunk=None),
     Case(zero="qkvif", state="normal"),
@@ -87,13 +87,13 @@ EXTRA = [
 
 
 def _pairs() -> list[Case]:
-    """Every two values of different dimensions at least once; rows of one compilation stand together."""
+    """Any two values of different dimensions occur together at least once; rows of one compilation are adjacent."""
     rows = sorted(pairwise({"static": list(range(len(STATIC))), **VALUES}), key=lambda row: row["static"])
     return [Case(**STATIC[row.pop("static")], **row) for row in rows]
 
 
 def _random(count: int) -> list[Case]:
-    """Rows of every dimension at random, the static ones too."""
+    """Rows with random values in all dimensions, including the static ones."""
     rng = random.Random(0)
     static = {
         "time": [1, 2, 7, 75, 93, 128, 500],
@@ -109,7 +109,7 @@ def _random(count: int) -> list[Case]:
         row["keys"], row["values"] = rng.choice([(8, 16), (16, 8), (5, 3), (8, 8)])
         row["input_gate"], row["normalize"] = rng.choice([("exp", True), ("sigmoid", True), ("sigmoid", False)])
         if row["input_gate"] == "sigmoid" and row["gates"] in STRONG:
-            row["forget_gate"] = "sigmoid"  # the exponential one would grow without bound, and m = 0 holds nothing back
+            row["forget_gate"] = "sigmoid"  # an exponential one would grow without bound, since m = 0 does not limit it
         rows.append(Case(**row, seed=seed))
     return rows
 
@@ -125,7 +125,7 @@ def inputs(case: Case):
     q, k = rng.standard_normal((2, *shape, case.keys))
     v = rng.standard_normal((*shape, case.values))
     i, f = rng.standard_normal((2, *shape))
-    # Long memories, but no growth.
+    # Long memories without growth.
     f += 2 if case.forget_gate == "sigmoid" else -0.2
     if case.strong:
         i, f = rng.uniform(-float(case.gates), float(case.gates), (2, *shape))

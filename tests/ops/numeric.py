@@ -1,4 +1,4 @@
-"""What the tests of every op share: the limits on errors, finite differences, and a pairwise selection of rows."""
+"""Helpers for the tests of all ops: limits on errors, finite differences, and a pairwise selection of rows."""
 
 import functools
 import itertools
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 LIMITS = {"float32": (1e-5, 1e-4), "bfloat16": (5e-3, 1e-2)}  # outputs, gradients
-# Each example compiles anew where a shape is drawn, so examples are few, and the same in every run.
+# Each example that draws a shape compiles again, so examples are few, and the same in every run.
 few = functools.partial(hypothesis.settings, derandomize=True, deadline=None, database=None)
 
 
@@ -19,8 +19,8 @@ def to_float64(tree):
 
 
 def error(got, wanted, scale: float = 0.0) -> float:
-    """||got - wanted|| / ||wanted||, or / `scale` where that is larger; 1e-30 counts where both are smaller, since
-    float32's entries run out near 1e-38."""
+    """||got - wanted|| / ||wanted||, or / `scale` if that is larger; at least 1e-30, since float32 underflows near
+    1e-38."""
     return float(np.linalg.norm(got - wanted) / max(np.linalg.norm(wanted), scale, 1e-30))
 
 
@@ -44,7 +44,7 @@ def directional_derivatives(loss, args, gradients, step):
 
 
 def assert_gradients(run, args, weights, *, step, tolerance):
-    """`run(args)` gives outputs and gradients, by name, of the loss <outputs, weights>: held to finite differences."""
+    """Checks by finite differences that `run(args)` returns outputs and gradients of <outputs, weights>, by name."""
 
     def loss(args):
         return sum(np.vdot(a, b) for a, b in zip(run(args)[0].values(), weights, strict=True))
@@ -54,14 +54,14 @@ def assert_gradients(run, args, weights, *, step, tolerance):
 
 
 def pairs(row: dict) -> set:
-    """Every two (dimension, value) of a row."""
+    """All pairs of (dimension, value) of a row."""
     return set(itertools.combinations(sorted(row.items()), 2))
 
 
 def pairwise(dimensions: dict[str, list], seed: int = 0) -> list[dict]:
-    """Few rows in which every pair of values of two dimensions stands at least once; the same rows every time.
+    """A few rows in which every pair of values of two dimensions occurs at least once; the same rows every time.
 
-    Greedy: each row starts from a pair that is still missing, and is the best of some random completions.
+    Greedy: each row starts from a pair that is still missing and is the best of several random completions.
     """
     rng = random.Random(seed)
     every = [{name: value} for name, values in dimensions.items() for value in values]

@@ -1,4 +1,4 @@
-"""What every op refuses, with one line that names the argument, and what it makes of no rows and of no steps."""
+"""Every op rejects wrong arguments with one line that names the argument, and accepts zero rows and zero steps."""
 
 import pkgutil
 
@@ -18,14 +18,14 @@ each_op = pytest.mark.parametrize("op", OPS, ids=repr)
 
 
 def test_the_table_has_every_op():
-    """By module; `tree` has tests of its own below, `context` and `kernels` hold none."""
+    """By module; `tree` has separate tests below, `context` and `kernels` have no ops."""
     functions = (getattr(op.function, "func", op.function) for op in OPS)
     covered = {function.__module__.split(".")[2] for function in functions}
     assert covered == {module.name for module in pkgutil.iter_modules(ops.__path__)} - {"context", "kernels", "tree"}
 
 
 def refused(op, name, wrong):
-    """The message of the call with one argument in place of the right one."""
+    """The message of a call with one wrong argument."""
     with pytest.raises(UsageError) as caught:
         jax.eval_shape(lambda: op(op.given | {name: wrong}))
     message = str(caught.value)
@@ -35,20 +35,20 @@ def refused(op, name, wrong):
 
 @each_op
 def test_an_array_that_does_not_fit(op):
-    """An axis of another size (in all arrays but one, which has it alone), one axis less, integers, no array."""
+    """An axis of another size (except axes that no other array has), one axis less, integers, not an array."""
     for argument, a in op.arrays.items():
         name, letters = argument.rsplit("_", 1)
         for axis, letter in enumerate(letters):
-            # An axis that no other argument has may be of any size; W of a kernel is that of the carry.
+            # An axis that no other argument has may have any size; a kernel's W must match the carry.
             if letter == "D" or (letter != "W" and sum(letter in other.rsplit("_", 1)[-1] for other in op.given) > 1):
                 message = refused(op, argument, np.concatenate([a, a], axis))
                 assert f"{name} (" in message and f"{name} [{','.join(letters)}]" in message
                 assert f" has {letter} = " in message
         assert f"{name} has {len(letters) - 1} axes, not {len(letters)}" in refused(op, argument, a[0])
         assert f"{name} {a.shape} of int32; wanted floats" in refused(op, argument, a.astype(np.int32))
-        assert f"{name} that is no array" in refused(op, argument, [[1.0], [2.0, 3.0]])
+        assert f"{name} that is not an array" in refused(op, argument, [[1.0], [2.0, 3.0]])
         if name not in ("D", "log_decay"):  # which may be left out
-            assert refused(op, argument, None) == f"{op.name} got no {name}: it is None, and an array is needed"
+            assert refused(op, argument, None) == f"{op.name} got None for {name}; pass an array"
 
 
 @each_op
@@ -67,7 +67,7 @@ def test_masks_that_do_not_fit(op):
 
 @each_op
 def test_a_state_of_another_input(op):
-    """Of one row for two or three for two, of another width, of integers, as a bare tuple of too many parts."""
+    """One row or three instead of two, another width, integers, a plain tuple with too many parts."""
     name = op.start.split("_")[0]
     for change in (lambda a: a[:1], lambda a: np.concatenate([a, a[:1]]), lambda a: a[..., :1], lambda a: a > 0):
         assert name in refused(op, op.start, jax.tree.map(change, op.state))
@@ -84,14 +84,14 @@ def test_lists_are_arrays(op):
 @each_op
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, np.float64])
 def test_a_state_in_another_float_is_taken_in_the_op_s_own(op, dtype, x64):
-    """Float32 at least, which that of float32 inputs is; of what is kept of the inputs alone, their dtype."""
+    """A state becomes at least float32; a cache of inputs takes the inputs' dtype."""
     state = jax.tree.map(lambda a: a.astype(dtype) if a.dtype == np.float32 else a, op.state)
     assert jax.eval_shape(op, op.given | {op.start: state}) == jax.eval_shape(op, op.given)
 
 
 @each_op
 def test_no_rows_and_no_steps(op):
-    """Empty outputs of the usual width, the state of all rows, and gradients of all that."""
+    """Outputs are empty with the usual width, the state covers all rows, and both have gradients."""
     usual = jax.eval_shape(op, op.given)
     for batch, time in ((2, 0), (0, 5), (0, 0)):
         given = op.empty(batch, time)
@@ -112,7 +112,7 @@ def test_no_rows_and_no_steps(op):
 
 @each_op
 def test_no_steps_leave_the_state_as_it_is(op):
-    """Values, and a gradient of one from it to itself."""
+    """The values are unchanged, and the gradient from final to initial state is one."""
     given = op.empty(2, 0)
     _, state = op(given)
     jax.tree.map(np.testing.assert_array_equal, state, op.state)
@@ -126,10 +126,10 @@ def test_no_steps_leave_the_state_as_it_is(op):
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, True, "4"])
 def test_options_that_are_no_size(size):
-    """Of the mLSTM's core, of what else takes some, of a recurrence."""
+    """Size options of the mLSTM's core, of other ops, and of a recurrence."""
     by_name = {repr(op): op for op in OPS}
     for name, option in (("mlstm", "chunk_size"), ("ssd", "chunk_size")):
-        with pytest.raises(UsageError, match=f"{name} {option} {size!r} is not allowed; it is an integer, at least 1"):
+        with pytest.raises(UsageError, match=f"{name} {option} {size!r} is not allowed; must be an integer, at"):
             jax.eval_shape(lambda op=by_name[name], option=option: op.function(**op.given, **{option: size}))
     op = by_name["attention"]
     with pytest.raises(UsageError, match=f"attention window {size!r} is not allowed"):
@@ -150,8 +150,8 @@ def test_heads_that_attention_does_not_take():
 
 
 def test_trees_that_do_not_fit():
-    """Children as lists of several lengths, a shape that `forest` did not make, inputs of another width or kind."""
-    with pytest.raises(UsageError, match="children are lists of several lengths; pad each to the longest with -1"):
+    """Children as lists of different lengths, a shape not made by `forest`, inputs of another width or kind."""
+    with pytest.raises(UsageError, match="children are lists of different lengths; pad each to the longest with -1"):
         forest([[-1], [0, 0]])
     with pytest.raises(UsageError, match="forest rows 0 is not allowed"):
         forest([[-1], [0]], rows=0)
@@ -161,14 +161,14 @@ def test_trees_that_do_not_fit():
     for x, shape, message in (
         (np.ones((2, 5), np.float32), two, r"got x \(2, 5\); wanted x \[N,D\]: x has D = 5, not 3"),
         (np.ones((2, 3), np.int32), two, r"x \(2, 3\) of int32; wanted floats"),
-        (np.ones((2, 3), np.float32), [[-1], [0]], r"a shape of type list; make one by forest\(children_NC\)"),
+        (np.ones((2, 3), np.float32), [[-1], [0]], r"a shape of type list; pass forest\(children_NC\)"),
     ):
         with pytest.raises(UsageError, match=message):
             tree_recurrence(cell, params, x, shape)
 
 
 def test_a_call_under_vmap_sees_one_sequence():
-    """Axes that `vmap` has taken away are not counted."""
+    """Axes mapped by `vmap` do not count."""
     op = OPS[0]
     args = [np.stack([a, a]) for a in op.arrays.values()]
     h, _ = jax.eval_shape(jax.vmap(mlstm), *args)

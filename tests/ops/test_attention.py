@@ -1,4 +1,4 @@
-"""Attention beside the blocks' own tests: its fast path, its window, rotary angles, and a long text's cache."""
+"""Attention, in addition to the tests of blocks: fast path, window, rotary angles, and the cache over long texts."""
 
 import functools
 
@@ -22,7 +22,7 @@ def arrays(seed=0):
 
 
 def by_hand(q, k, v, window, reset):
-    """Sums over the steps that a step sees, in float64; angles as complex factors."""
+    """Sums over visible steps in float64, with angles as complex factors."""
     q, k, v = (np.asarray(a, np.float64) for a in (q, k, v))
 
     def turned(x, t):
@@ -43,13 +43,13 @@ def by_hand(q, k, v, window, reset):
 @pytest.mark.parametrize("reset", [None, RESET], ids=["no resets", "resets"])
 @pytest.mark.parametrize("window", [1, 4, 50])
 def test_values(window, reset):
-    """Windows of one step, of few, and of more than there are; without resets by the fast path."""
+    """Windows of one step, a few steps, and more than T; the fast path runs without resets."""
     got, _ = jax.jit(functools.partial(attention, window=window))(*arrays(), reset_BT=reset)
     assert error(np.asarray(got), by_hand(*arrays(), window, np.zeros_like(RESET) if reset is None else reset)) < 1e-6
 
 
 def test_float64(x64):
-    """Not the fast path, whose softmax is float32's."""
+    """Does not use the fast path, whose softmax is float32."""
     q, k, v = (a.astype(jnp.float64) for a in arrays())
     got, _ = jax.jit(functools.partial(attention, window=4))(q, k, v)
     assert got.dtype == jnp.float64
@@ -57,7 +57,7 @@ def test_float64(x64):
 
 
 def test_both_paths_have_equal_gradients():
-    """The fast path, and that with a cache, of an empty one."""
+    """The fast path, and the path with a cache, given an empty one."""
 
     def loss(args, cache):
         y, after = attention(*args, window=4, cache=cache)
@@ -69,7 +69,7 @@ def test_both_paths_have_equal_gradients():
 
 
 def test_rotary_sees_distances_alone():
-    """q.k of turned vectors stays where both move, and differs where one does."""
+    """q.k of rotated vectors is unchanged if both positions shift, and differs if one does."""
     q, k, _ = arrays()
     steps = jnp.arange(TIME)
 

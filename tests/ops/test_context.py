@@ -1,4 +1,4 @@
-"""Sequences split over devices: values, gradients, resets, lengths and what passes between the devices."""
+"""Sequences split over devices: values, gradients, resets, lengths and communication between devices."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("rolled")
 
 slow = pytest.mark.slow
 TIME = 48
-# At the borders of 2, 4 and 8 parts, beside them, and inside.
+# At the borders of 2, 4 and 8 parts, next to them, and inside.
 RESETS = ((0, 0), (0, 12), (0, 13), (0, 20), (1, 6), (1, 23), (1, 24))
 VALUES = [
     {"reset": RESETS, "lengths": (TIME, 31)},
@@ -51,7 +51,7 @@ def held(case: Case, implementation: str | None, sizes: dict) -> None:
 @pytest.mark.parametrize("values", VALUES, ids=repr)
 @pytest.mark.parametrize("sizes", [MESHES[0], *(pytest.param(sizes, marks=slow) for sizes in MESHES[1:])], ids=repr)
 def test_mlstm(sizes, values):
-    """Every gradient too, of losses on h, on the final state, and on both."""
+    """Includes all gradients, of losses on h, on the final state, and on both."""
     held(split_case(**values), "chunkwise", sizes)
 
 
@@ -69,21 +69,21 @@ def test_each_device_runs_the_form(implementation):
 
 @slow
 def test_parts_of_several_pieces(monkeypatch):
-    """A device's summary is made piece by piece, the last one shorter."""
+    """A device's summary is computed piece by piece, with a shorter last piece."""
     monkeypatch.setattr(context, "PIECE", 5)
     held(split_case(heads=1, **VALUES[0]), "chunkwise", {"context": 4})
 
 
 @pytest.mark.parametrize("at", [24, 27])
 def test_nothing_passes_a_reset(at):
-    """At a device's border or inside: outputs from there on are the same whatever came before, without gradient."""
+    """At a device's border or inside: outputs from there on do not depend on earlier steps, in values or gradients."""
     case = split_case(reset=((0, at), (1, at)))
     *arrays, state, reset, lengths = inputs(case)
     dh, dC, dn = map(np.array, cotangents(case, "both"))
     dh[:, :at] = 0
     other = [np.concatenate([a[:, at - 1 :: -1] + 3, a[:, at:]], axis=1) for a in arrays]
     with jax.set_mesh(mesh(context=8)):
-        # Made here like what they stand for, so that they share its program.
+        # Made like the arrays they replace, so that they share the program.
         weights, other, start = jax.tree.map(jnp.asarray, ((dh, dC, dn), other, jax.tree.map(np.negative, state)))
         outputs, gradients = run(case, "chunkwise", "both", weights=weights)
         changed, _ = run(case, "chunkwise", "both", (*other, start, reset, lengths))
@@ -94,7 +94,7 @@ def test_nothing_passes_a_reset(at):
 
 
 def loss_of(function, weights):
-    """(args, masks) -> the loss's value and gradients, and the outputs themselves; jitted."""
+    """Jitted (args, masks) -> the loss's value and gradients, and the outputs."""
 
     def loss(args, masks):
         outputs = jax.tree.leaves(function(args, masks))
@@ -104,7 +104,7 @@ def loss_of(function, weights):
 
 
 def assert_split_equals_whole(function, args, masks, sizes):
-    """Outputs and gradients of a loss on all of them, in float64."""
+    """Compares outputs, and gradients of a loss on all of them, in float64."""
     rng = np.random.default_rng(3)
     shapes = jax.tree.leaves(jax.eval_shape(function, args, masks))
     weights = [jnp.asarray(rng.standard_normal(leaf.shape)) for leaf in shapes]
@@ -116,7 +116,7 @@ def assert_split_equals_whole(function, args, masks, sizes):
 
 
 def masks(time: int) -> dict:
-    """Resets and lengths of four sequences, some of which end inside a device's part, or at its end."""
+    """Resets and lengths of four sequences, some of which end inside a device's part or at its end."""
     reset = np.zeros((4, time), bool)
     reset[0, [3, 4, 8]] = reset[1, [0, time // 2]] = reset[2, time - 1] = True
     return {"reset_BT": reset, "lengths_B": np.array([time, 5, time // 2, 0], np.int32)}
@@ -129,7 +129,7 @@ def normal(*shape):
 @pytest.mark.parametrize(("width", "count"), [(4, 4), (6, 8), pytest.param(1, 2, marks=slow)], ids=repr)
 @pytest.mark.parametrize("given", [True, pytest.param(False, marks=slow)], ids=["resets and lengths", "neither"])
 def test_convolution(given, width, count, x64):
-    """Also where the kernel reaches back over several devices."""
+    """Includes kernels that reach back over several devices."""
     time, features = 16, 4
 
     def function(args, given):
@@ -146,7 +146,7 @@ def test_convolution(given, width, count, x64):
 @pytest.mark.parametrize("cell", ["minlstm", pytest.param("mingru", marks=slow), pytest.param("rglru", marks=slow)])
 @pytest.mark.parametrize("given", [True, pytest.param(False, marks=slow)], ids=["resets and lengths", "neither"])
 def test_linear_cells(given, cell, x64):
-    """With a start value of their own, to which resets return."""
+    """With a given start value, to which resets return."""
     cell, time = CELLS.get(cell), 16
     config = cell.Config(4, 4)
     params = jax.tree.map(lambda a: a.astype(jnp.float64), cell.init(jax.random.key(0), config))
@@ -162,7 +162,7 @@ def test_linear_cells(given, cell, x64):
 
 @slow
 def test_retention(x64):
-    """Stands for all ops that the mLSTM's core runs."""
+    """Represents all ops that run on the mLSTM's core."""
 
     def function(args, given):
         q, k, v, state = args
@@ -184,7 +184,7 @@ def mlstm_step(args):
 
 
 def compiled_step(time: int, count: int):
-    """`mlstm_step` for that many devices, its sequences placed where their steps are."""
+    """`mlstm_step` for `count` devices, with sequences placed on the devices of their steps."""
     *arrays, state = (jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), inputs(split_case(time=time))))[:6]
     with jax.set_mesh(split := mesh(context=count)):
         sharding = jax.sharding.NamedSharding(split, jax.sharding.PartitionSpec(None, "context"))
@@ -193,7 +193,7 @@ def compiled_step(time: int, count: int):
 
 
 def test_messages_do_not_grow_with_time():
-    """States alone pass, by permutations, and the final one by a sum; as many at T as at 2 T."""
+    """Only states are sent, by permutations, and the final one by a sum; as much for T as for 2 T."""
     one, two = (collectives(compiled_step(time, 4)) for time in (TIME, 2 * TIME))
     assert one == two
     assert {kind for kind, _ in one} == {"collective-permute", "all-reduce"}
@@ -213,7 +213,7 @@ def test_memory_halves_when_devices_double():
 
 
 def test_lengths_that_do_not_divide():
-    """One line; a single step is run by every device."""
+    """Raises one line; a single step runs on every device."""
     arrays = inputs(Case(time=7))[:5]
     step = [a[:, :1] for a in arrays]
     wanted, _ = mlstm(*step)
@@ -226,7 +226,7 @@ def test_lengths_that_do_not_divide():
 
 
 def test_cases_cover_borders():
-    """Resets at the first and the last step of a part, and a length that ends inside one, whatever the mesh."""
+    """Every mesh has resets at the first and last step of a part, and a length that ends inside a part."""
     resets = {t for _, t in RESETS}
     for count in (2, 4, 8):
         part = TIME // count

@@ -10,7 +10,7 @@ from xlstm_jax.ops.conv import causal_conv
 B, T, D, W = 3, 9, 4, 4
 RESET = np.zeros((B, T), bool)
 RESET[0, [3, 4]] = RESET[1, [0, 8]] = True
-FULL, LENGTHS = np.full(B, T), np.array([9, 5, 2])  # 2 is shorter than the W - 1 steps that the carry holds
+FULL, LENGTHS = np.full(B, T), np.array([9, 5, 2])  # 2 is shorter than the W - 1 steps of the carry
 
 
 @jax.jit
@@ -25,7 +25,7 @@ def arrays(dtype=np.float64):
 
 
 def loop(x, kernel, bias, carry, reset, lengths):
-    """y_t = bias + sum_w kernel_w x_{t - (W-1) + w}, a step at a time over a window that a reset empties."""
+    """y_t = bias + sum_w kernel_w x_{t - (W-1) + w}, one step at a time over a window that a reset empties."""
     y, last = np.zeros(x.shape), np.zeros((x.shape[0], kernel.shape[0] - 1, x.shape[2]))
     for b in range(x.shape[0]):
         window = [np.asarray(row) for row in carry[b]]
@@ -45,7 +45,7 @@ def loop(x, kernel, bias, carry, reset, lengths):
 @pytest.mark.parametrize("lengths", [FULL, LENGTHS], ids=["full", "padded"])
 @pytest.mark.parametrize("reset", [np.zeros_like(RESET), RESET], ids=["no reset", "reset"])
 def test_equals_loop(reset, lengths, x64):
-    """Outputs at steps that are no padding, and the last inputs of each sequence, with a carry from before."""
+    """Outputs at real steps, and the last inputs of each sequence, with a given carry."""
     y, last = run(*arrays(), reset, lengths)
     wanted, wanted_last = loop(*arrays(), reset, lengths)
     inside = np.arange(T) < lengths[:, None]
@@ -55,7 +55,7 @@ def test_equals_loop(reset, lengths, x64):
 
 @pytest.mark.parametrize("width", [1, 2, 12])
 def test_arguments_left_out(width, x64):
-    """No carry is zeros; a kernel may be one step wide, or wider than the sequence."""
+    """A missing carry is zeros; a kernel may be one step wide, or wider than the sequence."""
     x, _, bias, _ = arrays()
     kernel = jnp.asarray(np.random.default_rng(1).standard_normal((width, D)))
     y, last = jax.jit(causal_conv)(x, kernel, bias)
@@ -66,7 +66,7 @@ def test_arguments_left_out(width, x64):
 
 @pytest.mark.parametrize("cut", [1, 2, 5])
 def test_split(cut, x64):
-    """T = T1 + T2 with the carry passed on, T1 shorter than the carry and longer, resets on both sides."""
+    """T = T1 + T2 with the carry passed on, T1 shorter and longer than the carry, resets on both sides."""
     x, kernel, bias, carry = arrays()
     first, middle = run(x[:, :cut], kernel, bias, carry, RESET[:, :cut], np.minimum(LENGTHS, cut))
     second, last = run(x[:, cut:], kernel, bias, middle, RESET[:, cut:], np.maximum(LENGTHS - cut, 0))
@@ -78,7 +78,7 @@ def test_split(cut, x64):
 
 
 def test_padding_changes_nothing(x64):
-    """Finite garbage behind a sequence's end reaches neither its outputs nor its carry."""
+    """Finite garbage after a sequence's end reaches neither its outputs nor its carry."""
     x, kernel, bias, carry = arrays()
     inside = np.arange(T) < LENGTHS[:, None]
     y, last = run(x, kernel, bias, carry, RESET, LENGTHS)
@@ -88,7 +88,7 @@ def test_padding_changes_nothing(x64):
 
 
 def test_a_nan_in_the_padding_reaches_no_gradient(x64):
-    """Nor a value before it, or the carry that is returned."""
+    """It does not reach earlier values or the returned carry either."""
     x, kernel, bias, carry = arrays()
     padding_BT = np.arange(T) >= LENGTHS[:, None]
     x = jnp.where(padding_BT[..., None], jnp.nan, x)
@@ -103,7 +103,7 @@ def test_a_nan_in_the_padding_reaches_no_gradient(x64):
 
 
 def test_gradients_equal_finite_differences(x64):
-    """Of x, kernel, bias and carry, from the outputs and from the last inputs; none passes a reset."""
+    """Gradients of x, kernel, bias and carry, from outputs and last inputs; none crosses a reset."""
     rng, given = np.random.default_rng(2), arrays()
     weights = jax.tree.map(lambda a: jnp.asarray(rng.standard_normal(a.shape)), run(*given, RESET, LENGTHS))
 
@@ -128,7 +128,7 @@ def test_gradients_equal_finite_differences(x64):
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
 def test_dtype_is_x_dtype(dtype):
-    """Parameters are float32; outputs and carry follow x, in x64 mode too."""
+    """Parameters are float32; outputs and carry have the dtype of x, also in x64 mode."""
     x, kernel, bias, carry = arrays(np.float32)
     for wide in (False, True):
         with jax.enable_x64(wide):

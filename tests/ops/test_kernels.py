@@ -1,4 +1,4 @@
-"""Kernels beside the ops' own tables: where they are chosen, what they refuse, and the transformations they stand."""
+"""Kernels, in addition to the ops' tables: when they are chosen, what they reject, and transformations."""
 
 import functools
 import re
@@ -47,7 +47,7 @@ def recurrent_arrays(width=8, batch=2):
     ids=["mlstm", "slstm"],
 )
 def test_chosen_by_platform_when_lowered(step, args, op, on_cpu, monkeypatch):
-    """The same function is made of kernels for CUDA, and of none for CPU."""
+    """The same function contains kernels for CUDA and none for CPU."""
     monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
     for platform, wanted in (("cuda", "pallas"), ("cpu", on_cpu)):
         with described():
@@ -74,7 +74,7 @@ def test_tiles_that_do_not_fit(misfit):
 
 
 def test_tiles_given():
-    """Other sizes of every kind give the same, T and features padded to them."""
+    """Tiles of other sizes compute the same, with T and features padded to them."""
     args = arrays(time=70, keys=24, values=40)
 
     def run(implementation):
@@ -88,7 +88,7 @@ def test_tiles_given():
 
 @pytest.mark.parametrize("op", ["mlstm", "slstm"])
 def test_rematerialised_scan_and_donated_arguments(op):
-    """Two layers by a scan with rematerialisation, their inputs given away: the gradients of the plain form."""
+    """Two layers in a scan with rematerialisation and donated inputs have the gradients of the plain form."""
     args = arrays(keys=16) if op == "mlstm" else recurrent_arrays()
 
     def loss(args, implementation):
@@ -108,7 +108,7 @@ def test_rematerialised_scan_and_donated_arguments(op):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
-MESHES = [  # sizes by axis, the kind of axes, and how batch and heads lie on them
+MESHES = [  # sizes by axis, the kind of axes, and how batch and heads are split over them
     ({"data": 4, "tensor": 2}, AxisType.Auto, ("data", "tensor")),
     ({"data": 2, "fsdp": 2, "other": 2}, AxisType.Auto, (("data", "fsdp"), None)),
     ({"x": 4, "y": 2}, AxisType.Explicit, ("x", "y")),
@@ -117,7 +117,7 @@ MESHES = [  # sizes by axis, the kind of axes, and how batch and heads lie on th
 
 @functools.cache
 def on_one_device(op):
-    """The step by kernels, its arguments, and its gradients."""
+    """The step with kernels, its arguments, and its gradients."""
     step, args = (
         (mlstm_gradient, arrays(time=17, batch=4)) if op == "mlstm" else (slstm_gradient, recurrent_arrays(batch=4))
     )
@@ -134,7 +134,7 @@ def on_one_device(op):
     ],
 )
 def test_over_a_mesh(op, sizes, kind, axes):
-    """Values and gradients are those of one device, and nothing is gathered; the gradient of r is summed."""
+    """Values and gradients equal those of one device, nothing is gathered, and the gradient of r is summed."""
     mesh = jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=(kind,) * len(sizes))
     batch, heads = axes
     step, args, wanted = on_one_device(op)
@@ -151,9 +151,9 @@ def test_over_a_mesh(op, sizes, kind, axes):
 
 @pytest.mark.parametrize("step, args", [(mlstm_gradient, arrays()), (slstm_gradient, recurrent_arrays())])
 def test_no_kernels_elsewhere(step, args):
-    """One line when it is lowered; not before, since then nobody knows what for."""
+    """Raises one line when lowered, not before: until then the platform is unknown."""
     traced = jax.jit(functools.partial(step, implementation="pallas")).trace(*args)
-    with pytest.raises(UsageError, match=r"kernel '[ms]lstm_\w+' is compiled for CUDA .* there is none for tpu$"):
+    with pytest.raises(UsageError, match=r"kernel '[ms]lstm_\w+' is compiled for CUDA .* it does not run on tpu$"):
         traced.lower(lowering_platforms=("tpu",))
 
 
@@ -165,7 +165,7 @@ def test_no_kernels_elsewhere(step, args):
     ],
 )
 def test_no_kernels_on_this_machine(name, value, why, monkeypatch):
-    """A named request says why; by default others run."""
+    """A named implementation says why; by default others run."""
     monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
     monkeypatch.setattr(kernels, name, value)
     for op, args in ((mlstm, arrays()), (slstm, recurrent_arrays())):

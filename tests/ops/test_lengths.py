@@ -1,4 +1,4 @@
-"""One rule of all ops: lengths above T are taken as T, negative ones as 0."""
+"""In all ops, lengths above T count as T and negative ones as 0."""
 
 import functools
 

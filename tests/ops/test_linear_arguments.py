@@ -1,4 +1,4 @@
-"""The arguments of retention, gated linear attention and SSD: defaults, choices, and what is refused."""
+"""The arguments of retention, gated linear attention and SSD: defaults, choices, and errors."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTAT
 
 
 def test_decays_of_retention_by_default():
-    """gamma = 1 - 2^(-5 - h), still apart from 1 in float32 where a head's gamma is not."""
+    """gamma = 1 - 2^(-5 - h). Its log is not 0 even if a head's gamma rounds to 1 in float32."""
     q, k, v = (np.repeat(a, 7, axis=2) for a in inputs("retention", Case(75))[0][:3])
     heads = q.shape[2]
     log_decay, state = oracles.default_log_decay(heads), np.zeros((BATCH, heads, KEYS, VALUES))
@@ -32,7 +32,7 @@ def test_decays_of_retention_by_default():
 @each_op
 @pytest.mark.parametrize("time", [1, 75])
 def test_arguments_left_out(op, time):
-    """No state, resets or lengths: zero, none and full. The implementation is mLSTM's choice, as its scope says."""
+    """No state, resets or lengths: zero, none and full. The implementation is the mLSTM's choice, by its scope."""
     args, _, lengths = inputs(op, Case(time, state=False))
     function = jax.jit(lambda args: call(op, [*args[:-1], None], None, None))
     wanted = oracle(op, args, np.zeros((BATCH, time), bool), lengths)

@@ -1,4 +1,4 @@
-"""Retention, gated linear attention and SSD: every implementation of the core against each one's own recurrence."""
+"""Retention, gated linear attention and SSD: every implementation of the core against the op's own recurrence."""
 
 import itertools
 
@@ -54,7 +54,7 @@ def check(op, implementation, case, dtype):
 @pytest.mark.parametrize(
     ("case", "implementation", "op"),
     [
-        # A single step is the same for all ops: of each the recurrent form, and of one the others.
+        # A single step is the same for all ops: the recurrent form for each, the other forms for one.
         pytest.param(case, name, op, id=f"{case!r}-{name}-{op}", marks=slow(op, name))
         for case, name, op in itertools.product(CASES, IMPLEMENTATIONS, NAMES)
         if case.time > 1 or name == "recurrent" or op == "gated_linear_attention"
@@ -77,7 +77,7 @@ def test_bfloat16(op, implementation):
 @each_op
 @pytest.mark.parametrize("case", CASES, ids=repr)
 def test_reference_gradients_equal_the_oracles(op, case):
-    """Along random directions, by complex steps: Im L(x + i e d) / e is exact, since nothing is subtracted."""
+    """Along random directions, by complex steps: Im L(x + i e d) / e is exact, since nothing cancels."""
     args, reset, lengths = inputs(op, case)
     weights, rng, step = cotangents(case.time, "float32"), np.random.default_rng(3), 1e-30
     for index, gradient in enumerate(reference(op, case)[1].values()):
@@ -91,7 +91,7 @@ def test_reference_gradients_equal_the_oracles(op, case):
 
 @each_pair
 def test_state_goes_on(op, implementation):
-    """Two calls, the state passed on, are the oracle's one pass over both sequences."""
+    """Two calls with the state passed on equal the oracle's single pass over both sequences."""
     case, parts = Case(75), []
     args, reset, lengths = inputs(op, case)
     weights = cotangents(75, "float32")
@@ -111,7 +111,7 @@ def test_state_goes_on(op, implementation):
 
 @each_pair
 def test_causality(op, implementation):
-    """Outputs up to a step know nothing of later ones, in values or gradients."""
+    """Outputs up to a step do not depend on later steps, in values or gradients."""
     at = 37
     args, reset, lengths = inputs(op, Case(75))
     do, dS = cotangents(75, "float32")
@@ -144,7 +144,7 @@ def test_nothing_passes_a_reset(op, implementation):
 
 @each_pair
 def test_nan_in_padding_reaches_nothing(op, implementation):
-    """Neither outputs, nor the state, nor gradients, those at the padded steps themselves included."""
+    """Outputs, the state and gradients are unaffected, including gradients at the padded steps."""
     args, reset, lengths = inputs(op, CASES[6])
     weights = cotangents(75, "float32")
     padding = np.arange(75) >= np.asarray(lengths)[:, None]
@@ -160,7 +160,7 @@ def test_nan_in_padding_reaches_nothing(op, implementation):
 
 
 def test_a_step_of_size_zero_in_ssd():
-    """It neither writes nor forgets, and leaves every gradient finite."""
+    """It does not write or forget, and all gradients stay finite."""
     args, reset, lengths = inputs("ssd", Case(75))
     args[1][:, ::3] = 0
     outputs, gradients = run("ssd", "chunkwise", args, reset, lengths, cotangents(75, "float32"))

@@ -1,7 +1,7 @@
-"""Gates that shut, at one step, at several, at all: every form of the linear recurrences against NumPy's, down to -inf.
+"""Gates that shut, at one step, at several, at all: every form of the linear recurrences against NumPy, down to -inf.
 
-A gate of e^-1e9 or e^-inf is how a mask is written. Nothing from before such a step is left, in values or gradients,
-and steps behind it lose no digits.
+Gates of e^-1e9 or e^-inf are used as masks. Nothing from before such a step is left, in values or gradients, and later
+steps stay accurate.
 """
 
 import functools
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.usefixtures("rolled")
 each_op = pytest.mark.parametrize("op", list(NAMES))
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
 SHUT = (-90.0, -1e4, -1e6, -1e9, -np.inf)
-AT = [3, 20, 21, 30, 47, 48, 60]  # one or several in a chunk of 16, the first and the last of one
+AT = [3, 20, 21, 30, 47, 48, 60]  # one or several in a chunk of 16, including first and last steps
 
 
 def shut(op, args, value, everywhere=False):
-    """The arguments with log gates of `value` or, of retention and of SSD's A, a head's."""
+    """The arguments with log gates of `value`; for retention and SSD's A, the gate of one head."""
     args = [np.array(a) for a in args]
     gate = args[NAMES[op].index({"retention": "log_decay", "gated_linear_attention": "log_f", "ssd": "A"}[op])]
     if op == "gated_linear_attention":
@@ -33,7 +33,7 @@ def shut(op, args, value, everywhere=False):
 
 
 def wanted_gradients(op, args, reset, lengths, weights):
-    """By the oracle's adjoint and the chain rule; a gradient of 0 stays 0, whatever it is multiplied by."""
+    """By the oracle's adjoint and the chain rule; a gradient of 0 stays 0, whatever the factor."""
     args, weights = ([np.asarray(a, np.float64) for a in arrays] for arrays in (args, weights))
     reset, lengths, bonus = np.asarray(reset), np.asarray(lengths), None
 

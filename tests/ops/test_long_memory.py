@@ -1,4 +1,4 @@
-"""Memories over many steps: what rounding leaves of a forget gate that is nearly 1, in every form."""
+"""Memories over many steps: rounding errors with forget gates close to 1, in every form."""
 
 import functools
 
@@ -16,10 +16,10 @@ from xlstm_jax.ops.slstm import slstm
 
 pytestmark = pytest.mark.usefixtures("rolled")
 
-# Of a head each; every gate is rounded in another direction.
+# One per head; each gate is rounded in a different direction.
 FORGET = np.array([11.0, 12.0, 12.3], np.float32)
 INPUT, KEYS = 10.0, 4
-# Relative errors of n e^m and C e^m, and their median over the steps of h, whose n.q may nearly cancel.
+# Relative errors of n e^m and C e^m, and the median over steps of the error of h, whose n.q may nearly cancel.
 LIMITS = {2_000: 1e-5, 100_000: 1e-4}
 
 
@@ -56,7 +56,7 @@ def held(run, time: int):
 
 
 def one_by_one(*arrays):
-    """As decoding does: the op on one step, its state passed on."""
+    """Like decoding: the op runs one step at a time with the state passed on."""
     batch, _, heads, keys = arrays[0].shape
 
     def step(state, inputs):
@@ -68,7 +68,7 @@ def one_by_one(*arrays):
     return jnp.swapaxes(h_TBHV, 0, 1), state
 
 
-# At a power of two of steps a chunk, and at one at which each chunk rounds.
+# Chunks of a power of two of steps, and a size at which each chunk rounds.
 FORMS = [("recurrent", None), ("parallel", None), ("chunkwise", None), ("chunkwise", 1), ("associative", None)]
 
 
@@ -106,7 +106,7 @@ def test_mlstm_of_100_000_steps_over_devices():
 @pytest.mark.parametrize("implementation", list(SLSTM_IMPLEMENTATIONS))
 @pytest.mark.parametrize("time", [2_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_slstm(time, implementation):
-    """Without recurrent weights: cells are the mLSTM's sums over steps, feature by feature."""
+    """Without recurrent weights, cells are the mLSTM's sums over steps for each feature."""
     (_, k, v, i, f), *_ = case(time)
     gates = [np.broadcast_to(gate[..., None], k.shape) for gate in (i, f)]
     heads = FORGET.size

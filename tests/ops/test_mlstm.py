@@ -17,19 +17,19 @@ from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm
 
 pytestmark = pytest.mark.usefixtures("rolled")
 
-# Rows with gates of every kind, resets, lengths, a state and a norm, each among them.
+# Rows that include gates of every kind, resets, lengths, a state and a norm.
 FINITE_DIFFERENCES = [
     case for case in CASES if case.dtype == "float32" and case.time < 128 and not case.strong and not case.zero
 ]
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
-FIELDS = dataclasses.fields(Case)[len(VALUES) + 2 :]  # of a case, those that cost a compilation
+FIELDS = dataclasses.fields(Case)[len(VALUES) + 2 :]  # fields of a case that cost a compilation
 
 
 def static(case):
     return tuple(getattr(case, field.name) for field in FIELDS)
 
 
-# Quick tests compile the interpreted kernels, which take the longest, for few shapes and options, and the other forms
+# Quick tests compile the interpreted kernels, which take the longest, for a few shapes and options, and the other forms
 # for all but the long ones.
 QUICK = [static(Case(**STATIC[index])) for index in (0, 1, 3, 4, 8)]
 LONG = [static(Case(**STATIC[index])) for index in (11, 12, 13)]
@@ -43,7 +43,7 @@ def rows():
 
 @pytest.mark.parametrize(("case", "implementation"), list(rows()))
 def test_outputs_and_gradients(case, implementation):
-    """h, the final state and every gradient, of losses on h, on the final state, and on both."""
+    """h, the final state and all gradients, of losses on h, on the final state, and on both."""
     for entry in measured(case, implementation):
         assert entry.error <= entry.allowed, f"{entry.part} {entry.name}, loss on {entry.which}"
 
@@ -51,7 +51,7 @@ def test_outputs_and_gradients(case, implementation):
 @each_implementation
 @pytest.mark.parametrize("gates", ["60", "80"])
 def test_strong_gates_give_finite_numbers(gates, implementation):
-    """Where e^-m leaves float32 and resets stand between gates that grow: 20 draws, of which many once gave a NaN."""
+    """e^-m leaves float32 and resets separate growing gates: 20 draws, many of which once produced NaN."""
     for seed in range(20):
         case = Case(gates, reset="random", state="normal", seed=seed, **STATIC[1])
         for part in run(case, implementation, "both"):
@@ -73,7 +73,7 @@ def test_reference_gradients_equal_finite_differences(case, x64):
 @each_implementation
 @pytest.mark.parametrize("gate", ["exp", "sigmoid"])
 def test_nan_in_padding_reaches_nothing(gate, implementation):
-    """Neither outputs, nor the state, nor gradients, those at the padded steps themselves included."""
+    """Outputs, the state and gradients are unaffected, including gradients at the padded steps."""
     case = Case(lengths=(75, 50), state="normal", **(STATIC[3] if gate == "sigmoid" else STATIC[0]))
     *arrays, state, reset, lengths = inputs(case)
     padding = np.arange(case.time) >= lengths[:, None]
@@ -89,7 +89,7 @@ def test_nan_in_padding_reaches_nothing(gate, implementation):
 @each_implementation
 @pytest.mark.parametrize("gates", ["normal", "80"])
 def test_nothing_passes_a_reset(gates, implementation):
-    """Outputs from a reset on, and the state, are the same whatever came before, and have no gradient there."""
+    """Outputs from a reset on, and the state, do not depend on earlier steps, in values or gradients."""
     at = 37
     case = Case(gates, reset=((0, at), (1, at)), state="normal")
     *arrays, state, reset, lengths = inputs(case)
@@ -109,7 +109,7 @@ def test_nothing_passes_a_reset(gates, implementation):
 
 @each_implementation
 def test_a_named_implementation_runs(implementation):
-    """Its scope, and no other's, stands in the lowered program."""
+    """Only its scope appears in the lowered program."""
     text = lowered(implementation, time=7)
     assert [name for name in IMPLEMENTATIONS if f"mlstm_{name}" in text] == [implementation]
 
@@ -137,7 +137,7 @@ def test_x64_mode_changes_nothing_for_float32(implementation):
 @each_implementation
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_dtypes(dtype, implementation):
-    """h has v's dtype; the state is float32 at least."""
+    """h has v's dtype; the state is at least float32."""
     arrays = inputs(Case(time=7, dtype=dtype))[:5]
     h, state = jax.eval_shape(lambda *a: mlstm(*a, implementation=implementation), *arrays)
     assert h.dtype == jnp.dtype(dtype) and isinstance(state, MLSTMState)
@@ -163,7 +163,7 @@ def test_usage_errors():
 
 
 def test_table_covers_every_pair():
-    """Every two values of different dimensions stand together in one row at least, and every time in some row."""
+    """Any two values of different dimensions occur together in at least one row, and each T occurs."""
     table = [{name: getattr(case, name) for name in VALUES} | {"static": static(case)} for case in CASES]
     wanted = VALUES | {"static": [static(Case(**row)) for row in STATIC]}
     for (one, ones), (two, twos) in itertools.combinations(wanted.items(), 2):

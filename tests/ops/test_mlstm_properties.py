@@ -1,4 +1,4 @@
-"""What holds for every mLSTM implementation whatever the numbers: splits, causality, batch, vmap, gauge."""
+"""Properties of every mLSTM implementation: splits, causality, batch, vmap, gauge."""
 
 import functools
 
@@ -17,12 +17,12 @@ from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm, mlstm_step
 pytestmark = pytest.mark.usefixtures("rolled")
 
 each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
-CASE = Case(reset="random", lengths="ragged", state="normal")  # of the same programs as the first rows of test_mlstm.py
+CASE = Case(reset="random", lengths="ragged", state="normal")  # same programs as the first rows of test_mlstm.py
 
 
 @each_implementation
 def test_causality(implementation):
-    """Other inputs from a step on change no h before it, and a loss on h before it has no gradient there."""
+    """Changing inputs from a step on does not change earlier h, and a loss on earlier h has no gradient there."""
     at = 37
     case = Case(state="normal")
     *arrays, state, reset, lengths = inputs(case)
@@ -38,7 +38,7 @@ def test_causality(implementation):
 
 @each_implementation
 def test_batch_permuted(implementation):
-    """Sequences do not see each other: swapped inputs give swapped outputs and gradients."""
+    """Sequences are independent: swapped inputs have swapped outputs and gradients."""
 
     def swapped(tree):
         return jax.tree.map(lambda a: a[::-1], tree)
@@ -65,7 +65,7 @@ def test_vmap(implementation):
 
 @each_implementation
 def test_one_compilation_a_shape(implementation):
-    """Other values, resets and lengths trace nothing again; another T does."""
+    """Other values, resets and lengths do not retrace; another T does."""
     traces = []
 
     @jax.jit
@@ -99,13 +99,13 @@ def forward(arrays, options, implementation, chunk_size):
 
 
 def close(got, wanted, limit=1e-11) -> bool:
-    """Every leaf, NaN in none."""
+    """Compares every leaf; none has a NaN."""
     return jax.tree.all(jax.tree.map(lambda a, b: error(np.asarray(a), np.asarray(b)) < limit, got, wanted))
 
 
 @st.composite
 def cases(draw, shapes=((11, 4),)):
-    """Any resets and lengths, of one of the (T, chunk size)."""
+    """Any resets and lengths, with one of the pairs (T, chunk size)."""
     time, chunk = draw(st.sampled_from(shapes))
     steps = st.tuples(st.integers(0, 1), st.integers(0, time - 1))
     return Case(
@@ -125,7 +125,7 @@ def cases(draw, shapes=((11, 4),)):
 @few(max_examples=10)
 @hypothesis.given(case=cases([(1, 3), (13, 1), (20, 7)]))
 def test_all_agree_in_float64(case):
-    """Every implementation gives the recurrent form's outputs, whatever T, chunk size, resets and lengths."""
+    """Every implementation equals the recurrent form, for any T, chunk size, resets and lengths."""
     with jax.enable_x64(True):
         arrays, options = wide(case)
         wanted, _ = forward(arrays, options, "recurrent", None)
@@ -149,7 +149,7 @@ def test_state_has_a_gauge(implementation, case, by):
 @few(max_examples=6)
 @hypothesis.given(case=cases(), at=st.sampled_from([3, 8]))  # either part first
 def test_split_anywhere(implementation, case, at):
-    """Two parts, the state passed on, are the whole."""
+    """Two parts with the state passed on equal the whole."""
     with jax.enable_x64(True):
         arrays, options = wide(case)
         wanted, _ = forward(arrays, options, implementation, 4)
@@ -197,8 +197,8 @@ def test_long_sequences():
 
 
 def test_memory():
-    """Linear in T, less than the parallel form's from T = 1,024 on, and several chunks at once cost at most twice what
-    chunk after chunk does; compiled, not run."""
+    """Memory is linear in T and below the parallel form's from T = 1,024 on; several chunks at once need at most twice
+    that of one after another. Compiled, not run."""
 
     def loss(arrays, implementation):
         return jnp.sum(mlstm(*arrays, implementation=implementation)[0])

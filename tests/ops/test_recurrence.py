@@ -1,4 +1,4 @@
-"""`recurrence` and `masked_scan`, beyond what the contract of cells holds: unrolling, starts, dtypes, reverse."""
+"""`recurrence` and `masked_scan`, beyond the contract of cells: unrolling, starts, dtypes, reverse."""
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,14 @@ from xlstm_jax.cells import CELLS
 from xlstm_jax.ops.recurrence import masked_scan, recurrence, select
 from xlstm_jax.ops.recurrence import scan as module
 
-T = 11  # more than twice the unrolled steps, and no multiple of them
+T = 11  # more than twice the unrolled steps, and not a multiple
 RESET = np.zeros((2, T), bool)
 RESET[0, [4, 5]] = RESET[1, 8] = True
 LENGTHS = np.array([11, 9])
 
 
 def counting(carry, u):
-    """A step whose state can be told at sight: a decimal digit a step, the latest last."""
+    """A step whose state shows its history: one decimal digit per step, the latest last."""
     carry = carry * 10 + u
     return carry, carry
 
@@ -41,7 +41,7 @@ def test_plain_reset_and_padding():
 
 
 def test_reset_returns_to_the_start_not_to_the_carry():
-    """A learned start is what a reset returns to; the carry given is used at the first step only."""
+    """A reset returns to a learned start; the given carry is used only at the first step."""
     carry, start = jnp.full(2, 7, np.float32), jnp.full(2, 9, np.float32)
     reset = np.array([[0, 0, 0, 1, 0], [1, 0, 0, 0, 0]], bool)
     last, y = digits(carry=carry, start=start, reset_BT=reset)
@@ -55,7 +55,7 @@ def test_reverse_starts_at_each_sequence_s_own_end():
 
 
 def test_gradient_reaches_the_start_through_resets_only():
-    """The start's gradient, if it is learned, counts the steps that follow each reset."""
+    """The gradient of a learned start counts the steps after each reset."""
     reset = np.array([[0, 0, 1, 0, 0], [0, 0, 0, 0, 0]], bool)
     u_TB = jnp.ones((5, 2), np.float32)
 
@@ -75,7 +75,7 @@ def test_empty_sequences_keep_their_carry():
 
 @pytest.mark.parametrize("name, reverse", [("gru", False), ("rnn", True)])
 def test_unrolling_changes_nothing(name, reverse, monkeypatch, x64):
-    """The default, which leaves a remainder at this T, against one step a turn: outputs, carry and gradients."""
+    """The default unrolling, which leaves a remainder at this T, against one step per iteration."""
     assert module.UNROLL > 1 and T > 2 * module.UNROLL and T % module.UNROLL
     cell = CELLS.get(name)
     params = cell.init(jax.random.key(0), cell.Config(in_features=3, features=4)).astype(np.float64)
@@ -95,7 +95,7 @@ def test_unrolling_changes_nothing(name, reverse, monkeypatch, x64):
 
 
 def test_no_carry_is_the_cells_own(x64):
-    """And it follows the inputs to float64."""
+    """It is float64 if the inputs are."""
     cell = CELLS.get("slstm")
     params = cell.init(jax.random.key(0), cell.Config(in_features=3, features=4))
     params = jax.tree.map(lambda w: w.astype(np.float64), params)

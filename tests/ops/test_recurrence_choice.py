@@ -1,4 +1,4 @@
-"""Which implementation of a recurrence runs, by name and by default, and what is refused."""
+"""Which implementation of a recurrence runs, by name and by default, and errors."""
 
 import functools
 
@@ -25,7 +25,7 @@ def lowered(name: str, implementation: str | None, platform: str = "cpu", **opti
 
 @pytest.mark.parametrize("implementation, name", [("scan", "gru"), ("chunked", "gru"), ("associative", "mingru")])
 def test_a_named_implementation_runs(implementation, name, monkeypatch):
-    """Its scope, and no other's, stands in the program; the one in the table is called; only a scan has a loop."""
+    """Only its scope appears in the program, the function in the table is called, and only a scan has a loop."""
     text = lowered(name, implementation)
     assert [other for other in IMPLEMENTATIONS if f"recurrence_{other}" in text] == [implementation]
     assert ("stablehlo.while" in text) == (implementation != "associative")
@@ -49,7 +49,7 @@ def test_newton_runs_under_its_name():
 
 
 def test_none_chooses_by_cell():
-    """The chunked scan where a cell has it, else the plain one; zoneout needs the plain one."""
+    """The chunked scan if the cell supports it, else the plain one; zoneout needs the plain one."""
     key = jax.random.key(0)
     assert "recurrence_chunked" in lowered("gru", None)
     assert "recurrence_chunked" in lowered("gru", None, noise=Noise("recurrent", 0.5), key=key)
@@ -59,7 +59,7 @@ def test_none_chooses_by_cell():
 
 @pytest.mark.parametrize("name", ["mingru", "minlstm"])
 def test_none_chooses_by_platform(name):
-    """A cell linear in its carry is scanned on CPU alone."""
+    """A cell linear in its carry is scanned only on CPU."""
     assert "stablehlo.while" in lowered(name, None)
     for platform in ("cuda", "tpu"):
         assert "stablehlo.while" not in lowered(name, None, platform)
@@ -75,7 +75,7 @@ REFUSED = [
     ("gru", {"implementation": "newton", "noise": Noise("recurrent", 0.5)}, "'newton' takes neither"),
     ("lstm", {"implementation": "cudnn", "remat_every": 2}, "'cudnn' takes neither"),
     ("gru", {"remat_every": 0}, "remat_every 0 .* at least 1"),
-    ("slstm", {"implementation": "newton"}, "plain scale, which SLSTM's is not"),
+    ("slstm", {"implementation": "newton"}, "plain scale, which SLSTM does not have"),
     ("gru", {"implementation": "cudnn"}, "covers the cell 'lstm', got GRU"),
     ("slstm", {"noise": Noise("zoneout", 0.5)}, "'zoneout' .* SLSTM"),
     ("mingru", {"noise": Noise("variational", 0.5)}, "'variational' .* which MinGRU lacks"),
@@ -88,7 +88,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("name, options, message", REFUSED)
 def test_a_named_one_never_falls_back(name, options, message):
-    """What an implementation does not cover is an error, with a key for the noise and without."""
+    """Options that an implementation does not support raise, with and without a key for the noise."""
     for key in (None, jax.random.key(0)):
         with pytest.raises(UsageError, match=message):
             lowered(name, **{"implementation": None, "key": key, **options})

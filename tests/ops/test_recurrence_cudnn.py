@@ -1,4 +1,4 @@
-"""What is handed to cuDNN's LSTM and what is made of its answer, with jax's own reference in its place."""
+"""Arguments passed to cuDNN's LSTM and use of its results, with jax's reference in its place."""
 
 import functools
 import types
@@ -16,12 +16,12 @@ from xlstm_jax.testing.compare import assert_close, normal_like
 from xlstm_jax.testing.examples import BATCH, examples
 
 T = 6
-SHORTEST = []  # lengths that the stand-in was given, the least of each call
+SHORTEST = []  # smallest length of each call of the stand-in
 EXAMPLES = {example.name: example for example in examples()}
 
 
 def lstm(x_BTD, h, c, weights, lengths_B, inputs, features, layers, dropout, bidirectional, precision):
-    """`rnn.lstm` in plain JAX. cuDNN takes no empty sequence, and promises nothing about the padding it is shown."""
+    """`rnn.lstm` in plain JAX. cuDNN accepts no empty sequences and makes no promise about padding."""
     assert precision == "highest"
     jax.debug.callback(lambda least: SHORTEST.append(int(least)), jnp.min(lengths_B))
     sizes = inputs, features, layers
@@ -34,7 +34,7 @@ def lstm(x_BTD, h, c, weights, lengths_B, inputs, features, layers, dropout, bid
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """jax as it is with CUDA, as far as this implementation can see."""
+    """Makes jax look as if it had CUDA to this implementation."""
     there = types.SimpleNamespace(compute_rnn_workspace_reserve_space_sizes=None)
     monkeypatch.setattr(module, "rnn", types.SimpleNamespace(lstm=lstm, gpu_rnn=there))
 
@@ -52,7 +52,7 @@ def run(cell, implementation, reverse, lengths, *given):
 
 
 def both(name, reverse=False, lengths=None):
-    """What cuDNN's stand-in and the scan make of it, in float32."""
+    """Results of cuDNN's stand-in and of the scan, in float32."""
     example = EXAMPLES[name]
     given = example.params(np.float32), example.inputs(T, np.float32), normal_like(example.start(np.float32), 5)
     return [run(example.cell, implementation, reverse, lengths, *given) for implementation in ("cudnn", "scan")]
@@ -61,7 +61,7 @@ def both(name, reverse=False, lengths=None):
 @pytest.mark.parametrize("lengths", [None, (T, 4), (1, T), (0, 3)], ids=str)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_equal_to_the_scan(reverse, lengths, stand_in):
-    """Gate order, lengths and direction; an empty sequence gives zero output and keeps its carry."""
+    """Gate order, lengths and direction; an empty sequence outputs zero and keeps its carry."""
     SHORTEST.clear()
     got, wanted = both("lstm", reverse, None if lengths is None else np.array(lengths))
     assert_close(got, wanted, limit=1e-5)
@@ -88,13 +88,13 @@ def test_weights_are_packed_as_cudnn_has_them():
     "name, dtype, options, message",
     [
         ("lstm_peephole", np.float32, {}, "covers the cell 'lstm', got PeepholeLSTM"),
-        ("lstm", np.float32, {"reset_BT": np.zeros((BATCH, T), bool)}, "no resets; use 'chunked' or 'scan'"),
+        ("lstm", np.float32, {"reset_BT": np.zeros((BATCH, T), bool)}, "not support resets; use 'chunked' or 'scan'"),
         ("lstm", jnp.bfloat16, {}, "float32, got bfloat16"),
         ("lstm", np.float32, {}, "needs jax with CUDA on an NVIDIA GPU; use 'chunked' or 'scan'"),
     ],
 )
 def test_what_it_needs(name, dtype, options, message):
-    """On CPU the last of the reasons is left."""
+    """On CPU only the last reason remains."""
     example = EXAMPLES[name]
     arguments = example.params(dtype), example.inputs(T, dtype)
     with pytest.raises(UsageError, match=message):

@@ -1,6 +1,6 @@
 """Every implementation that covers a cell against the scan: values and all gradients.
 
-Nothing here names a cell where the registry can: a new one is compared once it is registered.
+Cells come from the registry where possible, so a new cell is compared once it is registered.
 """
 
 import functools
@@ -18,7 +18,7 @@ from xlstm_jax.testing.examples import BATCH, examples
 
 pytestmark = pytest.mark.usefixtures("rolled")
 
-T = 11  # leaves a remainder behind the chunks
+T = 11  # leaves a remainder after the chunks
 RESET = np.zeros((BATCH, T), bool)
 RESET[0, [2, 3, 7]] = True  # two in a row
 RESET[1, [0, 8]] = True  # before the first step, and in the padding of a length of 4
@@ -34,9 +34,9 @@ COVERED = [
     (name, implementation)
     for name, example in EXAMPLES.items()
     for implementation, kind in FASTER.items()
-    if issubclass(example.cell, kind) and not name.endswith("bias=False")  # one weight less runs as all do
+    if issubclass(example.cell, kind) and not name.endswith("bias=False")  # runs like the others
 ]
-# The order of the steps is turned round outside of the cells: one of each implementation, and one with several states.
+# Cells do not see the order of steps: one cell for each implementation, and one with several states.
 BACKWARDS = ("lstm", "slstm", "minlstm")
 # Options of a cell are another step of the same loop.
 PAIRS = [pytest.param(pair, marks=[pytest.mark.slow] * ("-" in pair[0]), id="-".join(pair)) for pair in COVERED]
@@ -44,7 +44,7 @@ PAIRS = [pytest.param(pair, marks=[pytest.mark.slow] * ("-" in pair[0]), id="-".
 
 @pytest.fixture(params=PAIRS, scope="module")
 def covered(request):
-    """A cell's name and an implementation; tests of one pair run side by side, and share what is compiled."""
+    """A cell's name and an implementation; tests of one pair run together and share compiled programs."""
     return request.param
 
 
@@ -64,7 +64,7 @@ def compiled(name: str, implementation: str, reverse: bool = False):
 
 
 def given(name: str, time: int = T):
-    """Cotangents of y and of the last carry; params, x, a carry and a start value, both as they are after a step."""
+    """Cotangents of y and of the last carry; params, x, a carry and a start value, both as after a step."""
     example = EXAMPLES[name]
     params, x = example.params(np.float64), example.inputs(time, np.float64)
     u = jax.tree.map(lambda leaf: leaf[:, 0], example.cell.project(params, x[:, :1]))
@@ -75,13 +75,13 @@ def given(name: str, time: int = T):
 
 
 def turned(lengths: np.ndarray):
-    """A function that turns each sequence [B, T, ...] round within its own length."""
+    """A function that reverses each sequence [B, T, ...] within its own length."""
     index = np.stack([np.r_[np.arange(n)[::-1], np.arange(n, T)] for n in lengths])
     return lambda array: array[np.arange(BATCH)[:, None], index]
 
 
 def test_equal_to_the_scan(covered, x64):
-    """Outputs, last carry and gradients of params, x, carry and start; backwards, against a scan of turned inputs."""
+    """Outputs, last carry and gradients of params, x, carry and start; in reverse, those for reversed inputs."""
     name, implementation = covered
     (dy, dlast), (params, x, carry, start) = given(name)
     for lengths, reset in MASKS.values():
@@ -101,7 +101,7 @@ def test_equal_to_the_scan(covered, x64):
 
 
 def test_padding_may_hold_anything(covered, x64):
-    """NaN and infinity behind a sequence's end reach no value and no gradient, an empty sequence's included."""
+    """NaN and infinity after a sequence's end reach no value or gradient, even in an empty sequence."""
     padding_holds_anything(*covered)
 
 
@@ -125,7 +125,7 @@ def padding_holds_anything(name: str, implementation: str):
 @pytest.mark.parametrize("time", [1, 3, 5, 8, 10])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_any_number_of_chunks(time, reverse, x64):
-    """Less than a chunk, chunks of either length, with no step left behind them."""
+    """Less than a chunk, and chunks of either length without a remainder."""
     assert time < chunk_length(time) or time % chunk_length(time) == 0
     cotangents, arguments = given("gru-reset=before", time)
     masks = np.array([time, time - 1]), RESET[:, :time]

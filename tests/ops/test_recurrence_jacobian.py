@@ -1,4 +1,4 @@
-"""Jacobians of a step over all cells: the diagonal made by one derivative a leaf is that of the full Jacobian."""
+"""Jacobians of a step over all cells: the diagonal from one derivative per leaf equals that of the full Jacobian."""
 
 import functools
 
@@ -16,7 +16,7 @@ RESET = np.zeros((T, BATCH), bool)
 RESET[2, 0] = True
 PADDING = np.zeros((T, BATCH), bool)
 PADDING[4, 1] = True
-# The update of these mixes features: by a product, a norm, gates that see each other, or neighbours on a map.
+# The update of these cells mixes features: by a product, a norm, gates that depend on each other, or map neighbours.
 MIXING = ("convlstm", "gru-reset=before", "lstm_fgr", "lstm_ln", "lstm_projected", "mgu", "slstm")
 PLAIN = [
     e
@@ -54,14 +54,14 @@ def test_own_diagonal_is_that_of_the_full_jacobian(example, x64):
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12)
     np.testing.assert_allclose(by_columns(linear, z_TBS, diagonal=True), wanted, rtol=0, atol=1e-12)
     assert not got[2, 0].any() and (np.asarray(got[4, 1]) == 1).all() and got.shape[-1] == len(names) * width
-    # Rows by output: a column of the full Jacobian is what one input feature does to all outputs.
+    # Rows by output: a column of the full Jacobian has the derivatives of all outputs by one input feature.
     step = 1e-6
     moved = transition(z_TBS.at[..., 0].add(step)) - transition(z_TBS.at[..., 0].add(-step))
     np.testing.assert_allclose(full_TBSS[..., 0], moved / (2 * step), rtol=0, atol=1e-8)
 
 
 def test_which_cells_have_one():
-    """A cell whose update mixes features must not claim the short way."""
+    """A cell whose update mixes features must not use the shortcut."""
     without = {example.name for example in examples() if not known(example)}
     assert {name for name in without if name in MIXING} == set(MIXING)
     assert {"rnn", "lstm", "gru", "lstm_peephole", "lstm_cifg"} <= {e.name for e in examples()} - without

@@ -1,4 +1,4 @@
-"""Newton's method over time against the scan: values, gradients, what it reports, and what it costs."""
+"""Newton's method over time against the scan: values, gradients, report, and cost."""
 
 import functools
 
@@ -88,7 +88,7 @@ def test_equal_to_the_scan(name, jacobian, reverse, x64):
 
 @pytest.mark.parametrize("name, time", [("gru", 1), ("gru", 2), ("lstm", 257)])
 def test_any_length(name, time, x64):
-    """One step, which has none before it; two; and more than a power of two."""
+    """One step, two steps, and more than a power of two."""
     arguments = given(name, time)
     got, report = compiled(name, NewtonOptions(TOLERANCE))(*arguments)
     assert report.converged and report.iterations <= time
@@ -97,14 +97,14 @@ def test_any_length(name, time, x64):
 
 @pytest.mark.parametrize("jacobian", ["full", "diagonal"])
 def test_a_linear_cell_takes_one_iteration(jacobian, x64):
-    """And another to see that nothing changes any more."""
+    """It takes one more to see that nothing changes."""
     _, report = compiled("mingru", NewtonOptions(TOLERANCE, jacobian=jacobian))(*given("mingru", 30))
     assert report.converged and 1 <= report.iterations <= 2
 
 
 @pytest.mark.parametrize("jacobian", ["full", "diagonal"])
 def test_each_iteration_makes_a_step_exact(jacobian, x64, caplog):
-    """After k iterations the first k states are the scan's; that it is not done is reported and logged."""
+    """After k iterations the first k states are the scan's; non-convergence is reported and logged."""
     _, params, x, carry, _ = given("lstm", 20)
     arguments = expansive(params), x, carry
     wanted, _ = values("lstm", None)(*arguments)
@@ -120,14 +120,14 @@ def test_each_iteration_makes_a_step_exact(jacobian, x64, caplog):
 
 
 def expansive(params, factor=4):
-    """The weights with the recurrent ones many times as large: small differences grow from step to step."""
+    """The weights with the recurrent ones scaled up, so that small differences grow from step to step."""
     return CellParams(params.config, {**params, "w_h": factor * params["w_h"]})
 
 
 @pytest.mark.parametrize("jacobian", ["full", "diagonal"])
 @pytest.mark.parametrize("name", ["rnn", "rnn-activation=relu", "gru", "lstm"])
 def test_expansive_weights(name, jacobian, x64):
-    """As many iterations as there are steps end at the scan's values, wherever the iteration was in between."""
+    """T iterations end at the scan's values, however the iteration went in between."""
     _, params, x, carry, _ = given(name, 16)
     arguments = expansive(params), x, carry
     got, _ = values(name, NewtonOptions(TOLERANCE, 16, jacobian))(*arguments)
@@ -136,7 +136,7 @@ def test_expansive_weights(name, jacobian, x64):
 
 @pytest.mark.parametrize("jacobian", ["full", "diagonal"])
 def test_guesses_that_explode(jacobian, caplog):
-    """A recurrence at rest whose Jacobian's diagonal alone grows by 8 a step, beyond float32: values and gradients."""
+    """A recurrence at rest for which the Jacobian's diagonal grows by 8 per step, beyond float32."""
     cell, time = EXAMPLES["rnn"].cell, 150
     w_h = jnp.array([[8, 4], [-16, -8]], np.float32)  # its square is zero
     params = cell.init(jax.random.key(0), cell.Config(in_features=2, features=2))
@@ -153,7 +153,7 @@ def test_guesses_that_explode(jacobian, caplog):
     got, (y, (report,)) = loss(functools.partial(newton_recurrence, options=NewtonOptions(jacobian=jacobian)))
     wanted, (y_scan, _) = loss(functools.partial(recurrence, implementation="scan"))
     assert_close((y, got), (y_scan, wanted), limit=1e-4)
-    # All steps are exact after as many iterations, whatever the last of them changed.
+    # After T iterations all steps are exact, however large the last change.
     jax.effects_barrier()
     assert report.converged and not [record for record in caplog.records if record.name == LOGGER]
 
@@ -161,7 +161,7 @@ def test_guesses_that_explode(jacobian, caplog):
 @pytest.mark.parametrize("jacobian, iterations", [("full", 12), ("diagonal", 48)])
 @pytest.mark.parametrize("name", [pytest.param("lstm", marks=pytest.mark.slow), "gru"])
 def test_few_iterations_for_many_steps(name, jacobian, iterations, record_property):
-    """At 1,024 steps, 32 features and weights as they start: 5 iterations, with the diagonal 26 (lstm), 14 (gru)."""
+    """At 1,024 steps, 32 features and initial weights: 5 iterations, with the diagonal 26 (lstm), 14 (gru)."""
     cell, time = CELLS.get(name), 1024
     params = cell.init(jax.random.key(0), cell.Config(in_features=8, features=32))
     x = jax.random.normal(jax.random.key(1), (1, time, 8), np.float32)
@@ -174,17 +174,17 @@ def test_few_iterations_for_many_steps(name, jacobian, iterations, record_proper
 
 
 def test_the_jacobian_is_full_up_to_a_width():
-    """None is "full" up to 64; a wider one that is asked for is refused, whichever way it was asked."""
+    """None is "full" up to 64 features; "full" raises for wider carries, however it is requested."""
     assert NewtonOptions(tolerance=0.0).choice(64) == "full" and NewtonOptions().choice(65) == "diagonal"
     cell = EXAMPLES["gru"].cell
     params = cell.init(jax.random.key(0), cell.Config(in_features=2, features=65))
     x = jnp.zeros((1, 3, 2), np.float32)
-    with pytest.raises(UsageError, match="up to 64 wide, got 65; use 'diagonal'"):
+    with pytest.raises(UsageError, match="at most 64 features, got 65; use 'diagonal'"):
         newton_recurrence(cell, params, x, options=NewtonOptions(jacobian="full"))
 
 
 def test_vmap(x64, caplog):
-    """Over weights and inputs, values and gradients, as for an ensemble; no member that converged is warned of."""
+    """Over weights and inputs, values and gradients, as for an ensemble; no warning for members that converged."""
     cell, time = EXAMPLES["gru"].cell, 12
 
     def loss(params, x):
@@ -204,7 +204,7 @@ def test_vmap(x64, caplog):
 
 
 def test_by_name_it_is_the_same():
-    """`recurrence(implementation="newton")` runs it with its defaults."""
+    """`recurrence(implementation="newton")` runs it with default options."""
     cell = EXAMPLES["gru"].cell
     params, x = EXAMPLES["gru"].params(np.float32), EXAMPLES["gru"].inputs(9, np.float32)
     got = jax.jit(functools.partial(recurrence, cell, implementation="newton"))(params, x)

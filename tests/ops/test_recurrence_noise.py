@@ -1,4 +1,4 @@
-"""Dropout inside the recurrence: what is dropped, how often, and what is not touched by it."""
+"""Dropout inside the recurrence: what is dropped, how often, and what is left alone."""
 
 import functools
 
@@ -42,7 +42,7 @@ def compiled(name, kind, implementation, reverse=False, rate=RATE):
 
 
 def given(name):
-    """params, x and a carry as it is after a step, in float64."""
+    """params, x and a carry as after a step, in float64."""
     example = EXAMPLES[name]
     params, x = example.params(np.float64), example.inputs(T, np.float64)
     return params, x, example.cell.step(params, example.start(np.float64), first_step(example, params, x))[0]
@@ -66,7 +66,7 @@ def sums(noise, batch, time, weight, implementation, key):
 @pytest.mark.parametrize("implementation", ["scan", "chunked"])
 @pytest.mark.parametrize("kind", THINNING)
 def test_masks_seen_from_outside(kind, implementation):
-    """At h_t = 1 + m_t h_{t-1} / (1 - rate): m is the same at every step, or is not; batch rows have their own."""
+    """At h_t = 1 + m_t h_{t-1} / (1 - rate): m is the same or differs between steps; rows of the batch differ."""
     h_BT = sums(Noise(kind, RATE), 50, 12, 1.0, implementation, jax.random.key(0))
     mask_BT = (h_BT[:, 1:] - 1) * (1 - RATE) / h_BT[:, :-1]
     np.testing.assert_allclose(mask_BT, np.round(mask_BT), atol=1e-5)
@@ -78,7 +78,7 @@ def test_masks_seen_from_outside(kind, implementation):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_means(kind):
-    """Of many samples of h_t = 1 + h_{t-1} / 2 in closed form; zoneout's is that of no key."""
+    """Means over many samples of h_t = 1 + h_{t-1} / 2, in closed form; zoneout's is the result without a key."""
     time, weight, batch = 5, 0.5, 20_000
     h_BT = sums(Noise(kind, RATE), batch, time, weight, "scan", jax.random.key(1))
     power = np.arange(time)
@@ -97,7 +97,7 @@ def test_means(kind):
 
 
 def test_masks():
-    """Shapes, shares, and one draw a leaf; none without a key; x64 mode draws the same."""
+    """Shapes, rates, and one draw per leaf; no masks without a key; x64 mode draws the same."""
     lstm = EXAMPLES["lstm_fgr"]
     carry = jax.tree.map(lambda leaf: jnp.zeros((200, *leaf.shape[1:]), leaf.dtype), lstm.start(np.float32))
     key = jax.random.key(3)
@@ -120,7 +120,7 @@ def test_masks():
     [("gru-reset=before", "variational", False), ("lstm_fgr", "recurrent", True), ("slstm", "recurrent", False)],
 )
 def test_scan_and_chunks_agree(name, kind, reverse, x64):
-    """With the same key: values and gradients; with another they are others."""
+    """Values and gradients agree with the same key and differ with another."""
     arguments = LENGTHS, RESET, *given(name)
     key, other = jax.random.split(jax.random.key(4))
     scan, chunked = (compiled(name, kind, implementation, reverse)[1] for implementation in ("scan", "chunked"))
@@ -132,7 +132,7 @@ def test_scan_and_chunks_agree(name, kind, reverse, x64):
 
 @pytest.mark.parametrize("name, kind", [("lstm", "variational"), ("gru", "recurrent"), ("lstm", "zoneout")])
 def test_gradients_equal_finite_differences(name, kind, x64):
-    """With the key held fixed, by default's implementation."""
+    """With a fixed key and the default implementation."""
     run, pull = compiled(name, kind, None)
     moved, fixed, step = list(given(name)), (jax.random.key(5), LENGTHS, RESET), 1e-6
     outputs, gradients = pull(*fixed, *moved)
@@ -158,7 +158,7 @@ def test_without_a_key_nothing_is_dropped(name, implementation, kind, x64):
 
 @pytest.mark.parametrize("name", ["lstm", "mingru"])
 def test_zoneout_without_a_key_takes_the_mean(name, x64):
-    """Of each step's old and new carry, against a Python loop; the output is the mean h."""
+    """The mean of each step's old and new carry, against a Python loop; the output is the mean h."""
     (params, x, carry), cell = given(name), EXAMPLES[name].cell
     y, last = compiled(name, "zoneout", None)[0](None, np.full(BATCH, T), np.zeros_like(RESET), params, x, carry)
     for t in range(T):
@@ -169,7 +169,7 @@ def test_zoneout_without_a_key_takes_the_mean(name, x64):
 
 
 def test_zoneout_of_nearly_everything_keeps_the_carry(x64):
-    """In every leaf; what a reset returns to is kept in the same way."""
+    """In every leaf; the start value after a reset is kept likewise."""
     params, x, carry = given("lstm")
     run = compiled("lstm", "zoneout", None, rate=1 - 1e-7)[0]
     y, last = run(jax.random.key(6), np.full(BATCH, T), np.zeros_like(RESET), params, x, carry)
@@ -183,7 +183,7 @@ def test_zoneout_of_nearly_everything_keeps_the_carry(x64):
     "kind, implementation", [("variational", "chunked"), ("recurrent", "scan"), ("zoneout", "scan")]
 )
 def test_padding_and_resets_hold(kind, implementation, x64):
-    """Padding gives zero output and leaves the carry; nothing gets past a reset; all with the same masks."""
+    """Padding outputs zero and keeps the carry, and nothing crosses a reset; all with the same masks."""
     (params, x, carry), key = given("lstm"), jax.random.key(7)
     run, _ = compiled("lstm", kind, implementation)
     none = np.zeros_like(RESET)
@@ -207,7 +207,7 @@ def test_padding_and_resets_hold(kind, implementation, x64):
 @pytest.mark.parametrize("implementation", ["scan", "chunked"])
 @pytest.mark.parametrize("name", ["gru", "gru-reset=before", "mgu"])
 def test_memory_is_not_dropped(name, implementation, x64):
-    """A gate that keeps all of h keeps it however much of what is fed back is dropped: z = 1, or f = 0."""
+    """A gate that keeps all of h does so however much of the feedback is dropped: z = 1, or f = 0."""
     params, x, carry = given(name)
     features = carry.h.shape[-1]
     gate = slice(0, features) if name == "mgu" else slice(features, 2 * features)

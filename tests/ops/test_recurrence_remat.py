@@ -1,4 +1,4 @@
-"""`remat_every`: the same values and gradients, from less memory."""
+"""`remat_every`: the same values and gradients with less memory."""
 
 import functools
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("rolled")
 
 T = 10
 RESET = np.zeros((BATCH, T), bool)
-RESET[0, [3, 4, 8]] = RESET[1, [0, 7]] = True  # where a segment starts and inside one; one in the padding
+RESET[0, [3, 4, 8]] = RESET[1, [0, 7]] = True  # at the start of a segment, inside one, and in the padding
 LENGTHS = np.array([T, 6])
 EXAMPLES = {example.name: example for example in examples()}
 
@@ -52,14 +52,14 @@ def result(name, implementation, reverse, noise, remat_every):
     ids=str,
 )
 def test_changes_nothing(name, implementation, reverse, noise, remat_every, x64):
-    """Segments that fit, that leave a remainder, of one step and of more than there are."""
+    """Segments that divide T, that leave a remainder, of one step and of more than T steps."""
     wanted = result(name, implementation, reverse, noise, None)
     assert_close(result(name, implementation, reverse, noise, remat_every), wanted)
 
 
 @pytest.mark.parametrize("implementation", ["scan", "chunked"])
 def test_takes_less_memory(implementation):
-    """What a gradient of the last state keeps, at 1,024 steps in segments of 32."""
+    """Memory for a gradient of the last state, at 1,024 steps in segments of 32."""
     time, every = 1024, 32
     cell = CELLS.get("lstm")
     params = cell.init(jax.random.key(0), cell.Config(in_features=4, features=32))

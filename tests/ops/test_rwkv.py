@@ -1,4 +1,4 @@
-"""RWKV-6's recurrence in chunks against one step after the other, in values and gradients, at any decay."""
+"""RWKV-6's recurrence in chunks against step by step, in values and gradients, at any decay."""
 
 import functools
 
@@ -28,7 +28,7 @@ DECAYS = {  # log w of a shape
 
 def at_some(value, rng, shape):
     log_w = -np.exp(rng.standard_normal(shape) - 1)
-    log_w[:, 1::5] = value  # one to four in a chunk, at its borders too
+    log_w[:, 1::5] = value  # one to four per chunk, including its borders
     return log_w
 
 
@@ -74,7 +74,7 @@ def cotangents(time, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("time", [1, BLOCK + 3, 2 * CHUNK + 5])
 def test_values_and_gradients(time, dtype):
-    """One step, some blocks, chunks with a remainder; resets, padding, a state to start from; every decay."""
+    """One step, some blocks, chunks with a remainder; resets, padding, an initial state; every decay."""
     limit, (reset, lengths), weights = {"float32": 1e-6, "float64": 1e-14}[dtype], masks(time), cotangents(time, dtype)
     with jax.enable_x64(dtype == "float64"):
         for decay in DECAYS:
@@ -86,13 +86,13 @@ def test_values_and_gradients(time, dtype):
 
 
 def test_the_gradient_of_a_strong_decay_keeps_its_digits():
-    """Of e^-50 at every step it is 1e-22: what neighbouring steps give each other must not leave a rest in it."""
+    """At e^-50 per step it is 1e-22: terms between neighbouring steps must not leave a residue in it."""
     time = 2 * CHUNK + 5
     args, weights = inputs(time), cotangents(time, np.float32)
     args[3] = np.full_like(args[3], -50.0)
     reset, lengths = np.zeros((BATCH, time), bool), np.full(BATCH, time, np.int32)
     got, wanted = (function(args, reset, lengths, weights)[5] for function in (run, reference))
-    # Not over the norm: entries stand near float32's end once squared.
+    # Not divided by the norm: squared entries are near float32's smallest numbers.
     np.testing.assert_allclose(np.asarray(got, np.float64) * 1e21, wanted * 1e21, rtol=1e-4, atol=1e-5)
 
 
@@ -146,13 +146,13 @@ def test_usage_errors():
 
 
 def test_long_memories():
-    """20,000 steps of decays down to 1e-5 a step, in chunks and one by one; each e^(log w) rounded would leave 2e-4."""
+    """20,000 steps, decays down to 1e-5 per step, in chunks and stepwise; rounding each e^(log w) would cost 2e-4."""
     time, rng = 20_000, np.random.default_rng(0)
     r, k = np.abs(rng.standard_normal((2, 1, time, 1, 4))).astype(np.float32)
     v = np.abs(rng.standard_normal((1, time, 1, 2))).astype(np.float32)
     log_w = np.broadcast_to(-np.geomspace(1e-3, 1e-5, 4), r.shape).astype(np.float32)
     u = np.zeros((1, 4), np.float32)
-    # By its own sums: S = sum_s e^(log w (T - 1 - s)) k_s v_s^T.
+    # Closed form: S = sum_s e^(log w (T - 1 - s)) k_s v_s^T.
     kept = np.exp(np.arange(time)[::-1, None] * log_w[0, 0, 0].astype(np.float64))
     wanted = np.einsum("tk,tv->kv", kept * k[0, :, 0], v[0, :, 0].astype(np.float64))[None, None]
 

@@ -1,4 +1,4 @@
-"""Forget gates that shut, down to minus infinity, and inputs that are shut out by an input gate of minus infinity."""
+"""Forget gates that shut, down to minus infinity, and inputs shut out by an input gate of minus infinity."""
 
 import functools
 
@@ -33,7 +33,7 @@ def shut(i, f, value: float, pattern: str):
         f = np.where(np.random.default_rng(1).random(f.shape) < 0.3, value, f)
     else:
         f[{"one": slice(13, 14), "many": slice(10, HALF), "all": slice(None)}.get(pattern, slice(13, 15))] = value
-    if pattern == "loud":  # what the gate shuts out would outweigh what comes after it by e^60
+    if pattern == "loud":  # earlier inputs, shut out, would outweigh later ones by e^60
         i[:13] += 30
         i[13:] -= 30
     if pattern == "no input":
@@ -45,7 +45,7 @@ def shut(i, f, value: float, pattern: str):
 
 @functools.cache
 def sequences(forget_gate: str):
-    """(q, k, v, i, f, state), a sequence a row, float32 numbers; the state is zero before a late input."""
+    """(q, k, v, i, f, state), one sequence per row, float32 values; the state is zero before a late input."""
     rng, batch = np.random.default_rng(0), len(ROWS)
     q, k = rng.standard_normal((2, batch, TIME, 1, KEYS))
     v = rng.standard_normal((batch, TIME, 1, VALUES))
@@ -90,7 +90,7 @@ def mlstm_run(implementation: str, forget_gate: str, dtype: str, on_mesh: bool =
 @functools.cache
 def mlstm_expected(forget_gate: str):
     *arrays, state = to_float64(sequences(forget_gate))
-    # Where all is shut the equations have inf - inf: numbers as good as infinite stand for it.
+    # If all gates are shut the equations have inf - inf: very large numbers replace infinity.
     arrays[3:] = [np.where(np.isinf(a), -1e12, a) for a in arrays[3:]]
     batch = len(ROWS)
     with np.errstate(over="ignore"):
@@ -102,14 +102,14 @@ def mlstm_expected(forget_gate: str):
 
 
 def errors(got, wanted, scales=None):
-    """Of each row."""
+    """The error of each row."""
     scales = np.zeros(len(ROWS)) if scales is None else scales
     return np.array([error(*row) for row in zip(got, wanted, scales, strict=True)])
 
 
 @pytest.mark.parametrize("forget_gate", ["sigmoid", "exp"])
 def test_the_scanned_mlstm_is_the_oracles(forget_gate):
-    """In float64, at which the other forms' gradients are judged; shut gates have a gradient of exactly zero."""
+    """In float64, the reference for other forms' gradients; shut gates have a gradient of exactly zero."""
     outputs, gradients = mlstm_run("recurrent", forget_gate, "float64")
     for got, wanted, name in zip(outputs, mlstm_expected(forget_gate), ("h", "C", "n"), strict=True):
         assert errors(got, wanted).max() <= 1e-9, name  # where n.q nearly cancels
@@ -129,13 +129,13 @@ def test_mlstm_in_float64(implementation):
 
 
 def test_mlstm_over_devices():
-    """Steps of a sequence on four devices; gates shut at the borders and inside."""
+    """A sequence split over four devices, with gates shut at the borders and inside."""
     with jax.set_mesh(mesh(context=4)):
         held(*mlstm_run("chunkwise", "sigmoid", "float32", on_mesh=True), "sigmoid", "float32")
 
 
 def held(outputs, gradients, forget_gate: str, dtype: str):
-    """Outputs and states against the oracle, gradients against the scanned form in float64, row by row; where n.q
+    """Outputs and states against the oracle, gradients against the scanned form in float64, row by row; if n.q
     nearly cancels, three times the scanned form's own error is allowed."""
     own, exact = mlstm_run("recurrent", forget_gate, dtype), mlstm_run("recurrent", forget_gate, "float64")[1]
     of_outputs, of_gradients = LIMITS[dtype]
@@ -143,7 +143,7 @@ def held(outputs, gradients, forget_gate: str, dtype: str):
         allowed = np.maximum(of_outputs, 3 * errors(scanned, wanted))
         wrong = ~(errors(got, wanted) <= allowed)
         assert not wrong.any(), f"{name} of {ROWS[np.argmax(wrong)]}"
-    # A gate's gradient is a sum of terms that cancel, wholly where all are shut: its error is relative to their size.
+    # A gate's gradient is a sum of terms that cancel, fully if all are shut: its error is relative to their size.
     cancelled = 1e-2 * np.linalg.norm(np.sum(to_float64(sequences(forget_gate)[2]) * exact[2], axis=-1), axis=(1, 2))
     for got, wanted, scanned, name in zip(gradients, exact, own[1], NAMES, strict=True):
         allowed = np.maximum(of_gradients, 3 * errors(scanned, wanted, cancelled))
@@ -153,7 +153,7 @@ def held(outputs, gradients, forget_gate: str, dtype: str):
 
 @pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
 def test_mlstm_without_input(implementation):
-    """Nothing was ever written: h and every gradient are 0; with `eps`, where m has its gradient, they are too."""
+    """Nothing was ever written: h and all gradients are 0, also with `eps`, where m has a gradient."""
     q, k, v, i, f, state = jax.tree.map(lambda a: jnp.asarray(a[:2]), sequences("sigmoid"))
     i, state = jnp.full_like(i, -jnp.inf), jax.tree.map(jnp.zeros_like, state)
     f = f.at[0, 5].set(-jnp.inf)
@@ -170,7 +170,7 @@ def test_mlstm_without_input(implementation):
     assert not any(np.asarray(a).any() for a in jax.tree.leaves(both(q, k, v, i, f)))  # a NaN counts as true
 
 
-# The sLSTM divides by n alone, so that an input counts however small its gate.
+# The sLSTM divides by n without a bound, so an input counts however small its gate.
 SLSTM_ROWS = [(value, of) for value in SHUT for of in ("one", "many", "mixed", "loud")]
 
 
@@ -195,8 +195,8 @@ def slstm_run(implementation: str, dtype: str, alone: bool = False):
 
 @functools.cache
 def slstm_inputs():
-    """x [B,T,4,H,D] and r; the last two rows have nothing before their second half, from the start or from a step that
-    keeps and writes nothing."""
+    """x [B,T,4,H,D] and r; the last two rows have nothing before their second half, from the start or after a step
+    that keeps and writes nothing."""
     rng, batch = np.random.default_rng(0), len(SLSTM_ROWS) + 2
     x, r = rng.standard_normal((batch, TIME, 4, 1, KEYS)), 0.5 * rng.standard_normal((4, 1, KEYS, KEYS))
     for row, of in enumerate(SLSTM_ROWS):
@@ -223,7 +223,7 @@ def test_slstm(implementation):
 
 @pytest.mark.parametrize("implementation", list(SLSTM_IMPLEMENTATIONS))
 def test_slstm_without_input(implementation):
-    """y is 0 where nothing was ever written, and what follows is that half of the sequence alone."""
+    """y is 0 if nothing was ever written; the second half then equals that half run separately."""
     (y, *_), (dx, _) = slstm_run(implementation, "float32")
     (y_alone, *_), (dx_alone, _) = slstm_run("scan", "float64", alone=True)
     assert not y[-2, :HALF].any() and not y[-1, HALF - 1].any()

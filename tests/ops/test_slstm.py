@@ -52,7 +52,7 @@ CASES = [
     Case(input_gate="sigmoid", strong=True),
     Case(input_gate="sigmoid", forget_gate="exp", lengths=(12, 3)),
     Case(dtype="bfloat16", reset=RESETS, lengths=(12, 7)),
-    # More than one piece of the scan, with a remainder and without.
+    # More than one piece of the scan, with and without a remainder.
     Case(time=75, reset=((0, 31), (0, 32), (1, 0), (1, 74)), lengths=(75, 40)),
     Case(time=64, reset=None, lengths=(33, 64), forget_gate="exp"),
     Case(time=75, strong=True, reset=((0, 40), (1, 64))),
@@ -132,7 +132,7 @@ def run(case: Case, implementation: str, which: str, args=None, weights=None):
 
 
 def scan_in(dtype, case: Case, which: str):
-    """`run` of the scan in another dtype, on inputs as rounded to the case's own."""
+    """`run` of the scan in another dtype, on inputs rounded to the case's dtype."""
     *arrays, reset, lengths = inputs(case)
     arrays, weights = jax.tree.map(lambda a: jnp.asarray(a, dtype), (arrays, cotangents(case, which)))
     return run(case, "scan", which, (*arrays, reset, lengths), weights)
@@ -140,7 +140,7 @@ def scan_in(dtype, case: Case, which: str):
 
 @functools.cache
 def reference(case: Case, which: str):
-    """What `run` should give: the oracle's outputs, and the gradients of the scan in float64."""
+    """What `run` should return: the oracle's outputs, and the gradients of the scan in float64."""
     with jax.enable_x64(True):
         outputs, gradients = scan_in(np.float64, case, which)
     y, (c, n, _, last) = expected(case)
@@ -155,8 +155,8 @@ def reference(case: Case, which: str):
 def test_outputs_and_gradients(case, implementation):
     """y, the final state and every gradient, r's included, of losses on y, on the final state, and on both.
 
-    Strong gates cost digits in any form: there, three times the error of the scan in float32 is allowed, up to a bound
-    that holds for the scan itself.
+    Strong gates cost precision in any form. With them, three times the error of the scan in float32 is allowed, up to a
+    bound that also holds for the scan.
     """
     for which in ("y", "state", "both"):
         parts, wanted = run(case, implementation, which), reference(case, which)
@@ -183,7 +183,7 @@ def test_reference_gradients_equal_finite_differences(case, x64):
 @each_implementation
 @pytest.mark.parametrize("strong", [False, True])
 def test_nothing_passes_a_reset(strong, implementation):
-    """Outputs from a reset on, and the state, are the same whatever came before, and have no gradient there."""
+    """Outputs from a reset on, and the state, do not depend on earlier steps, in values or gradients."""
     at = 6
     case = Case(reset=((0, at), (1, at)), strong=strong)
     x, r, state, reset, lengths = inputs(case)
@@ -200,7 +200,7 @@ def test_nothing_passes_a_reset(strong, implementation):
 
 @each_implementation
 def test_padding_reaches_nothing(implementation):
-    """Not even a NaN: neither outputs, nor the state, nor gradients, those at the padded steps themselves included."""
+    """Not even a NaN reaches outputs, the state or gradients, including gradients at the padded steps."""
     case = Case(lengths=(12, 7))
     x, r, state, reset, lengths = inputs(case)
     padding = np.arange(case.time) >= lengths[:, None]

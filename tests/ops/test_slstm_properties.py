@@ -1,4 +1,4 @@
-"""What holds for every sLSTM implementation whatever the numbers: starts, splits, causality, batch, dtypes, errors."""
+"""Properties of every sLSTM implementation: starts, splits, causality, batch, dtypes, errors."""
 
 import functools
 
@@ -42,7 +42,7 @@ def test_no_state_is_the_empty_state(implementation):
 
 @each_implementation
 def test_a_sequence_of_length_0_leaves_the_empty_state(implementation):
-    """m stays minus infinity, and is no NaN."""
+    """m stays minus infinity and does not become NaN."""
     x, r, state, *_ = inputs(Case(state="empty"))
     _, after = slstm(x, r, state=state, lengths_B=np.array([0, 12]), implementation=implementation)
     assert np.all(after.m[0] == -np.inf) and not np.any(after.c[0]) and np.isfinite(after.m[1]).all()
@@ -50,7 +50,7 @@ def test_a_sequence_of_length_0_leaves_the_empty_state(implementation):
 
 @each_implementation
 def test_causality(implementation):
-    """Other inputs from a step on change no y before it, and a loss on y before it has no gradient there."""
+    """Changing inputs from a step on does not change earlier y, and a loss on earlier y has no gradient there."""
     at, case = 6, Case()
     x, r, *rest = inputs(case)
     dy, *others = cotangents(case, "y")
@@ -62,7 +62,7 @@ def test_causality(implementation):
 
 
 def arguments(case):
-    """What a compiled function takes: cotangents, x, r, state, reset, lengths, m_ref."""
+    """Arguments of a compiled function: cotangents, x, r, state, reset, lengths, m_ref."""
     return cotangents(case, "both"), *inputs(case), jnp.asarray(expected(case)[1][2], np.float32)
 
 
@@ -73,7 +73,7 @@ def swapped(args):
 
 @each_implementation
 def test_batch_permuted(implementation):
-    """Swapped sequences give swapped outputs and gradients, and the same gradient of r."""
+    """Swapped sequences have swapped outputs and gradients, and the same gradient of r."""
     both, args = compiled(implementation, "exp", "sigmoid"), arguments(CASE)
     (outputs, (dx, dr, dstate)), (got, (dx2, dr2, dstate2)) = both(*args), both(*swapped(args))
     pairs = zip(jax.tree.leaves((got, dx2, dstate2)), jax.tree.leaves((outputs, dx, dstate)), strict=True)
@@ -94,7 +94,7 @@ def test_vmap(implementation):
 
 @each_implementation
 def test_one_compilation_a_shape(implementation):
-    """Other values, resets and lengths trace nothing again; another T does."""
+    """Other values, resets and lengths do not retrace; another T does."""
     traces = []
 
     @jax.jit
@@ -143,7 +143,7 @@ def test_state_has_a_gauge(implementation, reset, lengths, by, scale):
 @few(max_examples=4)
 @hypothesis.given(reset=resets, lengths=lengths, at=st.integers(1, 11))
 def test_split_anywhere(implementation, reset, lengths, at):
-    """Two parts, the state passed on, are the whole."""
+    """Two parts with the state passed on equal the whole."""
     with jax.enable_x64(True):
         x, r, state, reset, lengths = wide(reset, lengths, 1.0)
         wanted = forward(x, r, state, reset, lengths, implementation)
@@ -157,7 +157,7 @@ def test_split_anywhere(implementation, reset, lengths, at):
 @each_implementation
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_dtypes(dtype, implementation):
-    """y has x's dtype, the state is float32 at least; x64 mode changes neither."""
+    """y has x's dtype and the state is at least float32; x64 mode changes neither."""
     x, r = inputs(Case(time=7, dtype=dtype))[:2]
     for wide in (False, True):
         with jax.enable_x64(wide):

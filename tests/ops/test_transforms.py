@@ -1,4 +1,4 @@
-"""Every op, implementation and cell inside the caller's own `jax.shard_map`, and its derivatives in both modes."""
+"""Every op, implementation and cell inside a caller's `jax.shard_map`, and its derivatives in both modes."""
 
 import functools
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("x64", "rolled")
 
 
 def masks(batch: int) -> dict:
-    """A reset and padding, the same for all rows: of no device's own."""
+    """A reset and padding that are the same for all rows, so not specific to a device."""
     reset_BT = jnp.broadcast_to(jnp.arange(T) == 2, (batch, T))
     return {"reset_BT": reset_BT, "lengths_B": jnp.full((batch,), T - 1)}
 
@@ -61,7 +61,7 @@ def cell_case(name, implementation=None):
     def run(x, params):
         return recurrence(example.cell, params, x, **masks(x.shape[0]), implementation=implementation)
 
-    # newton: up to its tolerance
+    # newton: to its tolerance
     return Case(run, (example.inputs(T, np.float64),), (example.params(np.float64),), limit=1e-9)
 
 
@@ -84,11 +84,11 @@ def rwkv_case():
 
 def attention_case():
     def run(*args):
-        with jax.numpy_dtype_promotion("standard"):  # of jax.nn.dot_product_attention, for float64
+        with jax.numpy_dtype_promotion("standard"):  # needed by jax.nn.dot_product_attention in float64
             y, cache = attention(*args, window=3, **masks(args[0].shape[0]))
         return y, cache.k, cache.v
 
-    # What jax.nn.dot_product_attention keeps of float64.
+    # The precision of jax.nn.dot_product_attention in float64.
     return Case(run, rows(0, (T, 4, 2), (T, 2, 2), (T, 2, 2)), limit=1e-6)
 
 
@@ -109,12 +109,12 @@ def linear_case(name):
 
 
 def first_names(kind: str) -> list[str]:
-    """A name of every cell of that kind."""
+    """One name for each cell of that kind."""
     return list({CELLS.get(name): name for name in reversed(CELLS.names()) if CELLS.get(name).kind == kind}.values())
 
 
 def forms(op: str, case, implementations) -> dict:
-    """A case of each implementation but those by kernels."""
+    """One case for each implementation without kernels."""
     names = [name for name in implementations if name not in ("pallas", "cudnn")]
     return {f"{op} {name}": functools.partial(case, name) for name in names}
 
@@ -130,7 +130,7 @@ CASES = {
     **forms("lstm", functools.partial(cell_case, "lstm"), RECURRENCE_IMPLEMENTATIONS.keys() - {"associative"}),
     "minlstm associative": functools.partial(cell_case, "minlstm", "associative"),
 }
-# The code of those above, by other names.
+# Other names for the same code as above.
 ALIKE = {
     **{name: functools.partial(cell_case, name) for name in first_names("sequence")},
     **{name: functools.partial(tree_case, name) for name in first_names("tree")},
@@ -159,7 +159,7 @@ def slstm_gradient(x, r, implementation=None):
 
 @pytest.mark.parametrize(("gradient", "case"), [(mlstm_gradient, mlstm_case), (slstm_gradient, slstm_case)])
 def test_kernels(gradient, case, monkeypatch):
-    """Inside `jax.shard_map` they are what CUDA gets; named, they are refused where they cannot run."""
+    """Inside `jax.shard_map`, CUDA programs use them; named, they raise if they cannot run."""
     monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
     args = [jnp.asarray(a, jnp.float32) for a in (*case(None).rows, *case(None).shared)]
     specs = tuple(P() if args[-1].ndim == 4 and n == 1 else P("data") for n in range(len(args)))

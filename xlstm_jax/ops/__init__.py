@@ -1,1 +1,1 @@
-"""Whole sequences, as pure functions. Nothing is re-exported, so that `ops.mlstm` is always the module."""
+"""Pure functions over whole sequences. Nothing is re-exported, so `ops.mlstm` is always the module."""

@@ -1,4 +1,4 @@
-"""Causal softmax attention in a sliding window, with rotary positions and a cache, under the rules of all ops here."""
+"""Causal softmax attention in a sliding window, with rotary positions, a cache, resets and padding."""
 
 from typing import NamedTuple
 
@@ -12,23 +12,23 @@ from xlstm_jax.shapes import is_known, padding_mask, state_dtype, steps_within, 
 
 
 class KVCache(NamedTuple):
-    """The keys and values of the last steps, the newest last, zero where there were none since the last reset."""
+    """Keys and values of the last W-1 steps, newest last; zero in slots not filled since the last reset."""
 
     k: jax.Array  # [B, W-1, G, K], not rotated
     v: jax.Array  # [B, W-1, G, K]
-    count: jax.Array  # [B] int32: how many of them there are
+    count: jax.Array  # [B] int32: number of filled slots
 
 
 def empty_cache(batch: int, window: int, groups: int, keys: int, dtype) -> KVCache:
-    """Before the first step, for attention over `window` steps, the present one among them."""
+    """The cache before the first step, for attention over `window` steps including the current one."""
     k, v = (jnp.zeros((batch, window - 1, groups, keys), dtype) for _ in range(2))
     return KVCache(k, v, jnp.zeros((batch,), jnp.int32))
 
 
 def rotary(x_BTHK: jax.Array, position_T: jax.Array, base: float = 10_000.0) -> jax.Array:
-    """Feature pairs (j, j + K/2) turned by the angle position / base^(2j/K), so that q.k sees only the distance.
+    """Rotates feature pairs (j, j + K/2) by the angle position / base^(2j/K), so q.k depends only on the distance.
 
-    Su et al. 2021 (arXiv 2104.09864), equation 34; computed in float32 at least.
+    Su et al. 2021 (arXiv 2104.09864), equation 34. Computed in at least float32.
     """
     half = x_BTHK.shape[-1] // 2
     wide = state_dtype(x_BTHK)
@@ -49,23 +49,24 @@ def attention(
     reset_BT: jax.Array | None = None,
     lengths_B: jax.Array | None = None,
 ) -> tuple[jax.Array, KVCache]:
-    """y_t = sum_s softmax_s(q_t.k_s / sqrt(K)) v_s over the last `window` steps s <= t, q and k rotated.
+    """y_t = sum_s softmax_s(q_t.k_s / sqrt(K)) v_s over the last `window` steps s <= t, with q and k rotated.
 
-    H is a multiple of G, whose keys and values serve H/G query heads each (grouped queries, Ainslie et al. 2023).
+    H is a multiple of G; each key/value head serves H/G query heads (grouped queries, Ainslie et al. 2023).
 
     Args:
-        q_BTHK, k_BTGK, v_BTGK: queries, keys, values of one dtype, all with K features a head.
-        window: steps that a step sees, itself among them; memory for what came before is of this size.
-        base: of the rotary angles.
-        cache: from the call before; None is empty.
-        reset_BT: true where nothing from before is seen from that step on.
-        lengths_B: right padding: padded steps enter no cache and give zero; lengths above T are T, negative ones 0.
+        q_BTHK, k_BTGK, v_BTGK: queries, keys and values of one dtype, all with K features per head.
+        window: number of steps that each step sees, including itself. The cache holds `window` - 1 steps.
+        base: base of the rotary angles.
+        cache: cache from the previous call; None is an empty one.
+        reset_BT: true at steps from which on nothing earlier is seen.
+        lengths_B: lengths under right padding. Padded steps are not cached and output zero. Lengths above T count as T,
+            negative ones as 0.
 
     Returns:
-        y [B, T, H, K] in v's dtype, and the cache to go on with.
+        y [B, T, H, K] in v's dtype, and the cache for the next call.
 
     Raises:
-        UsageError: shapes or dtypes that do not fit, or a cache of another window or batch size.
+        UsageError: shapes or dtypes that do not fit, or a cache for another window or batch size.
     """
     arrays = {"q_BTHK": q_BTHK, "k_BTGK": k_BTGK, "v_BTGK": v_BTGK, "reset_BT": reset_BT, "lengths_B": lengths_B}
     q_BTHK, k_BTGK, v_BTGK, reset_BT, lengths_B = checked("attention", **arrays)
@@ -75,8 +76,8 @@ def attention(
     groups = k_BTGK.shape[2]
     if keys % 2 or groups < 1 or heads % groups:
         raise UsageError(
-            f"attention got {heads} heads of {keys} features in {groups} groups; heads have an even number of features "
-            "and are a multiple of the groups"
+            f"attention got {heads} heads of {keys} features in {groups} groups; features per head must be even, "
+            "and heads a multiple of groups"
         )
     before = empty_cache(batch, window, groups, keys, k_BTGK.dtype)
     before = before if cache is None else checked_carry("attention", cache, before, "cache")
@@ -90,7 +91,7 @@ def attention(
     after = _after(before, all_k, all_v, reset_BT, lengths_B, time)
     plain = cache is None and reset_BT is None and q_BTHK.dtype != jnp.float64 and is_known(time)
     if plain:
-        # Nothing but the triangle: the fast paths of `dot_product_attention` know it.
+        # A plain causal mask: `dot_product_attention` has fast paths for it.
         position_T = jnp.arange(time, dtype=jnp.int32)
         local = (kept, 0) if time > window else None
         y = jax.nn.dot_product_attention(
@@ -106,7 +107,7 @@ def attention(
 
 
 def _wide_attention(q_BTHK, k_BSGK, v_BSGK, *, mask) -> jax.Array:
-    """`jax.nn.dot_product_attention` with `mask` [B, 1, T, S], in float64: its own softmax is float32 in any case."""
+    """`jax.nn.dot_product_attention` with `mask` [B, 1, T, S] in float64: jax's own softmax is always float32."""
     (batch, time, heads, keys), groups = q_BTHK.shape, k_BSGK.shape[2]
     q_BTGRK = q_BTHK.reshape(batch, time, groups, heads // groups, keys)
     score = jnp.einsum("btgrk,bsgk->bgrts", q_BTGRK, k_BSGK) * keys**-0.5
@@ -115,30 +116,30 @@ def _wide_attention(q_BTHK, k_BSGK, v_BSGK, *, mask) -> jax.Array:
 
 
 def _seen(count_B, reset_BT, batch: int, time: int, window: int) -> jax.Array:
-    """[B, T, W-1+T] true where step t sees cached step s, or step s - (W-1) of the present ones."""
+    """[B, T, W-1+T], true if step t sees slot s: a cached step for s < W-1, else step s - (W-1) of this call."""
     kept = window - 1
     t, s = jnp.arange(time, dtype=jnp.int32)[:, None], jnp.arange(kept + time, dtype=jnp.int32)[None, :]
     distance_TS = kept + t - s
     near = (distance_TS >= 0) & (distance_TS < window)
     segment_BT = jnp.zeros((batch, time), jnp.int32) if reset_BT is None else jnp.cumsum(reset_BT, 1, dtype=jnp.int32)
-    # Cached steps come before every reset here: segment 0. Places without a step are in no segment.
+    # Cached steps come before every reset of this call: segment 0. Empty slots get segment -1, which no step sees.
     there_BS = _there(count_B, kept)
     segment_BS = jnp.concatenate([there_BS.astype(jnp.int32) - 1, segment_BT], axis=1)
     return near[None] & (segment_BT[:, :, None] == segment_BS[:, None, :])
 
 
 def _there(count_B, kept: int) -> jax.Array:
-    """[B, W-1] true where the cache holds a step: its last `count` places."""
+    """[B, W-1], true in the slots of the cache that hold a step: the last `count`."""
     return jnp.arange(kept, dtype=jnp.int32)[None, :] >= kept - count_B[:, None]
 
 
 def _after(before: KVCache, all_k, all_v, reset_BT, lengths_B, time: int) -> KVCache:
-    """The last W - 1 steps that end at each sequence's length, those from before its last reset as zeros."""
+    """The W - 1 steps that end at each sequence's length, with zeros for steps before its last reset."""
     batch, kept = all_k.shape[0], before.k.shape[1]
     lengths_B = jnp.full((batch,), time, jnp.int32) if lengths_B is None else steps_within(lengths_B, time)
     count_B = before.count + lengths_B
     if reset_BT is not None:
-        # Steps since the last reset, that of the reset among them.
+        # `since_B` is the step of the last reset: that step and those after it count.
         since_B = time - jnp.argmax(reset_BT[:, ::-1], axis=1).astype(jnp.int32) - 1
         count_B = jnp.where(jnp.any(reset_BT, axis=1), lengths_B - since_B, count_B)
     count_B = jnp.minimum(count_B, kept)

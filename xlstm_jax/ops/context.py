@@ -1,6 +1,6 @@
-"""A sequence split over devices along the mesh's axis "context": what passes from one device's steps to the next.
+"""Communication between devices when a sequence is split over the mesh axis "context".
 
-Each device has T / n steps of its own. Only states pass between devices, so that no message grows with T.
+Each of n devices holds T / n consecutive steps. Devices exchange only states, so no message grows with T.
 """
 
 import functools
@@ -16,25 +16,25 @@ from xlstm_jax.sharding import on_each_device, sharing
 
 
 class Devices(NamedTuple):
-    """Those that hold the parts of a sequence, in its order; methods are for inside the map over them."""
+    """The devices that hold the parts of a sequence, in order. Call the methods inside the map over them."""
 
     axes: tuple[str, ...]
     count: int
 
     @property
     def index(self) -> jax.Array:
-        """This device's number: 0 has the first steps."""
+        """This device's number; device 0 holds the first steps."""
         return jax.lax.axis_index(self.axes)
 
     def from_left(self, tree: Any, otherwise: Any, distance: int = 1) -> Any:
-        """What the device so many places before this one holds, or `otherwise` where there is none."""
+        """`tree` of the device `distance` places before this one, or `otherwise` if there is no such device."""
         pairs = [(i, i + distance) for i in range(self.count - distance)]
         return select(self.index >= distance, jax.lax.ppermute(tree, self.axes, pairs), otherwise)
 
     def before(self, combine: Callable[[Any, Any], Any], own: Any, first: Any) -> Any:
-        """`first` and all parts before this device's, combined: an exclusive scan in ceil(log2 n) rounds.
+        """Combines `first` with the parts of all devices before this one: an exclusive scan in ceil(log2 n) rounds.
 
-        `combine(one, two)` is associative; where `own` is that of the device alone, `first` comes before all.
+        `combine(one, two)` must be associative. `own` is this device's part; `first` comes before all parts.
         """
         reached, distance = self.from_left(own, first), 1
         while distance < self.count:
@@ -44,21 +44,21 @@ class Devices(NamedTuple):
         return reached
 
     def of(self, holder: jax.Array | int, tree: Any) -> Any:
-        """On all devices, what device number `holder` holds; a number for each entry of the first axis, or one."""
+        """Sends `tree` of device number `holder` to all devices; `holder` is one number or one per first-axis entry."""
         chosen = jnp.asarray(self.index == holder)
         return jax.lax.psum(select(chosen, tree, jax.tree.map(jnp.zeros_like, tree)), self.axes)
 
 
 def over_devices(op: str, whole: Callable, part: Callable, args: tuple, specs: tuple, out_specs: Any) -> Any:
-    """`whole(*args)`, or where the mesh splits time, `part(devices, *args)` by each device on its own steps.
+    """`whole(*args)`; if the mesh splits time, `part(devices, *args)` on each device for its own steps.
 
     Args:
         op: the op's name, for the error.
-        whole, part: functions of the same arguments and results.
+        whole, part: functions with the same arguments and results.
         args, specs, out_specs: as for `sharding.on_each_device`; the first argument is [B, T, ...].
 
     Raises:
-        UsageError: a T of more than one step that the number of devices does not divide.
+        UsageError: T is above 1 and not a multiple of the number of devices.
     """
     axes, time = sharing("time", args, specs), args[0].shape[1]
     devices = Devices((*axes,), functools.reduce(int.__mul__, axes.values(), 1))

@@ -1,4 +1,4 @@
-"""Causal depthwise convolution over time, with the state that lets it go on where it stopped."""
+"""Causal depthwise convolution over time, with a carry to continue a sequence in the next call."""
 
 import jax
 import jax.numpy as jnp
@@ -18,24 +18,24 @@ def causal_conv(
     reset_BT: jax.Array | None = None,
     lengths_B: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """y_t = bias + sum_w kernel_w x_{t - (W-1) + w}, feature by feature; inputs before the start are the carry's.
+    """y_t = bias + sum_w kernel_w x_{t - (W-1) + w} for each feature; inputs before the start come from the carry.
 
-    Under a mesh whose axis "context" splits time, each device has the inputs before its steps from its left neighbour.
+    If the mesh axis "context" splits time, each device gets the inputs before its steps from its left neighbour.
 
     Args:
         x_BTD: inputs.
-        kernel_WD: W taps a feature, the last one for the present step.
-        bias_D: one bias a feature.
+        kernel_WD: W taps per feature, the last one for the current step.
+        bias_D: one bias per feature.
         carry_BWD: the W - 1 inputs before x, [B, W-1, D]; None is zeros.
-        reset_BT: true where nothing from before that step may be seen from it on.
-        lengths_B: right padding; the carry returned ends at each sequence's own last step. Lengths above T are T,
-            negative ones 0.
+        reset_BT: true at steps from which on nothing earlier is seen.
+        lengths_B: lengths under right padding. The returned carry ends at each sequence's own last step. Lengths above
+            T count as T, negative ones as 0.
 
     Returns:
         y [B, T, D], and the last W - 1 inputs [B, W-1, D].
 
     Raises:
-        UsageError: a T that the devices of a mesh's "context" do not divide.
+        UsageError: the number of devices along the mesh axis "context" does not divide T.
     """
     arrays = {"x_BTD": x_BTD, "kernel_WD": kernel_WD, "bias_D": bias_D, "reset_BT": reset_BT, "lengths_B": lengths_B}
     x_BTD, kernel_WD, bias_D, reset_BT, lengths_B = checked("causal_conv", **arrays)
@@ -67,7 +67,7 @@ def _conv(x_BTD, kernel_WD, bias_D, carry_BWD, reset_BT, lengths_B):
 
 
 def _part(devices: Devices, x_BTD, kernel_WD, bias_D, carry_BWD, reset_BT, lengths_B):
-    """One device's steps, and the last inputs of all."""
+    """y for this device's steps, and the last W - 1 inputs of the whole sequence."""
     (batch, time, _), width = x_BTD.shape, kernel_WD.shape[0]
     holder = jnp.full((batch,), devices.count - 1)
     if lengths_B is not None:
@@ -75,7 +75,7 @@ def _part(devices: Devices, x_BTD, kernel_WD, bias_D, carry_BWD, reset_BT, lengt
         holder = jnp.maximum(lengths_B - 1, 0) // time
         lengths_B = steps_within(lengths_B - devices.index * time, time)
     before = carry_BWD
-    # Once, unless a device has fewer steps than the kernel reaches back.
+    # One round, unless the kernel reaches back further than one device's steps.
     for _ in range(min(-(-(width - 1) // time), devices.count - 1)):
         last = _last_inputs(*_with_carry(x_BTD, before, reset_BT), lengths_B, width)
         before = devices.from_left(last, carry_BWD)
@@ -84,7 +84,7 @@ def _part(devices: Devices, x_BTD, kernel_WD, bias_D, carry_BWD, reset_BT, lengt
 
 
 def _with_carry(x_BTD, carry_BWD, reset_BT):
-    """The inputs after those of the carry, and the number of resets up to each, which is None where there are none."""
+    """The carry's inputs followed by x, and the number of resets up to each; None in place of it without resets."""
     segment = None
     if reset_BT is not None:
         segment = jnp.pad(jnp.cumsum(reset_BT, axis=1, dtype=jnp.int32), ((0, 0), (carry_BWD.shape[1], 0)))
@@ -92,7 +92,7 @@ def _with_carry(x_BTD, carry_BWD, reset_BT):
 
 
 def _last_inputs(padded, segment, lengths_B, width):
-    """The W - 1 inputs that end at each sequence's length, those from before its last reset as zeros."""
+    """The W - 1 inputs that end at each sequence's length, with zeros for inputs before its last reset."""
     taken = width - 1
     time = padded.shape[1] - taken
     lengths_B = jnp.full(padded.shape[:1], time, jnp.int32) if lengths_B is None else steps_within(lengths_B, time)

@@ -1,4 +1,4 @@
-"""What Pallas kernels share: their launch, compiled for CUDA or interpreted on CPU, and products of tiles."""
+"""Helpers shared by the Pallas kernels: launch (compiled for CUDA, interpreted on CPU) and products of tiles."""
 
 import dataclasses
 import functools
@@ -15,20 +15,20 @@ from xlstm_jax.autodiff import in_forward_mode
 from xlstm_jax.errors import UsageError
 from xlstm_jax.sharding import varying
 
-# From jax 0.11 on Pallas announces another back-end for GPUs, at each lowering; requirements.txt ends before this one
-# goes. Pytest's own filters stand before this one: pyproject.toml says the same.
+# From jax 0.11, Pallas warns at each lowering that this GPU backend will be replaced. requirements.txt excludes the
+# versions without it. Pytest's filters take precedence over this one, so pyproject.toml repeats it.
 warnings.filterwarnings("ignore", message="The Pallas Triton backend is deprecated", category=DeprecationWarning)
 
 TRITON = "jax.experimental.pallas.triton"
-# The oldest compute capability that Pallas compiles for by Triton.
+# The oldest compute capability for which Pallas compiles with Triton.
 AMPERE = 8.0
-# The smallest tile that a GPU's matrix instructions take.
+# The smallest tile that a GPU's matrix instructions accept.
 LEAST = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Launch:
-    """How a kernel runs: warps a program, stages of its loads, and whether float32 products are exact or tf32."""
+    """How a kernel runs: warps per program, pipeline stages of loads, and exact or tf32 products of float32."""
 
     warps: int = 4
     stages: int = 1
@@ -37,14 +37,14 @@ class Launch:
 
 @functools.cache
 def cuda_is_possible() -> bool:
-    """Whether jax has a CUDA plugin here; without one no program is made for CUDA, and none need hold its kernels."""
+    """Whether a CUDA plugin of jax is installed; without one, programs need not contain the CUDA kernels."""
     return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
 
 
 def missing() -> str:
-    """Why no kernel runs on this machine, whatever its shapes; empty where they do."""
+    """Why no kernel runs on this machine, whatever its shapes; empty if kernels run."""
     if importlib.util.find_spec(TRITON) is None:
-        return f"needs a jax whose Pallas compiles by Triton (requirements.txt); this is jax {jax.__version__}"
+        return f"needs a jax whose Pallas compiles with Triton (requirements.txt); this is jax {jax.__version__}"
     if (found := _capability()) and found < AMPERE:
         return f"needs a GPU of compute capability {AMPERE} or more (Ampere); this one has {found}"
     return ""
@@ -52,7 +52,7 @@ def missing() -> str:
 
 @functools.cache
 def _capability() -> float | None:
-    """The compute capability of this machine's GPUs; None where there are none."""
+    """The compute capability of this machine's GPUs; None without a GPU."""
     try:
         return float(jax.local_devices(backend="cuda")[0].compute_capability)
     except RuntimeError:
@@ -60,9 +60,9 @@ def _capability() -> float | None:
 
 
 def where_cuda(kernel, other, *args):
-    """`kernel(*args)` in programs for CUDA, `other(*args)` in all others, and under `autodiff.forward_mode`.
+    """`kernel(*args)` in programs for CUDA; `other(*args)` in all others and under `autodiff.forward_mode`.
 
-    Chosen when they are lowered.
+    The choice is made when the program is lowered.
     """
     if in_forward_mode() or not cuda_is_possible():
         return other(*args)
@@ -70,14 +70,14 @@ def where_cuda(kernel, other, *args):
 
 
 def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_shape, how: Launch, *args):
-    """The kernel's outputs. The same program is compiled on CUDA and interpreted on CPU.
+    """Returns the kernel's outputs. The same program is compiled on CUDA and interpreted on CPU.
 
     Raises:
-        UsageError: it is lowered for something else, or for CPU inside `jax.shard_map` with `check_vma=True`.
+        UsageError: lowered for another platform, or for CPU inside `jax.shard_map` with `check_vma=True`.
     """
     from jax.experimental.pallas import triton
 
-    # What a kernel writes varies over the mesh axes that what it reads varies over.
+    # A kernel's outputs vary over the same mesh axes as its inputs.
     args = varying(args)
     (of_args, *_) = (jax.typeof(a).manual_axis_type for a in jax.tree.leaves(args))
     out_shape = jax.tree.map(lambda like: like.update(manual_axis_type=of_args), out_shape)
@@ -96,16 +96,16 @@ def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_sh
 
     def refuse(*args):
         nothing = _elsewhere.bind(kernel=name)
-        outputs = tuple(out_shape) if isinstance(out_shape, list) else out_shape  # as `pallas_call` gives them
+        outputs = tuple(out_shape) if isinstance(out_shape, list) else out_shape  # as `pallas_call` returns them
         return varying(jax.tree.map(lambda like: jnp.full(like.shape, nothing.astype(like.dtype)), outputs), args)
 
-    # Inside `jax.shard_map` jax's interpreter of kernels fails its check of what varies over the mesh.
+    # Inside `jax.shard_map`, jax's kernel interpreter fails the check of what varies over the mesh.
     cpu = refuse if of_args.varying else functools.partial(run, True)
     cuda = functools.partial(run, False)
     return jax.lax.platform_dependent(*args, cpu=cpu, cuda=cuda, default=refuse)
 
 
-# Stands for a kernel where there is none, and cannot be lowered: only then is it known what a program is for.
+# Placeholder on platforms without kernels. It raises when lowered: the platform is not known before.
 _elsewhere = Primitive("kernel_elsewhere")
 _elsewhere.def_abstract_eval(lambda *, kernel: jax.core.ShapedArray((), jnp.float32))
 
@@ -115,16 +115,16 @@ def _refuse(context, *, kernel):
     if platforms == "cpu":
         raise UsageError(
             f"kernel {kernel!r} cannot be interpreted on CPU inside jax.shard_map with check_vma=True; "
-            "pass check_vma=False, or leave the implementation out"
+            "pass check_vma=False, or do not name an implementation"
         )
-    raise UsageError(f"kernel {kernel!r} is compiled for CUDA and interpreted on CPU; there is none for {platforms}")
+    raise UsageError(f"kernel {kernel!r} is compiled for CUDA and interpreted on CPU; it does not run on {platforms}")
 
 
 mlir.register_lowering(_elsewhere, _refuse)
 
 
 def product(a: jax.Array, b: jax.Array, how: Launch, *, trans_a: bool = False, trans_b: bool = False) -> jax.Array:
-    """a b of tiles of one dtype, in float32; float64 stays what it is (interpreted, in tests)."""
+    """The product a b of two tiles of one dtype, in float32; float64 stays float64 (interpreted, in tests)."""
     from jax.experimental.pallas import triton
 
     if a.dtype == jnp.float64:
@@ -134,12 +134,12 @@ def product(a: jax.Array, b: jax.Array, how: Launch, *, trans_a: bool = False, t
 
 
 def padded(a: jax.Array, axis: int, size: int) -> jax.Array:
-    """Zeros after the last entry of an axis, up to a multiple of `size`."""
+    """Pads an axis with zeros at its end, up to a multiple of `size`."""
     width = [(0, 0)] * a.ndim
     width[axis] = 0, -a.shape[axis] % size
     return jnp.pad(a, width) if width[axis][1] else a
 
 
 def power_of_two(size: int) -> int:
-    """The smallest power of two not below `size`, nor below what matrix instructions take."""
+    """The smallest power of two that is at least `size` and at least `LEAST`."""
     return max(LEAST, 1 << (size - 1).bit_length())

@@ -1,10 +1,10 @@
-"""Linear recurrences with a scalar gate a head, by the mLSTM's core: retention, gated linear attention, Mamba-2's SSD.
+"""Linear recurrences with one scalar gate per head: retention, gated linear attention, Mamba-2's SSD.
 
-Each is the mLSTM's matrix memory alone, without stabiliser and normaliser:
+Each is the mLSTM's matrix memory without stabiliser and normaliser:
 
-    S_t = f_t S_{t-1} + i_t k_t v_t^T        o_t = S_t^T q_t        f_t > 0, i_t >= 0, scalars a head and step
+    S_t = f_t S_{t-1} + i_t k_t v_t^T        o_t = S_t^T q_t        f_t > 0, i_t >= 0, one scalar per head and step
 
-so every implementation of the core, with its exact gradients, runs each; they differ in where f and i come from.
+They run on every implementation of the mLSTM's core, with exact gradients, and differ only in how f and i are computed.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from xlstm_jax.shapes import state_dtype, zero_padding
 
 
 class _Options(NamedTuple):
-    """What the core takes beside the arrays."""
+    """Options of the core, apart from the arrays."""
 
     reset_BT: jax.Array | None
     lengths_B: jax.Array | None
@@ -42,23 +42,23 @@ def retention(
     chunk_size: int | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Retention: S_t = gamma S_{t-1} + k_t v_t^T, o_t = S_t^T q_t, with a fixed decay gamma a head.
+    """Retention: S_t = gamma S_{t-1} + k_t v_t^T, o_t = S_t^T q_t, with a fixed decay gamma per head.
 
-    Sun et al. 2023 (arXiv 2307.08621), section 2.1, equation 6. What surrounds it there is the caller's: the rotation
-    of q and k (xPos, the e^(i n theta) of equation 5) comes before, group norm and gate (equation 8) after; the factors
-    of "retention score normalization" are left out. q is not scaled here.
+    Sun et al. 2023 (arXiv 2307.08621), section 2.1, equation 6. The caller does the rest: the rotation of q and k
+    (xPos, the e^(i n theta) of equation 5) before, group norm and gate (equation 8) after. The factors of "retention
+    score normalization" are left out. q is not scaled.
 
     Args:
         q_BTHK, k_BTHK, v_BTHV: queries, keys, values: float32, bfloat16 or float64.
-        log_decay_H: log gamma, at most 0, down to minus infinity; None is log(1 - 2^(-5 - h)) for head h = 0, 1, ...
+        log_decay_H: log gamma, at most 0, may be minus infinity; None is log(1 - 2^(-5 - h)) for head h = 0, 1, ...
             (equation 8).
-        state: S [B,H,K,V] to start from; None is zero.
-        reset_BT: true where the state becomes zero before that step; nothing from before reaches that step or later.
-        lengths_B: right padding; padded steps leave the state as it is and give zero output.
-        chunk_size, implementation: as for `mlstm`, by which None is chosen too.
+        state: initial S [B,H,K,V]; None is zero.
+        reset_BT: true if the state becomes zero before that step; nothing earlier reaches that step or later ones.
+        lengths_B: lengths under right padding. Padded steps leave the state unchanged and output zero.
+        chunk_size, implementation: as for `mlstm`.
 
     Returns:
-        o [B, T, H, V] in v's dtype, and the final S [B, H, K, V], float32 at least.
+        o [B, T, H, V] in v's dtype, and the final S [B, H, K, V], at least float32.
 
     Raises:
         UsageError: shapes that do not fit, or an unknown implementation.
@@ -88,18 +88,18 @@ def gated_linear_attention(
     chunk_size: int | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Linear attention with a scalar gate from the data: S_t = f_t S_{t-1} + k_t v_t^T, o_t = S_t^T q_t.
+    """Linear attention with a data-dependent scalar gate: S_t = f_t S_{t-1} + k_t v_t^T, o_t = S_t^T q_t.
 
-    Yang et al. 2023 (arXiv 2312.06635), section 4.1, their vector gate alpha_t restricted to one number a head. With
-    f = 1 it is linear attention without normaliser. q is not scaled here.
+    Yang et al. 2023 (arXiv 2312.06635), section 4.1, with their vector gate alpha_t restricted to one number per head.
+    f = 1 is linear attention without normaliser. q is not scaled.
 
     Args:
         q_BTHK, k_BTHK, v_BTHV: queries, keys, values: float32, bfloat16 or float64.
-        log_f_BTH: log of the gate, at most 0 (log sigmoid of a pre-activation, say), minus infinity where it shuts.
+        log_f_BTH: log of the gate, at most 0, such as the log sigmoid of a pre-activation; minus infinity shuts it.
         state, reset_BT, lengths_B, chunk_size, implementation: as for `retention`.
 
     Returns:
-        o [B, T, H, V] in v's dtype, and the final S [B, H, K, V], float32 at least.
+        o [B, T, H, V] in v's dtype, and the final S [B, H, K, V], at least float32.
 
     Raises:
         UsageError: shapes that do not fit, or an unknown implementation.
@@ -129,21 +129,21 @@ def ssd(
 ) -> tuple[jax.Array, jax.Array]:
     """Mamba-2's state space model: S_t = e^(dt_t A) S_{t-1} + dt_t B_t x_t^T, y_t = S_t^T C_t + D x_t.
 
-    Dao & Gu 2024 (arXiv 2405.21060), equation 2 with A a scalar a head; "parallel" is the quadratic dual form of
-    section 5, "chunkwise" the block decomposition of section 6; heads and groups as in section 7. Here P counts the
-    features of a head, N those of the state, G the groups: B and C of group g serve the H/G heads from g H/G on.
+    Dao & Gu 2024 (arXiv 2405.21060), equation 2 with one scalar A per head. "parallel" is the quadratic dual form of
+    section 5, "chunkwise" the block decomposition of section 6; heads and groups are as in section 7. P is the number
+    of features per head, N of the state, G the number of groups: group g of B and C serves the H/G heads from g H/G on.
 
     Args:
-        x_BTHP: inputs: float32, bfloat16 or float64, as B and C.
-        dt_BTH: step sizes, positive: softplus and bias are the caller's. A step of size 0 writes nothing.
-        A_H: negative decay rates, down to minus infinity.
+        x_BTHP: inputs: float32, bfloat16 or float64, like B and C.
+        dt_BTH: step sizes, positive; the caller applies softplus and bias. A step of size 0 writes nothing.
+        A_H: negative decay rates, may be minus infinity.
         B_BTGN, C_BTGN: input and output maps.
-        D_H: skip connection; None is none.
-        state: S [B,H,N,P] to start from; None is zero.
+        D_H: skip connection; None for none.
+        state: initial S [B,H,N,P]; None is zero.
         reset_BT, lengths_B, chunk_size, implementation: as for `retention`.
 
     Returns:
-        y [B, T, H, P] in x's dtype, and the final S [B, H, N, P], float32 at least.
+        y [B, T, H, P] in x's dtype, and the final S [B, H, N, P], at least float32.
 
     Raises:
         UsageError: shapes that do not fit, a G that does not divide H, or an unknown implementation.
@@ -155,15 +155,15 @@ def ssd(
     )
     heads, groups = x_BTHP.shape[2], B_BTGN.shape[2]
     if groups < 1 or heads % groups:
-        raise UsageError(f"ssd got {groups} groups for {heads} heads; the number of groups divides that of heads")
+        raise UsageError(f"ssd got {groups} groups for {heads} heads; the number of groups must divide that of heads")
     dtype = state_dtype(x_BTHP, B_BTGN, C_BTGN)
-    # Before they meet: a NaN in the padding would reach the gradient of the other factor.
+    # Before x and dt are multiplied: a NaN in the padding would reach the gradient of the other factor.
     x_BTHP, dt_BTH = (zero_padding(a, options.lengths_B) for a in (x_BTHP, dt_BTH))
     dt_BTH = dt_BTH.astype(dtype)
-    # Finite: times a dt or a gradient of 0, minus infinity would be a NaN.
+    # Finite, because minus infinity times a dt or a gradient of 0 would be NaN.
     A_H = jnp.maximum(A_H.astype(dtype), jnp.finfo(dtype).min)
     log_f_BTH = dt_BTH * A_H[None, None]
-    # dt weighs what is written as an input gate: multiplied into x it would be rounded to x's dtype.
+    # dt is applied as an input gate: multiplied into x, the product would be rounded to x's dtype.
     positive = dt_BTH > 0
     log_dt_BTH = jnp.where(positive, jnp.log(jnp.where(positive, dt_BTH, 1)), -jnp.inf)
     C_BTHN, B_BTHN = (jnp.repeat(a, heads // groups, axis=2) for a in (C_BTGN, B_BTGN))
@@ -174,7 +174,7 @@ def ssd(
 
 
 def _linear(op, q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state, options, log_i_BTH=None) -> tuple[jax.Array, jax.Array]:
-    """o [B,T,H,V] in the state's dtype, and the final S; None for log i is 0, an open gate."""
+    """o [B,T,H,V] in the state's dtype, and the final S. A log i of None means 0, an open gate."""
     batch, _, heads, keys = q_BTHK.shape
     dtype = state_dtype(q_BTHK, k_BTHK, v_BTHV)
     log_f_BTH = shut(zero_padding(log_f_BTH, options.lengths_B).astype(dtype))
@@ -197,11 +197,11 @@ def _linear(op, q_BTHK, k_BTHK, v_BTHV, log_f_BTH, state, options, log_i_BTH=Non
         normalize=False,
         eps=0.0,
     )
-    # The core scales q by 1/sqrt(K). Undone here, in the state's dtype: q may be narrower.
+    # Undo the core's scaling of q by 1/sqrt(K), in the state's dtype: q may be narrower.
     return o_BTHV * keys**0.5, end.C
 
 
 def _checked(op: str, arrays: dict, options: _Options) -> tuple[tuple, _Options]:
-    """The arrays and options, checked together."""
+    """Checks arrays and options together."""
     *arrays, reset_BT, lengths_B = checked(op, **arrays, reset_BT=options.reset_BT, lengths_B=options.lengths_B)
     return tuple(arrays), options._replace(reset_BT=reset_BT, lengths_B=lengths_B)

@@ -1,4 +1,4 @@
-"""RWKV-6's recurrence: a matrix memory that each key feature forgets at a rate of its own, taken from the data."""
+"""RWKV-6's recurrence: a matrix memory with a data-dependent decay for each key feature."""
 
 import functools
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from xlstm_jax.checks import checked, is_empty
 from xlstm_jax.shapes import is_known, padding_mask, state_dtype, zero_padding
 from xlstm_jax.sharding import varying
 
-# Steps a chunk, and a block inside it.
+# Steps per chunk, and per block inside a chunk.
 CHUNK, BLOCK = 16, 4
 _einsum = functools.partial(jnp.einsum, precision="highest")
 
@@ -28,28 +28,28 @@ def rwkv6(
     reset_BT: jax.Array | None = None,
     lengths_B: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """S_t = diag(w_t) S_{t-1} + k_t v_t^T, o_t = (S_{t-1} + diag(u) k_t v_t^T)^T r_t, chunk after chunk.
+    """S_t = diag(w_t) S_{t-1} + k_t v_t^T, o_t = (S_{t-1} + diag(u) k_t v_t^T)^T r_t, computed chunk by chunk.
 
-    Peng et al. 2024 (arXiv 2404.05892), equations 19 and 20. Inside a chunk, with b_ts the sum of log w over the steps
-    between s and t, both left out,
+    Peng et al. 2024 (arXiv 2404.05892), equations 19 and 20. Inside a chunk, let b_ts be the sum of log w over the
+    steps strictly between s and t, and b_t the sum over the chunk's steps before t:
 
-        o_t = sum_{s<t} (sum_K r_t e^(b_ts) k_s) v_s + (r_t u k_t) v_t + (r_t e^(b_t))^T S        b_t: all before t
+        o_t = sum_{s<t} (sum_K r_t e^(b_ts) k_s) v_s + (r_t u k_t) v_t + (r_t e^(b_t))^T S
 
-    Each b is summed by itself, not as a difference of running sums, so that it keeps its digits at any decay, down to
-    log w = -inf, which forgets all. Steps in the same block of a chunk have their own e^(b_ts); across blocks it is
-    e^(b from s to the block of t) e^(b from there to t), a matrix product (Yang et al. 2023, arXiv 2312.06635, section
-    4.3: secondary chunking). Every exponent is at most 0.
+    Each b is summed directly, not as a difference of running sums, so it stays accurate at any decay, including
+    log w = -inf, which forgets everything. Within a block of a chunk, e^(b_ts) is computed for each pair of steps.
+    Across blocks it is e^(b from s to the block of t) e^(b from there to t), a matrix product (Yang et al. 2023, arXiv
+    2312.06635, section 4.3: secondary chunking). Every exponent is at most 0.
 
     Args:
         r_BTHK, k_BTHK, v_BTHV: receptances (queries), keys, values.
-        log_w_BTHK: log of the decay, at most 0, minus infinity where it forgets all.
-        u_HK: the bonus of the present step.
-        state: S [B,H,K,V] to start from; None is zero.
-        reset_BT: true where the state becomes zero before that step; nothing from before reaches that step or later.
-        lengths_B: right padding; padded steps leave the state as it is and give zero output.
+        log_w_BTHK: log of the decay, at most 0; minus infinity forgets everything.
+        u_HK: the bonus of the current step.
+        state: initial S [B,H,K,V]; None is zero.
+        reset_BT: true if the state becomes zero before that step; nothing earlier reaches that step or later ones.
+        lengths_B: lengths under right padding. Padded steps leave the state unchanged and output zero.
 
     Returns:
-        o [B, T, H, V] in v's dtype, and the final S [B, H, K, V], float32 at least.
+        o [B, T, H, V] in v's dtype, and the final S [B, H, K, V], at least float32.
 
     Raises:
         UsageError: shapes that do not fit.
@@ -70,7 +70,7 @@ def rwkv6(
     length = min(CHUNK, time if time < BLOCK else -(-time // BLOCK) * BLOCK) if is_known(time) else 1
 
     def chunked(a):
-        """[B, T, ...] -> [N, L, B, ...], padded by steps that write and forget nothing."""
+        """[B, T, ...] -> [N, L, B, ...], padded with steps that write and forget nothing."""
         a = jnp.pad(a, [(0, 0), (0, -time % length)] + [(0, 0)] * (a.ndim - 2))
         return jnp.moveaxis(a.reshape(batch, -1, length, *a.shape[2:]), 0, 2)
 
@@ -82,17 +82,17 @@ def rwkv6(
 
 
 class _Decays(NamedTuple):
-    """e^(sum of log w) over ranges of a chunk's steps, feature by feature; 1 for an empty range.
+    """e^(sum of log w) over ranges of a chunk's steps, for each feature; 1 for an empty range.
 
-    That of the whole chunk is a factor and what its rounding lost (`exp_and_rest`): it acts on a state at every chunk.
+    The decay of the whole chunk multiplies the state at every chunk, so it keeps its rounding error (`exp_and_rest`).
     """
 
-    near: jax.Array  # [M, C, C, B, H, K] from s to t in each block of C steps: (block, t, s)
-    column: jax.Array  # [M-1, L, B, H, K] from s to the start of each block but the first
-    row: jax.Array  # [L, B, H, K] from the start of t's block to t
-    before: jax.Array  # [L, B, H, K] all before t
-    after: jax.Array  # [L, B, H, K] all after s
-    whole: tuple[jax.Array, jax.Array]  # [B, H, K] the chunk
+    near: jax.Array  # [M, C, C, B, H, K] between s and t in each block of C steps: (block, t, s)
+    column: jax.Array  # [M-1, L, B, H, K] from after s to the start of each block except the first
+    row: jax.Array  # [L, B, H, K] from the start of t's block to before t
+    before: jax.Array  # [L, B, H, K] all steps before t
+    after: jax.Array  # [L, B, H, K] all steps after s
+    whole: tuple[jax.Array, jax.Array]  # [B, H, K] the whole chunk
 
     @classmethod
     def of(cls, log_w_LBHK: jax.Array, block: int) -> "_Decays":
@@ -101,7 +101,7 @@ class _Decays(NamedTuple):
         s, t = np.arange(block)[None, None, :], np.arange(block)[None, :, None]
 
         def decay(first, end):
-            """Of the steps first ... end - 1: their sum is a product with zeros and ones."""
+            """Decay over the steps first ... end - 1, whose sum is a product with a matrix of zeros and ones."""
             first, end = np.broadcast_arrays(first, end)
             inside = (first[..., None] <= step) & (step < end[..., None])
             table = jnp.asarray(inside, log_w_LBHK.dtype)
@@ -118,7 +118,7 @@ class _Decays(NamedTuple):
 
 
 def _chunk(u_HK, S, inputs):
-    """The state after a chunk of r, k, v, log w [L, B, H, ...] and resets [L, B], and its o [L, B, H, V]."""
+    """One chunk: from r, k, v, log w [L, B, H, ...] and resets [L, B] to the next state and o [L, B, H, V]."""
     r, k, v, log_w, reset = inputs
     length = r.shape[0]
     decays = _Decays.of(log_w, min(BLOCK, length))
@@ -136,12 +136,12 @@ def _chunk(u_HK, S, inputs):
 
 
 def _where(flag, decay):
-    """`decay` [..., H, K] where `flag` [...] is true, 0 elsewhere."""
+    """`decay` [..., H, K] if `flag` [...] is true, else 0."""
     return jnp.where(flag[..., None, None], decay, jnp.zeros_like(decay))
 
 
 def _scores(r, k, decays: _Decays):
-    """sum_K r_t e^(b_ts) k_s [B, H, L, L] (t, s) of r, k [L, B, H, K], for s < t; other entries are finite."""
+    """sum_K r_t e^(b_ts) k_s as [B, H, L, L] (t, s), from r, k [L, B, H, K]; valid for s < t, finite elsewhere."""
     blocks, block = decays.near.shape[:2]
     length, batch, heads, _ = r.shape
 

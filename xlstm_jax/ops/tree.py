@@ -1,4 +1,4 @@
-"""Tree cells over whole forests, level by level."""
+"""Runs tree cells over whole forests, level by level."""
 
 from typing import Any, NamedTuple
 
@@ -16,36 +16,36 @@ from xlstm_jax.sharding import varying
 
 
 class Forest(NamedTuple):
-    """The shape of some trees or acyclic graphs over N nodes, ready to be computed: a jax type, made by `forest`."""
+    """The structure of trees or acyclic graphs over N nodes, in evaluation order: a pytree, made by `forest`."""
 
-    rows_RW: jax.Array  # nodes computed together, children in earlier rows; N where a place is empty
-    children_NC: jax.Array  # each node's children; N where there is none
+    rows_RW: jax.Array  # nodes computed together, with children in earlier rows; N marks an empty place
+    children_NC: jax.Array  # each node's children; N marks no child
 
 
 def forest(children_NC: Any, width: int | None = None, rows: int | None = None) -> Forest:
-    """The order in which the nodes of some trees can be computed, as rows of nodes that do not need each other.
+    """Computes an evaluation order for the nodes of one or more trees, as rows of mutually independent nodes.
 
-    Nodes of one level (all children in the levels below) are independent of each other, over all trees. Wide levels
-    are cut into rows of `width`, narrow ones are padded to it.
+    Nodes of one level (all children are in lower levels) are independent of each other, across all trees. Wide levels
+    are cut into rows of `width` nodes, narrow ones are padded to it.
 
     Args:
-        children_NC: node numbers, -1 where there is no child; any number of trees side by side. A node may be the
-            child of several.
-        width: nodes a row; None picks what costs least, counting a row's fixed cost as that of 16 nodes.
-        rows: rows in all, padded with empty ones, so that forests of one size share a compiled program.
+        children_NC: node numbers of each node's children, -1 for no child. May hold any number of trees. A node may
+            have several parents.
+        width: nodes per row; None picks the cheapest, counting a row's fixed cost as that of 16 nodes.
+        rows: total number of rows, padded with empty ones, so that forests of one size share a compiled program.
 
     Raises:
-        UsageError: no nodes, a number that is no node, a cycle, or more rows needed than asked for.
+        UsageError: no nodes, a number that is not a node, a cycle, or more rows needed than `rows`.
     """
     try:
         children = np.asarray(children_NC)
     except ValueError as error:
-        raise UsageError("children are lists of several lengths; pad each to the longest with -1") from error
+        raise UsageError("children are lists of different lengths; pad each to the longest with -1") from error
     if children.ndim != 2 or not children.size or not np.issubdtype(children.dtype, np.integer):
         raise UsageError(f"children {children.shape} of {children.dtype} are not allowed; wanted integers [N, C]")
     nodes = children.shape[0]
     if children.min() < -1 or children.max() >= nodes:
-        raise UsageError(f"children {children.shape} hold a number outside -1 (none) to N - 1 = {nodes - 1}")
+        raise UsageError(f"children {children.shape} contain a number outside -1 (no child) to N - 1 = {nodes - 1}")
     if width is not None:
         check_sizes("forest", width=width)
     if rows is not None:
@@ -69,7 +69,7 @@ def _cut(level: np.ndarray, width: int) -> list[np.ndarray]:
 
 
 def _levels(children: np.ndarray) -> np.ndarray:
-    """Each node's height: 0 for leaves, else one more than its highest child's. Peels off a level at a time."""
+    """Each node's height: 0 for leaves, else one more than its highest child's. Finds one level at a time."""
     there = children >= 0
     missing = there.sum(axis=1)  # children not yet placed
     child, place = children[there], np.nonzero(there)[0]
@@ -83,42 +83,42 @@ def _levels(children: np.ndarray) -> np.ndarray:
         np.subtract.at(missing, above, 1)
         ready, level = np.unique(above[missing[above] == 0]), level + 1
     if (levels < 0).any():
-        raise UsageError(f"children hold a cycle: node {np.nonzero(levels < 0)[0][0]} is on one or above one")
+        raise UsageError(f"children contain a cycle: node {np.nonzero(levels < 0)[0][0]} is on it or above it")
     return levels
 
 
 def tree_recurrence(cell: type[TreeCell], params: CellParams, x_ND: jax.Array, shape: Forest) -> tuple[jax.Array, Any]:
-    """Outputs [N, F] and states of all nodes of a forest, from inputs [N, D]: children before parents.
+    """Computes outputs [N, F] and states of all nodes of a forest from inputs [N, D], children before parents.
 
-    One step of a `lax.scan` computes one row of `shape.rows_RW`, for all trees at once; gradients and `vmap` over
-    inputs work through it.
+    One step of a `lax.scan` computes one row of `shape.rows_RW`, for all trees at once. Gradients and `vmap` over
+    inputs work.
 
     Args:
         cell: an entry of `CELLS` of kind "tree".
         params: its weights, from `cell.init`.
-        x_ND: a node's input; zeros where it has none.
-        shape: from `forest`.
+        x_ND: input of each node; zeros for a node without input.
+        shape: the forest's structure, from `forest`.
 
     Raises:
-        UsageError: a cell of another kind, a forest of another size, or a node with more children than the cell takes.
+        UsageError: a cell of another kind, a forest of another size, or more children per node than the cell accepts.
     """
     if cell.kind != "tree":
-        raise UsageError(f"{cell.__name__} is a cell of kind {cell.kind!r}; `tree_recurrence` runs the kind 'tree'")
+        raise UsageError(f"{cell.__name__} is a cell of kind {cell.kind!r}; `tree_recurrence` needs kind 'tree'")
     if not isinstance(shape, Forest):
-        raise UsageError(f"tree_recurrence got a shape of type {type(shape).__name__}; make one by forest(children_NC)")
+        raise UsageError(f"tree_recurrence got a shape of type {type(shape).__name__}; pass forest(children_NC)")
     rows_RW, children_NC = shape
     nodes, places = children_NC.shape
     op = f"tree_recurrence of {cell.__name__}"
     (x_ND,) = checked(op, {"N": nodes, **cell.input_sizes(params.config)}, x_ND=x_ND)
     arity = getattr(params.config, "arity", places)
     if places > arity:
-        raise UsageError(f"children [{nodes}, {places}] have {places} places; the cell's arity is {arity}")
+        raise UsageError(f"children [{nodes}, {places}] allow {places} per node; the cell's arity is {arity}")
     children_NC = jnp.pad(children_NC, ((0, 0), (0, arity - places)), constant_values=nodes)
     u_NG = cell.project(params, x_ND)
     dtype = state_dtype(x_ND)
     states = jax.tree.map(lambda leaf: leaf.astype(dtype), cell.init_carry(params.config, (nodes,)))
     states = varying(states, params, u_NG, shape)
-    # Each empty place gets a number of its own, beyond the last node: what is written there is dropped.
+    # Each empty place gets a distinct number beyond the last node, so writes to it are dropped.
     beyond_W = nodes + jnp.arange(rows_RW.shape[1], dtype=rows_RW.dtype)
     rows_RW = jnp.where(rows_RW == nodes, beyond_W[None], rows_RW)
 
@@ -132,8 +132,8 @@ def tree_recurrence(cell: type[TreeCell], params: CellParams, x_ND: jax.Array, s
 
 @custom_vjp("a tree cell over a forest", nondiff_argnums=(0,))
 def _row(cell, params, states, u_WG, children_WC, row_W):
-    """`states` [N, F] with one row of nodes computed. Its gradient is worked on in place, as the states are: that of
-    gathering and scattering would be a fresh array of all nodes for every row."""
+    """`states` [N, F] with one row of nodes computed. The gradient is updated in place, like the states: autodiff of
+    gather and scatter would allocate an array of all nodes for every row."""
     step, below = _gathered(cell, states, children_WC)
     return _scattered(states, step(params, below, u_WG), row_W)
 
@@ -145,7 +145,7 @@ def _row_forward(cell, params, states, u_WG, children_WC, row_W):
 
 
 def _gathered(cell, states, children_WC):
-    """A row's step(params, below, u_WG) -> states [W, F], and `below`, the states of its nodes' children."""
+    """A row's step function (params, below, u_WG) -> states [W, F], and `below`, the states of its nodes' children."""
     there_WC = children_WC < jax.tree.leaves(states)[0].shape[0]
 
     def step(params, below, u_WG):
@@ -155,7 +155,7 @@ def _gathered(cell, states, children_WC):
 
 
 def _scattered(states, after, row_W):
-    """`states` [N, F] with `after` [W, F] at the nodes of a row; numbers beyond the last node are dropped."""
+    """`states` [N, F] with `after` [W, F] written at a row's nodes; numbers beyond the last node are dropped."""
     return jax.tree.map(lambda leaf, new: leaf.at[row_W].set(new, mode="drop", unique_indices=True), states, after)
 
 

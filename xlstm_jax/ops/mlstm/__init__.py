@@ -1,4 +1,4 @@
-"""The mLSTM over whole sequences: one op, many ways to run it; and one step of it, for decoding."""
+"""The mLSTM over whole sequences, with several implementations, and a single step for decoding."""
 
 from xlstm_jax.cells.mlstm import MLSTMState, mlstm_step
 from xlstm_jax.ops.mlstm.api import IMPLEMENTATIONS, mlstm

@@ -1,4 +1,4 @@
-"""The mLSTM op: arguments checked, gates taken to log space, padding folded into them, an implementation chosen."""
+"""The mLSTM op: checks arguments, takes gates to log space, applies padding to them, selects an implementation."""
 
 import functools
 import logging
@@ -50,38 +50,42 @@ def mlstm(
     chunk_size: int | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[jax.Array, MLSTMState]:
-    """mLSTM over a sequence; the equations of one step are those of `cells.mlstm.mlstm_step`.
+    """mLSTM over a sequence. The equations of one step are those of `cells.mlstm.mlstm_step`.
 
-    Under a mesh whose axis "context" splits time, each device runs its own steps (`ops.mlstm.context`).
+    If the mesh axis "context" splits time, each device runs its own steps (`ops.mlstm.context`).
 
     Args:
         q_BTHK, k_BTHK, v_BTHV: queries (scaled by 1/sqrt(K) here), keys, values: float32, bfloat16 or float64.
         i_BTH, f_BTH: gate pre-activations.
-        state: C [B,H,K,V], n [B,H,K], m [B,H] to start from; None is zero.
-        reset_BT: true where the state becomes zero before that step; nothing from before reaches that step or later.
-        lengths_B: right padding; padded steps leave the state as it is and give zero output.
-        input_gate: "exp", or "sigmoid": then m stays 0 and the denominator is max(|n.q|, 1) + eps.
+        state: initial C [B,H,K,V], n [B,H,K], m [B,H]; None is zero.
+        reset_BT: true if the state becomes zero before that step; nothing earlier reaches that step or later ones.
+        lengths_B: lengths under right padding. Padded steps leave the state unchanged and output zero.
+        input_gate: "exp" or "sigmoid". With "sigmoid", m stays 0 and the denominator is max(|n.q|, 1) + eps.
         forget_gate: "sigmoid" or "exp".
-        normalize: divide by the normaliser; may be off with the sigmoid input gate only.
-        eps: added to the denominator in the stabilised scale, as published checkpoints have it (1e-6 there).
-        chunk_size: of "chunkwise", "associative" and "pallas" (there rounded up to a multiple of 16); None is chosen
+        normalize: divide by the normaliser. False requires the sigmoid input gate.
+        eps: added to the denominator in the stabilised scale, as in published checkpoints (1e-6 there).
+        chunk_size: for "chunkwise", "associative" and "pallas" (rounded up to a multiple of 16 there); None chooses
             from T. Any T works with any chunk size.
-        implementation: "recurrent" (the cell scanned: the reference), "parallel" (quadratic in T), "chunkwise" (linear
-            in T), "associative" (several chunks at once, their states by an associative scan), "pallas" (chunkwise by
-            GPU kernels, compiled for CUDA and interpreted on CPU; K and V up to 512; under a mesh each device has its
-            part of the batch and heads, by `xlstm_jax.sharding`), `Tiles(...)` (the kernels with these tiles, which may
-            allow tf32), or None: "pallas" on CUDA where it fits, else chosen from T by what was fastest on CPU
-            (`experiments.bench --suite=mlstm`). A named one never falls back.
+        implementation: A named implementation never falls back to another.
+            "recurrent": a scan of the cell, the reference.
+            "parallel": quadratic in T.
+            "chunkwise": linear in T.
+            "associative": several chunks at once, their states by an associative scan.
+            "pallas": chunkwise GPU kernels, compiled for CUDA and interpreted on CPU; K and V up to 512. Under a mesh,
+            each device runs its part of the batch and heads (`xlstm_jax.sharding`).
+            `Tiles(...)`: the kernels with these tiles, which may allow tf32.
+            None: "pallas" on CUDA if it fits, else chosen from T by what was fastest on CPU
+            (`experiments.bench --suite=mlstm`).
 
     Returns:
-        h [B, T, H, V] in v's dtype, and the final state, float32 at least.
+        h [B, T, H, V] in v's dtype, and the final state, at least float32.
 
     Raises:
         UsageError: shapes that do not fit, an unknown option, `normalize=False` with the exponential input gate, or a T
-            that the devices of a mesh's "context" do not divide.
+            that the number of devices along the mesh axis "context" does not divide.
     """
     if not normalize and input_gate == "exp":
-        raise UsageError("normalize=False needs input_gate='sigmoid': without it an exponential gate is unbounded")
+        raise UsageError("normalize=False needs input_gate='sigmoid': unnormalised, an exponential gate is unbounded")
     check_value(NonNegativeFloat, eps, "mlstm eps")
     arrays = {"q_BTHK": q_BTHK, "k_BTHK": k_BTHK, "v_BTHV": v_BTHV, "i_BTH": i_BTH, "f_BTH": f_BTH}
     masks = {"reset_BT": reset_BT, "lengths_B": lengths_B}
@@ -113,9 +117,10 @@ def mlstm(
 def run_core(
     op, q, k, v, log_i, log_f, state, reset, lengths, *, chunk_size, implementation, **options
 ) -> tuple[jax.Array, MLSTMState]:
-    """h [B,T,H,V] in the state's dtype and the final state, by the implementation named or chosen for the op `op`.
+    """Runs the named or chosen implementation: h [B,T,H,V] in the state's dtype, and the final state.
 
-    A padded step has q, k, v zero, writes and forgets nothing, is not reset, and gives zero.
+    `op` is the op's name for messages. A padded step has zero q, k and v, writes and forgets nothing, ignores resets
+    and outputs zero.
 
     Raises:
         UsageError: an unknown implementation, a chunk size below 1, or a T that the mesh's "context" does not divide.
@@ -136,13 +141,13 @@ def run_core(
         log_f = jnp.where(padding[..., None], jnp.zeros_like(log_f), log_f)
 
     def named(name, *args, **tiles):
-        # The scope's name is in the compiled program: profiles, and the test of which one ran, read it there.
+        # The scope's name appears in the compiled program, where profiles and tests read which implementation ran.
         with jax.named_scope(f"{op}_{name}"):
             h, state = IMPLEMENTATIONS[name](*args, chunk_size=chunk_size, **options, **tiles)
         return h.astype(state.C.dtype), state
 
     def run(*args):
-        """By the implementation that fits the length of these arguments: under "context" a device's own part."""
+        """Chooses by the length of these arguments, which under "context" are one device's part."""
         q, k, v = args[:3]
         if not is_known(q.shape[1]):
             return named(_of_any_length(op, implementation), *args)
@@ -160,7 +165,7 @@ def run_core(
 
 
 def _of_any_length(op: str, implementation) -> str:
-    """What runs where T is a symbol of `jax.export`: the recurrent form, since the others cut a sequence up."""
+    """The implementation for a symbolic T of `jax.export`: "recurrent", since the others split the sequence."""
     if implementation not in (None, "recurrent"):
         raise UsageError(
             f"{op} implementation {implementation!r} needs a known number of steps, got a symbolic one; use "

@@ -1,11 +1,12 @@
-"""Chunks at once: their states by an associative scan, everything else batched over them.
+"""The mLSTM over several chunks at once: states by an associative scan, everything else batched over chunks.
 
-A chunk acts on the state before it as S -> w S + U, where w is its decay and U what it writes from an empty state, in
-the scale of the stabiliser m after it. The stabilisers come first, from m -> max(m + F, m_own), F the chunk's sum of
-log f; with them known, the states are a linear recurrence (`ops.recurrence.associative.linear_scan`).
+A chunk maps the state before it as S -> w S + U, with w its decay and U the state it produces from an empty one, both
+in the scale of the stabiliser m after the chunk. The stabilisers are computed first, from m -> max(m + F, m_own), where
+F is the chunk's sum of log f. Given them, the states follow a linear recurrence
+(`ops.recurrence.associative.linear_scan`).
 
-All of a sequence's states at once would take many times the chunkwise form's memory: beyond GROUP chunks, groups of as
-many follow one another.
+Computing all states of a long sequence at once would take many times the memory of the chunkwise form, so groups of at
+most GROUP chunks run one after another.
 """
 
 import functools
@@ -19,24 +20,23 @@ from xlstm_jax.ops.mlstm.chunk import Chunk, Options, chunked, outputs, written
 from xlstm_jax.ops.mlstm.chunkwise import piecewise
 from xlstm_jax.ops.recurrence.associative import linear_scan
 
-# So many states are in memory together.
-CHUNK = 64
-GROUP = 8
+CHUNK = 64  # default steps per chunk
+GROUP = 8  # most chunks whose states are in memory at once
 
 
 def associative(q, k, v, log_i, log_f, state, reset, *, chunk_size, **options):
-    """h [B,T,H,V] and the final state, from chunks of `chunk_size` steps, GROUP chunks at a time."""
+    """h [B,T,H,V] and the final state, from chunks of `chunk_size` steps, at most GROUP chunks at a time."""
     time = q.shape[1]
     length = min(chunk_size or CHUNK, time)
     chunks = -(-time // length)
-    # As even as can be, so that little is padded.
+    # Groups of equal size need the least padding.
     group = -(-chunks // -(-chunks // GROUP))
     run = functools.partial(_at_once, length=length, options=Options(**options))
     return piecewise(run, (q, k, v, log_i, log_f, reset), state, group * length)
 
 
 def _at_once(state: MLSTMState, inputs, length: int, options: Options):
-    """The state after some chunks of `length` steps, and their h [B,T,H,V]."""
+    """The state after one group of chunks of `length` steps, and their h [B,T,H,V]."""
     batch, values = inputs[0].shape[0], inputs[2].shape[2:]
 
     def unchunked(a):
@@ -47,7 +47,7 @@ def _at_once(state: MLSTMState, inputs, length: int, options: Options):
     own, F_NBH, fresh_NBH = jax.tree.map(unchunked, written(flat, options))
     after_m = stabilisers(state.m, own.m, F_NBH, fresh_NBH, options.eps) if options.stabilise else own.m
     before_m = states_before(state.m, after_m)
-    # Minus infinity inside the exponential: outside it, an overflow would reach the gradient.
+    # Mask inside the exponential: masked outside it, an overflow would reach the gradient.
     decay_NBH = jnp.exp(jnp.where(fresh_NBH, log_decay(F_NBH, before_m, after_m), -jnp.inf))
     scale_NBH = jnp.exp(own.m - after_m)
     n = linear_scan(decay_NBH, scale_NBH[..., None] * own.n, state.n)
@@ -59,7 +59,7 @@ def _at_once(state: MLSTMState, inputs, length: int, options: Options):
 
 
 def stabilisers(m, own_NBH, F_NBH, fresh_NBH, eps):
-    """m after each chunk: max(m + F, own), own alone where a reset is in between."""
+    """m after each chunk: max(m + F, own), or just own if a reset is in between."""
 
     def combine(one, two):
         (F1, m1, fresh1), (F2, m2, fresh2) = one, two

@@ -1,12 +1,12 @@
-"""One chunk of an mLSTM: what its steps give each other, what they have from the state before, and the state after.
+"""One chunk of an mLSTM: outputs from steps inside the chunk and from the state before it, and the state after it.
 
-Unrolling `mlstm_step` from the state before a chunk gives, with b the running sum of log f inside the chunk,
+Unrolling `mlstm_step` from the state before a chunk yields, with b the running sum of log f inside the chunk,
 
     D_ts = b_t - b_s + log i_s  (s <= t)       a_t = b_t + m_0        m_t = max(max_s D_ts, a_t)
     S_ts = e^(D_ts - m_t) q_t.k_s / sqrt(K)    g_t = e^(a_t - m_t)
     h_t  = (S v + g_t q_t C_0 / sqrt(K)) / (max(|sum_s S_ts + g_t q_t.n_0 / sqrt(K)|, e^(-m_t)) + eps)
 
-Beck et al. 2024 (arXiv 2405.04517), appendix A.3, with a state before and after.
+Beck et al. 2024 (arXiv 2405.04517), appendix A.3, extended by a state before and after the chunk.
 """
 
 import functools
@@ -24,7 +24,7 @@ _einsum = functools.partial(jnp.einsum, precision="highest")
 
 
 class Options(NamedTuple):
-    """How a step is computed: `cells.mlstm.mlstm_step`."""
+    """Options of `cells.mlstm.mlstm_step`."""
 
     stabilise: bool
     normalize: bool
@@ -32,16 +32,16 @@ class Options(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """One chunk, heads before steps, with its decays."""
+    """One chunk with its decays, laid out with heads before steps."""
 
     q: jax.Array  # [B, H, L, K]
     k: jax.Array  # [B, H, L, K]
     v: jax.Array  # [B, H, L, V]
     b: Parts  # [B, H, L]
     source: Parts  # [B, H, L] log i - b
-    mask: jax.Array  # [.., .., L, L] true where step t sees step s
-    decay: jax.Array  # [B, H, L] sum of log f from the chunk's start, or from the last reset on
-    fresh: jax.Array  # [.., .., L] no reset so far, so the state before the chunk is still seen
+    mask: jax.Array  # [.., .., L, L] true if step t sees step s
+    decay: jax.Array  # [B, H, L] sum of log f since the chunk's start or the last reset
+    fresh: jax.Array  # [.., .., L] true if no reset came so far, so the state before the chunk is still visible
 
     @classmethod
     def of(cls, inputs, dtype) -> "Chunk":
@@ -52,7 +52,7 @@ class Chunk(NamedTuple):
 
 
 def chunked(a: jax.Array, length: int) -> jax.Array:
-    """[B, N L, ...] -> [N B, L, ...]: every chunk of `length` steps a sequence of its own."""
+    """[B, N L, ...] -> [N B, L, ...]: makes each chunk of `length` steps a separate sequence."""
     batch = a.shape[0]
     return jnp.moveaxis(a.reshape(batch, -1, length, *a.shape[2:]), 1, 0).reshape(-1, length, *a.shape[2:])
 
@@ -61,7 +61,7 @@ def advance(state: MLSTMState, inputs, options: Options):
     """The state after a chunk of (q, k, v, log i, log f, reset), [B, L, ...], and its h [B, L, H, V]."""
     chunk = Chunk.of(inputs, state.C.dtype)
     h, m, (carried, rest) = outputs(state, chunk, options)
-    # The last row's weights are those of each step in the state after the chunk.
+    # The last row's weights are the weights of each step in the state after the chunk.
     k_weighted = _last_weights(chunk, m) * chunk.k.astype(m.dtype)
     carried, rest = carried[..., -1, None], rest[..., -1, None]
     C = _einsum("bhsk,bhsv->bhkv", k_weighted, chunk.v.astype(m.dtype))
@@ -74,8 +74,8 @@ def advance(state: MLSTMState, inputs, options: Options):
 
 
 def outputs(state: MLSTMState, chunk: Chunk, options: Options):
-    """h [B, L, H, V], m [B, H, L], and the factor e^(a - m) [B, H, L] of the state before the chunk in each step, with
-    what its rounding lost (`exp_and_rest`)."""
+    """h [B, L, H, V], m [B, H, L], and the factor e^(a - m) [B, H, L] by which each step sees the state before the
+    chunk, with its rounding error (`exp_and_rest`)."""
     q, k, v, b, source, mask, decay, fresh = chunk
     # After a reset m starts again from 0.
     before = jnp.where(fresh, state.m[..., None], 0)
@@ -86,7 +86,7 @@ def outputs(state: MLSTMState, chunk: Chunk, options: Options):
     carried_BHL, rest_BHL = exp_and_rest(jnp.where(fresh, log_decay(decay, before, m), -jnp.inf))
 
     numerator, nq = intra(q, k, v, b.minus(Parts.of(m)), source, mask)
-    # q is scaled where its products are summed: scaled in bfloat16 it would be rounded, which n.q near 0 enlarges.
+    # Scale the sums instead of q: a bfloat16 q would be rounded, and n.q near 0 amplifies the error.
     scale, q_state = q.shape[-1] ** -0.5, q.astype(m.dtype)
     h_BHLV = scale * (numerator + carried_BHL[..., None] * _einsum("bhtk,bhkv->bhtv", q_state, state.C))
     if options.normalize:
@@ -96,9 +96,9 @@ def outputs(state: MLSTMState, chunk: Chunk, options: Options):
 
 
 def written(chunk: Chunk, options: Options):
-    """What a chunk makes of an empty state, its sum of log f [B, H], and whether the state before gets through [B, H].
+    """The state a chunk produces from an empty one, its sum of log f [B, H], and whether it has no reset [B, H].
 
-    The first's m is minus infinity where nothing is written.
+    That state's m is minus infinity if the chunk writes nothing.
     """
     own_m = jnp.zeros(chunk.decay.shape[:2], chunk.decay.dtype)
     if options.stabilise:
@@ -113,7 +113,7 @@ def written(chunk: Chunk, options: Options):
 
 
 def _last_weights(chunk: Chunk, m: jax.Array) -> jax.Array:
-    """e^(D - m) of the last row, [B, H, L, 1]; of m [.., L] the last entry."""
+    """e^(D - m) of the last row, [B, H, L, 1]; uses the last entry of m [.., L]."""
     of_t = chunk.b.map(_last).minus(Parts.of(_last(m)))
     return jnp.exp(exponent(of_t, chunk.source, chunk.mask[..., -1:, :]))[..., 0, :, None]
 
@@ -123,18 +123,19 @@ def _last(a: jax.Array) -> jax.Array:
 
 
 def _scores(q, k, of_t: Parts, of_s: Parts, mask):
-    """The weights e^(D - m), and S: those times q.k."""
+    """The weights e^(D - m), and S, the weights times q.k."""
     weight = jnp.exp(exponent(of_t, of_s, mask))
     return weight, weight * _einsum("bhtk,bhsk->bhts", q, k, preferred_element_type=weight.dtype)
 
 
 @custom_vjp("a chunk of the mLSTM's core", instead="implementation='recurrent'")
 def intra(q, k, v, of_t: Parts, of_s: Parts, mask):
-    """What the steps of a chunk give each other: S v [B,H,L,V] and the row sums of S [B,H,L]; as `exponent`.
+    """Contributions from steps inside the chunk: S v [B,H,L,V] and the row sums of S [B,H,L].
 
-    The backward pass computes S again, so that no L x L array is kept. The gradients of the decays are row and column
-    sums of S dS; the equal sums of q dq and k dk would cost less, but are rounded apart, and the forget gate's gradient
-    is a sum of their differences (measured: 10 times its error).
+    `of_t`, `of_s` and `mask` are those of `exponent`. The backward pass recomputes S, so no L x L array is stored. The
+    gradients of the decays are row and column sums of S dS. The sums of q dq and k dk are the same numbers in exact
+    arithmetic and cheaper, but they round differently, and the forget gate's gradient sums their differences (measured:
+    10 times the error).
     """
     return _intra_forward(q, k, v, of_t, of_s, mask)[0]
 

@@ -1,4 +1,4 @@
-"""The parallel and the chunkwise form: quadratic inside a chunk, recurrent between chunks (`chunk`)."""
+"""The parallel and chunkwise forms: quadratic inside a chunk, recurrent between chunks (`chunk`)."""
 
 import functools
 
@@ -10,18 +10,18 @@ from xlstm_jax.cells.mlstm import MLSTMState
 from xlstm_jax.ops.mlstm.chunk import Options, advance
 
 DEFAULT_CHUNK = 64
-# Up to here one chunk beats several on CPU: the states between chunks cost more than the larger square.
+# Up to this T, one chunk is faster than several on CPU: states between chunks cost more than the larger square.
 SINGLE_CHUNK = 128
 
 
 def parallel(q, k, v, log_i, log_f, state, reset, *, chunk_size, **options):
-    """The whole sequence as one chunk: T x T scores; `chunk_size` has no meaning here."""
+    """The whole sequence as one chunk with T x T scores; `chunk_size` is ignored."""
     del chunk_size
     return chunkwise(q, k, v, log_i, log_f, state, reset, chunk_size=q.shape[1], **options)
 
 
 def chunkwise(q, k, v, log_i, log_f, state, reset, *, chunk_size, **options):
-    """Chunks of `chunk_size` steps one after the other; memory grows with T, not with T times L."""
+    """Chunks of `chunk_size` steps, one after another; memory grows with T, not with T times L."""
     time = q.shape[1]
     if chunk_size is None:
         chunk_size = time if time <= SINGLE_CHUNK else DEFAULT_CHUNK
@@ -30,7 +30,7 @@ def chunkwise(q, k, v, log_i, log_f, state, reset, *, chunk_size, **options):
 
 
 def piecewise(run, inputs, state: MLSTMState, length: int):
-    """h [B,T,H,V] and the final state, by `run`: (state, inputs of `length` steps) -> (state, h), piece after piece."""
+    """h [B,T,H,V] and the final state; applies `run(state, inputs of `length` steps) -> (state, h)` piece by piece."""
     time = inputs[0].shape[1]
     state, inputs = no_constant(state, *inputs[1:3]), whole_pieces(inputs, length)
     if time <= length:
@@ -41,10 +41,10 @@ def piecewise(run, inputs, state: MLSTMState, length: int):
 
 
 def no_constant(state: MLSTMState, k, v) -> MLSTMState:
-    """The state as it is, in a form that XLA cannot see to be a constant.
+    """Returns the state unchanged, in a form that XLA cannot recognise as a constant.
 
-    XLA's CPU backend (jaxlib 0.10.2 to 0.12.0) reads memory it has not written where a product with an array of one
-    constant, such as a first state of zeros, is fused with a sum beside it; what comes out may be NaN.
+    XLA's CPU backend (jaxlib 0.10.2 to 0.12.0) reads uninitialised memory when it fuses a product with an array of one
+    constant, such as an initial state of zeros, with an adjacent sum. The result may be NaN.
     """
     zero_BHK, zero_BHV = (jnp.minimum(jnp.abs(jax.lax.stop_gradient(a[:, 0]).astype(state.C.dtype)), 0) for a in (k, v))
     C = state.C + (zero_BHK[..., :, None] + zero_BHV[..., None, :])
@@ -52,7 +52,7 @@ def no_constant(state: MLSTMState, k, v) -> MLSTMState:
 
 
 def whole_pieces(inputs, length):
-    """(q, k, v, log i, log f, reset) [B, T, ...], T padded to whole pieces by steps that write and forget nothing."""
+    """Pads T of (q, k, v, log i, log f, reset) [B, T, ...] to whole pieces with steps that write and forget nothing."""
     missing = -inputs[0].shape[1] % length
 
     def padded(a, fill=0):
@@ -66,8 +66,8 @@ def whole_pieces(inputs, length):
 
 @custom_vjp("the mLSTM's core in chunks", instead="implementation='recurrent'", nondiff_argnums=(2, 3))
 def _scanned(inputs, state, run, length):
-    """`run` by `lax.scan`. Each piece is cut from the whole arrays and written into them, forward and backward, so that
-    no copy in pieces is in memory; of the pieces only the states before them are kept for the backward pass."""
+    """Scans `run` over pieces. Each piece is sliced from the whole arrays and written back into them, forward and
+    backward, so no piecewise copy is in memory. The backward pass keeps only the states before each piece."""
     return _forward(inputs, state, run, length)[0]
 
 
@@ -85,7 +85,7 @@ def _forward(inputs, state, run, length):
 
 
 def _backward(run, length, residuals, cotangents):
-    """From the last piece to the first, each computed again from the state before it."""
+    """Goes from the last piece to the first and recomputes each from the state before it."""
     (*arrays, reset), before = residuals
     dh_BTHV, dafter = cotangents
 
@@ -106,7 +106,7 @@ _scanned.defvjp(_forward, _backward)
 
 
 def _cut(arrays, index, length):
-    """Piece number `index` of each array [B, T, ...]; of None, None."""
+    """Piece number `index` of each array [B, T, ...]; None stays None."""
     return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, index * length, length, axis=1), arrays)
 
 

@@ -1,8 +1,9 @@
-"""The mLSTM's core over devices that each have a part of the sequence: states by their associative law.
+"""The mLSTM's core on a sequence split over devices.
 
-Some steps act on the state S before them as S -> e^F S + own, F their sum of log f, own what they make of an empty
-state; own alone where a reset is among them. Each device makes this of its own steps, an exclusive scan over the
-devices gives the state before each, and from there each runs its steps by any implementation.
+A range of steps maps the state S before it as S -> e^F S + own. F is its sum of log f, and own the state it produces
+from an empty one. If the range has a reset, the result is just own. Each device computes this summary of its own steps,
+an exclusive scan over devices yields the state before each part, and each device then runs its steps from there with
+any implementation.
 """
 
 import functools
@@ -26,15 +27,15 @@ _einsum = functools.partial(jnp.einsum, precision="highest")
 
 
 class Summary(NamedTuple):
-    """What some steps do to the state before them."""
+    """How a range of steps maps the state before it."""
 
-    own: MLSTMState  # m is minus infinity where nothing is written
+    own: MLSTMState  # m is minus infinity if nothing is written
     F: jax.Array  # [B, H]
-    fresh: jax.Array  # [B, H] no reset among them: the state before gets through
+    fresh: jax.Array  # [B, H] true if the range has no reset
 
 
 def over_context(op: str, run, args, options: Options):
-    """`run(q, k, v, log_i, log_f, state, reset) -> (h, state)`, split over the mesh's "context" where there is one."""
+    """Calls `run(q, k, v, log_i, log_f, state, reset) -> (h, state)`, split over the mesh axis "context" if any."""
 
     def part(devices: Devices, q, k, v, log_i, log_f, state, reset):
         weight, m, F, fresh = _weights(log_i, log_f, reset, options)
@@ -50,11 +51,11 @@ def over_context(op: str, run, args, options: Options):
 
 
 def _weights(log_i, log_f, reset, options: Options):
-    """The weight of each step's k v^T in the state after the last one [B,T,H], in the scale of m [B,H]; m; F; fresh.
+    """Weight of each step's k v^T in the final state [B,T,H], in the scale of m [B,H]; then m, F and fresh.
 
-    As in `chunk.written`, for any length, without its square: decays are summed from the end.
+    Like `chunk.written`, but without L x L arrays, so for any length: decays are summed from the end.
     """
-    last = jnp.ones((1, 1, 1), bool)  # no reset after a step, so that the last state has it
+    last = jnp.ones((1, 1, 1), bool)  # true if no reset follows a step, so it reaches the final state
     fresh = jnp.ones((1, 1), bool)
     if reset is not None:
         reset = reset.astype(jnp.int32)
@@ -62,11 +63,11 @@ def _weights(log_i, log_f, reset, options: Options):
         last, fresh = (resets == reset)[..., None], resets[:, :1] == 0
     b = log_forget(log_f).map(lambda part: jax.lax.cumsum(jnp.where(last, part, 0), axis=1, reverse=True))
     F = b.map(lambda part: part[:, 0]).total()
-    # Of the steps after each.
+    # Exclude each step itself: sum only over the steps after it.
     b = b.map(lambda part: jnp.pad(part[:, 1:], ((0, 0), (0, 1), (0, 0))))
 
     def exponents(m=None):
-        """D - m [B,T,H], large parts first."""
+        """D - m [B,T,H]; large parts are added first."""
         top, coarse, fine = b if m is None else b.minus(Parts.of(m[:, None]))
         return jnp.where(last, (top + coarse) + (fine + log_i), -jnp.inf)
 
@@ -81,10 +82,10 @@ def _weights(log_i, log_f, reset, options: Options):
 
 @custom_vjp("the mLSTM's core on a sequence split over devices")
 def _written(weight, k, v):
-    """C = sum_t weight_t k_t v_t^T and n = sum_t weight_t k_t; and k and v themselves, for all that is made of them.
+    """C = sum_t weight_t k_t v_t^T and n = sum_t weight_t k_t. Also returns k and v, for use in what follows.
 
-    So the gradients that k and v have from there are what the backward pass adds its own to, in place: no other array
-    of the sequence's length is in memory.
+    The gradients of the returned k and v then reach this function's backward pass, which adds its own to them in
+    place. No other array of the sequence's length is needed.
     """
     return _written_forward(weight, k, v)[0]
 
@@ -127,7 +128,7 @@ _written.defvjp(_written_forward, _written_backward)
 
 
 def _in_pieces(add, carry, time: int):
-    """`add(carry, first step, steps)` for PIECE steps at a time, and for those that remain."""
+    """Calls `add(carry, first step, number of steps)` for PIECE steps at a time, then for the remainder."""
     pieces, rest = divmod(time, PIECE)
     if pieces:
         carry = jax.lax.fori_loop(0, pieces, lambda index, carry: add(carry, index * PIECE, PIECE), carry)
@@ -139,13 +140,13 @@ def _cut(arrays, first, length: int, dtype):
 
 
 def combined(one: Summary, two: Summary, options: Options) -> Summary:
-    """Of the steps of both, one after the other."""
+    """The summary of two consecutive ranges of steps."""
     through = jnp.where(two.fresh, one.own.m + two.F, -jnp.inf)
     m = jnp.zeros_like(through)
     if options.stabilise:
         m = stabiliser_gradient(jnp.maximum(through, two.own.m), options.eps)
     scale = jnp.where(m == -jnp.inf, jnp.zeros_like(m), m)
-    # Minus infinity inside the exponential: outside it, an overflow would reach the gradient.
+    # Mask inside the exponential: masked outside it, an overflow would reach the gradient.
     decay = jnp.where(two.fresh, log_decay(two.F, one.own.m, scale), -jnp.inf)
     before, behind = jnp.exp(decay), jnp.exp(two.own.m - scale)
     C, n = (

@@ -1,4 +1,4 @@
-"""The reference: the cell, scanned step by step."""
+"""The reference implementation: a scan of the cell over steps."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from xlstm_jax.ops.recurrence import masked_scan
 
 
 def recurrent(q, k, v, log_i, log_f, state, reset, *, chunk_size, stabilise, normalize, eps):
-    """h [B,T,H,V] and the final state by `lax.scan` over `mlstm_step`; `chunk_size` has no meaning here."""
+    """h [B,T,H,V] and the final state by `lax.scan` over `mlstm_step`; `chunk_size` is ignored."""
     del chunk_size
 
     def step(state: MLSTMState, inputs):

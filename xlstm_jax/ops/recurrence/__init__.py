@@ -1,4 +1,4 @@
-"""Any cell over time."""
+"""Runs any cell over time."""
 
 from xlstm_jax.ops.recurrence.api import newton_recurrence, recurrence
 from xlstm_jax.ops.recurrence.choice import IMPLEMENTATIONS

@@ -1,4 +1,4 @@
-"""Any cell over time: arguments checked, and run by the implementation that `choice` names."""
+"""Runs any cell over time: checks the arguments and calls the implementation selected by `choice`."""
 
 import functools
 from typing import Any
@@ -36,40 +36,42 @@ def recurrence(
     implementation: Implementation | None = None,
     return_carries: bool = False,
 ) -> tuple[jax.Array, Any] | tuple[jax.Array, Any, Any]:
-    """Outputs [B, T, ...] and final carry of `cell` over x [B, T, ...]: y_t from step(params, carry, project(x)_t).
+    """Runs `cell` over x [B, T, ...] and returns the outputs y [B, T, ...] and the final carry.
+
+    Each step is carry, y_t = step(params, carry, u_t), with u = project(params, x) computed for all steps.
 
     Args:
         cell: an entry of `CELLS` of kind "sequence".
         params: its weights, from `cell.init`.
-        x_BTD: inputs, in the weights' dtype: that of the products, and of y. The carry is at least float32.
-        carry: the state to start from; None is `start`.
-        start: what a reset returns to, leaves [B, ...], learned perhaps; None is `cell.init_carry`.
-        lengths_B: [B] ints, right padding: padded steps leave the carry as it is and give zero output.
-        reset_BT: [B, T] bools, true where another document begins: the carry becomes `start` between t - 1 and t, in
-            either direction, so that each document gives what it gives alone. In reverse a reset at 0 does nothing.
-            On padding a reset acts before the next step that is taken.
-        mask_BT: [B, T] bools, false where a step is padding, anywhere in a row; `lengths_B` is the case of right
-            padding. With both, a step is taken where both have it.
+        x_BTD: inputs in the weights' dtype, which products and y have too. The carry is at least float32.
+        carry: the initial state; None is `start`.
+        start: the state after a reset, leaves [B, ...], for example learned; None is `cell.init_carry`.
+        lengths_B: [B] ints, lengths under right padding. Padded steps leave the carry unchanged and output zero.
+        reset_BT: [B, T] bools, true where a new document begins. The carry becomes `start` between t - 1 and t in
+            either direction, so each document has the outputs it has on its own. In reverse a reset at 0 does nothing.
+            A reset on padding acts before the next step that is not padding.
+        mask_BT: [B, T] bools, false at padded steps, which may be anywhere in a row. `lengths_B` covers right padding.
+            If both are given, a step counts only if it is real in both.
         reverse: run from each sequence's end to its start.
-        noise: dropout inside the recurrence; its masks are drawn from `key`, and without one there are none.
-        remat_every: keep the carry at every so many steps alone, and compute the rest again in the backward pass:
-            memory of T / n carries and n steps. Forms "scan" and "chunked".
-        implementation: "scan" (the reference), "chunked" (the same scan with larger products; `SplitCell`),
-            "associative" (parallel over time; `LinearCell`), "newton" (parallel over time, to a tolerance; see
-            `newton_recurrence`), "cudnn" (`lstm` on NVIDIA GPUs). None is "chunked" or "associative" for the cells
-            that have it, the latter on accelerators, and "scan" for the rest. A named one never falls back. "scan" has
-            forward-mode derivatives too, the others under `autodiff.forward_mode`.
-        return_carries: also return the carry after each step, leaves [B, T, ...]: in reverse that at t has seen t and
-            what follows. Not in "cudnn".
+        noise: dropout inside the recurrence, with masks drawn from `key`; without a key there are no masks.
+        remat_every: store the carry only every n steps and recompute the rest in the backward pass, with memory for
+            T / n carries and n steps. For "scan" and "chunked".
+        implementation: "scan" (the reference), "chunked" (the same scan with larger products; for a `SplitCell`),
+            "associative" (parallel over time; for a `LinearCell`), "newton" (parallel over time, to a tolerance; see
+            `newton_recurrence`), "cudnn" (`lstm` on NVIDIA GPUs). None is "chunked" for a `SplitCell`, "associative"
+            for a `LinearCell` on accelerators, and "scan" otherwise. A named implementation never falls back to
+            another. "scan" always has forward-mode derivatives, the others under `autodiff.forward_mode`.
+        return_carries: also return the carry after each step, leaves [B, T, ...]. In reverse, the carry at t has seen t
+            and later steps. Not for "cudnn".
 
     Raises:
         UsageError: shapes or dtypes that do not fit; a carry of another cell or batch size; an implementation that
-            does not cover the cell or the options; for a `LinearCell`, which runs on parts of a sequence where the
-            mesh's axis "context" splits time, a T that its devices do not divide.
+            does not cover the cell or the options; for a `LinearCell` under a mesh whose axis "context" splits time,
+            a T that its number of devices does not divide.
     """
     steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse)
     if implementation == "cudnn" and mask_BT is not None:
-        raise UsageError("implementation 'cudnn' has lengths and no mask; use 'chunked' or 'scan'")
+        raise UsageError("implementation 'cudnn' takes lengths but no mask; use 'chunked' or 'scan'")
     if noise is not None:
         noise.check(cell, carry)
         steps = steps._replace(noise_TB=noise.masks(key, cell, carry, steps.x_BTD.shape[1]))
@@ -82,7 +84,7 @@ def recurrence(
     given = (params, steps, carry, start)
 
     def run(name, params, steps, carry, start):
-        # The scope's name is in the compiled program: profiles, and the test of which one ran, read it there.
+        # The scope's name appears in the compiled program, where profiles and tests read which implementation ran.
         with jax.named_scope(f"recurrence_{name}"):
             options = {"reverse": reverse, "noise": noise, "record": return_carries}
             return IMPLEMENTATIONS[name](cell, params, steps, carry, start, **options)
@@ -115,9 +117,9 @@ def newton_recurrence(
     reverse: bool = False,
     options: NewtonOptions | None = None,
 ) -> tuple[jax.Array, Any, NewtonReport]:
-    """`recurrence(implementation="newton")` with options, and with a report: iterations, last change, converged.
+    """`recurrence(implementation="newton")` with options; also returns a report: iterations, last change, converged.
 
-    The report is the third value. See `ops.recurrence.newton` for the method; the other arguments are `recurrence`'s.
+    The report is the third value. `ops.recurrence.newton` describes the method. The other arguments are `recurrence`'s.
     """
     steps, carry, start = _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse)
     options = options or NewtonOptions()
@@ -130,9 +132,9 @@ def newton_recurrence(
 
 
 def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, reverse: bool) -> tuple[Steps, Any, Any]:
-    """The steps, the carry and the start value, the latter two in the state's dtype."""
+    """Checks arguments; returns the steps, and the carry and start value in the state's dtype."""
     if cell.kind != "sequence":
-        raise UsageError(f"{cell.__name__} is a cell of kind {cell.kind!r}; `recurrence` runs the kind 'sequence'")
+        raise UsageError(f"{cell.__name__} is a cell of kind {cell.kind!r}; `recurrence` needs kind 'sequence'")
     op, sizes = f"recurrence of {cell.__name__}", cell.input_sizes(params.config)
     named = {f"x_BT{''.join(sizes)}": x_BTD, "lengths_B": lengths_B, "reset_BT": reset_BT, "mask_BT": mask_BT}
     x_BTD, lengths_B, reset_BT, mask_BT = checked(op, sizes, **named)
@@ -151,7 +153,7 @@ def _prepared(cell, params, x_BTD, carry, start, lengths_B, reset_BT, mask_BT, r
 
 
 def _empty_outputs(cell, params, x_BTD) -> jax.Array:
-    """y [B, T, ...] of no rows or no steps; a step's own axes are those of one row and step."""
+    """y [B, T, ...] for zero rows or zero steps; trailing axes are inferred from a single row and step."""
 
     def one(params, x_BTD):
         u = jax.tree.map(lambda leaf: leaf[:, 0], cell.project(params, x_BTD))
@@ -162,12 +164,12 @@ def _empty_outputs(cell, params, x_BTD) -> jax.Array:
 
 
 def _empty_carries(carry: Any, x_BTD: jax.Array) -> Any:
-    """Carries after each step, leaves [B, T, ...], of no rows or no steps."""
+    """Carries after each step, leaves [B, T, ...], for zero rows or zero steps."""
     return jax.tree.map(lambda leaf: jnp.zeros((*x_BTD.shape[:2], *leaf.shape[1:]), leaf.dtype), carry)
 
 
 def _rematerialised(run, length, params, steps, carry, start, *, reverse):
-    """The recurrence in segments, of which a backward pass keeps the carry between them alone."""
+    """Runs the recurrence in segments; the backward pass stores only the carry between them."""
 
     @jax.checkpoint
     def segment(carry, steps, params, start):

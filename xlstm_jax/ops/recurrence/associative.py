@@ -1,4 +1,4 @@
-"""All steps at once by `lax.associative_scan`, for cells whose carry enters by a factor a feature (`LinearCell`)."""
+"""All steps at once by `lax.associative_scan`, for cells that are linear in their carry (`LinearCell`)."""
 
 import functools
 from typing import Any
@@ -15,16 +15,16 @@ from xlstm_jax.ops.recurrence.scan import Steps, select, swapped
 def linear_scan(
     a_TB: jax.Array, b_TB: jax.Array, h: jax.Array, *, fresh_TB: jax.Array | None = None, reverse: bool = False
 ) -> jax.Array:
-    """h_t = a_t h_{t-1} + b_t for all t at once, feature by feature.
+    """h_t = a_t h_{t-1} + b_t for all t at once, for each feature.
 
-    Steps combine by (a1, b1) then (a2, b2) = (a1 a2, a2 b1 + b2): about 2T combinations, 2 log T deep (Blelloch 1990).
-    The gradient is a scan of the same kind, l_t = g_t + a_{t+1} l_{t+1}, which keeps h alone in memory.
+    Two steps combine as (a1, b1), (a2, b2) -> (a1 a2, a2 b1 + b2): about 2T combinations, 2 log T deep (Blelloch 1990).
+    The gradient is a scan of the same kind, l_t = g_t + a_{t+1} l_{t+1}, which stores only h.
 
     Args:
-        a_TB: factors [T, B, ...], the first axes of b's.
-        b_TB: what is added [T, B, ...].
+        a_TB: factors [T, B, ...], with the leading axes of b.
+        b_TB: terms [T, B, ...].
         h: [B, ...] before the first step.
-        fresh_TB: [T, B], true where h_t = b_t, whatever came before: an infinity or a NaN would pass a factor of zero.
+        fresh_TB: [T, B], true if h_t = b_t whatever came before; infinities and NaN would survive a factor of zero.
         reverse: h_t = a_t h_{t+1} + b_t instead, from the last step to the first.
 
     Returns:
@@ -41,7 +41,7 @@ def _times(a: jax.Array, b: jax.Array) -> jax.Array:
     return a.reshape(a.shape + (1,) * (b.ndim - a.ndim)) * b
 
 
-@custom_vjp("a scan by `linear_scan`", instead="implementation='scan' (of the mLSTM implementation='recurrent')")
+@custom_vjp("a scan by `linear_scan`", instead="implementation='scan' (for the mLSTM implementation='recurrent')")
 def _linear_scan(a_TB, b_TB, h, fresh_TB):
     from_h = _times(a_TB[0], h)
     if fresh_TB is not None:
@@ -66,7 +66,7 @@ def _linear_scan_forward(a_TB, b_TB, h, fresh_TB):
 def _linear_scan_backward(residuals, g_TB):
     a_TB, h, fresh_TB, h_TB = residuals
     none = jnp.zeros_like(h)
-    # Step t is reached from t + 1, by the factor of t + 1, unless that starts afresh.
+    # Step t receives the gradient of t + 1, times the factor of t + 1, unless t + 1 starts afresh.
     behind = None if fresh_TB is None else jnp.concatenate([fresh_TB[1:], jnp.zeros_like(fresh_TB[:1])])
     factors = jnp.concatenate([a_TB[1:], jnp.zeros_like(a_TB[:1])])
     l_TB = linear_scan(factors, g_TB, none, fresh_TB=behind, reverse=True)
@@ -84,7 +84,7 @@ _linear_scan.defvjp(_linear_scan_forward, _linear_scan_backward)
 def associative(
     cell: type[LinearCell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse, noise, record
 ):
-    """y [B, T, ...], with `record` (y, carries), and the final carry."""
+    """y [B, T, ...] (with `record`: (y, carries)) and the final carry."""
     del noise
     a_TB, b_TB, fresh_TB = coefficients(cell, params, steps, carry, start)
     run = functools.partial(linear_scan, fresh_TB=fresh_TB, reverse=reverse)

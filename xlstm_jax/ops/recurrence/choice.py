@@ -1,4 +1,4 @@
-"""The implementations of a recurrence over time, and which of them covers a cell and its options."""
+"""The implementations of a recurrence over time, and the choice among them for a cell and its options."""
 
 import functools
 import logging
@@ -24,12 +24,12 @@ def _newton(cell, params, steps, carry, start, *, reverse, noise, record):
 
 
 IMPLEMENTATIONS = {"scan": scan, "chunked": chunked, "associative": associative, "newton": _newton, "cudnn": cudnn}
-# Those that can drop parts of the carry, and be taken a segment at a time.
+# Implementations that support dropout inside the recurrence and `remat_every`.
 SEQUENTIAL = ("scan", "chunked")
 
 
 def chosen(cell: type[Cell], noise: Noise | None, remat_every: int | None, implementation: str | None) -> str:
-    """The name of the implementation that runs: the given one, or for None the cell's.
+    """Returns the name of the implementation to run: the given one, or the cell's default for None.
 
     Raises:
         UsageError: the given one is unknown, or does not cover the cell or its options.
@@ -61,10 +61,10 @@ def chosen(cell: type[Cell], noise: Noise | None, remat_every: int | None, imple
 
 
 def of_any_length(remat_every: int | None, implementation: str | None) -> str:
-    """What runs where T is a symbol of `jax.export`: the scan, since the other forms cut a sequence up.
+    """The implementation for a symbolic T of `jax.export`: "scan", since the others split the sequence.
 
     Raises:
-        UsageError: another implementation is named, or `remat_every`.
+        UsageError: another implementation is named, or `remat_every` is given.
     """
     if remat_every is not None or implementation not in (None, "scan"):
         named = f"implementation {implementation!r}" if remat_every is None else f"remat_every={remat_every}"

@@ -1,8 +1,8 @@
-"""A scan over chunks of steps, for cells whose recurrent products can be told apart (`SplitCell`).
+"""A scan over chunks of steps, for cells whose recurrent products are separate functions (`SplitCell`).
 
-Projections are made a chunk at a time, in cache, instead of for all T at once in fresh memory. The gradients of all
-weights are made a chunk at a time too: one large product instead of one small one a step, which on CPU is what a
-backward pass spends its time on. Values and gradients are those of the plain scan up to rounding.
+Projections are computed per chunk, in cache, instead of for all T at once in new memory. Weight gradients are computed
+per chunk too: one large product instead of a small one per step, which dominates the backward pass on CPU. Values and
+gradients equal those of the plain scan up to rounding.
 """
 
 import functools
@@ -18,18 +18,18 @@ from xlstm_jax.ops.recurrence.scan import Order, Steps, in_pieces, masked_scan, 
 from xlstm_jax.shapes import state_dtype
 from xlstm_jax.sharding import varying
 
-# Steps a chunk: all of them unrolled, 5 was fastest on CPU at 64 x 256. 4 where it leaves no remainder and 5 would.
+# Steps per chunk, all unrolled: 5 was fastest on CPU at 64 x 256. 4 is used if it divides T and 5 does not.
 CHUNK = 5
 
 
 def chunk_length(time: int) -> int:
-    """Steps in a chunk of a sequence so long."""
+    """Steps per chunk for a sequence of `time` steps."""
     return CHUNK - 1 if time % CHUNK and not time % (CHUNK - 1) else CHUNK
 
 
 def chunked(cell: type[SplitCell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse, noise, record):
-    """y [B, T, ...], with `record` (y, carries), and the final carry."""
-    # Wide outside the loop, so that gradients of narrow weights are added up wide.
+    """y [B, T, ...] (with `record`: (y, carries)) and the final carry."""
+    # Cast to the state's dtype outside the loop, so that gradients of narrower weights accumulate in it.
     params = params.astype(state_dtype(steps.x_BTD))
 
     def run(carry, steps):
@@ -41,7 +41,7 @@ def chunked(cell: type[SplitCell], params: CellParams, steps: Steps, carry: Any,
 
 @jax.custom_vjp
 def _tap(v, e):
-    """v; its cotangent goes to e too."""
+    """Returns v; its cotangent also goes to e."""
     return v
 
 
@@ -49,9 +49,9 @@ _tap.defvjp(lambda v, e: (v, None), lambda _, dv: (dv, dv))
 
 
 def _steps_of_chunk(cell, noise, order, params, inner, start, carry, u_LB, e_LB, steps):
-    """(carry, y_LB) and what was fed back at each step; the cotangent of e_LB is that of the recurrent products.
+    """(carry, y_LB), and the feedback h_LB of each step. The cotangent of e_LB is that of the recurrent products.
 
-    With `order.record` y_LB is (y_LB, carries).
+    With `order.record`, y_LB is (y_LB, carries).
     """
 
     def step(carry, inputs):
@@ -72,7 +72,7 @@ def _steps_of_chunk(cell, noise, order, params, inner, start, carry, u_LB, e_LB,
 
 @custom_vjp("the chunked scan", instead="implementation='scan'", nondiff_argnums=(0, 1, 2))
 def _chunk(cell, noise, order, params, start, carry, steps):
-    """(carry, y_LB) of some steps."""
+    """(carry, y_LB) of one chunk of steps."""
     params = params.astype(steps.x_BTD.dtype)
     u_LB = cell.project(params, jnp.swapaxes(steps.x_BTD, 0, 1))
     return _steps_of_chunk(cell, noise, order, params, params.only(cell.inner), start, carry, u_LB, None, steps)[0]

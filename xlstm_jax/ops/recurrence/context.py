@@ -1,4 +1,4 @@
-"""Cells linear in their carry over devices that each have a part of the sequence: h' = A h + own for all of a part."""
+"""Cells linear in their carry on a sequence split over devices: h' = A h + own summarises one device's steps."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ from xlstm_jax.shapes import select
 def over_context(
     cell: type[LinearCell], run, params: CellParams, steps: Steps, carry: Any, start: Any, *, record: bool
 ):
-    """`run(params, steps, carry, start) -> (y, carry)`, split over the mesh's "context" where there is one.
+    """Calls `run(params, steps, carry, start) -> (y, carry)`, split over the mesh axis "context" if there is one.
 
-    With `record` y is (y, carries).
+    With `record`, y is (y, carries).
     """
 
     def whole(x_BTD, reset_TB, padding_TB, params, carry, start):
         return run(params, Steps(x_BTD, reset_TB, padding_TB), carry, start)
 
     def part(devices: Devices, x_BTD, reset_TB, padding_TB, params, carry, start):
-        @jax.checkpoint  # the inputs alone are kept for the backward pass
+        @jax.checkpoint  # store only the inputs for the backward pass
         def own(steps, params, start):
             return _summary(cell, params, steps, carry, start)
 
@@ -45,7 +45,7 @@ def over_context(
 
 
 def _summary(cell, params, steps, carry, start):
-    """A, own, and whether own alone remains [B]: a reset is among the steps."""
+    """A, own, and `fresh` [B]: true if the steps have a reset, so that h' = own."""
     a_TB, b_TB, fresh_TB = coefficients(cell, params, steps, carry, start)
 
     def last(a_TB, b_TB, h):

@@ -14,7 +14,7 @@ from xlstm_jax.ops.recurrence.scan import Steps, select
 
 
 def cudnn(cell: type[LSTM], params: CellParams, steps: Steps, carry: LSTMCarry, start: Any, *, reverse, noise, record):
-    """y [B, T, F] and the final carry, with gradients; lengths are cuDNN's own, float32, no resets and no carries.
+    """y [B, T, F] and the final carry, with gradients; float32 only, with lengths but no resets or recorded carries.
 
     Raises:
         UsageError: another cell, another dtype, resets, or a jax without CUDA.
@@ -23,14 +23,14 @@ def cudnn(cell: type[LSTM], params: CellParams, steps: Steps, carry: LSTMCarry, 
     if cell is not LSTM:
         raise UsageError(f"implementation 'cudnn' covers the cell 'lstm', got {cell.__name__}")
     if record:
-        raise UsageError("implementation 'cudnn' gives no carry but the last; use 'chunked' or 'scan'")
+        raise UsageError("implementation 'cudnn' returns only the last carry; use 'chunked' or 'scan'")
     if steps.reset_TB is not None:
-        raise UsageError("implementation 'cudnn' has no resets; use 'chunked' or 'scan'")
+        raise UsageError("implementation 'cudnn' does not support resets; use 'chunked' or 'scan'")
     if steps.x_BTD.dtype != jnp.float32 or params["w_h"].dtype != jnp.float32:
         raise UsageError(
             f"implementation 'cudnn' computes in float32, got {steps.x_BTD.dtype}; use 'chunked' or 'scan'"
         )
-    if not hasattr(rnn.gpu_rnn, "compute_rnn_workspace_reserve_space_sizes"):  # there with jax's CUDA plugin alone
+    if not hasattr(rnn.gpu_rnn, "compute_rnn_workspace_reserve_space_sizes"):  # only with jax's CUDA plugin
         raise UsageError("implementation 'cudnn' needs jax with CUDA on an NVIDIA GPU; use 'chunked' or 'scan'")
     given = (params, steps.x_BTD, carry)
     params, x_BTD, carry = reverse_only("cuDNN's LSTM", "implementation='scan'", given, hint=False)
@@ -38,7 +38,7 @@ def cudnn(cell: type[LSTM], params: CellParams, steps: Steps, carry: LSTMCarry, 
     lengths_B = jnp.full((batch,), time, jnp.int32)
     if steps.padding_TB is not None:
         lengths_B = time - jnp.sum(steps.padding_TB, axis=0, dtype=jnp.int32)
-    # cuDNN takes no empty sequences: those run one step, of which nothing is kept.
+    # cuDNN does not accept empty sequences: those run one step, whose results are discarded.
     taken_B = jnp.maximum(lengths_B, 1)
     x_BTD = _turned(x_BTD, taken_B) if reverse else x_BTD
     inputs, features = params.config.in_features, params.config.features
@@ -69,7 +69,7 @@ def packed(params: CellParams) -> jax.Array:
 
 
 def _turned(x_BTD: jax.Array, lengths_B: jax.Array) -> jax.Array:
-    """Each sequence turned round within its own length; its padding stays at the end."""
+    """Reverses each sequence within its own length; padding stays at the end."""
     time = jnp.arange(x_BTD.shape[1], dtype=jnp.int32)[None, :]
     index_BT = jnp.where(time < lengths_B[:, None], lengths_B[:, None] - 1 - time, time)
     return jnp.take_along_axis(x_BTD, index_BT[..., None], axis=1)

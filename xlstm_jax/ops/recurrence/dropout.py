@@ -1,4 +1,4 @@
-"""Dropout that acts inside a recurrence."""
+"""Dropout inside a recurrence."""
 
 import dataclasses
 from typing import Any, Literal
@@ -17,36 +17,36 @@ Kind = Literal["variational", "recurrent", "zoneout"]
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """What may be dropped between a step and the next.
+    """Dropout between one step and the next.
 
     Args:
-        kind: "variational" drops features of what is fed back, with one mask a sequence (Gal & Ghahramani 2016, arXiv
-            1512.05287); "recurrent" does so with a fresh mask a step; both act on the products of `SplitCell.recur`
-            alone, not on what the carry remembers, and scale what is left by 1/(1 - rate). "zoneout" leaves features of
-            the whole carry at their old value, with a fresh mask a step (Krueger et al. 2016, arXiv 1606.01305).
-        rate: the share of features dropped or left.
+        kind: "variational" drops features of the feedback with one mask per sequence (Gal & Ghahramani 2016, arXiv
+            1512.05287); "recurrent" does so with a new mask at each step. Both act only on the products of
+            `SplitCell.recur`, not on the stored carry, and scale the rest by 1/(1 - rate). "zoneout" keeps features of
+            the whole carry at their old value, with a new mask at each step (Krueger et al. 2016, arXiv 1606.01305).
+        rate: the fraction of features dropped, or kept at their old value.
 
     Raises:
-        UsageError: `check`, for a cell without recurrent products, or without a carry in plain scale.
+        UsageError: raised by `check` for a cell without recurrent products, or whose carry is not in plain scale.
     """
 
     kind: Kind
     rate: float
 
     def check(self, cell: type[Cell], carry: Any) -> None:
-        """Raise unless the cell can do this."""
+        """Raises unless the cell supports this kind of dropout."""
         check_choice("dropout_kind", self.kind, Kind)
         check_value(Rate, self.rate, "dropout rate")
         if self.kind == "zoneout" and not output_field(carry):
             raise UsageError(
-                f"dropout_kind 'zoneout' mixes old and new carry, and {cell.__name__}'s have no common scale"
+                f"dropout_kind 'zoneout' mixes old and new carry, but {cell.__name__}'s have no common scale"
             )
         if self.kind != "zoneout" and not issubclass(cell, SplitCell):
             what = f"acts on recurrent products, which {cell.__name__} lacks; use 'between_layers'"
             raise UsageError(f"dropout_kind {self.kind!r} {what}")
 
     def masks(self, key: jax.Array | None, cell: type[Cell], carry: Any, time: int) -> Any:
-        """Leaves [T, B, ...], true where something is kept (zoneout: where a step is taken); None without a key."""
+        """Masks with leaves [T, B, ...], true for features kept (zoneout: updated); None without a key."""
         if key is None:
             return None
         leaves, tree = jax.tree.flatten(carry if self.kind == "zoneout" else cell.feedback(carry))
@@ -60,13 +60,13 @@ class Noise:
         return jax.tree.unflatten(tree, masks)
 
     def thin(self, h: Any, mask: Any) -> Any:
-        """What is fed back, with the mask [B, ...] on it; as it is without one."""
+        """The feedback h with the mask [B, ...] applied; unchanged without a mask."""
         if mask is None:
             return h
         return jax.tree.map(lambda h, keep: jnp.where(keep, h / (1 - self.rate), jnp.zeros_like(h)), h, mask)
 
     def step(self, cell: type[Cell], params: CellParams, carry: Any, u: Any, mask: Any) -> tuple[Any, jax.Array]:
-        """The cell's step with the mask on it. Without one zoneout takes the mean, and the others do nothing."""
+        """The cell's step with the mask applied. Without a mask, zoneout takes the mean and the others do nothing."""
         if self.kind != "zoneout":
             h = self.thin(cell.feedback(carry), mask)
             return cell.update(params.only(cell.inner), carry, u, cell.recur(params, h))

@@ -1,4 +1,4 @@
-"""Jacobians of every step of a recurrence with respect to its carry, for Newton's method over time."""
+"""Jacobians of each step of a recurrence with respect to its carry, for Newton's method over time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +11,12 @@ from xlstm_jax.cells.base import SplitCell, output_field
 from xlstm_jax.ops.recurrence.scan import select
 from xlstm_jax.sharding import varying
 
-# Columns made at once.
+# Columns computed at once.
 COLUMNS = 8
 
 
 def by_columns(linear: Callable, like_TBS: jax.Array, *, diagonal: bool) -> jax.Array:
-    """Of z -> f(z), from its linear part: [T, B, S, S] with rows by output, or the diagonal [T, B, S]."""
+    """The Jacobian of f from its linear part `linear`: [T, B, S, S] with rows by output, or its diagonal [T, B, S]."""
     eye = varying(jnp.eye(like_TBS.shape[-1], dtype=like_TBS.dtype), like_TBS)
 
     def column(unit_S):
@@ -27,10 +27,10 @@ def by_columns(linear: Callable, like_TBS: jax.Array, *, diagonal: bool) -> jax.
 
 
 def own_diagonal(cell: type[SplitCell], params: CellParams, start: Any, carries_TB: Any, inputs_TB: Any) -> Any:
-    """The diagonal for a cell whose update acts feature by feature: a tree like the carry, leaves [T, B, ...].
+    """The Jacobian's diagonal for a cell with an elementwise update: a tree like the carry, leaves [T, B, ...].
 
-    A feature's own derivative needs the one weight by which it feeds itself back, so that a derivative along all
-    features at once gives the whole diagonal: one a leaf of the carry, instead of one a feature.
+    A diagonal entry depends only on the weight with which a feature feeds back into itself. So one derivative along all
+    features at once yields the whole diagonal: one derivative per leaf of the carry, instead of one per feature.
     """
     own_G = cell.self_weights(params)
 

@@ -1,13 +1,13 @@
-"""A recurrence that is not linear, solved for all steps at once: Newton's method over time.
+"""Newton's method over time: solves a nonlinear recurrence for all steps at once.
 
-All states z_1 ... z_T are unknowns of z_t = f_t(z_{t-1}). An iteration linearises every step at the last guess, and
-solves what is left, a linear recurrence, by `lax.associative_scan`:
+All states z_1 ... z_T are unknowns of z_t = f_t(z_{t-1}). Each iteration linearises every step at the current guess and
+solves the resulting linear recurrence by `lax.associative_scan`:
 
     d_t = J_t d_{t-1} + f_t(z_{t-1}) - z_t,    d_0 = 0,    J_t = df_t/dz at z_{t-1}        z <- z + d
 
-After k iterations at least the first k states are exact, so that T always suffice. With the full Jacobian this is
-DEER (Lim et al. 2024, arXiv 2309.12252), with its diagonal alone quasi-DEER (Gonzalez et al. 2024, arXiv 2407.19115).
-Gradients solve the adjoint recurrence, l_t = g_t + J_{t+1}^T l_{t+1}, in the same way, and are not those of the
+After k iterations at least the first k states are exact, so T iterations always suffice. With the full Jacobian this is
+DEER (Lim et al. 2024, arXiv 2309.12252), with only its diagonal quasi-DEER (Gonzalez et al. 2024, arXiv 2407.19115).
+Gradients solve the adjoint recurrence, l_t = g_t + J_{t+1}^T l_{t+1}, in the same way; they do not differentiate the
 iteration.
 """
 
@@ -39,14 +39,14 @@ FULL = 64
 
 @dataclasses.dataclass(frozen=True)
 class NewtonOptions:
-    """How far to go.
+    """Stopping criteria and Jacobian of `newton`.
 
     Args:
-        tolerance: the largest change of any state in the last iteration, relative to the state where that is above 1;
-            states and gradients then differ from the scan's by about that much. 0: until nothing changes.
-        max_iterations: at most that many; T if not given, which always suffices.
-        jacobian: "full" for carries up to 64 wide, "diagonal" (less work an iteration, more iterations), or None, which
-            is "full" where that is allowed.
+        tolerance: stop when no state changes by more in an iteration, relative to the state if that is above 1. States
+            and gradients then differ from the scan's by about this much. 0: iterate until nothing changes.
+        max_iterations: most iterations; None is T, which always suffices.
+        jacobian: "full" for carries of at most 64 features, "diagonal" (less work per iteration, more iterations), or
+            None: "full" if the width allows it.
     """
 
     tolerance: float = 1e-5
@@ -61,27 +61,27 @@ class NewtonOptions:
             check_choice("jacobian", self.jacobian, Jacobian)
 
     def choice(self, width: int) -> str:
-        """The Jacobian to form for a carry so wide."""
+        """The Jacobian to use for a carry of `width` features."""
         if self.jacobian == "full" and width > FULL:
-            raise UsageError(f"jacobian 'full' is for carries up to {FULL} wide, got {width}; use 'diagonal'")
+            raise UsageError(f"jacobian 'full' is for carries of at most {FULL} features, got {width}; use 'diagonal'")
         return self.jacobian or ("full" if width <= FULL else "diagonal")
 
 
 class NewtonReport(NamedTuple):
     iterations: jax.Array  # [] int32
-    change: jax.Array  # [] the largest change in the last of them
+    change: jax.Array  # [] the largest change in the last iteration
     converged: jax.Array  # [] bool: the change is within the tolerance
 
 
 def newton(
     cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse, options, record=False
 ) -> tuple[Any, Any, NewtonReport]:
-    """y [B, T, ...], with `record` (y, carries), the final carry, and a report of the iteration.
+    """Returns y [B, T, ...] (with `record`: (y, carries)), the final carry, and a report of the iteration.
 
-    `options` are `NewtonOptions`. A warning is logged where the iteration did not converge.
+    `options` are `NewtonOptions`. Logs a warning if the iteration does not converge.
     """
     if not output_field(carry):
-        raise UsageError(f"implementation 'newton' needs a carry in plain scale, which {cell.__name__}'s is not")
+        raise UsageError(f"implementation 'newton' needs a carry in plain scale, which {cell.__name__} does not have")
     u_TB = swapped(cell.project(params, steps.x_BTD))
     masks_TB = (steps.reset_TB, steps.padding_TB)
     if reverse:
@@ -100,14 +100,14 @@ def _warn(report: NewtonReport, tolerance: float) -> None:
     if report.converged:  # under vmap both branches of the condition run
         return
     logging.getLogger(__name__).warning(
-        "newton has not converged: the last of %d iterations changed a state by %.1e, the tolerance is %.1e; allow "
-        "more with max_iterations, or use implementation='scan'",
+        "newton did not converge: the last of %d iterations changed a state by %.1e, the tolerance is %.1e; increase "
+        "max_iterations, or use implementation='scan'",
         *(report.iterations, report.change, tolerance),
     )
 
 
 def _flattening(carry: Any) -> tuple[Callable, Callable]:
-    """Functions from a carry, with any axes before the batch's, to [..., B, S] and back."""
+    """Functions from a carry to [B, S], and back from [..., B, S] to a carry with the same leading axes."""
     leaves, tree = jax.tree.flatten(carry)
     shapes = [leaf.shape[1:] for leaf in leaves]
     sizes = [leaf[0].size for leaf in leaves]
@@ -125,7 +125,7 @@ def _flattening(carry: Any) -> tuple[Callable, Callable]:
 
 
 def _before(first_BS: jax.Array, states_TBS: jax.Array) -> jax.Array:
-    """The state that each step starts from."""
+    """The state before each step."""
     return jnp.concatenate([first_BS[None], states_TBS[:-1]])
 
 
@@ -142,7 +142,7 @@ def _joined(tree: Any, shape_TBS: tuple[int, ...]) -> jax.Array:
 
 
 def _linearised(cell, kind, unflatten, masks_TB, given, before_TBS):
-    """f_t(z_{t-1}) for all t, and its Jacobian, [T, B, S, S], or the diagonal of it, [T, B, S]."""
+    """f_t(z_{t-1}) for all t, and its Jacobian [T, B, S, S] or the Jacobian's diagonal [T, B, S]."""
     transition = functools.partial(_transition, cell, unflatten, masks_TB, given)
     if kind == "diagonal" and has_own_diagonal(cell, given[0]):
         params, start, u_TB = given
@@ -165,7 +165,7 @@ def _linear_recurrence(kind: str, jacobian: jax.Array, b_TBS: jax.Array, *, reve
 
 
 def _moved(kind, jacobian, step_TBS, after_TBS, *, reverse=False):
-    """z + d written as f(z) + J d of the step before: exact where that is zero, however far off z itself was."""
+    """z + d, computed as f(z) + J d of the previous step: exact where that d is zero, however far off z was."""
     zero = jnp.zeros_like(step_TBS[:1])
     before = jnp.concatenate([step_TBS[1:], zero] if reverse else [zero, step_TBS[:-1]])
     if kind == "full":
@@ -173,12 +173,12 @@ def _moved(kind, jacobian, step_TBS, after_TBS, *, reverse=False):
     else:
         moved = jacobian * before
     new = after_TBS + moved
-    # Far from the solution products of Jacobians can overflow: a plain step instead keeps what is exact so far.
+    # Far from the solution, products of Jacobians can overflow. A plain step then keeps the states that are exact.
     return jnp.where(jnp.isfinite(new), new, after_TBS)
 
 
 def _iterate(update: Callable, guess_TBS: jax.Array, options: NewtonOptions) -> tuple[jax.Array, NewtonReport]:
-    """`guess <- update(guess)` until nothing changes by more than the tolerance."""
+    """Repeats `guess <- update(guess)` until nothing changes by more than the tolerance."""
     limit = options.max_iterations or guess_TBS.shape[0]
 
     def body(loop):
@@ -186,7 +186,7 @@ def _iterate(update: Callable, guess_TBS: jax.Array, options: NewtonOptions) -> 
         new = update(guess)
         change = jnp.max(jnp.abs(new - guess) / jnp.maximum(jnp.abs(new), 1))
         done = report.iterations + jnp.int32(1)
-        # After as many iterations as steps every step is exact, whatever the last of them changed.
+        # After T iterations every step is exact, however large the last change.
         return new, NewtonReport(done, change, (change <= options.tolerance) | (done >= guess.shape[0]))
 
     def going(loop):
@@ -211,7 +211,7 @@ def _iterated(cell, options, unflatten, masks_TB, given, first_BS):
 
 
 def _scanned(cell, options, unflatten, masks_TB, given, first_BS):
-    """`_iterated`, with derivatives, of any order, through the steps one after the other."""
+    """`_iterated`, with derivatives of any order taken through a scan over the steps."""
     states_TBS, report = _iterated(cell, options, unflatten, masks_TB, *jax.lax.stop_gradient((given, first_BS)))
     params, start, u_TB = given
     body = masked(functools.partial(cell.step, params), start)
@@ -227,7 +227,7 @@ def _scanned(cell, options, unflatten, masks_TB, given, first_BS):
 
 @custom_vjp("newton", instead="implementation='scan'", plain=_scanned, nondiff_argnums=(0, 1, 2))
 def _solve(cell, options, unflatten, masks_TB, given, first_BS):
-    """`_iterated`, with the gradient of the adjoint recurrence."""
+    """`_iterated`, with gradients from the adjoint recurrence."""
     return _iterated(cell, options, unflatten, masks_TB, given, first_BS)
 
 
@@ -243,7 +243,7 @@ def _backward(cell, options, unflatten, residuals, cotangents):
     before_TBS = _before(first_BS, states_TBS)
     _, pullback = jax.vjp(functools.partial(_transition, cell, unflatten, masks_TB), given, before_TBS)
     _, jacobian = _linearised(cell, kind, unflatten, masks_TB, given, before_TBS)
-    # l_t needs J_{t+1}: shifted by a step, with nothing after the last.
+    # l_t needs J_{t+1}: shift by one step, with zero after the last.
     shifted = jnp.concatenate([jacobian[1:], jnp.zeros_like(jacobian[:1])])
     if kind == "full":
         adjoint_TBS = _linear_recurrence(kind, jnp.swapaxes(shifted, -1, -2), g_TBS, reverse=True)
@@ -256,7 +256,7 @@ def _backward(cell, options, unflatten, residuals, cotangents):
             step_TBS = _linear_recurrence(kind, shifted, wanted_TBS - adjoint_TBS, reverse=True)
             return _moved(kind, shifted, step_TBS, wanted_TBS, reverse=True)
 
-        # Linear in g, which is scaled to 1 so that the tolerance means the same for a small loss as for a large one.
+        # The adjoint is linear in g, so scale g to 1: the tolerance then does not depend on the size of the loss.
         scale = jnp.maximum(jnp.max(jnp.abs(g_TBS)), jnp.finfo(g_TBS.dtype).tiny)
         g_TBS = g_TBS / scale
         adjoint_TBS, report = _iterate(update, g_TBS, options)

@@ -1,4 +1,4 @@
-"""One step after the other with `lax.scan`, by way of autodiff alone: the reference for the faster forms."""
+"""The reference implementation: `lax.scan` over steps with plain autodiff."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,16 +10,16 @@ from xlstm_jax.cells import Cell, CellParams
 from xlstm_jax.shapes import is_known, select, state_dtype
 from xlstm_jax.sharding import varying
 
-# Steps unrolled inside the scan: fewer loop turns, and XLA fuses across them; 16 was slower on CPU.
+# Steps unrolled inside the scan: fewer iterations, and XLA fuses across steps. 16 was slower on CPU.
 UNROLL = 5
 
 
 class Steps(NamedTuple):
-    """What the steps of a sequence are given, apart from the weights; x is batch-major, the rest time-major."""
+    """The inputs of a sequence's steps, without the weights. x is batch-major, the rest is time-major."""
 
     x_BTD: jax.Array
     reset_TB: jax.Array | None = None  # true: the carry becomes the start value before that step
-    padding_TB: jax.Array | None = None  # true: the step leaves the carry as it is and gives zero output
+    padding_TB: jax.Array | None = None  # true: the step leaves the carry unchanged and outputs zero
     noise_TB: Any = None  # masks of `dropout.Noise`, a tree with leaves [T, B, ...]
 
     def between(self, first: int, last: int) -> "Steps":
@@ -29,9 +29,9 @@ class Steps(NamedTuple):
 
 
 def in_pieces(run: Callable, length: int, steps: Steps, carry: Any, *, reverse: bool) -> tuple[Any, Any]:
-    """`run(carry, steps) -> (carry, y)`, y time-major, over pieces of `length` steps and the remainder.
+    """Applies `run(carry, steps) -> (carry, y)`, y time-major, to pieces of `length` steps and the remainder.
 
-    Returns y [T, B, ...], a tree if that of `run` is, and the final carry; `reverse` takes the last piece first.
+    Returns y [T, B, ...] (a tree if that of `run` is) and the final carry. `reverse` starts with the last piece.
     """
     time = steps.x_BTD.shape[1]
     if not is_known(time):  # a symbol of `jax.export`: one piece
@@ -65,9 +65,9 @@ def in_pieces(run: Callable, length: int, steps: Steps, carry: Any, *, reverse: 
 
 
 def masked(step: Callable, start: Any, *, record: bool = False) -> Callable:
-    """`step(carry, u) -> (carry, y)` with resets and padding: body(carry, (u, reset_B, padding_B)) -> (carry, y).
+    """Adds resets and padding to `step(carry, u) -> (carry, y)`: body(carry, (u, reset_B, padding_B)) -> (carry, y).
 
-    With `record` its outputs are (y, carry).
+    With `record`, the outputs are (y, carry).
     """
 
     def body(carry, inputs):
@@ -95,12 +95,12 @@ def masked_scan(step, carry, start, u_TB, *, reset_TB=None, padding_TB=None, rev
     """`lax.scan` of `step(carry, u_t) -> (carry, y)` over time-major inputs, with resets and padding.
 
     Args:
-        carry: leaves [B, ...], the state before the first step that is taken.
-        start: what a reset returns to; leaves [B, ...].
+        carry: leaves [B, ...], the state before the first step that runs.
+        start: the state after a reset; leaves [B, ...].
         u_TB: leaves [T, B, ...].
-        reset_TB: true where the carry becomes `start` before that step is taken.
-        padding_TB: true where a step leaves the carry as it is and gives zero output.
-        reverse: from the last step to the first; with right padding each sequence then starts at its own end.
+        reset_TB: true if the carry becomes `start` before that step.
+        padding_TB: true if a step leaves the carry unchanged and outputs zero.
+        reverse: from the last step to the first. With right padding, each sequence then starts at its own end.
         record: the outputs are (y, carry), with the carry after each step.
 
     Returns:
@@ -114,13 +114,13 @@ def masked_scan(step, carry, start, u_TB, *, reset_TB=None, padding_TB=None, rev
 
 
 def swapped(tree: Any) -> Any:
-    """Leaves [T, B, ...] as [B, T, ...], and the other way round."""
+    """Swaps the first two axes of each leaf: [T, B, ...] <-> [B, T, ...]."""
     return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), tree)
 
 
 def scan(cell: type[Cell], params: CellParams, steps: Steps, carry: Any, start: Any, *, reverse, noise, record):
-    """y [B, T, ...], with `record` (y, carries), and the final carry."""
-    # Wide outside the loop, so that gradients of narrow weights are added up wide.
+    """y [B, T, ...] (with `record`: (y, carries)) and the final carry."""
+    # Cast to the state's dtype outside the loop, so that gradients of narrower weights accumulate in it.
     wide = params.astype(state_dtype(steps.x_BTD))
 
     def step(carry, inputs):

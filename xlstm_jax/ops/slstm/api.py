@@ -1,4 +1,4 @@
-"""The sLSTM op: arguments checked, an implementation chosen."""
+"""The sLSTM op: checks arguments and selects an implementation."""
 
 import functools
 from typing import Literal
@@ -34,19 +34,19 @@ def slstm(
     """sLSTM over a sequence: pre_g = x_t,g + y_{t-1} r_g for the gates g = i, f, z, o, then `cells.slstm.slstm_step`.
 
     Args:
-        x_BTGHD: input pre-activations with bias, gates in the order i, f, z, o.
+        x_BTGHD: input pre-activations including the bias, gates in the order i, f, z, o.
         r_GHDD: recurrent weights, block-diagonal over heads: [gate, head, from, to].
-        state: c, n, m, y, each [B,H,D], to start from; None is empty (c, n, y zero, m minus infinity).
-        reset_BT: true where the state becomes empty before that step.
-        lengths_B: right padding; padded steps leave the state as it is and give zero output.
+        state: initial c, n, m, y, each [B,H,D]; None is empty (c, n, y zero, m minus infinity).
+        reset_BT: true if the state becomes empty before that step.
+        lengths_B: lengths under right padding. Padded steps leave the state unchanged and output zero.
         input_gate, forget_gate: "exp" or "sigmoid".
         implementation: "scan", "pallas" (GPU kernels, compiled for CUDA and interpreted on CPU; D up to 128; under a
-            mesh each device has its part of the batch and heads, by `xlstm_jax.sharding`), `Launch(...)` (the kernels
-            so launched, which may allow tf32), or None: the kernels on CUDA where they fit, else the scan. A named one
-            never falls back.
+            mesh, each device runs its part of the batch and heads, see `xlstm_jax.sharding`), `Launch(...)` (the
+            kernels with these launch options, which may allow tf32), or None: the kernels on CUDA if they fit, else the
+            scan. A named implementation never falls back to another.
 
     Returns:
-        y [B, T, H, D] in x's dtype, and the final state, float32 at least.
+        y [B, T, H, D] in x's dtype, and the final state, at least float32.
 
     Raises:
         UsageError: shapes that do not fit, or an unknown option.

@@ -1,8 +1,8 @@
-"""sLSTM by Pallas kernels: one program a head and 16 sequences goes through all steps, its recurrent matrix at hand.
+"""sLSTM as Pallas kernels: one program per head and 16 sequences runs all steps with its recurrent matrices on chip.
 
-The forward kernel gives y and the state before each step. The backward kernel goes back through the steps with one
-product a step, dy_{t-1} = sum_g dpre_g r_g^T, and gives dpre, which is dx; pre-activations and dr are one large product
-each, made in XLA.
+The forward kernel returns y and the state before each step. The backward kernel goes back through the steps with one
+product per step, dy_{t-1} = sum_g dpre_g r_g^T, and returns dpre, which is dx. The pre-activations and dr are one large
+product each, computed in XLA.
 """
 
 import functools
@@ -20,12 +20,12 @@ from xlstm_jax.ops.recurrence import select
 from xlstm_jax.shapes import padding_mask
 from xlstm_jax.sharding import on_each_device
 
-# Bytes of a head's four recurrent matrices: more does not fit on the chip beside what a program computes.
+# Most bytes of a head's four recurrent matrices: more does not fit on the chip with a program's other data.
 MOST = 128 * 1024
 
 
 def unsupported(x) -> str:
-    """Why there are no kernels for such heads; empty where there are. float64, interpreted alone, counts as 32."""
+    """Why the kernels cannot run heads of this size; empty if they can. float64 (interpreted) counts as 32 bits."""
     if 4 * power_of_two(x.shape[-1]) ** 2 * min(x.dtype.itemsize, 4) <= MOST:
         return missing()
     return (
@@ -35,9 +35,9 @@ def unsupported(x) -> str:
 
 
 def pallas(x, r, state, reset, lengths, *, input_gate, forget_gate, how: Launch | None = None):
-    """y [B,T,H,D] and the final state; under a mesh each device has its part of the batch and heads.
+    """y [B,T,H,D] and the final state; under a mesh, each device runs its part of the batch and heads.
 
-    B is padded to a multiple of 16, D to a power of two from 16 on.
+    B is padded to a multiple of 16, D to a power of two of at least 16.
 
     Raises:
         UsageError: heads wider than 128 features in bfloat16, or than 64 in float32.
@@ -65,19 +65,19 @@ def _local(x, r, state, reset, lengths, *, gates, how):
 
 @custom_vjp("the sLSTM's kernels", instead="implementation='scan'", reverse_alone=True, nondiff_argnums=(0, 1))
 def _core(how, gates, x, r, state, masks):
-    """y [B,T,H,D] in x's dtype and the final state; `masks` are reset and padding [B,T], not zero where true."""
+    """y [B,T,H,D] in x's dtype and the final state. `masks` are reset and padding [B,T] as ints, nonzero for true."""
     (y, state), _ = _forward(how, gates, x, r, state, masks)
     return y, state
 
 
 def _gated(memory, pre, gates) -> SLSTMState:
-    """A step from c, n, m and the four full pre-activations; y enters by these alone."""
+    """A step from c, n, m and the four full pre-activations; y enters only through these."""
     state = SLSTMState(*memory, y=jnp.zeros_like(memory[0]))
     return slstm_step(state, *pre, input_gate=gates[0], forget_gate=gates[1])
 
 
 def _blocks(x_BTGHD, masks):
-    """Block specifications of x, of y and the like, of r, of a state and of the masks, for programs (head, rows)."""
+    """Block specs of x, of sequences like y, of r, of a state and of the masks, for programs (head, rows)."""
     _, time, gates, _, width = x_BTGHD.shape
     x = pl.BlockSpec((LEAST, time, gates, None, width), lambda h, b: (b, 0, 0, h, 0))
     y = pl.BlockSpec((LEAST, time, None, width), lambda h, b: (b, 0, h, 0))
@@ -138,7 +138,7 @@ def _backward(how, gates, residuals, cotangents):
     dy, dend = cotangents
     batch, time, _, heads, _ = x.shape
     wide = dend.c.dtype
-    # The products of the forward pass, again and all at once, of y as it was rounded there.
+    # Recompute the forward pass's products all at once, with y rounded as it was there.
     h = jnp.concatenate([first_y.astype(x.dtype)[:, None], y[:, :-1]], axis=1).astype(wide)
     if masks[0] is not None:
         h = jnp.where(masks[0][..., None, None] != 0, jnp.zeros_like(h), h)

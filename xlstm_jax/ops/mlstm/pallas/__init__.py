@@ -1,4 +1,4 @@
-"""The mLSTM by Pallas kernels: compiled on CUDA, interpreted on CPU."""
+"""The mLSTM as Pallas kernels, compiled on CUDA and interpreted on CPU."""
 
 from xlstm_jax.ops.mlstm.pallas.api import pallas, unsupported
 from xlstm_jax.ops.mlstm.pallas.tiles import Tiles, choose

@@ -1,4 +1,4 @@
-"""The chunkwise form by kernels: gates in XLA, everything that is a product in kernels, with an exact gradient."""
+"""The chunkwise form with kernels: gates in XLA, all products in kernels, with an exact gradient."""
 
 import functools
 
@@ -19,21 +19,21 @@ from xlstm_jax.ops.mlstm.pallas.tiles import Tiles, choose
 from xlstm_jax.ops.recurrence import select
 from xlstm_jax.sharding import on_each_device
 
-# Features a head of q and k, and of v: more do not fit on the chip.
+# Most features per head of q and k, and of v: more do not fit on the chip.
 MOST = 512
 
 
 def unsupported(q, k, v) -> str:
-    """Why there are no kernels for such heads; empty where there are."""
+    """Why the kernels cannot run heads of this size; empty if they can."""
     keys, values = q.shape[-1], v.shape[-1]
     return f"got K {keys}, V {values}; it takes heads of at most {MOST}" if max(keys, values) > MOST else missing()
 
 
 def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | None = None, **options):
-    """h [B,T,H,V] and the final state; under a mesh each device has its part of the batch and heads.
+    """h [B,T,H,V] and the final state; under a mesh, each device runs its part of the batch and heads.
 
-    T is padded to whole chunks, K and V to whole tiles; `tiles` overrides what is chosen from the shapes, and
-    `chunk_size` is rounded up to a multiple of 16. One step has its own kernel.
+    T is padded to whole chunks, K and V to whole tiles. `tiles` overrides the choice from the shapes. `chunk_size` is
+    rounded up to a multiple of 16. A single step has its own kernel.
     """
     if why := unsupported(q, k, v):
         raise UsageError(f"mlstm implementation 'pallas' {why}")
@@ -68,7 +68,7 @@ def _local(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
     nondiff_argnums=(0, 1, 2),
 )
 def _core(tiles: Tiles, options: Options, scale: float, q, k, v, exponents: Exponents, factors: Factors, C, n):
-    """h [B,T,H,V], float32, and the final C, n. The backward pass computes the states between chunks again."""
+    """h [B,T,H,V] in float32, and the final C and n. The backward pass recomputes the states between chunks."""
     return _forward(tiles, options, scale, q, k, v, exponents, factors, C, n)[0]
 
 
@@ -97,18 +97,18 @@ _core.defvjp(_forward, _backward)
 
 
 def _through_normaliser(options, scale, dh_BTHV, h_BTHV, nq_BHT, m_BHT):
-    """Cotangents of the unnormalised sums, and of m as far as it bounds the denominator."""
+    """Cotangents of the unnormalised sums, and of m through the lower bound of the denominator."""
     if not options.normalize:
         return backward.Cotangents(dh_BTHV, jnp.full_like(nq_BHT, scale), jnp.zeros_like(nq_BHT)), jnp.zeros_like(m_BHT)
     bound = least_denominator(m_BHT)
     by_nq = jnp.abs(nq_BHT) > bound
     denominator = jnp.where(by_nq, jnp.abs(nq_BHT), bound) + options.eps
     inverse = 1 / clamped(denominator)
-    # Of h as it was before it was rounded: what is left of a gradient beside this product may be small.
+    # Use h before rounding: the gradient left after this product is subtracted may be small.
     dot = jnp.einsum("bthv,bthv->bht", dh_BTHV, h_BTHV, precision="highest")
     ddenominator = -dot * inverse
     dnq = jnp.where(by_nq, scale * jnp.sign(nq_BHT) * ddenominator, 0)
-    # Where the bound is e^-m, and not one of its own limits.
+    # Only where the bound is e^-m and not clipped to its own limits.
     by_m = ~by_nq & (bound > jnp.finfo(bound.dtype).tiny) & (bound < jnp.inf)
     dm = jnp.where(by_m, -jnp.where(by_m, bound, jnp.zeros_like(bound)) * ddenominator, 0)
     return backward.Cotangents(dh_BTHV, scale * inverse, dnq), dm

@@ -1,6 +1,6 @@
-"""The backward kernels: gradients of the states between chunks, of q, of k and of v, and of the gates' numbers.
+"""The backward kernels: gradients of the states between chunks, of q, k and v, and of the gates' exponents and factors.
 
-With inv_t = scale / denominator and dnq_t = scale times the gradient of n.q, both made in XLA, S'_ts = q_t.k_s W_ts,
+With inv_t = scale / denominator and dnq_t = scale times the gradient of n.q (both from XLA), and S'_ts = q_t.k_s W_ts,
 
     dS'_ts = inv_t dh_t.v_s + dnq_t            inter_t = inv_t C dh_t + dnq_t n
     dq_t = sum_s dS'_ts W_ts k_s + g_t inter_t                          drow_t = sum_s dS'_ts S'_ts,  dg_t = q_t.inter_t
@@ -25,7 +25,7 @@ from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
 
 
 class Cotangents(NamedTuple):
-    """What comes back from h: dh [B,T,H,V], and inv and dnq [B,H,T]."""
+    """Cotangents from h: dh [B,T,H,V], and inv and dnq [B,H,T]."""
 
     dh: jax.Array
     inv: jax.Array
@@ -33,16 +33,16 @@ class Cotangents(NamedTuple):
 
 
 def state_gradients(q_BTHK, of: Cotangents, factors: Factors, C_BHNKV, n_BHNK, dC_BHKV, dn_BHK, tiles: Tiles):
-    """dC' [B,H,N,K,V] in q's dtype, dn' [B,H,N,K], dC and dn of the first state, and dchunk [B,H,N].
+    """dC' [B,H,N,K,V] in q's dtype, dn' [B,H,N,K], dC and dn of the initial state, and dchunk [B,H,N].
 
-    A program holds a tile of dC and goes through the chunks from the last.
+    A program holds a tile of dC and loops over the chunks from the last to the first.
     """
     batch, time, heads, keys = q_BTHK.shape
     values, chunks, bk, bv = of.dh.shape[-1], time // tiles.chunk, tiles.keys, tiles.values
     wide, per_chunk = dC_BHKV.dtype, tiles.chunk // tiles.turn
 
     def kernel(q, of, before, chunk, C, n, dC_end, dn_end, dC_after, dn_after, dC_start, dn_start, dchunk):
-        # n stands in every tile along V; its part of dchunk counts once.
+        # n is in every tile along V; its part of dchunk must count once.
         first = (pl.program_id(2) == 0).astype(wide)
 
         def over_chunks(turn, gradients):
@@ -119,7 +119,7 @@ class _Chunks:
         )
 
     def gradient(self, kernel, name: str, *args):
-        """dq or dk [B,T,H,K] in its own dtype, and two sums [B,H,T], by programs that each have a tile of K."""
+        """dq or dk [B,T,H,K] in its own dtype, and two sums [B,H,T]; each program holds a tile of K."""
         q_BTHK, wide = args[0], args[-1].dtype
         d_BTHK, *sums = launch(
             kernel,
@@ -135,7 +135,7 @@ class _Chunks:
 
 
 def q_gradient(q_BTHK, k_BTHK, v_BTHV, exponents, before_BHT, of: Cotangents, C_BHNKV, n_BHNK, tiles: Tiles):
-    """dq [B,T,H,K] in q's dtype, drow and dg [B,H,T]; a program has a tile of a chunk's steps t and of K."""
+    """dq [B,T,H,K] in q's dtype, drow and dg [B,H,T]; a program holds a tile of a chunk's steps t and of K."""
     chunk, wide = _Chunks(q_BTHK, v_BTHV, exponents, tiles), n_BHNK.dtype
     of_V = chunk.of_V
 
@@ -166,7 +166,7 @@ def q_gradient(q_BTHK, k_BTHK, v_BTHV, exponents, before_BHT, of: Cotangents, C_
 
 
 def k_gradient(q_BTHK, k_BTHK, v_BTHV, exponents, last_BHT, of: Cotangents, dC_BHNKV, dn_BHNK, tiles: Tiles):
-    """dk [B,T,H,K] in k's dtype, dcolumn and dlast [B,H,T]; a program has a tile of a chunk's steps s and of K."""
+    """dk [B,T,H,K] in k's dtype, dcolumn and dlast [B,H,T]; a program holds a tile of a chunk's steps s and of K."""
     chunk, wide = _Chunks(q_BTHK, v_BTHV, exponents, tiles), dn_BHNK.dtype
     of_V = chunk.of_V
 
@@ -196,7 +196,7 @@ def k_gradient(q_BTHK, k_BTHK, v_BTHV, exponents, last_BHT, of: Cotangents, dC_B
 
 
 def v_gradient(q_BTHK, k_BTHK, v_BTHV, exponents, last_BHT, of: Cotangents, dC_BHNKV, tiles: Tiles):
-    """dv [B,T,H,V] in v's dtype; a program has a tile of a chunk's steps s and of V."""
+    """dv [B,T,H,V] in v's dtype; a program holds a tile of a chunk's steps s and of V."""
     chunk, wide = _Chunks(q_BTHK, v_BTHV, exponents, tiles), of.inv.dtype
     of_K, bv = slices(q_BTHK.shape[-1], tiles.keys), tiles.values
 

@@ -1,4 +1,4 @@
-"""One step by one kernel: decoding is bound by memory, so the state is read once and written once."""
+"""One step in one kernel. Decoding is bound by memory bandwidth, so the state is read once and written once."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from xlstm_jax.cells.mlstm import MLSTMState, least_denominator, mlstm_step, ste
 from xlstm_jax.ops.kernels import Launch, launch, padded, power_of_two
 from xlstm_jax.ops.mlstm.chunk import Options
 
-# Columns of C that a program has, all of K of them.
+# Columns of C per program, each over all of K.
 COLUMNS = 32
 
 
@@ -17,7 +17,7 @@ COLUMNS = 32
     "the kernels of the mLSTM's core", instead="implementation='recurrent'", reverse_alone=True, nondiff_argnums=(0,)
 )
 def step(options: Options, q, k, v, log_i, log_f, state: MLSTMState):
-    """`cells.mlstm.mlstm_step` by a kernel: h [B,H,V] and the state. Its gradient is that of `mlstm_step`."""
+    """`cells.mlstm.mlstm_step` as a kernel: h [B,H,V] and the next state. The gradient is that of `mlstm_step`."""
     keys, values = q.shape[-1], v.shape[-1]
     wide, scale = state.C.dtype, keys**-0.5
     log_i, log_f = log_i.astype(wide), log_f.astype(wide)

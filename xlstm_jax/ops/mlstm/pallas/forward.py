@@ -1,4 +1,4 @@
-"""The forward kernels: the state before each chunk, and a chunk's outputs from it."""
+"""The forward kernels: the state before each chunk, and each chunk's outputs."""
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,9 @@ from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
 
 
 def chunk_states(k_BTHK, v_BTHV, factors: Factors, C_BHKV, n_BHK, tiles: Tiles):
-    """The states before each chunk, C [B,H,N,K,V] in k's dtype and n [B,H,N,K], and those after the last.
+    """The state before each chunk, C [B,H,N,K,V] in k's dtype and n [B,H,N,K], and the state after the last chunk.
 
-    C' = chunk C + sum_s last_s k_s v_s^T, and n likewise. A program holds a tile of C and goes through the chunks.
+    C' = chunk C + sum_s last_s k_s v_s^T, and n likewise. A program holds a tile of C and loops over the chunks.
     """
     batch, time, heads, keys = k_BTHK.shape
     values, chunks, bk, bv = v_BTHV.shape[-1], time // tiles.chunk, tiles.keys, tiles.values
@@ -78,8 +78,8 @@ def outputs(
 ):
     """h [B,T,H,V] and n.q [B,H,T], float32; q is scaled by `scale`.
 
-    A program has a tile of a chunk's steps and of V: it goes through the steps up to its own, then takes its share of
-    the state before the chunk.
+    A program holds a tile of a chunk's steps and of V. It loops over the steps up to its own, then adds the
+    contribution of the state before the chunk.
     """
     batch, time, heads, keys = q_BTHK.shape
     values, length = v_BTHV.shape[-1], tiles.chunk
@@ -99,7 +99,7 @@ def outputs(
         g, start = before[t], (jnp.zeros((tiles.held, bv), wide), jnp.zeros((tiles.held,), wide))
         seen = tiles_up_to(t.start + tiles.held, tiles.turn)
         numerator, sums = jax.lax.fori_loop(jnp.int32(0), seen, over_steps, start)
-        # The state's part last: it may be the largest, and each sum is rounded.
+        # Add the state's part last: it may be the largest, and each sum is rounded.
         numerator += g[:, None] * products(q_t, [C[K, :] for K in of_K], tiles)
         sums += g * sum(jnp.sum(q_K.astype(wide) * n[K][None, :], axis=1) for q_K, K in zip(q_t, of_K, strict=True))
         numerator, sums = scale * numerator, scale * sums

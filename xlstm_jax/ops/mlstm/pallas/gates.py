@@ -1,4 +1,4 @@
-"""The mLSTM's gates over chunks, in XLA: O(T) numbers, so that the kernels hold products and no running sums."""
+"""The mLSTM's gates over chunks, computed in XLA: O(T) numbers, so the kernels need no running sums."""
 
 from typing import NamedTuple
 
@@ -13,18 +13,18 @@ from xlstm_jax.ops.mlstm.decays import Parts, decays, exponent
 
 
 class Exponents(NamedTuple):
-    """What D_ts - m_t is made of inside a chunk, as in `decays.exponent`, b from the chunk's start; each [B, H, T]."""
+    """The terms of D_ts - m_t in a chunk, as in `decays.exponent`; b starts at the chunk's start. Each [B, H, T]."""
 
     of_t: Parts  # b - m
     of_s: Parts  # log i - b
     m: jax.Array
-    segment: jax.Array | None  # [B, T] int32: step t sees step s where these are equal; None: no resets
+    segment: jax.Array | None  # [B, T] int32: step t sees step s only if these are equal; None without resets
 
 
 class Factors(NamedTuple):
-    """How much of the state before a chunk, or of a step, stands in what comes after."""
+    """Weights of the state before a chunk, or of a step, in what comes after."""
 
-    before: jax.Array  # [B, H, T] of the state before the chunk in step t: e^(a_t - m_t), 0 behind a reset
+    before: jax.Array  # [B, H, T] of the state before the chunk in step t: e^(a_t - m_t), 0 after a reset
     last: jax.Array  # [B, H, T] of step s in the state after the chunk: e^(D_Ls - m_L)
     chunk: jax.Array  # [B, H, N] of the state before the chunk in the state after it
 
@@ -46,7 +46,7 @@ def gates(log_i_BTH, log_f_BTH, m_BH, reset_BT, length: int, options: Options):
 
     after_m, own = jnp.zeros((chunks, batch, heads), decay.dtype), None
     if options.stabilise:
-        # XLA fuses the maximum with what it is of: no [L, L] array stands in memory.
+        # XLA fuses the maximum with its argument: no [L, L] array is in memory.
         own = stabiliser_gradient(jnp.max(exponent(b, source, mask), -1), options.eps)
         restarted = jnp.where(fresh, -jnp.inf, decay)
         ends = (a[..., -1].reshape(chunks, batch, heads) for a in (jnp.maximum(own, restarted), decay, fresh))

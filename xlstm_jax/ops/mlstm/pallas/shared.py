@@ -1,4 +1,4 @@
-"""What the mLSTM's kernels share: where a program's blocks lie, products over slices, and the decays of a tile."""
+"""Helpers of the mLSTM's kernels: block specs, products over slices, and the decays of a tile."""
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,10 @@ from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
 
 
 def blocks(heads: int, chunks: int = 1, tiles_per_chunk: int = 1):
-    """Makes `at(axes, *shape)`, a BlockSpec for programs (p, i, j), where p runs over batch, heads and chunks.
+    """Returns `at(axes, *shape)`, which makes a BlockSpec for programs (p, i, j); p runs over batch, heads and chunks.
 
-    `axes` has a letter for each axis of the array, which says where along it the program's block lies: b, h, n are p's
-    parts, i and j the program's own, r is tile i of chunk n, and 0 the beginning. A `shape` of None drops the axis.
+    `axes` has one letter for each axis of the array: the program's block index along it. b, h and n are p's batch, head
+    and chunk; i and j are the program's; r is tile i of chunk n; 0 is the start. A `shape` of None drops the axis.
     """
 
     def at(axes: str, *shape: int | None) -> pl.BlockSpec:
@@ -36,12 +36,12 @@ def blocks(heads: int, chunks: int = 1, tiles_per_chunk: int = 1):
 
 
 def products(ones: list, others: list, tiles: Tiles, *, trans_b: bool = False) -> jax.Array:
-    """The sum of the products of two lists' entries: a product over features that are cut in slices."""
+    """The sum of products of the entries of two lists: a matrix product over features cut into slices."""
     return sum(product(a, b, tiles, trans_b=trans_b) for a, b in zip(ones, others, strict=True))
 
 
 def decay(of: Exponents, t, s, transposed: bool = False) -> jax.Array:
-    """e^(D_ts - m_t) for tiles of steps t and s (slices of one chunk); 0 where t does not see s. [t, s], or [s, t]."""
+    """e^(D_ts - m_t) for tiles of steps t and s (slices of one chunk), 0 if t does not see s; [t, s] or [s, t]."""
 
     def along_t(a):
         return a[t][None, :] if transposed else a[t][:, None]
@@ -61,10 +61,10 @@ def decay(of: Exponents, t, s, transposed: bool = False) -> jax.Array:
 
 
 def tiles_up_to(step: jax.Array, size: int) -> jax.Array:
-    """How many tiles of `size` steps hold the steps before number `step`; int32 in x64 mode too."""
+    """The number of tiles of `size` steps that cover the steps before `step`; int32 even in x64 mode."""
     return jax.lax.div(step + (size - 1), jnp.int32(size))
 
 
 def slices(features: int, size: int):
-    """`features` cut in slices of `size`, which divides them."""
+    """Slices of `size` features, which must divide `features`."""
     return [pl.ds(start, size) for start in range(0, features, size)]
