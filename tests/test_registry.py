@@ -16,8 +16,10 @@ ROOT = pathlib.Path(__file__).parent.parent
 GROUND = ("autodiff", "checks", "errors", "files", "plugins", "registry", "shapes", "sharding", "config")
 # Subpackages from the lowest to the highest; each imports only itself and lower ones.
 ROOMS = ("cells", "ops", "testing", "nn", "models", "data", "generate", "tasks", "train", "configs", "experiments")
-ORDER = {**dict.fromkeys((*GROUND, "console"), 0),  # what every program prints on, by rich
-         **{room: level for level, room in enumerate(ROOMS, start=1)}}
+ORDER = {
+    **dict.fromkeys((*GROUND, "console"), 0),  # what every program prints on, by rich
+    **{room: level for level, room in enumerate(ROOMS, start=1)},
+}
 FILES = sorted(path for room in ("xlstm_jax", "configs", "experiments") for path in (ROOT / room).rglob("*.py"))
 
 

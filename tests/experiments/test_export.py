@@ -10,7 +10,7 @@ import zipfile
 import jax
 import pytest
 
-from tests.data.test_special_tokens import TEMPLATES, with_template
+from tests.data.text.test_special_tokens import TEMPLATES, with_template
 from tests.experiments.conftest import ROOT, TIMEOUT
 from tests.models.examples import example, small
 from tests.tasks.examples import tiny_config

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from tests.models.examples import MLSTM, SLSTM, VOCABULARY, error, example, small
+from tests.models.examples import MLSTM, SLSTM, VOCABULARY, error, example, random_params, reads_numbers, small
 from xlstm_jax.models import BLOCKS
 
 BATCH, TIME, HALF = 3, 12, 6
@@ -111,15 +112,16 @@ def test_padding_changes_nothing(pattern):
 
 def test_numbers_in_the_padding_have_no_gradient():
     """Of a model that reads real numbers, even where they are NaN: nor has any parameter one from there."""
-    made, counted = reads_two_numbers(), np.arange(TIME) < np.array([[TIME], [HALF]])
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: reads_numbers(small("r"), 2)))
+    given, counted = random_params(nnx.to_pure_dict(state)), np.arange(TIME) < np.array([[TIME], [HALF]])
     x = np.random.default_rng(1).standard_normal((2, TIME, 2)).astype(np.float32)
 
     def loss(params, x):
-        logits, _ = made.model(params).unroll(x, lengths=counted.sum(axis=1))
+        logits, _ = nnx.merge(graphdef, params).unroll(x, lengths=counted.sum(axis=1))
         return jnp.sum(jnp.where(counted[..., None], logits, 0))
 
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
-    clean, spoilt = (gradient(made.params, np.where(counted[..., None], x, np.float32(value))) for value in (0, np.nan))
+    clean, spoilt = (gradient(given, np.where(counted[..., None], x, np.float32(value))) for value in (0, np.nan))
     jax.tree.map(np.testing.assert_array_equal, spoilt, clean)
     assert not np.asarray(spoilt[1])[~counted].any()
 

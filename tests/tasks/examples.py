@@ -25,7 +25,7 @@ def tiny_config(task: str, text: pathlib.Path):
             config = module.get_config("tiny")
             if config.task == task:
                 config.mesh.data = 1  # tests run on eight
-                if "path" in config.data:
+                if "source" in config.data:
                     config.data.path = str(text)
                 return config
     raise LookupError(f"no file in configs/ has a variant 'tiny' of task {task!r}; every task needs one")

@@ -9,7 +9,7 @@ import sys
 import jax
 import pytest
 
-from tests.train.saving import DATA, TOKENIZER, assert_same, cut, failed_reads, flip, garbage, largest, save, state
+from tests.train.saving import CODEC, DATA, assert_same, cut, failed_reads, flip, garbage, largest, save, state
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.workdir.checkpoint import Checkpoints
 from xlstm_jax.train.workdir.damage import find_damage
@@ -120,7 +120,7 @@ def test_full_disk(small_disk, capfd):
     like = jax.eval_shape(lambda: state())
     with pytest.raises(UsageError) as caught, Checkpoints(small_disk, keep=1000) as checkpoints:
         for step in range(1, 100):
-            checkpoints.save(step, state(step), DATA, TOKENIZER)
+            checkpoints.save(step, state(step), DATA, CODEC)
     failed = int(re.match(r"checkpoint (\d+) cannot be saved in ", str(caught.value))[1])
     end = (
         f" (No space left on device); the last whole one is step {failed - 1}; make room there, and run again to go on"

@@ -12,10 +12,10 @@ def rows(length, count, seed=0):
     """(numbers, markers, target) of each row, cut at its last step."""
     batch = Adding(length).rows(np.random.default_rng(seed), count)
     assert batch.inputs_BT.dtype == batch.targets_BT.dtype == np.float32
-    for tokens, targets, mask, reset in zip(*batch, strict=True):
+    for tokens, targets, mask, steps in zip(*batch, strict=True):
         (last,) = np.flatnonzero(mask)
         assert not tokens[last + 1 :].any() and np.count_nonzero(targets) == 1
-        assert reset.tolist() == [True] + [False] * (length - 1)
+        assert steps == last + 1
         yield tokens[: last + 1, 0].tolist(), tokens[: last + 1, 1].tolist(), float(targets[last])
 
 

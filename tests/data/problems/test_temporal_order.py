@@ -15,10 +15,10 @@ ORDERS = {2: ["XX", "XY", "YX", "YY"], 3: ["XXX", "XXY", "XYX", "XYY", "YXX", "Y
 def rows(length, marks, count):
     """(text, target) of each row."""
     batch = TemporalOrder(length, marks).rows(np.random.default_rng(0), count)
-    for tokens, targets, mask, reset in zip(*(array.tolist() for array in batch), strict=True):
+    for tokens, targets, mask, steps in zip(*(array.tolist() for array in batch), strict=True):
         text = "".join(LETTERS[token] for token in tokens).rstrip(".")
         assert mask == [step == len(text) - 1 for step in range(length)]
-        assert reset == [True] + [False] * (length - 1)
+        assert steps == len(text)
         assert targets == [0] * (len(text) - 1) + [targets[len(text) - 1]] + [0] * (length - len(text))
         yield text, targets[len(text) - 1]
 

@@ -1,9 +1,9 @@
 """Special tokens as the `tokenizers` library places them, and tokenizers that read another text than they are given."""
 
 import pytest
-from tests.data.test_bpe import byte_level
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from tests.data.text.test_bpe import byte_level
 from xlstm_jax.data.text.bpe import BPETokenizer
 from xlstm_jax.data.text.corpus import Corpus
 from xlstm_jax.data.text.sources import Source

@@ -109,8 +109,6 @@ def test_empty_text_has_no_vocabulary():
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b'{"kind": "char", "characters": "ab',
         b"[]",
         b"{}",
         b'{"kind": ["byte"]}',
