@@ -5,7 +5,7 @@ import sys
 
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent)]
 
-import generated  # noqa: E402
+import from_code  # noqa: E402
 
 import xlstm_jax  # noqa: E402
 
@@ -40,6 +40,6 @@ napoleon_use_rtype = False
 
 
 def setup(app):
-    app.connect("builder-inited", lambda app: generated.write(pathlib.Path(app.srcdir)))
-    app.connect("autodoc-skip-member", generated.is_plain_field)
-    app.connect("autodoc-process-docstring", generated.as_rst, priority=400)  # napoleon comes at 500
+    app.connect("builder-inited", lambda app: from_code.write(pathlib.Path(app.srcdir)))
+    app.connect("autodoc-skip-member", from_code.is_plain_field)
+    app.connect("autodoc-process-docstring", from_code.as_rst, priority=400)  # napoleon comes at 500

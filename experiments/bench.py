@@ -17,7 +17,7 @@ from absl import flags
 
 from experiments.programs import cli
 
-_SUITE = flags.DEFINE_string("suite", None, "what to measure: a name in experiments/suites")
+_SUITE = flags.DEFINE_string("suite", None, "what to measure: a name in experiments/suites, or one that a plugin adds")
 _OUT = flags.DEFINE_string("out", None, "folder for the table, the CSV and the figure")
 _ROUNDS = flags.DEFINE_integer("rounds", 15, "how often each case is timed", lower_bound=1, upper_bound=cli.MOST)
 _PATIENCE = flags.DEFINE_float(
@@ -34,6 +34,7 @@ _CPU_DEVICES = flags.DEFINE_integer(
     lower_bound=1,
     upper_bound=1024,
 )
+_PLUGINS = flags.DEFINE_string("plugins", "", "modules that add suites or what they measure, with commas between them")
 _TINY = flags.DEFINE_boolean("tiny", False, "sizes that finish in seconds, to test the suite itself")
 # Columns where some case has them: what of a row, and how it is written.
 FACTS = {
@@ -52,9 +53,11 @@ def main() -> None:
 
     from experiments.benching.base import SUITES
     from experiments.benching.timing import Row, measure
+    from xlstm_jax.plugins import load_plugins
     from experiments.programs.figures import draw
     from xlstm_jax.console import plain_console
 
+    load_plugins(_PLUGINS.value)
     rows = measure(SUITES.get(_SUITE.value)(_TINY.value), _ROUNDS.value, patience=_PATIENCE.value)
     out = pathlib.Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,9 @@ from absl import flags
 
 from experiments.programs import cli
 
-_SWEEP = flags.DEFINE_string("sweep", None, "file in experiments/sweeps, with a variant where it has some: FILE:tiny")
+_SWEEP = flags.DEFINE_string(
+    "sweep", None, "file or module of a sweep, such as experiments/sweeps/families.py; with a variant: FILE:tiny"
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep")
 _WORKERS = flags.DEFINE_integer(
     "num_workers", 1, "runs at the same time, each on its share of the cores", lower_bound=1, upper_bound=cli.MOST

@@ -1,5 +1,6 @@
 """What all command-line programs share: flags parsed and errors shown as one line each, exit status 2 for usage."""
 
+import contextlib
 import errno
 import importlib.util
 import inspect
@@ -99,8 +100,21 @@ def keep_freed_memory() -> None:
 
 
 def located(path: str) -> str:
-    """The file itself; where it is not there, the project's own of that name, so that `configs/...` works anywhere."""
-    return str(ROOT / path) if not os.path.isfile(path) and (ROOT / path).is_file() else path
+    """The file that a path or a module's dotted name stands for.
+
+    A file that is not there is looked for in the project, so that `configs/...` works anywhere; what has no slash and
+    no suffix is a module, such as `my_package.config`.
+    """
+    if os.path.isfile(path):
+        return path
+    if (ROOT / path).is_file():
+        return str(ROOT / path)
+    if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path) and not path.endswith(".py"):
+        with contextlib.suppress(ImportError, ValueError):
+            found = importlib.util.find_spec(path)
+            if found is not None and found.origin and os.path.isfile(found.origin):
+                return found.origin
+    return path
 
 
 def module_at(path: str) -> ModuleType:

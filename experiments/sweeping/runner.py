@@ -33,7 +33,9 @@ def load(name: str) -> Sweep:
     """
     path, _, variant = name.partition(":")
     if not Path(located(path)).is_file():
-        raise UsageError(f"sweep file {path!r} does not exist; those of the project are in experiments/sweeps/")
+        raise UsageError(
+            f"sweep file {path!r} does not exist; give a file, such as one of experiments/sweeps/, or a module"
+        )
     module = module_at(path)
     if not hasattr(module, "get_sweep"):
         raise UsageError(f"{path} is no sweep: it has no get_sweep(variant); see experiments/sweeps/families.py")

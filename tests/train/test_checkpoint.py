@@ -94,7 +94,7 @@ def attempt(workdir) -> str:
 
 @failed_reads
 @pytest.mark.parametrize(
-    "which", ["arrays", "state/_METADATA", "state/manifest.ocdbt", "data/metadata", "tokenizer/metadata"]
+    "which", ["arrays", "state/_METADATA", "state/manifest.ocdbt", "data/metadata", "codec/metadata"]
 )
 def test_damaged_checkpoint_without_sums(saved, tmp_path, which):
     """One from before there were sums: says which folder to delete and what is then taken."""
@@ -125,9 +125,9 @@ def test_damaged_metrics(copy, harm):
 
 def test_the_only_checkpoint_damaged(copy):
     shutil.rmtree(copy / "checkpoints" / "3")
-    cut(copy / "checkpoints" / "4" / "tokenizer" / "metadata")
+    cut(copy / "checkpoints" / "4" / "codec" / "metadata")
     assert "no other checkpoint is left" in attempt(copy)
-    what = r"checkpoints/4 is damaged \(tokenizer/metadata is not as it was saved\); no other checkpoint is left"
+    what = r"checkpoints/4 is damaged \(codec/metadata is not as it was saved\); no other checkpoint is left"
     with Checkpoints(copy, read_only=True) as checkpoints, pytest.raises(UsageError, match=what):
         checkpoints.select("latest")
     with pytest.raises(UsageError, match=what + "; use another workdir"):

@@ -22,7 +22,7 @@ def test_sums_are_those_of_all_files(saved):
     checked = {line.removesuffix(": OK") for line in done.stdout.splitlines()}
     files = {path.relative_to(step).as_posix() for path in step.rglob("*") if path.is_file()}
     assert files - checked == {"SHA256SUMS", "_CHECKPOINT_METADATA", "commit_success.txt"}
-    assert {name.split("/")[0] for name in checked} == {"state", "data", "tokenizer", "metrics"}
+    assert {name.split("/")[0] for name in checked} == {"state", "data", "codec", "metrics"}
 
 
 def summed(step):

@@ -135,7 +135,7 @@ def test_a_workdir_in_use(config, workdir, monkeypatch):
     config.train.steps = 4
     with Lock(workdir / RUN_LOCK):
         before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in workdir.rglob("*") if path.is_file()}
-        monkeypatch.setattr("xlstm_jax.train.loop.Run", None)
+        monkeypatch.setattr("xlstm_jax.train.loop.build", None)
         with pytest.raises(Held, match=rf"workdir .* is in use by process {os.getpid()} on .* since"):
             train(config, workdir)
         after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in workdir.rglob("*") if path.is_file()}
@@ -146,7 +146,7 @@ def test_a_workdir_in_use(config, workdir, monkeypatch):
 @pytest.mark.parametrize("in_training", [False, True])
 def test_a_checkpoint_that_is_removed_while_it_is_read(workdir, monkeypatch, in_training):
     """As a training does that goes on: no damage, and the next one is read. Its files may go one after the other."""
-    folder, build = workdir / "checkpoints", saved.Run
+    folder, build = workdir / "checkpoints", saved.build
     shutil.copytree(folder / "2", folder / "3")
     removals = []
 
@@ -157,7 +157,7 @@ def test_a_checkpoint_that_is_removed_while_it_is_read(workdir, monkeypatch, in_
             removals[0].start()
         return build(*args)
 
-    monkeypatch.setattr(saved, "Run", built)
+    monkeypatch.setattr(saved, "build", built)
     with Lock(workdir / RUN_LOCK) if in_training else contextlib.nullcontext():
         assert saved.load(workdir, "latest").step == 2
     removals[0].join()

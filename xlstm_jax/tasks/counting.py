@@ -20,7 +20,7 @@ from xlstm_jax.tasks.legal_symbols import LegalSymbolsTask
 
 @dataclasses.dataclass(frozen=True)
 class CountingConfig(Section, name="data"):
-    language: Literal["anbn", "anbncn"] = "anbn"
+    language: Literal["anbn", "anbncn"] = "anbn"  # the strings to count
     longest: PositiveInt = 10  # n of the longest training string
     longest_tested: NonNegativeInt = 100  # n of the longest of the split "long", over `longest`; 0: no such split
     target: Literal["symbol", "legal"] = "legal"  # the loss's: the symbol that came, or all that may follow

@@ -42,18 +42,15 @@ def accumulated(
         key: of all random draws, which differ between parts.
     """
     batch, axes = batch_and_axes
-    if parts == 1:
 
-        def loss(params, batch, carry, key):
-            ratio, carry = forward(params, batch, carry, key)
-            return mean(ratio), carry
-
-        return jax.value_and_grad(loss, has_aux=True)(params, batch, carry, key)
-
-    def total(params, batch, carry, key):
+    def loss(params, batch, carry, key):
         ratio, carry = forward(params, batch, carry, key)
-        return ratio.total, (ratio.count, carry)
+        return mean(ratio), (ratio.count, carry)
 
+    gradients = jax.value_and_grad(loss, has_aux=True)
+    if parts == 1:
+        (value, (_, carry)), grads = gradients(params, batch, carry, key)
+        return (value, carry), grads
     leaves, form = jax.tree.flatten(batch)
     rowwise = [bool(names) and names[0] == "batch" for names in form.flatten_up_to(axes)]
     cut = [_apart(leaf, parts) for leaf, row in zip(leaves, rowwise, strict=True) if row]
@@ -62,17 +59,17 @@ def accumulated(
         (own, carry), number = part
         own = iter(own)
         here = form.unflatten(next(own) if row else leaf for leaf, row in zip(leaves, rowwise, strict=True))
-        gradients = jax.value_and_grad(total, has_aux=True)
-        (loss, (count, carry)), grads = gradients(params, here, carry, jax.random.fold_in(key, number))
-        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), sums, (Ratio(loss, count), grads)), carry
+        (value, (count, carry)), grads = gradients(params, here, carry, jax.random.fold_in(key, number))
+        # Weighed here and not by the loss's total: a running average's gradient is no derivative of the loss.
+        weighed = jax.tree.map(lambda leaf: leaf * count.astype(leaf.dtype), (value, grads))
+        return jax.tree.map(jnp.add, sums, (*weighed, count)), carry
 
-    shapes = jax.eval_shape(lambda *args: forward(params, *args)[0], batch, carry, key)
-    start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes), jax.tree.map(jnp.zeros_like, params)
+    like = jax.eval_shape(lambda *args: forward(params, *args)[0], batch, carry, key)
+    start = jnp.zeros_like(like.total), jax.tree.map(jnp.zeros_like, params), jnp.zeros_like(like.count)
     rows = cut, jax.tree.map(lambda leaf: _apart(leaf, parts), carry)
-    (ratio, grads), carry = jax.lax.scan(read, start, (rows, jnp.arange(parts)))
-    count = jnp.maximum(ratio.count, 1)
-    grads = jax.tree.map(lambda leaf: leaf / count.astype(leaf.dtype), grads)
-    return (mean(ratio), jax.tree.map(_together, carry)), grads
+    (value, grads, count), carry = jax.lax.scan(read, start, (rows, jnp.arange(parts)))
+    value, grads = jax.tree.map(lambda leaf: leaf / jnp.maximum(count, 1).astype(leaf.dtype), (value, grads))
+    return (value, jax.tree.map(_together, carry)), grads
 
 
 def _apart(leaf: jax.Array, parts: int) -> jax.Array:

@@ -17,16 +17,18 @@ AVERAGE_RATE = 0.1  # the part of the way that a running average goes towards a 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig(Section, name="optimizer"):
-    name: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
-    learning_rate: PositiveFloat = 1e-3  # at its highest
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
-    warmup_steps: NonNegativeInt = 0  # linear from 0
-    final_scale: NonNegativeFloat = 0.1  # of the learning rate, reached by cosine and linear at the last step
-    weight_decay: NonNegativeFloat = 0.0  # adamw's
+    name: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"  # the update rule
+    learning_rate: PositiveFloat = 1e-3  # its peak
+    schedule: Literal["constant", "cosine", "linear"] = "constant"  # of the learning rate, after the warm-up
+    warmup_steps: NonNegativeInt = 0  # steps over which the learning rate rises linearly from 0
+    final_scale: NonNegativeFloat = (  # of the learning rate at the last step, over its peak, with cosine and linear
+        0.1  # final learning rate over its peak, reached by cosine and linear at the last step
+    )
+    weight_decay: NonNegativeFloat = 0.0  # of adamw, on matrices only
     clip_norm: NonNegativeFloat = 1.0  # global norm of the gradient; 0: no clipping
-    b1: Rate = 0.9
-    b2: Rate = 0.999  # of the squares, in rmsprop too
-    momentum: Rate = 0.0  # sgd, rmsprop
+    b1: Rate = 0.9  # decay of the mean of gradients, in adamw and adam
+    b2: Rate = 0.999  # decay of the mean of squares, in adamw, adam and rmsprop
+    momentum: Rate = 0.0  # of sgd and rmsprop
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:

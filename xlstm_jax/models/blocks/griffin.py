@@ -16,8 +16,8 @@ class GriffinBlockConfig(Section, name="model.griffin"):
     num_heads: PositiveInt = 4  # blocks of the gates' block-diagonal maps
     expansion: PositiveFactor = 4 / 3  # width of the recurrence over model width
     conv_width: PositiveTaps = 4  # taps of the causal convolution
-    ffn_factor: PositiveFactor = 3.0  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
-    ffn_multiple: PositiveInt = 64
+    ffn_factor: PositiveFactor = 3.0  # feed-forward width over model width
+    ffn_multiple: PositiveInt = 64  # the feed-forward width is rounded up to a multiple of it
 
 
 @BLOCKS.register("griffin", "g")

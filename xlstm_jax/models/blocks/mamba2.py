@@ -36,11 +36,11 @@ class Mamba2Carry(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Mamba2BlockConfig(Section, name="model.mamba2"):
     expansion: PositiveFactor = 2.0  # inner width over model width
-    head_features: PositiveInt = 64  # of the inner width, a head
-    state_features: PositiveInt = 128
-    num_groups: PositiveInt = 1  # of heads that share B and C
+    head_features: PositiveInt = 64  # inner features of each head
+    state_features: PositiveInt = 128  # N, features of the state
+    num_groups: PositiveInt = 1  # groups of heads that share B and C
     conv_width: PositiveTaps = 4  # taps of the causal convolution
-    norm_eps: PositiveFloat = 1e-5
+    norm_eps: PositiveFloat = 1e-5  # of its RMS norms
     chunk_size: NonNegativeInt = 0  # of the chunkwise form; 0: chosen from the length
     implementation: str = ""  # a name in ops.mlstm.IMPLEMENTATIONS; "": chosen from the length
 

@@ -14,11 +14,11 @@ from xlstm_jax.nn import CausalConv, Recurrent, linear
 
 @dataclasses.dataclass(frozen=True)
 class MinimalBlockConfig(Section, name="model.minimal"):
-    cell: Literal["minlstm", "mingru"] = "minlstm"
+    cell: Literal["minlstm", "mingru"] = "minlstm"  # the recurrence
     expansion: PositiveFactor = 2.0  # width of the recurrence over model width
     conv_width: PositiveTaps = 4  # taps of the causal convolution
-    ffn_factor: PositiveFactor = 8 / 3  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
-    ffn_multiple: PositiveInt = 64
+    ffn_factor: PositiveFactor = 8 / 3  # feed-forward width over model width
+    ffn_multiple: PositiveInt = 64  # the feed-forward width is rounded up to a multiple of it
 
 
 @BLOCKS.register("minimal", "n")

@@ -32,22 +32,24 @@ from xlstm_jax.shapes import state_dtype
 
 @dataclasses.dataclass(frozen=True)
 class MLSTMBlockConfig(Section, name="model.mlstm"):
-    num_heads: PositiveInt = 4
+    num_heads: PositiveInt = 4  # heads of the matrix memory
     proj_factor: PositiveFactor = 2.0  # inner width over model width
     qkv_block_size: PositiveInt = 4  # blocks of the block-diagonal q, k, v maps
     conv_width: Taps = 4  # taps of the causal convolution; 0: none
-    ffn_factor: Factor = 0.0  # feed-forward width behind it over model width, rounded up to a multiple of 64; 0: none
-    input_gate: Literal["exp", "sigmoid"] = "exp"
-    forget_gate: Literal["sigmoid", "exp"] = "sigmoid"
-    # A gate's pre-activation: a linear map of q, k, v with a bias; that bias alone; or that, never changed.
-    input_gate_form: Literal["linear", "bias", "fixed"] = "linear"
-    forget_gate_form: Literal["linear", "bias", "fixed"] = "linear"
-    input_bias_mean: FiniteFloat = 0.0  # the input gate's bias starts normal
-    input_bias_std: NonNegativeFloat = 0.1
-    forget_bias_low: FiniteFloat = 3.0  # the forget gate's starts evenly spread over heads
-    forget_bias_high: FiniteFloat = 6.0
+    ffn_factor: Factor = 0.0  # width of a feed-forward layer after the block over model width; 0: none
+    input_gate: Literal["exp", "sigmoid"] = "exp"  # activation of the input gate
+    forget_gate: Literal["sigmoid", "exp"] = "sigmoid"  # activation of the forget gate
+    # A gate's pre-activation: a map of q, k, v and a bias; that bias only; or that bias, not trained.
+    input_gate_form: Literal["linear", "bias", "fixed"] = (  #
+        "linear"  # a map of q, k, v and a bias; the bias only; or the bias, not trained
+    )
+    forget_gate_form: Literal["linear", "bias", "fixed"] = "linear"  # likewise
+    input_bias_mean: FiniteFloat = 0.0  # mean of the input gate's initial bias, which is normal
+    input_bias_std: NonNegativeFloat = 0.1  # standard deviation of the input gate's initial bias
+    forget_bias_low: FiniteFloat = 3.0  # initial bias of the first head's forget gate; heads are spread evenly
+    forget_bias_high: FiniteFloat = 6.0  # initial bias of the last head's forget gate
     chunk_size: NonNegativeInt = 0  # of the chunkwise form; 0: chosen from the length
-    implementation: str = ""  # a name in ops.mlstm.IMPLEMENTATIONS; "": chosen from the length
+    implementation: str = ""  # recurrent, parallel, chunkwise, associative or pallas; "": chosen from the length
 
 
 class MLSTMCarry(NamedTuple):

@@ -23,11 +23,13 @@ SIZES = ("in_features", "features")  # of a cell's config; the model sets them
 class RecurrentBlockConfig(Section, name="model.recurrent"):
     cell: str = "lstm"  # a name in CELLS
     options: str = ""  # of the cell's config, such as "forget_bias=3,recurrent_init=identity"
-    dropout: Rate = 0.0  # inside the layer, by dropout_kind; that between layers is the model's
-    dropout_kind: Literal["variational", "recurrent", "zoneout"] = "variational"  # see nn.Recurrent
+    dropout: Rate = 0.0  # inside the layer; model.dropout is between layers
+    dropout_kind: Literal["variational", "recurrent", "zoneout"] = (  # see nn.Recurrent
+        "variational"  # of recurrent.dropout; see nn.Recurrent
+    )
     norm: Literal["none", "layer", "rms", "batch"] = "none"  # of the layer's input; batch: over rows and steps
     residual: bool = False  # the block adds its input to its output
-    ffn_factor: Factor = 0.0  # width of a feed-forward layer after it over model width, rounded up to 64; 0: none
+    ffn_factor: Factor = 0.0  # width of a feed-forward layer after it over model width; 0: none; needs residual
 
     def __post_init__(self):
         super().__post_init__()

@@ -45,9 +45,9 @@ def _toward(x, other, weight):
 
 @dataclasses.dataclass(frozen=True)
 class RWKV6BlockConfig(Section, name="model.rwkv6"):
-    head_features: PositiveInt = 64
-    mix_rank: PositiveInt = 32  # of the maps that weigh a step's input against the last one's
-    decay_rank: PositiveInt = 64  # of the map that makes the decay
+    head_features: PositiveInt = 64  # features of each head
+    mix_rank: PositiveInt = 32  # rank of the maps that weigh a step's input against the previous one
+    decay_rank: PositiveInt = 64  # rank of the map that makes the decay
     ffn_factor: PositiveFactor = 3.5  # feed-forward width over model width
 
 

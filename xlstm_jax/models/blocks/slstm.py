@@ -32,13 +32,13 @@ class SLSTMCarry(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class SLSTMBlockConfig(Section, name="model.slstm"):
-    num_heads: PositiveInt = 4
-    proj_factor: Factor = 0.0  # inner width over model width, as the mLSTM block has one; 0: it runs at the model's
+    num_heads: PositiveInt = 4  # blocks of the recurrent matrices
+    proj_factor: Factor = 0.0  # inner width over model width, as in the mLSTM block; 0: the model's own width
     conv_width: Taps = 4  # taps of the causal convolution; 0: none
-    ffn_factor: Factor = 1.3  # feed-forward width over model width, rounded up to a multiple of 64; 0: none
-    input_gate: Literal["exp", "sigmoid"] = "exp"
-    forget_gate: Literal["sigmoid", "exp"] = "sigmoid"
-    implementation: str = ""  # a name in ops.slstm.IMPLEMENTATIONS; "": chosen
+    ffn_factor: Factor = 1.3  # feed-forward width over model width, rounded up to a multiple of 64; 0: no such layer
+    input_gate: Literal["exp", "sigmoid"] = "exp"  # activation of the input gate
+    forget_gate: Literal["sigmoid", "exp"] = "sigmoid"  # activation of the forget gate
+    implementation: str = ""  # scan or pallas; "": chosen
 
 
 @BLOCKS.register("slstm", "s")

@@ -27,13 +27,13 @@ from xlstm_jax.ops.attention import KVCache, attention, empty_cache
 
 @dataclasses.dataclass(frozen=True)
 class TransformerBlockConfig(Section, name="model.transformer"):
-    num_heads: PositiveInt = 4
-    num_kv_heads: NonNegativeInt = 0  # heads of keys and values, each for as many query heads; 0: num_heads
-    window: PositiveInt = 2048  # steps that a step sees, itself among them
-    rotary_base: RotaryBase = 10_000.0
-    ffn_factor: PositiveFactor = 8 / 3  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
-    ffn_multiple: PositiveInt = 64
-    norm_eps: PositiveFloat = 1e-5
+    num_heads: PositiveInt = 4  # heads of queries
+    num_kv_heads: NonNegativeInt = 0  # heads of keys and values, each shared by as many query heads; 0: num_heads
+    window: PositiveInt = 2048  # steps that a step attends to, itself among them
+    rotary_base: RotaryBase = 10_000.0  # of the angles of rotary positions
+    ffn_factor: PositiveFactor = 8 / 3  # feed-forward width over model width
+    ffn_multiple: PositiveInt = 64  # the feed-forward width is rounded up to a multiple of it
+    norm_eps: PositiveFloat = 1e-5  # of its RMS norms
 
 
 @BLOCKS.register("transformer", "t")

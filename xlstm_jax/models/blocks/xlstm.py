@@ -32,14 +32,14 @@ from xlstm_jax.shapes import state_dtype
 class XLSTMBlockConfig(Section, name="model.xlstm"):
     """The block of xLSTM 7B."""
 
-    num_heads: PositiveInt = 4
-    qk_factor: PositiveFactor = 0.5  # width of all heads' queries, and of their keys, over model width
-    v_factor: PositiveFactor = 1.0  # of their values
-    ffn_factor: PositiveFactor = 2.667  # feed-forward width over model width, rounded up to a multiple of ffn_multiple
-    ffn_multiple: PositiveInt = 64
+    num_heads: PositiveInt = 4  # heads of the matrix memory
+    qk_factor: PositiveFactor = 0.5  # width of the queries of all heads, and of the keys, over model width
+    v_factor: PositiveFactor = 1.0  # width of the values of all heads over model width
+    ffn_factor: PositiveFactor = 2.667  # feed-forward width over model width
+    ffn_multiple: PositiveInt = 64  # the feed-forward width is rounded up to a multiple of it
     ffn_features: NonNegativeInt = 0  # feed-forward width itself; 0: from ffn_factor
     gate_softcap: Cap = 15.0  # pre-activations of i and f lie in +- this
-    norm_eps: PositiveFloat = 1e-6
+    norm_eps: PositiveFloat = 1e-6  # of its RMS norms and head norm
     eps: NonNegativeFloat = 1e-6  # added to the mLSTM's denominator
     chunk_size: NonNegativeInt = 0  # of the chunkwise form; 0: chosen from the length
     implementation: str = ""  # a name in ops.mlstm.IMPLEMENTATIONS; "": chosen from the length
