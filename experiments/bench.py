@@ -53,9 +53,9 @@ def main() -> None:
 
     from experiments.benching.base import SUITES
     from experiments.benching.timing import Row, measure
-    from xlstm_jax.plugins import load_plugins
     from experiments.programs.figures import draw
     from xlstm_jax.console import plain_console
+    from xlstm_jax.plugins import load_plugins
 
     load_plugins(_PLUGINS.value)
     rows = measure(SUITES.get(_SUITE.value)(_TINY.value), _ROUNDS.value, patience=_PATIENCE.value)

@@ -43,14 +43,14 @@ def export_programs(
     Raises:
         UsageError: an unknown platform, a size below 1, flatbuffers is not installed, or a model with no such program.
     """
-    _check(platforms, prefill_chunk, batch)
+    check_export(platforms, prefill_chunk, batch)
     graphdef, state = nnx.split(model)
     weights, weights_def = jax.tree.flatten(state)
     size = jax.export.symbolic_shape("b")[0] if batch is None else batch
     try:
         carry = jax.eval_shape(lambda: model.init_carry(size))
     except Exception as error:
-        raise _refused(error, batch) from error
+        raise refused_export(error, batch) from error
     carry_def = jax.tree.structure(carry)
 
     def made(weights: list) -> LanguageModel:
@@ -84,7 +84,7 @@ def export_programs(
             exported = jax.export.export(jax.jit(function), platforms=tuple(platforms))(like, *inputs)
             programs[name] = bytes(exported.serialize())
         except Exception as error:  # whatever a block does that jax cannot take down for this batch or platform
-            raise _refused(error, batch) from error
+            raise refused_export(error, batch) from error
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(carry)]
     described = [
         {
@@ -125,24 +125,40 @@ def write_export(
         "tokenizer": tokenizer.to_json(),
         "end_tokens": list(end_tokens(tokenizer)),
         "weights": len(weights),
-        "versions": {"xlstm_jax": xlstm_jax.__version__, "jax": jax.__version__, "numpy": np.__version__},
+        "versions": versions(),
         **options,
         **described,
         **(about or {}),
     }
+    write_programs(path, header, programs, weights)
+
+
+def versions() -> dict[str, str]:
+    """Of what made a file, for its header."""
+    return {"xlstm_jax": xlstm_jax.__version__, "jax": jax.__version__, "numpy": np.__version__}
+
+
+def write_programs(
+    path: str | os.PathLike, header: dict[str, Any], programs: dict[str, bytes], weights: Sequence[jax.Array]
+) -> None:
+    """One zip file: header.json, NAME.bin of each program, weights.npz; it appears whole or not at all.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
     path = Path(path)
     try:
         with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
             file.writestr("header.json", json.dumps(header, indent=2) + "\n")
-            for name in PROGRAMS:
-                file.writestr(f"{name}.bin", programs[name], zipfile.ZIP_DEFLATED)
+            for name, program in programs.items():
+                file.writestr(f"{name}.bin", program, zipfile.ZIP_DEFLATED)
             with file.open("weights.npz", "w", force_zip64=True) as inner:
                 np.savez(inner, *(np.asarray(leaf) for leaf in weights))
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {one_line(error)}; give a file in a folder") from error
 
 
-def _check(platforms: Sequence[str], prefill_chunk: int, batch: int | None) -> None:
+def check_export(platforms: Sequence[str], prefill_chunk: int, batch: int | None) -> None:
     known = ("cpu", "cuda", "rocm", "tpu")
     for platform in platforms or [""]:
         if platform not in known:
@@ -153,6 +169,6 @@ def _check(platforms: Sequence[str], prefill_chunk: int, batch: int | None) -> N
         raise UsageError("jax writes programs by flatbuffers, which is not installed; pip install flatbuffers")
 
 
-def _refused(error: Exception, batch: int | None) -> UsageError:
+def refused_export(error: Exception, batch: int | None) -> UsageError:
     help_ = "fix the batch with --batch=N, or name other platforms" if batch is None else "name other platforms"
     return UsageError(f"this model cannot be exported so: {one_line(error)}; {help_}")

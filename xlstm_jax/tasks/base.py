@@ -51,7 +51,8 @@ class Task:
     """A learning problem: its data, codec, model, loss and metrics.
 
     A subclass is registered under its name, and made from a config's section `data` and, for a saved run, the codec
-    that the run used. Nothing else of the project knows what its batches hold.
+    that the run used; with a codec it reads the data only when they are asked for, as predictions need none. Nothing
+    else of the project knows what its batches hold.
 
     A batch is a NamedTuple of arrays whose first axis is the batch (or None for a field that it lacks); its first field
     is what the model reads. Rows of different lengths come with their lengths, `lengths_B`.
@@ -151,8 +152,12 @@ class Task:
         """
         raise UsageError("this task reads no input of users")
 
+    def blank(self, length: int) -> Any:
+        """An example of that many steps, as `read` makes them, for its shape."""
+        raise UsageError("this task makes no predictions")
+
     def collate(self, examples: list[Any]) -> Any:
-        """A batch for `predict` of examples from `read`."""
+        """A batch for `predict` of examples from `read`, padded to a power of two of steps, 8 at least."""
         raise NotImplementedError
 
     def render(self, predicted: Any, example: Any) -> dict[str, Any]:

@@ -45,7 +45,11 @@ class FormalLanguage(ProblemTask):
         return Symbols(self.language.names or map(str, range(self.outputs)))
 
     def answer_length(self, prompt: np.ndarray) -> int:
-        return self.language.answer_length(prompt)
+        return 1 if self.language.answer_length is None else self.language.answer_length(prompt)
+
+    @property
+    def long_answers(self) -> bool:
+        return self.language.answer_length is not None
 
     def problem(self, split: str, length: int) -> Examples:
         config = self.config

@@ -37,7 +37,7 @@ class Prompts(NamedTuple):
 
     inputs_BT: np.ndarray  # tokens or real numbers
     lengths_B: np.ndarray
-    room_BS: np.ndarray  # zeros, a column for each step of the longest answer
+    room_BS: np.ndarray  # zeros: a column for each token that an answer can have
 
 
 class ProblemTask(Task):
@@ -188,13 +188,23 @@ class ProblemTask(Task):
         del prompt
         return 1
 
+    @property
+    def long_answers(self) -> bool:
+        """Whether an answer can have more than one token, up to the number of steps of its prompt."""
+        return False
+
     def read(self, text: str) -> np.ndarray:
         return self.codec.encode(text)
 
+    def blank(self, length: int) -> np.ndarray:
+        if isinstance(self.codec, Numbers):
+            return np.zeros((length, self.codec.width), np.float32)
+        return np.zeros(length, np.int32)
+
     def collate(self, examples: list[np.ndarray]) -> Prompts:
         time = power_of_two(max(map(len, examples)))
-        room = power_of_two(max(map(self.answer_length, examples)), least=1)
         inputs_BT, lengths_B = padded(examples, multiple_of=time)
+        room = time if self.long_answers else 1
         return Prompts(inputs_BT, lengths_B, np.zeros((len(examples), room), np.int32))
 
     def predict(self, model: SequenceModel, batch: Prompts) -> jax.Array:

@@ -1,6 +1,7 @@
 """Tell the sentiment of a sentence: the Stanford Sentiment Treebank, or a folder of the user's own."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -77,18 +78,29 @@ class Sentiment(Task):
 
     def __init__(self, config: SentimentConfig, codec: SentimentCodec | None = None):
         self.config = config
-        examples = _own(config) if config.path else _treebank(config)
-        if codec is None:
-            train = examples["train"]
-            names = sorted({label for _, label in train}) if config.path else _names(config)
-            codec = SentimentCodec(Vocabulary(()), Labels(names), config.lowercase)
-            words = (map(str.lower, words) if config.lowercase else words for words, _ in train)
-            codec.words = Vocabulary.of(words, least=config.least_count)
-        self.codec = codec
-        self._rows = {
-            name: ([codec.encode(words) for words, _ in rows], self._labels(rows)) for name, rows in examples.items()
+        self.codec = codec or self._new_codec()
+
+    def _new_codec(self) -> SentimentCodec:
+        config, train = self.config, self._examples["train"]
+        names = sorted({label for _, label in train}) if config.path else _names(config)
+        words = (map(str.lower, words) if config.lowercase else words for words, _ in train)
+        return SentimentCodec(Vocabulary.of(words, least=config.least_count), Labels(names), config.lowercase)
+
+    @functools.cached_property
+    def _examples(self) -> dict[str, list[Example]]:
+        return _own(self.config) if self.config.path else _treebank(self.config)
+
+    @functools.cached_property
+    def _rows(self) -> dict[str, tuple[list[np.ndarray], np.ndarray]]:
+        """Tokens and classes of each split."""
+        encode = self.codec.encode
+        return {
+            name: ([encode(words) for words, _ in rows], self._labels(rows)) for name, rows in self._examples.items()
         }
-        self.splits = {name: rows for name, rows in self._rows.items() if name != "train"}
+
+    @functools.cached_property
+    def splits(self) -> dict[str, Any]:
+        return {name: rows for name, rows in self._rows.items() if name != "train"}
 
     def _labels(self, rows: list[Example]) -> np.ndarray:
         numbers = {name: number for number, name in enumerate(self.codec.labels.names)}
@@ -151,6 +163,9 @@ class Sentiment(Task):
         if len(words) > MOST_WORDS:
             raise UsageError(f"the input has {len(words)} words; give at most {MOST_WORDS}")
         return self.codec.encode(words)
+
+    def blank(self, length: int) -> np.ndarray:
+        return np.zeros(length, np.int32)
 
     def collate(self, examples: list[np.ndarray]) -> Sentences:
         longest = power_of_two(max(map(len, examples)))

@@ -1,6 +1,7 @@
 """What a config describes, built: task, model, optimizer, and where their arrays lie."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,6 @@ class Parts:
         task: its data are read.
         graphdef: the model without its parameters.
         kinds: what the optimizer must know of each parameter.
-        example: the first training batch, as shapes.
     """
 
     sections: Sections
@@ -39,7 +39,12 @@ class Parts:
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     placement: Placement
-    example: Any
+
+    @functools.cached_property
+    def example(self) -> Any:
+        """The first training batch, as shapes."""
+        batch = next(iter(self.task.train_batches(self.sections.seed)))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), batch)
 
     def model(self, params: Any) -> nnx.Module:
         """The model that holds `params`."""
@@ -83,10 +88,11 @@ def build(config: Mapping[str, Any], codec: Any = None, model: StackConfig | Non
     check_context(sections.model, mesh.shape["context"])
     kinds = ParameterKinds.of(parameters)
     optimizer, schedule = make_optimizer(sections.optimizer, sections.train.steps, kinds)
-    batch = next(iter(task.train_batches(sections.seed)))
-    placement = Placement(mesh, parameters, task.axes, batch, batch_size)
-    example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), batch)
-    return Parts(sections, task, graphdef, kinds, optimizer, schedule, placement, example)
+    placement = Placement(mesh, parameters, task.axes, batch_size)
+    parts = Parts(sections, task, graphdef, kinds, optimizer, schedule, placement)
+    if mesh.shape["context"] > 1:
+        placement.check(parts.example)
+    return parts
 
 
 def parameter_count(params: Any) -> int:

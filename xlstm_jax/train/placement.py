@@ -22,31 +22,34 @@ class Placement:
         mesh: with the axes of `sharding.MeshConfig`.
         abstract: the model's `nnx.State`, of shapes only.
         axes: from a batch to the logical axes of each of its leaves, as `Task.axes`.
-        batch: one batch, of whose shapes all are.
         batch_size: rows of the global batch.
 
     Raises:
-        UsageError: the batch or the sequence cannot be shared out evenly.
+        UsageError: the batch cannot be shared out evenly.
     """
 
-    def __init__(self, mesh: Mesh, abstract: nnx.State, axes: Callable[[Any], Any], batch: Any, batch_size: int):
-        rows, context = mesh.shape["data"] * mesh.shape["fsdp"], mesh.shape["context"]
+    def __init__(self, mesh: Mesh, abstract: nnx.State, axes: Callable[[Any], Any], batch_size: int):
+        rows = mesh.shape["data"] * mesh.shape["fsdp"]
         if batch_size % rows:
             raise UsageError(
                 f"data.batch_size {batch_size} is not a multiple of the {rows} devices along data x fsdp; change one"
             )
+        self.mesh, self.batch_size, self._axes = mesh, batch_size, axes
+        self.params = _shardings(abstract, mesh)
+        self._gathered = _shardings(abstract, mesh, without="fsdp")
+        self.replicated = NamedSharding(mesh, PartitionSpec())
+
+    def check(self, batch: Any) -> None:
+        """Raises `UsageError` if the steps of a batch cannot be shared out evenly."""
+        context = self.mesh.shape["context"]
         leaves, form = jax.tree.flatten(batch)
-        for leaf, names in zip(leaves, form.flatten_up_to(axes(batch)), strict=True):
+        for leaf, names in zip(leaves, form.flatten_up_to(self._axes(batch)), strict=True):
             for name, size in zip(names, leaf.shape, strict=True):
                 if name == "time" and size % context:
                     raise UsageError(
                         f"data.sequence_length {size} is not a multiple of the {context} devices along context; "
                         "change one"
                     )
-        self.mesh, self.batch_size, self._axes = mesh, batch_size, axes
-        self.params = _shardings(abstract, mesh)
-        self._gathered = _shardings(abstract, mesh, without="fsdp")
-        self.replicated = NamedSharding(mesh, PartitionSpec())
 
     @functools.cached_property
     def rows(self) -> slice:

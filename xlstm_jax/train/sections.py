@@ -44,6 +44,7 @@ class Sections:
     """One config, checked."""
 
     seed: int
+    plugins: str
     task: type[Task]
     data: Any
     model: StackConfig
@@ -86,4 +87,4 @@ def parse(config: Mapping[str, Any]) -> Sections:
     load_plugins(config.get("plugins", ""))
     task = TASKS.get(config["task"])
     sections = {name: from_section(kind, config.get(name, {}), name) for name, kind in kinds(task).items()}
-    return Sections(seed=config["seed"], task=task, **sections)
+    return Sections(seed=config["seed"], plugins=config.get("plugins", ""), task=task, **sections)

@@ -35,7 +35,7 @@ class Language:
     shortest: int
     chomsky: str
     names: tuple[str, ...] = ()  # of the tokens, for people; (): their numbers
-    answer_length: Callable[[np.ndarray], int] = lambda prompt: 1  # tokens in the answer to a prompt
+    answer_length: Callable[[np.ndarray], int] | None = None  # tokens in the answer to a prompt; None: one
 
 
 @dataclasses.dataclass(frozen=True)
