@@ -1,8 +1,8 @@
 """Ask a trained run about new input: python -m experiments.predict --workdir=/tmp/sentiment --input=reviews.txt
 
 Each line of the input is one example; without --input, lines are read from standard input. Answers are shown for
-people, or written as JSON lines with --output=FILE or --json. --workdir may also be a file that experiments.export
-wrote. docs/tasks.md says what a line holds for each task.
+people, or written as JSON lines with --output=FILE or --json. docs/tasks.md says what a line holds for each task.
+Instead of a workdir, --exported takes a file that experiments.export wrote.
 """
 
 import json
@@ -17,30 +17,23 @@ from experiments.programs import cli
 from xlstm_jax.errors import UsageError, one_line
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
+_EXPORTED = flags.DEFINE_string("exported", None, "file that experiments.export wrote, instead of a run")
 _INPUT = flags.DEFINE_string("input", "-", "file with one example per line; -: standard input")
-_OUTPUT = flags.DEFINE_string("output", "", "file for the answers, as JSON lines; not given: shown on the console")
+_OUTPUT = flags.DEFINE_string("output", None, "file for the answers, as JSON lines; without it they are shown")
 _JSON = flags.DEFINE_boolean("json", False, "show the answers as JSON lines")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (by the task's validation metric), latest, or a step")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "examples at once", lower_bound=1, upper_bound=cli.INT32_MOST)
 
 
 def main() -> None:
-    out = Path(_OUTPUT.value) if _OUTPUT.value else None
+    out = None if _OUTPUT.value is None else Path(_OUTPUT.value)
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise UsageError(f"--output={out} is a folder, or its folder does not exist; give a file in one that does")
     cli.start_jax()
-    from xlstm_jax.train.workdir import saved
-
-    trained = saved.load(_WORKDIR.value, _CHECKPOINT.value)
-    task = trained.parts.task
+    predictor = _predictor()
     texts = _lines()
-    examples = []
-    for number, text in enumerate(texts, start=1):
-        try:
-            examples.append(task.read(text))
-        except UsageError as error:
-            raise UsageError(f"line {number} of {_name()}: {error}" if len(texts) > 1 else str(error)) from error
-    records = ({"input": text} | answer for text, answer in zip(texts, _answers(trained, examples), strict=True))
+    examples = [_read(predictor.task, text, number, len(texts)) for number, text in enumerate(texts, start=1)]
+    records = ({"input": text} | answer for text, answer in zip(texts, _answers(predictor, examples), strict=True))
     if out is None:
         for record in records:
             print(json.dumps(record, ensure_ascii=False) if _JSON.value else _readable(record), flush=True)
@@ -49,21 +42,37 @@ def main() -> None:
 
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    print(f"{len(texts)} answers of step {trained.step} written to {out}")
+    print(f"{len(texts)} answers of step {predictor.step} written to {out}")
 
 
-def _answers(trained: Any, examples: list[Any]) -> Iterator[dict[str, Any]]:
-    """The answer to each example; batches of one size and few lengths, so that few programs are compiled."""
+def _predictor() -> Any:
+    from xlstm_jax.train.evaluate import predict
+    from xlstm_jax.train.predictor import Predictor, load_predictor
+    from xlstm_jax.train.workdir import saved
+
+    if _EXPORTED.value:
+        return load_predictor(_EXPORTED.value)
+    parts, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)
+    return Predictor(parts.task, step, None, lambda batch: predict(parts, params, batch))
+
+
+def _read(task: Any, text: str, number: int, count: int) -> Any:
+    try:
+        return task.read(text)
+    except UsageError as error:
+        raise UsageError(f"line {number} of {_name()}: {error}" if count > 1 else str(error)) from error
+
+
+def _answers(predictor: Any, examples: list[Any]) -> Iterator[dict[str, Any]]:
+    """The answer to each example, in batches of one size, so that few programs are compiled."""
     import jax
 
     from xlstm_jax.console import tracked
-    from xlstm_jax.train.evaluate import predict
 
-    task, size = trained.parts.task, min(_BATCH_SIZE.value, len(examples))
+    task, size = predictor.task, min(_BATCH_SIZE.value, len(examples))
     for start in tracked(range(0, len(examples), size), "examples", unless=len(examples) < 1000):
         here = examples[start : start + size]
-        filled = here + here[:1] * (size - len(here))
-        predicted = predict(trained.parts, trained.params, task.collate(filled))
+        predicted = predictor.run(task.collate(here + here[:1] * (size - len(here))))
         for row, example in enumerate(here):
             yield task.render(jax.tree.map(lambda leaf, row=row: leaf[row], predicted), example)
 
@@ -97,5 +106,5 @@ def _readable(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
+    flags.mark_flags_as_mutual_exclusive(["workdir", "exported"], required=True)
     cli.run(main, smaller="lower --batch_size")

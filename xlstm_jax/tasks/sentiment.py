@@ -93,14 +93,14 @@ class Sentiment(Task):
     @functools.cached_property
     def _rows(self) -> dict[str, tuple[list[np.ndarray], np.ndarray]]:
         """Tokens and classes of each split."""
-        encode = self.codec.encode
-        return {
-            name: ([encode(words) for words, _ in rows], self._labels(rows)) for name, rows in self._examples.items()
-        }
+        return {name: (self._tokens(rows), self._labels(rows)) for name, rows in self._examples.items()}
 
     @functools.cached_property
     def splits(self) -> dict[str, Any]:
         return {name: rows for name, rows in self._rows.items() if name != "train"}
+
+    def _tokens(self, rows: list[Example]) -> list[np.ndarray]:
+        return [self.codec.encode(words) for words, _ in rows]
 
     def _labels(self, rows: list[Example]) -> np.ndarray:
         numbers = {name: number for number, name in enumerate(self.codec.labels.names)}

@@ -1,4 +1,4 @@
-"""A trained task in one file: compiled predictions and what reads input and names answers, for `experiments.predict`."""
+"""A trained task in one file: compiled predictions, and what reads input and names answers."""
 
 import dataclasses
 import json
