@@ -25,7 +25,7 @@ _PREFILL_CHUNK = flags.DEFINE_integer(
 _BATCH = flags.DEFINE_integer(
     "batch",
     None,
-    "of a language model: fixed number of rows; any number if not given",
+    "of a language model: fixed number of rows; not given: any",
     lower_bound=1,
     upper_bound=cli.MOST,
 )
