@@ -25,7 +25,9 @@ def exported(letter):
     return made, jax.export.export(jax.jit(unroll), platforms=("cpu",))(like, tokens, reset, lengths)
 
 
-@pytest.mark.parametrize("letter", BLOCKS.names())
+@pytest.mark.parametrize(
+    "letter", [pytest.param(name, marks=[pytest.mark.slow] * (name not in "msr")) for name in BLOCKS.names()]
+)
 def test_every_block(letter):
     """Logits and carry are those of a program for the sizes at hand, with resets and padding."""
     made, program = exported(letter)

@@ -74,6 +74,7 @@ def test_it_is_the_resets_that_do_it(pattern, packed, alone):
     assert np.max(np.abs(together / apart - 1)) > 100 * LIMIT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", BLOCKS.names())
 def test_gradient_of_one_document_in_a_row_of_others(pattern, packed):
     """The embeddings of the others get no gradient from it: all tokens of a row are made different ones."""

@@ -135,6 +135,7 @@ def test_order_of_batch(pattern):
     assert_close(turned_carry, jax.tree.map(lambda leaf: np.asarray(leaf)[order], carry), limit=1e-4)
 
 
+@pytest.mark.slow
 @every_letter
 def test_bfloat16(pattern):
     """Products in bfloat16; logits, and all states but those that are inputs themselves, in float32."""

@@ -84,6 +84,7 @@ def test_packed_is_alone_and_padding_is_nothing(config):
             np.testing.assert_allclose(got[row], leaf[row], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @every
 def test_gradients(config):
     """They reach every parameter but a bias that is fixed, which gets exactly none."""
