@@ -35,6 +35,7 @@ def get_sweep(variant: str = "") -> Sweep:
             "config": "configs/char_lm.py:lstm_1m",
             "train.steps": characters,
             "train.eval_every": 156,
+            "sample.length": 0,
             **(SMALL if variant else {}),
         },
         "parity": {
@@ -54,7 +55,6 @@ def get_sweep(variant: str = "") -> Sweep:
         points=product(
             axis("task", tasks), axis("variant", {name: {"model.recurrent.cell": c} for name, c in CELLS.items()})
         ),
-        changes={"sample.length": 0},
         seeds=(0,) if variant else (0, 1, 2),
         published="Greff et al. 2015 (arXiv 1503.04069; TIMIT, IAM Online, JSB Chorales): none is significantly better "
         "than V; the forget gate and the output's squashing are its most critical parts (NFG, NOAF); CIFG and NP do no "

@@ -16,9 +16,9 @@ from xlstm_jax.cells import CELLS
 KNOWN = {
     "RNN": {"cell": "rnn"},
     "LSTM, no forget gate": {"cell": "lstm_1997"},
-    "LSTM, forget bias 0": {"cell": "lstm", "forget_bias": 0.0},
-    "LSTM, forget bias 1": {"cell": "lstm", "forget_bias": 1.0},
-    "LSTM, forget bias 5": {"cell": "lstm", "forget_bias": 5.0},
+    "LSTM, forget bias 0": {"cell": "lstm", "options": "forget_bias=0"},
+    "LSTM, forget bias 1": {"cell": "lstm", "options": "forget_bias=1"},
+    "LSTM, forget bias 5": {"cell": "lstm", "options": "forget_bias=5"},
     "GRU": {"cell": "gru"},
     "sLSTM": {"cell": "slstm"},
     "mLSTM": {"cell": "mlstm"},

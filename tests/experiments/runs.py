@@ -46,6 +46,6 @@ def recorded(workdir, run, *, loss=None, status="finished", parameters=10, **met
     records += [{"step": step, "train/tokens_per_second": rate} for step, rate in ((1, 5.0), (2, 90.0), (3, 110.0))]
     records += [] if loss is None else [{"step": 3, "validation/loss": loss, **metrics}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    result = {"labels": run.point.labels, "seed": run.sections.seed, "arguments": run.arguments, "status": status}
+    result = {"labels": run.point.labels, "seed": run.seed, "arguments": run.arguments, "status": status}
     share = {"cores": 1, "workers": 2}
     write_json(folder / RESULT, result | share | {"message": "" if status == "finished" else "died", "seconds": 60.0})

@@ -21,7 +21,7 @@ TRAIN = {
     "wrong type": (["--config.train.steps=many"], ["train.steps", "many"]),
     "seed": (["--config.seed=9223372036854775808"], ["seed 9223372036854775808 is not allowed", "under 2**32"]),
     "wrong choice": (["--config.model.dtype=float16"], ["model.dtype 'float16'", "'float32', 'bfloat16'"]),
-    "unknown block": (["--config.model.pattern=mz"], ["unknown block 'z'", "known: ", " r, s"]),
+    "unknown block": (["--config.model.pattern=mz"], ["unknown block 'z'", "known: ", "recurrent (r)"]),
     "heads": (["--config.model.features=30"], ["model.features 30", "num_heads 4"]),
     "option without dashes": (["steps=3"], ["unexpected argument 'steps=3'", "--name=value"]),
     "unknown option": (["--wrkdir=/tmp"], ["wrkdir"]),
@@ -61,10 +61,10 @@ SAVED = {
     "length": ("generate", ["--length=0"], ["--length 0 is not allowed", "allowed: 1 to"]),
     "no such checkpoint": ("evaluate", ["--checkpoint=7"], ["checkpoint '7' is not there", "best, latest", "2, 4"]),
     "unknown split": ("evaluate", ["--split=test"], ["split 'test' is unknown", "train, validation"]),
-    "damaged tokenizer": (
+    "damaged codec": (
         "generate",
         ["--checkpoint=4"],
-        ["checkpoints/4 is damaged (tokenizer/metadata is not as it was saved); allowed: best, latest, or one of 2"],
+        ["checkpoints/4 is damaged (codec/metadata is not as it was saved); allowed: best, latest, or one of 2"],
     ),
     "damaged arrays": (
         "evaluate",
@@ -123,7 +123,7 @@ def trained(tmp_path_factory):
 
 
 HARM = {
-    "damaged tokenizer": "checkpoints/4/tokenizer/metadata",
+    "damaged codec": "checkpoints/4/codec/metadata",
     "damaged arrays": "checkpoints/4/state/**/d/*",
     "all damaged": "checkpoints/*/state/**/d/*",
     "damaged config": "config.json",

@@ -117,7 +117,7 @@ def test_the_header(programs, tiny_run, tmp_path):
     with zipfile.ZipFile(out) as file:
         header = json.loads(file.read("header.json"))
         assert set(file.namelist()) == {"header.json", "start.bin", "prefill.bin", "step.bin", "weights.npz"}
-    assert header["tokenizer"] == json.loads((tiny_run / "tokenizer.json").read_text())
+    assert header["tokenizer"] == json.loads((tiny_run / "codec.json").read_text())
     assert header["end_tokens"] == []
     assert header["vocabulary"] == {"kind": "char", "size": len(header["tokenizer"]["characters"])}
     assert (header["batch"], header["prefill_chunk"], header["platforms"]) == (3, 64, ["cpu"])

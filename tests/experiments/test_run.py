@@ -20,7 +20,7 @@ def test_train_evaluate_generate(programs, text, tmp_path):
     shown = programs.output("train", *tiny, "--config.train.steps=25")
 
     files = {path.name for path in workdir.iterdir()}
-    assert {"config.json", "tokenizer.json", "metrics.jsonl", "loss.png", "sample.txt", "checkpoints"} <= files
+    assert {"config.json", "codec.json", "metrics.jsonl", "loss.png", "sample.txt", "checkpoints"} <= files
     assert any(name.startswith("events.out.tfevents") for name in files) and not any("tmp" in name for name in files)
     assert json.loads((workdir / "config.json").read_text())["train"]["steps"] == 25
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"20", "25"}

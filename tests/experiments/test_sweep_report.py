@@ -55,8 +55,8 @@ def test_the_best_setting_stands_for_its_point(tmp_path):
     )
     accuracies = {"rnn,0.01": (0.9, 0.1), "rnn,0.001": (0.6, 0.6), "lstm,0.01": (1, math.nan), "lstm,0.001": (0, 0.2)}
     for run in sweep.runs():
-        accuracy = accuracies[",".join(run.point.labels.values())][run.sections.seed]
-        far = {} if run.sections.seed else {"long/accuracy": 0.25}
+        accuracy = accuracies[",".join(run.point.labels.values())][run.seed]
+        far = {} if run.seed else {"long/accuracy": 0.25}
         recorded(tmp_path, run, loss=1.0, **{"validation/accuracy": accuracy}, **far)
     rows = collect(sweep, tmp_path)
     text, lines = markdown(sweep, "a.py", rows), runs_csv(sweep, rows).splitlines()
@@ -95,7 +95,7 @@ def test_how_far_the_threshold_is_reached(tmp_path, better, reached):
         solved = {"rnn": (0.0, 0.5, 0.25), "lstm": (0.2, 0.4, math.nan)}[run.point.labels["cell"]]
         value = solved[("10", "100", "1000").index(run.point.labels["lag"])]
         if not math.isnan(value):
-            recorded(tmp_path, run, loss=1.0, **{metric: value + (0.125 if run.sections.seed else -0.125)})
+            recorded(tmp_path, run, loss=1.0, **{metric: value + (0.125 if run.seed else -0.125)})
     rows = collect(sweep, tmp_path)
     assert reach(sweep, rows)[1] == [["rnn", reached[0]], ["lstm", reached[1]]]
     bound = "or more" if better == "higher" else "or less"

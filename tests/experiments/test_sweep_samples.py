@@ -13,12 +13,12 @@ def test_one_of_each_point_in_the_order_of_the_table(tmp_path):
     sweep = Sweep("Which writes best?", "configs/char_lm.py:lstm", points, seeds=(0, 1))
     for run in sweep.runs():
         cell = run.point.labels["cell"]
-        failed = cell == "rnn" and run.sections.seed == 0
+        failed = cell == "rnn" and run.seed == 0
         recorded(
             tmp_path, run, loss={"rnn": 2.0, "gru": 1.5, "lstm": 1.0}[cell], status="failed" if failed else "finished"
         )
         if cell != "gru":
-            (tmp_path / RUNS / run.name / "sample.txt").write_text(f"# {cell} {run.sections.seed}\n\n```end\n")
+            (tmp_path / RUNS / run.name / "sample.txt").write_text(f"# {cell} {run.seed}\n\n```end\n")
     assert write_samples(sweep, collect(sweep, tmp_path), tmp_path, tmp_path) == ", samples.md"
     wanted = """Which writes best? A sample of each:
 

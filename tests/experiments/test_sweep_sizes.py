@@ -33,7 +33,7 @@ def parameters(run) -> int:
 )
 def test_points_of_one_size(name, labels, size, limit):
     runs = [run for run in load(str(FOLDER / f"{name}.py")).runs() if labels.items() <= run.point.labels.items()]
-    runs = [run for run in runs if run.sections.seed == 0]
+    runs = [run for run in runs if run.seed == 0]
     assert len(runs) > 5
     for run in runs:
         assert abs(parameters(run) / size - 1) <= limit, (run.name, parameters(run))
