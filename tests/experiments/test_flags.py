@@ -7,7 +7,7 @@ import pytest
 from tests.experiments.programs import FOLDER, PROGRAMS, source
 
 # `generate` checks its own by hand: what they may be depends on one another, as top_k and the vocabulary.
-FILES = sorted({path.stem for path in FOLDER.glob("*.py")} - {"generate"}) + ["programs/processes"]
+FILES = [*sorted({path.stem for path in FOLDER.glob("*.py")} - {"generate"}), "programs/processes"]
 
 
 def definitions(name: str) -> list[tuple[str, str, set[str]]]:

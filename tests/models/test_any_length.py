@@ -26,7 +26,11 @@ def exported(letter):
 
 
 @pytest.mark.parametrize(
-    "letter", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("mlstm", "slstm", "recurrent"))) for name in BLOCKS.names()]
+    "letter",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("mlstm", "slstm", "recurrent")))
+        for name in BLOCKS.names()
+    ],
 )
 def test_every_block(letter):
     """Logits and carry are those of a program for the sizes at hand, with resets and padding."""

@@ -19,16 +19,18 @@ import pytest
 RECORDED = Path(__file__).parent / "golden" / "first_losses.json"
 STEPS = 50
 MIXTURE = "tinyshakespeare:0.7,stdlib:0.3"
+NO_SAMPLE = {"sample.length": 0}
 RUNS = {
-    "char_lm": ("configs/char_lm.py:xlstm", {}),
-    "quickstart": ("configs/quickstart.py", {}),
+    "char_lm": ("configs/char_lm.py:xlstm", NO_SAMPLE),
+    "quickstart": ("configs/quickstart.py", NO_SAMPLE),
     "formal_language": ("configs/formal_language.py:lstm", {}),
     "digits": ("configs/digits.py:slstm", {}),
     "adding": ("configs/adding.py:gru", {}),
     "recall": ("configs/recall.py:mamba2", {}),
     "packed_mixture": (
         "configs/char_lm.py:xlstm",
-        {
+        NO_SAMPLE
+        | {
             "data.tokenizer": "byte",
             "data.mixture": MIXTURE,
             "data.sampling": "packed",
@@ -48,10 +50,7 @@ def losses(name: str, workdir: Path) -> list[float]:
         "train.log_every": 1,
         "train.eval_every": STEPS,
         "optimizer.warmup_steps": 10,
-        "sample.length": 0,
     }
-    if name not in ("char_lm", "quickstart", "packed_mixture"):
-        del changes["sample.length"]
     command = [sys.executable, "-m", "experiments.train", f"--config={config}", f"--workdir={workdir}"]
     command += [f"--config.{key}={value}" for key, value in changes.items()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

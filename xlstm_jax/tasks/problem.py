@@ -104,7 +104,9 @@ class ProblemTask(Task):
         return length
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(repr((type(self).__name__, self.config)).encode()).hexdigest()
+        # Version 0.1 called the class of the config so: its runs can be resumed.
+        config = repr(self.config).replace("ProblemConfig(", "GeneratedConfig(")
+        return hashlib.sha256(f"({type(self).__name__!r}, {config})".encode()).hexdigest()
 
     def summary(self) -> str:
         lengths = ", ".join(f"{name} {problem.length}" for name, problem in self._problems.items())

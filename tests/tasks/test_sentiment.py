@@ -1,0 +1,172 @@
+"""Sentiment: words, labels, metrics by hand, a folder of one's own, and what is refused."""
+
+import json
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.tasks.examples import tiny_config
+from xlstm_jax.data.sentences import Sentences
+from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import added, metrics
+from xlstm_jax.tasks.sentiment import BINARY, Sentiment, SentimentCodec, SentimentConfig, split_words
+from xlstm_jax.train.build import build
+from xlstm_jax.train.evaluate import evaluate
+from xlstm_jax.train.loop import train
+from xlstm_jax.train.workdir import saved
+from xlstm_jax.train.workdir.metrics import read_metrics
+
+GOOD, BAD = "a fine and funny film", "dull , slow and long"
+needs_data = pytest.mark.skipif(
+    "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with sst/"
+)
+
+
+def write(folder, **splits):
+    folder.mkdir(exist_ok=True)
+    for name, rows in splits.items():
+        lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rows = [(GOOD, "up"), (BAD, "down")] * 20
+    return write(tmp_path / "data", train=rows, validation=rows[:9], test=rows[:4])
+
+
+def test_words_as_the_treebank_has_them():
+    text = "It's a well-made film, isn't it -- don't miss (it)..."
+    wanted = [
+        "It",
+        "'s",
+        "a",
+        "well-made",
+        "film",
+        ",",
+        "is",
+        "n't",
+        "it",
+        "--",
+        "do",
+        "n't",
+        "miss",
+        "(",
+        "it",
+        ")",
+        "...",
+    ]
+    assert split_words(text) == wanted
+
+
+def test_metrics_by_hand(folder):
+    """Rows that only fill up a batch do not count."""
+    task = Sentiment(SentimentConfig(path=str(folder), batch_size=4))
+    batch = Sentences(np.ones((4, 8), np.int32), np.array([0, 1, 1, 0], np.int32), np.array([8, 3, 1, 0], np.int32))
+    logits = np.random.default_rng(0).standard_normal((4, 2)).astype(np.float32)
+
+    class Table:
+        def classify(self, tokens, lengths, key=None):
+            return jnp.asarray(logits)
+
+    outcome = task.forward(Table(), batch, None, None)
+    result = metrics(task, added({}, {"loss": outcome.loss, **outcome.ratios}))
+    log_p = np.asarray(jax.nn.log_softmax(logits))[np.arange(3), batch.label_B[:3]]
+    assert result == pytest.approx(
+        {"loss": -log_p.mean(), "accuracy": (logits.argmax(1) == batch.label_B)[:3].mean(), "sentences": 3}, rel=1e-6
+    )
+
+
+def test_a_folder_of_ones_own_is_learned(folder, tmp_path, capsys):
+    """And the checkpoint with the best accuracy is kept, and asked in the words of a user."""
+    config = tiny_config("sentiment", tmp_path)
+    config.data.path, config.model.features, config.model.pattern = str(folder), 8, "r"
+    config.model.update({"dropout": 0.0, "head_dropout": 0.0, "token_dropout": 0.0, "directions": "both"})
+    config.optimizer.learning_rate, config.train.steps, config.train.eval_every = 3e-2, 20, 5
+    assert train(config, tmp_path / "run") == 0
+    records = [record for record in read_metrics(tmp_path / "run") if "validation/accuracy" in record]
+    assert records[-1]["validation/accuracy"] == 1
+    parts, params, step = saved.load(tmp_path / "run")
+    best = max(records, key=lambda record: record["validation/accuracy"])
+    assert step == best["step"] and evaluate(parts, params, "test")["accuracy"] == 1
+    assert "classes down, up" in capsys.readouterr().out
+    codec = SentimentCodec.from_json(json.loads(json.dumps(parts.task.codec.to_json())))
+    again = Sentiment(parts.task.config, codec)
+    (folder / "train.jsonl").unlink()  # predictions need no data
+    tokens = again.read("A FINE film!")
+    np.testing.assert_array_equal(tokens, codec.words.encode(["a", "fine", "film", "!"]))
+    from xlstm_jax.train.evaluate import predict
+
+    answer = again.render(predict(parts, params, again.collate([tokens]))[0], tokens)
+    assert answer["label"] == "up" and sum(answer["probabilities"].values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({"train": [(GOOD, "up")]}, r"cannot read '.*validation\.jsonl': .*; give UTF-8 JSON lines"),
+        (
+            {"train": [("", "up")], "validation": [(BAD, "up")]},
+            r"train\.jsonl' line 1: \"text\" is a string with at least",
+        ),
+        ({"train": [(GOOD, 1.5)], "validation": [(BAD, "up")]}, r"line 1: .*\"label\" a string or an integer"),
+        ({"train": [(GOOD, "up")], "validation": [(BAD, "sideways")]}, "label 'sideways' is unknown; this run has: up"),
+    ],
+)
+def test_a_folder_that_cannot_be(tmp_path, splits, message):
+    config = tiny_config("sentiment", tmp_path).to_dict()
+    config["data"]["path"] = str(write(tmp_path / "data", **splits))
+    with pytest.raises(UsageError, match=message) as caught:
+        train_and_score(config)
+    assert "\n" not in str(caught.value)
+
+
+def train_and_score(config):
+    parts = build(config)
+    return parts.task.batches("validation")
+
+
+def test_lines_that_are_no_records(folder):
+    for content, message in ((b"{}\n", "is not a JSON object with"), (b"\xff\n", "cannot read"), (b"", "is empty")):
+        (folder / "train.jsonl").write_bytes(content)
+        with pytest.raises(UsageError, match=message):
+            Sentiment(SentimentConfig(path=str(folder)))
+
+
+def test_inputs_that_cannot_be(folder):
+    task = Sentiment(SentimentConfig(path=str(folder)))
+    for text, message in (
+        ("  ", "the input is empty; give a sentence"),
+        ("word " * 1001, "1001 words; give at most 1000"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            task.read(text)
+
+
+@needs_data
+def test_the_treebank(tmp_path):
+    """Binary leaves neutral sentences out; phrases are for training only; the majority is half of the test split."""
+    task = Sentiment(SentimentConfig())
+    sizes = {name: len(labels) for name, (_, labels) in task._rows.items()}
+    assert sizes["validation"] == 872 and sizes["test"] == 1821 and sizes["train"] > 90_000
+    assert task.codec.labels.names == BINARY
+    shares = np.bincount(task.splits["test"][1]) / 1821
+    assert shares.max() == pytest.approx(0.5, abs=0.01)
+    five = Sentiment(SentimentConfig(classes=5, phrases=False))
+    assert {name: len(labels) for name, (_, labels) in five._rows.items()} == {
+        "train": 8544 - _twice(),
+        "validation": 1101,
+        "test": 2210,
+    }
+
+
+def _twice():
+    """Training sentences that the treebank has twice, with the same sentiment."""
+    from xlstm_jax.data import sst
+
+    rows = [(tuple(tree.words()), tree.sentiment) for tree in sst.read("train")]
+    return len(rows) - len(set(rows))
