@@ -35,7 +35,7 @@ def test_numbers():
         np.testing.assert_array_equal(Numbers(2).encode(text), [[1, 2], [3, 4]])
     assert Numbers(1).encode("0.5").dtype == np.float32
     for text in ("", "a", "1 2 3", "[[1], [2]]", "nan 1", "[1, [2]]", "{}", "[" * 10_000):
-        with pytest.raises(UsageError, match="is not (allowed|a list of numbers)"):
+        with pytest.raises(UsageError, match=r"is not (allowed|a list of numbers)"):
             Numbers(2).encode(text)
 
 

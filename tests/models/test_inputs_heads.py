@@ -24,7 +24,11 @@ def test_both_is_the_sum():
     both = Both(tokens, numbers)
     token_BT = RNG.integers(0, 7, (3, 5))
     got = both(TokensAndFeatures(token_BT, X))
-    wanted = np.asarray(tokens.embedding[...])[token_BT] + X @ numbers.kernel[...] + numbers.bias[...]
+    wanted = (
+        np.asarray(tokens.embedding[...])[token_BT]
+        + X @ np.asarray(numbers.kernel[...])
+        + np.asarray(numbers.bias[...])
+    )
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
     spoilt = np.where(np.arange(5)[None, :, None] < LENGTHS[:, None, None], X, np.float32(np.nan))
     assert np.isfinite(both(TokensAndFeatures(token_BT, spoilt), LENGTHS)).all()
@@ -67,7 +71,7 @@ def test_pooling_by_hand(pooling):
 def test_what_is_refused():
     with pytest.raises(UsageError, match="pooling 'first' is unknown; allowed: 'last', 'mean', 'max', 'ends'"):
         pooled(X, None, "first")
-    with pytest.raises(UsageError, match="Head outputs=0"):
+    with pytest.raises(UsageError, match="Head outputs 0 is not allowed"):
         Head(4, 0, rngs=rngs())
     with pytest.raises(UsageError, match="Features got u"):
         Features(3, 6, rngs=rngs())(X)

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from tests.tasks.examples import tiny_config
+from xlstm_jax.data import sst
 from xlstm_jax.data.sentences import Sentences
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import added, metrics
 from xlstm_jax.tasks.sentiment import BINARY, Sentiment, SentimentCodec, SentimentConfig, split_words
 from xlstm_jax.train.build import build
-from xlstm_jax.train.evaluate import evaluate
+from xlstm_jax.train.evaluate import evaluate, predict
 from xlstm_jax.train.loop import train
 from xlstm_jax.train.workdir import saved
 from xlstm_jax.train.workdir.metrics import read_metrics
@@ -41,26 +42,7 @@ def folder(tmp_path):
 
 def test_words_as_the_treebank_has_them():
     text = "It's a well-made film, isn't it -- don't miss (it)..."
-    wanted = [
-        "It",
-        "'s",
-        "a",
-        "well-made",
-        "film",
-        ",",
-        "is",
-        "n't",
-        "it",
-        "--",
-        "do",
-        "n't",
-        "miss",
-        "(",
-        "it",
-        ")",
-        "...",
-    ]
-    assert split_words(text) == wanted
+    assert " ".join(split_words(text)) == "It 's a well-made film , is n't it -- do n't miss ( it ) ..."
 
 
 def test_metrics_by_hand(folder):
@@ -91,7 +73,7 @@ def test_a_folder_of_ones_own_is_learned(folder, tmp_path, capsys):
     records = [record for record in read_metrics(tmp_path / "run") if "validation/accuracy" in record]
     assert records[-1]["validation/accuracy"] == 1
     parts, params, step = saved.load(tmp_path / "run")
-    best = max(records, key=lambda record: record["validation/accuracy"])
+    best = max(records, key=lambda record: (record["validation/accuracy"], record["step"]))  # of equals the latest
     assert step == best["step"] and evaluate(parts, params, "test")["accuracy"] == 1
     assert "classes down, up" in capsys.readouterr().out
     codec = SentimentCodec.from_json(json.loads(json.dumps(parts.task.codec.to_json())))
@@ -99,8 +81,6 @@ def test_a_folder_of_ones_own_is_learned(folder, tmp_path, capsys):
     (folder / "train.jsonl").unlink()  # predictions need no data
     tokens = again.read("A FINE film!")
     np.testing.assert_array_equal(tokens, codec.words.encode(["a", "fine", "film", "!"]))
-    from xlstm_jax.train.evaluate import predict
-
     answer = again.render(predict(parts, params, again.collate([tokens]))[0], tokens)
     assert answer["label"] == "up" and sum(answer["probabilities"].values()) == pytest.approx(1)
 
@@ -152,7 +132,7 @@ def test_the_treebank(tmp_path):
     """Binary leaves neutral sentences out; phrases are for training only; the majority is half of the test split."""
     task = Sentiment(SentimentConfig())
     sizes = {name: len(labels) for name, (_, labels) in task._rows.items()}
-    assert sizes["validation"] == 872 and sizes["test"] == 1821 and sizes["train"] > 90_000
+    assert sizes["validation"] == 872 and sizes["test"] == 1821 and sizes["train"] == 77_616
     assert task.codec.labels.names == BINARY
     shares = np.bincount(task.splits["test"][1]) / 1821
     assert shares.max() == pytest.approx(0.5, abs=0.01)
@@ -166,7 +146,5 @@ def test_the_treebank(tmp_path):
 
 def _twice():
     """Training sentences that the treebank has twice, with the same sentiment."""
-    from xlstm_jax.data import sst
-
     rows = [(tuple(tree.words()), tree.sentiment) for tree in sst.read("train")]
     return len(rows) - len(set(rows))

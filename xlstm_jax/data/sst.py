@@ -50,8 +50,17 @@ class Tree(NamedTuple):
 
 def read(split: str) -> list[Tree]:
     """The trees of "train", "validation" or "test"; the files are downloaded on first use."""
-    lines = fetch(f"sst/{SPLITS[split]}").read_text(encoding="utf-8").splitlines()
-    return [parse(line) for line in lines if line.strip()]
+    lines = _lines(split)
+    if split == "train":
+        # In these files those of validation are also the last of train.txt: the published split has them once.
+        validation = _lines("validation")
+        lines = lines[: -len(validation)] if lines[-len(validation) :] == validation else lines
+    return [parse(line) for line in lines]
+
+
+def _lines(split: str) -> list[str]:
+    text = fetch(f"sst/{SPLITS[split]}").read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def parse(text: str) -> Tree:
