@@ -14,14 +14,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
-Tokens = Int[Array, "B T"]
-Logits = Float[Array, "B T A"]
-Features = Float[Array, "B T D"]
-Queries = Float[Array, "B T H K"]
-Values = Float[Array, "B T H V"]
-Gates = Float[Array, "B T H"]
 Resets = Bool[Array, "B T"]
 Lengths = Int[Array, " B"]
 

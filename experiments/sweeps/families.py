@@ -6,23 +6,11 @@
 About 40 minutes on 2 CPU cores; `:tiny` (20 steps each) takes 5.
 """
 
+from configs._families import FAMILIES, MILLION
+from configs.char_lm import SMALL
 from experiments.sweeping.base import Sweep, axis
 
-FAMILIES = {
-    "RNN": "rnn_1m",
-    "LSTM": "lstm_1m",
-    "GRU": "gru_1m",
-    "sLSTM": "slstm_1m",
-    "mLSTM": "mlstm_1m",
-    "xLSTM (msm)": "xlstm",
-    "xLSTM 7B's block": "xlstm_7b",
-    "Transformer": "transformer",
-    "Mamba-2": "mamba2",
-    "minLSTM": "minlstm",
-    "minGRU": "mingru",
-    "Griffin (RG-LRU)": "griffin",
-    "RWKV-6": "rwkv6",
-}
+MODELS = {FAMILIES[name].label: f"{name}_1m" if name in SMALL else name for name in MILLION} | {"xLSTM (msm)": "xlstm"}
 
 VARIANTS = {"": 468, "tiny": 20}  # steps; 468 are three passes over the text
 
@@ -32,7 +20,7 @@ def get_sweep(variant: str = "") -> Sweep:
     return Sweep(
         question="Which family predicts characters best at equal parameters, steps and recipe?",
         config="configs/char_lm.py:xlstm",
-        points=axis("family", {name: {"config": f"configs/char_lm.py:{v}"} for name, v in FAMILIES.items()}),
+        points=axis("family", {name: {"config": f"configs/char_lm.py:{v}"} for name, v in MODELS.items()}),
         changes={
             "train.steps": steps,
             "train.eval_every": steps // 3,

@@ -2,19 +2,11 @@
 
 from collections.abc import Iterable
 
+from configs._families import FAMILIES
 from experiments.sweeping.base import Axis, axis
 
 # Variants of such a task's config.
-MODELS = {
-    "RNN": "rnn",
-    "LSTM": "lstm",
-    "GRU": "gru",
-    "sLSTM": "slstm",
-    "mLSTM": "mlstm",
-    "xLSTM (ms)": "xlstm",
-    "Transformer": "transformer",
-    "Mamba-2": "mamba2",
-}
+MODELS = {family.label: name for name, family in FAMILIES.items()} | {"xLSTM (ms)": "xlstm"}
 
 
 def models(task: str, names: Iterable[str]) -> Axis:

@@ -10,7 +10,7 @@ cores; `:tiny` (100 steps) takes 5 minutes.
 """
 
 from experiments.sweeping.base import Sweep, axis, product
-from experiments.sweeps.families import FAMILIES
+from experiments.sweeps.families import MODELS
 
 PATTERNS = {  # at equal width
     "RNN": "rr",
@@ -21,7 +21,7 @@ PATTERNS = {  # at equal width
     "mLSTM": "mm",
     "xLSTM": "ms",
 }
-NAMES = {"xLSTM": "xLSTM (msm)"}  # in FAMILIES, where it is another
+NAMES = {"xLSTM": "xLSTM (msm)"}  # in MODELS, where it is another
 
 VARIANTS = {"": 1404, "tiny": 100}  # steps; 1404 are nine passes over the text
 # Of tiny variants on this text: little to learn and score.
@@ -30,7 +30,7 @@ SMALL = {"train.eval_every": 25, "data.batch_size": 16, "data.train_fraction": 0
 
 def get_sweep(variant: str = "") -> Sweep:
     steps = VARIANTS[variant]
-    parameters = {name: {"config": f"configs/char_lm.py:{FAMILIES[NAMES.get(name, name)]}"} for name in PATTERNS}
+    parameters = {name: {"config": f"configs/char_lm.py:{MODELS[NAMES.get(name, name)]}"} for name in PATTERNS}
     widths = {
         name: {**parameters[name], "model.pattern": pattern, "model.features": 256}
         for name, pattern in PATTERNS.items()
