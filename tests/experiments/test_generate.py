@@ -129,13 +129,13 @@ BAD = {
     "no file of prompts": (["--prompts_file={tmp}/none"], ["cannot read prompts from '{tmp}/none'"]),
     "an empty line": (["--prompts_file={tmp}/gap.txt"], ["line 2 of '{tmp}/gap.txt' is empty"]),
     "prompts not UTF-8": (["--prompts_file={tmp}/latin1.txt"], ["cannot read prompts", "give UTF-8 text"]),
-    "a stream of two": (["--prompt=a", "--prompt=b", "--stream"], ["--stream shows one text, and there are 2"]),
+    "a stream of two": (["--prompt=a", "--prompt=b", "--stream"], ["--stream shows one text, but there are 2"]),
     "a long stop": (["--stop=cat"], ["--stop='cat' is 3 tokens"]),
     "no place for the state": (["--save_state={tmp}/none/state"], ["its folder does not exist"]),
     "no state": (["--from_state={tmp}/none"], ["no state file '{tmp}/none'"]),
     "a text for a state": (["--from_state={tmp}/gap.txt"], ["gap.txt' cannot be read"]),
-    "a seed for a state": (["--from_state={tmp}/x", "--seed=1"], ["--seed has no meaning with --from_state"]),
-    "too few prompts": (["--from_state={tmp}/two", "--prompt=a"], ["holds 2 texts, and 1 prompts are given"]),
+    "a seed for a state": (["--from_state={tmp}/x", "--seed=1"], ["--seed has no effect with --from_state"]),
+    "too few prompts": (["--from_state={tmp}/two", "--prompt=a"], ["holds 2 texts, but 1 prompts are given"]),
     "a piece of no token": (["--prefill_chunk=0"], ["prefill_chunk 0 is not allowed"]),
 }
 

@@ -42,5 +42,5 @@ def test_neither_file_nor_tokenizer_names_one(tmp_path):
 
 @pytest.mark.parametrize("given", [-1, 300, "2", [2, None], True, 1.0, {}])
 def test_what_is_no_token(tmp_path, given):
-    with pytest.raises(UsageError, match=r"config\.json has eos_token_id .*allowed are a token from 0 to 299"):
+    with pytest.raises(UsageError, match=r"config\.json has eos_token_id .*must be a token from 0 to 299"):
         ends(tmp_path, ABSENT, given)

@@ -129,9 +129,9 @@ def test_a_workdir_in_use_is_refused_by_all(programs, arguments, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--num_processes=2"], "--coordinator, --num_processes and --process_id go together"),
-        (["--coordinator=127.0.0.1:1", "--num_processes=2", "--process_id=2"], "--process_id=2 is not under"),
-        (["--distributed"], "did not come together"),
+        (["--num_processes=2"], "--coordinator, --num_processes and --process_id must be given together"),
+        (["--coordinator=127.0.0.1:1", "--num_processes=2", "--process_id=2"], "--process_id=2 must be less than"),
+        (["--distributed"], "could not connect"),
     ],
 )
 def test_one_line(programs, arguments, tmp_path, flags, message):
