@@ -19,7 +19,7 @@ _FROM_HUGGINGFACE = flags.DEFINE_string(
     "from_huggingface", None, "folder of a checkpoint such as NX-AI/xLSTM-7b, instead of a run"
 )
 _TO_HUGGINGFACE = flags.DEFINE_string("to_huggingface", None, "new folder for config.json and safetensors")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "of the run: best (lowest validation loss), latest, or a step")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest validation loss), latest, or a step of the run")
 _WEIGHT_MODE = flags.DEFINE_string(
     "weight_mode", "single", "single, or fused: one tensor for weights with the same input"
 )

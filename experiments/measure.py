@@ -10,9 +10,7 @@ from experiments.programs import cli
 
 _MEASURE = flags.DEFINE_string("measure", None, "name of a measure in experiments/measures")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "latest", "of the run: best (lowest validation loss), latest, or a step"
-)
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "best (lowest validation loss), latest, or a step")
 
 
 def main() -> None:

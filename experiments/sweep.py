@@ -27,7 +27,7 @@ _WORKERS = flags.DEFINE_integer(
 _SHARD = flags.DEFINE_string(
     "shard",
     None,
-    "K/N: do the K-th of N slices, for several machines; default: all, or the slice of a Slurm array's task",
+    "K/N: the K-th of N slices, for use on several machines; default: all, or the slice of a Slurm array's task",
 )
 _RETRY = flags.DEFINE_boolean("retry", False, "run failed runs again")
 

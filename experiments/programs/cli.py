@@ -102,8 +102,8 @@ def keep_freed_memory() -> None:
 def located(path: str) -> str:
     """Returns the file for a path or a module's dotted name; `path` itself if there is no such file.
 
-    If a path does not exist, it is looked up in the project, so `configs/...` works from any folder. A name without slash
-    and suffix is a module, such as `my_package.config`.
+    If a path does not exist, it is looked up in the project, so `configs/...` works from any folder. A name without
+    slash and suffix is a module, such as `my_package.config`.
     """
     if os.path.isfile(path):
         return path

@@ -19,7 +19,7 @@ def asked_for(error: BaseException) -> str:
 
 
 def what_there_is(error: BaseException) -> str:
-    """How much memory this process may use and how much is free: of the device for XLA's errors, else of the machine."""
+    """How much memory this process may use and how much is free: the device's for errors of XLA, else the machine's."""
     stats = _device_stats() if isinstance(error, RuntimeError) else None
     if stats is not None:
         name, stats = stats
