@@ -194,7 +194,7 @@ def test_a_sweep_and_its_report(programs, sweep_file, tmp_path):
 
 @pytest.mark.slow
 def test_stopped_and_taken_up(programs, sweep_file, tmp_path):
-    """SIGTERM reaches the run, which saves; the same command goes on from there."""
+    """SIGTERM reaches the run, which saves; the same command resumes the sweep."""
     where = (f"--sweep={sweep_file}:long", f"--workdir={tmp_path / 'sweep'}", "--shard=1/6")
     folder = tmp_path / "sweep" / RUNS / "features=8,seed=0"
     process = programs.start("sweep", *where)
@@ -203,13 +203,13 @@ def test_stopped_and_taken_up(programs, sweep_file, tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=200)
-    assert process.returncode == 143 and "stopped by signal 15; the same command goes on" in out, err
+    assert process.returncode == 143 and "stopped by signal 15; run the same command to resume" in out, err
     assert not (folder / RESULT).exists() and "stopped by signal 15; saved step" in (folder / LOG).read_text()
 
 
 BAD = {
     "no file": ("sweep", ["--sweep={tmp}/none.py"], "sweep file '{tmp}/none.py' does not exist"),
-    "no sweep": ("sweep", ["--sweep={tmp}/text.py"], "is no sweep: it has no get_sweep(variant)"),
+    "no sweep": ("sweep", ["--sweep={tmp}/text.py"], "is not a sweep: it has no get_sweep(variant)"),
     "variant": (
         "sweep",
         ["--sweep={tmp}/widths.py:huge"],

@@ -76,7 +76,7 @@ def test_a_run_that_another_process_works_on(sweep, programs_run, tmp_path, caps
     assert [result["status"] for result in results(sweep, tmp_path)] == ["finished"] * 3
     assert (results(sweep, tmp_path)[0]["seconds"] == 60.0) == (lock == SWEEP_LOCK)  # not written over
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "1 of the runs are left to other processes (workdir " in said
+    assert said.count("\n") == 1 and "1 of the runs are in use by other processes (workdir " in said
     assert not list(tmp_path.rglob("*.lock"))
 
 
@@ -224,7 +224,7 @@ def test_a_sweep_restarted_after_a_kill(programs, tmp_path):
     first.communicate(timeout=60)
     done = programs.run("sweep", *where)
     assert done.returncode == 0 and "1 finished, 0 failed" in done.stdout, done.stdout + done.stderr
-    assert "1 of the runs are left to other processes" in done.stderr
+    assert "1 of the runs are in use by other processes" in done.stderr
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps) and steps[-1] == 800
 
