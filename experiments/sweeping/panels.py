@@ -107,10 +107,7 @@ def _scale(axes, which: str, name: str, sweep: Sweep) -> None:
         return
     low, high = getattr(axes, f"get_{which}lim")()
     if name.endswith(("accuracy", "solved")):
-        low, high = (
-            min(low, -0.05),
-            max(high, 1.15 if which == "x" else 1.05),
-        )  # leaves room for the numbers next to the dots
+        low, high = min(low, -0.05), max(high, 1.15 if which == "x" else 1.05)  # room for the numbers next to dots
     elif (lacking := (max(abs(low), abs(high)) / 20 - (high - low)) / 2) > 0:
         low, high = low - lacking, high + lacking
     getattr(axes, f"set_{which}lim")(low, high)

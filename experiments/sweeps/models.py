@@ -1,10 +1,10 @@
-"""The models that sweeps over tasks with generated data compare, by the names that reports give them."""
+"""The models compared by sweeps over tasks with generated data, by their names in reports."""
 
 from collections.abc import Iterable
 
 from experiments.sweeping.base import Axis, axis
 
-# Variants of such a task's config.
+# Variants of the task's config.
 MODELS = {
     "RNN": "rnn",
     "LSTM": "lstm",
@@ -18,5 +18,5 @@ MODELS = {
 
 
 def models(task: str, names: Iterable[str]) -> Axis:
-    """The axis "model": the named ones of `configs/TASK.py`."""
+    """The axis "model", with the named models as variants of `configs/TASK.py`."""
     return axis("model", {name: {"config": f"configs/{task}.py:{MODELS[name]}"} for name in names})
