@@ -15,8 +15,8 @@ stage: each adds something to the one before it.
     + exponential gating xLSTM[0:1]: the sLSTM block. The paper combines this step with the previous one
     + matrix memory      xLSTM[7:1]
 ratio: mLSTM to sLSTM blocks; [0:1] and [7:1] are among the stages.
-gates: xLSTM[1:0] in which one or both gates ignore the input and have learned or fixed biases. The model with both gates
-    is among the ratios. Fixed input gates are 1. Unless stated otherwise, forget biases range from 3 to 6 over heads.
+gates: xLSTM[1:0] in which one or both gates ignore the input and have learned or fixed biases. The model with both is
+    among the ratios. Fixed input gates are 1. Unless stated otherwise, forget biases range from 3 to 6 over heads.
 convolution: xLSTM[1:0] and xLSTM[0:1] without it.
 projection: each of the two in the other's kind of block.
 """
