@@ -1,4 +1,4 @@
-"""Where a folder's texts end: `eos_token_id`, in the forms that Hugging Face's files have."""
+"""End tokens of a folder: `eos_token_id` in all forms found in Hugging Face's files."""
 
 import json
 
@@ -32,7 +32,7 @@ def ends(folder, generation, config, tokenizer=BPE):
     ],
 )
 def test_end_tokens(tmp_path, generation, config, wanted):
-    """generation_config.json wins, null means none, and without the key it is the tokenizer's own."""
+    """generation_config.json takes precedence, null means none, and without the key it is the tokenizer's end token."""
     assert ends(tmp_path, generation, config) == wanted
 
 

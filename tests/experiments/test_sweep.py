@@ -1,4 +1,4 @@
-"""Sweeps: their points, and their runs as processes. Every sweep of the project is held to its contract."""
+"""Sweeps: their points, and their runs as processes. Checks the contract of every sweep in the project."""
 
 import csv
 import importlib
@@ -38,7 +38,7 @@ def config_of(run):
 
 @pytest.mark.parametrize(("path", "variant"), SWEEPS, ids=lambda value: getattr(value, "stem", value))
 def test_every_override_is_a_key_of_its_config(path, variant):
-    """Of the same type too, so that the command line takes it."""
+    """With the same type, so that the command line accepts it."""
     sweep = load(f"{path}:{variant}")
     for run in sweep.runs():
         config = config_of(run)
@@ -150,7 +150,7 @@ def sweep_file(tmp_path):
 
 @pytest.mark.slow
 def test_a_sweep_and_its_report(programs, sweep_file, tmp_path):
-    """Width 30 does not fit 4 heads: those runs fail, are recorded so, and the others go on."""
+    """Width 30 does not fit 4 heads: these runs fail and are recorded as failed, and the sweep continues."""
     where = (f"--sweep={sweep_file}", f"--workdir={tmp_path / 'sweep'}")
     half = programs.run("sweep", *where, "--shard=1/2")
     assert half.returncode == 1 and "2 finished, 1 failed" in half.stdout, half.stdout + half.stderr
@@ -194,7 +194,7 @@ def test_a_sweep_and_its_report(programs, sweep_file, tmp_path):
 
 @pytest.mark.slow
 def test_stopped_and_taken_up(programs, sweep_file, tmp_path):
-    """SIGTERM reaches the run, which saves; the same command resumes the sweep."""
+    """SIGTERM is passed on to the run, which saves; the same command resumes the sweep."""
     where = (f"--sweep={sweep_file}:long", f"--workdir={tmp_path / 'sweep'}", "--shard=1/6")
     folder = tmp_path / "sweep" / RUNS / "features=8,seed=0"
     process = programs.start("sweep", *where)
