@@ -134,7 +134,7 @@ def test_terminated_while_it_computes(programs, arguments, tmp_path, when):
         process.kill()
     step = last or 1
     assert (process.returncode, error) == (0, "")
-    assert f"stopped by signal 15; saved step {step}, run again to go on" in shown
+    assert f"stopped by signal 15; saved step {step}; run again to resume" in shown
     assert checkpoints(workdir) == [step]
     assert f"resuming from step {step}" in programs.output("train", *arguments, f"--workdir={workdir}")
     assert_same_end(workdir, whole)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.experiments.programs import FOLDER, PROGRAMS, source
 
-# `generate` checks its numbers itself, because bounds depend on other values, such as top_k on the vocabulary.
+# `generate` checks its own by hand: what they may be depends on one another, as top_k and the vocabulary.
 FILES = sorted({path.stem for path in FOLDER.glob("*.py")} - {"generate"})
 
 

@@ -91,7 +91,7 @@ def test_a_signal_to_one_stops_both(programs, arguments, tmp_path):
     processes[1].send_signal(signal.SIGTERM)
     first, second = ended(processes)
     assert (first[0], second[0]) == (0, 0), (first, second)
-    step = re.search(r"stopped by a signal to another process; saved step (\d+), run again to go on", first[1])
+    step = re.search(r"stopped by a signal to another process; saved step (\d+); run again to resume", first[1])
     assert step and (workdir / "checkpoints" / step[1]).exists()
 
 
