@@ -1,4 +1,4 @@
-"""Our kernels on a GPU, XLA's chunkwise form, cuDNN's attention and LSTM, and the official Triton kernels.
+"""Our kernels on a GPU against XLA's chunkwise form, cuDNN's attention and LSTM, and the official Triton kernels.
 
 65,536 tokens with 4,096 features of v in bfloat16, ordinary gates, as 16 heads (K 128, V 256) and as 8 (K 256, V 512).
 The error is that of the outputs (forward) or of the gradient of q (forward + backward) of one head over the first 512

@@ -1,8 +1,8 @@
 """Prefill and greedy decoding from one checkpoint, with this library and with `transformers` in PyTorch, float32.
 
-The model is a small xLSTM 7B: 4 blocks of 256 features, 4 heads with K = V = 64 (transformers' own path requires K =
-V), a vocabulary of 5,192, random weights. It is saved as a Hugging Face folder and loaded by both libraries, so both
-use the same weights. `error` is that of our logits relative to theirs.
+The model is a small xLSTM 7B: 4 blocks of 256 features, 4 heads with K = V = 64 (equal, as transformers' own path
+requires), a vocabulary of 5,192, random weights. It is saved as a Hugging Face folder and loaded by both libraries, so
+both use the same weights. `error` is that of our logits relative to theirs.
 
 Prefill processes 256 tokens and keeps the state and all logits: a compiled `unroll`, and a call of transformers' model.
 Decoding reads a prompt of 64 tokens and generates 32, which are counted: `xlstm_jax.generate`, one compiled loop, and
