@@ -1,1 +1,1 @@
-"""Config files: `base.py` holds every knob, each other file one task and its variants."""
+"""Config files: `base.py` holds every knob; each other file has one task and its variants."""

@@ -1,4 +1,4 @@
-"""What the configs of tasks with generated data share: a small model of every family, and their tiny variant."""
+"""Shared by configs of tasks with generated data: a small model of each family, and the tiny variant."""
 
 from ml_collections import ConfigDict
 
@@ -25,7 +25,7 @@ def get_config(task: str) -> ConfigDict:
 
 
 def tiny(config: ConfigDict) -> None:
-    """Seconds on a CPU, for tests."""
+    """Takes seconds on a CPU, for tests."""
     config.model.features = 32
     config.data.batch_size = 8
     if "sequence_length" in config.data:

@@ -1,9 +1,8 @@
-"""Every key of a config with its default value; docs/knobs.md explains each. Other config files start from here.
+"""All config keys with their default values, explained in docs/knobs.md. Other config files start from these.
 
-The keys are the fields of the dataclasses that the sections become, each written once, beside the code that reads it:
-`data`, `model` and `sample` are the task's (`xlstm_jax/tasks/`), `model.NAME` a block's (`xlstm_jax/models/blocks/`),
-the others those of `xlstm_jax/train/sections.py`. Any of them can be set on the command line:
-`--config.train.steps=300`.
+The keys are the fields of the dataclass of each section, defined next to the code that reads them: `data`, `model` and
+`sample` belong to the task (`xlstm_jax/tasks/`), `model.NAME` to a block (`xlstm_jax/models/blocks/`), the others are
+in `xlstm_jax/train/sections.py`. Any key can be set on the command line: `--config.train.steps=300`.
 """
 
 from ml_collections import ConfigDict
@@ -15,12 +14,12 @@ from xlstm_jax.train.sections import kinds
 
 
 def get_config(task: str = "language_model") -> ConfigDict:
-    """The defaults of a task: a name in `xlstm_jax.tasks.TASKS`."""
+    """Returns the defaults for a task, a name in `xlstm_jax.tasks.TASKS`."""
     load_plugins()
     config = ConfigDict()
     config.task = task
-    config.seed = 0  # of the parameters, the order of the data, and dropout; from 0 to 2**32 - 1
-    config.plugins = ""  # modules to import first, with commas between them: "my_package.cells,other.module"
+    config.seed = 0  # for parameters, data order and dropout; from 0 to 2**32 - 1
+    config.plugins = ""  # comma-separated modules to import first: "my_package.cells,other.module"
     for name, kind in kinds(TASKS.get(task)).items():
         config[name] = ConfigDict(knobs(kind))
     return config

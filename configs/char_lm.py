@@ -1,12 +1,12 @@
-"""Tiny Shakespeare, character by character: 2 layers of 256 features, sequences of 100, batch 64, Adam at 1e-3.
+"""Tiny Shakespeare, character by character: 2 layers of 256 features, sequences of 100, batch size 64, Adam at 1e-3.
 
     python -m experiments.train --config=configs/char_lm.py:lstm --workdir=/tmp/lstm
 
-Variants: rnn, lstm, gru (two layers of the cell), slstm, mlstm (blocks of that kind alone), xlstm (both kinds); about a
-million parameters each, under one recipe, that of xlstm: rnn_1m, lstm_1m, gru_1m, slstm_1m, mlstm_1m, xlstm_7b,
-transformer, mamba2, minlstm, mingru, griffin, rwkv6 (`experiments/sweeps/families.py` compares them); bpe (the blocks
-of xlstm on byte pairs, 1024 tokens), and `tiny` (seconds on a CPU, for tests). The first 90% of the text is for
-training, the rest for validation.
+Variants: rnn, lstm, gru (two layers of the cell); slstm, mlstm (blocks of one kind); xlstm (both kinds). Variants with
+about a million parameters and the recipe of xlstm, compared in `experiments/sweeps/families.py`: rnn_1m, lstm_1m,
+gru_1m, slstm_1m, mlstm_1m, xlstm_7b, transformer, mamba2, minlstm, mingru, griffin, rwkv6. Others: bpe (the blocks of
+xlstm on byte pairs, 1024 tokens) and `tiny` (takes seconds on a CPU, for tests). The first 90% of the text is the
+training split, the rest validation.
 """
 
 import functools
@@ -42,7 +42,7 @@ def xlstm(config: ConfigDict) -> None:
 
 
 def million(config: ConfigDict, name: str) -> None:
-    """About a million parameters, under the recipe of xlstm."""
+    """About a million parameters, with the recipe of xlstm."""
     blocks, features = MILLION[name]
     if FAMILIES[name].block == "recurrent":
         two_layers(config, name)
@@ -56,8 +56,8 @@ def baseline(config: ConfigDict, name: str) -> None:
     config.model.norm = "layer" if name == "rwkv6" else "rms"
     config.model.xlstm.num_heads = 4
     if name == "xlstm_7b":
-        config.model.norm_eps = config.model.xlstm.norm_eps  # one for all norms, as Hugging Face's format has it
-    config.model.transformer.window = config.data.sequence_length  # it has not learned positions further back
+        config.model.norm_eps = config.model.xlstm.norm_eps  # one value for all norms, as in Hugging Face's format
+    config.model.transformer.window = config.data.sequence_length  # it has not seen longer distances in training
     config.model.mamba2.head_features = 47
     config.model.mamba2.state_features = 64
     config.model.rwkv6.head_features = 35
@@ -74,7 +74,7 @@ def recipe(config: ConfigDict) -> None:
 
 
 def bpe(config: ConfigDict) -> None:
-    """Byte pairs; the xLSTM's blocks unless another model is chosen before it."""
+    """Byte pairs, with the xLSTM's blocks unless another model is chosen before."""
     if config.model.pattern == base.get_config().model.pattern:
         xlstm(config)
     config.data.tokenizer = "bpe"
@@ -91,7 +91,7 @@ def tiny(config: ConfigDict) -> None:
     config.sample.length = 20
 
 
-SMALL = ("rnn", "lstm", "gru", "slstm", "mlstm")  # which have a variant of their own size too, and `NAME_1m`
+SMALL = ("rnn", "lstm", "gru", "slstm", "mlstm")  # these have two variants: NAME, and NAME_1m with a million parameters
 VARIANTS = {
     **{name: functools.partial(two_layers, cell=name) for name in ("rnn", "lstm", "gru")},
     "slstm": slstm,

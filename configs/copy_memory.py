@@ -1,4 +1,4 @@
-"""Copy ten symbols after a lag of 50 steps: two layers, rows of 70 steps, tested on a lag of 100 too.
+"""Copy ten symbols after a lag of 50 steps: two layers, rows of 70 steps, also tested on a lag of 100.
 
     python -m experiments.train --config=configs/copy_memory.py:lstm_1997 --workdir=/tmp/copy
 
@@ -23,8 +23,8 @@ VARIANTS = _problem.VARIANTS | {"tiny": tiny}
 
 def get_config(variant: str = "") -> ConfigDict:
     config = _problem.get_config("copy_memory")
-    config.data.sequence_length = 70  # 20 and the lag
-    config.data.long_length = 120  # likewise, of the split "long"
+    config.data.sequence_length = 70  # 20 + lag
+    config.data.long_length = 120  # 20 + lag in the split "long"
     config.model.features = 64
     config.optimizer.learning_rate = 3e-3
     config.train.steps = 5_000

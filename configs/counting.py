@@ -2,11 +2,11 @@
 
     python -m experiments.train --config=configs/counting.py:lstm --workdir=/tmp/counting
 
-About a minute on 2 CPU cores. 500 steps are enough for an LSTM to accept every n up to 10, but of larger ones only the
-next three.
+Takes about a minute on 2 CPU cores. After 500 steps an LSTM accepts every n up to 10, but only the next three beyond.
 
-`--config.data.language=anbncn` is the context-sensitive one. Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm,
-transformer, mamba2; and `tiny` (seconds, for tests). The paper's cell is `--config.model.recurrent.cell=lstm_peephole`.
+`--config.data.language=anbncn` selects the context-sensitive language. Variants by model: rnn, lstm, gru, slstm, mlstm,
+xlstm, transformer, mamba2; and `tiny` (seconds, for tests). The paper's cell is
+`--config.model.recurrent.cell=lstm_peephole`.
 """
 
 from ml_collections import ConfigDict
@@ -32,9 +32,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.eval_every = 500
     config.train.log_every = 50
     config.data.language = "anbn"  # anbn | anbncn
-    config.data.longest = 10  # n of the longest training string
-    # n of the longest of the split "long", which goes on from there; 0: there is no such split
+    config.data.longest = 10  # largest n in training
+    # largest n of the split "long", which continues after `longest`; 0: no such split
     config.data.longest_tested = 100
-    config.data.target = "legal"  # the loss's: symbol, the one that came | legal, all that may follow
+    config.data.target = "legal"  # of the loss: symbol, the next one in the string | legal, all that may follow
     config.data.batch_size = 64
     return compose(config, variant, VARIANTS, "lstm")

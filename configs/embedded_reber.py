@@ -2,11 +2,11 @@
 
     python -m experiments.train --config=configs/embedded_reber.py:lstm --workdir=/tmp/embedded_reber
 
-About half a minute on 2 CPU cores; 500 steps are enough for an LSTM to have all of validation right (the long lag too)
+Takes about half a minute on 2 CPU cores. After 500 steps an LSTM has all of validation right (including the long lag)
 and 99% of the split "long".
 
-Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests). The
-cell of 1997 is `--config.model.recurrent.cell=lstm_1997`.
+Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests). For the
+cell of 1997, add `--config.model.recurrent.cell=lstm_1997`.
 """
 
 from ml_collections import ConfigDict
@@ -25,9 +25,9 @@ VARIANTS = _problem.VARIANTS | {"tiny": tiny}
 
 def get_config(variant: str = "") -> ConfigDict:
     config = _problem.get_config("embedded_reber")
-    config.data.sequence_length = 40  # steps of the longest training rows
-    config.data.long_length = 100  # of the split "long", whose strings are longer than those of training
-    config.data.target = "symbol"  # the loss's: symbol, the one that came | legal, all that may follow
+    config.data.sequence_length = 40  # longest training rows
+    config.data.long_length = 100  # longest rows of the split "long", whose strings are longer than those of training
+    config.data.target = "symbol"  # of the loss: symbol, the next one in the string | legal, all that may follow
     config.model.features = 32
     config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "cosine"

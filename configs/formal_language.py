@@ -1,10 +1,10 @@
-"""Formal languages after the xLSTM paper: two blocks, batch 256, rows of 3 to 40 steps, tested on 40 to 256.
+"""Formal languages as in the xLSTM paper: two blocks, batch size 256, rows of 3 to 40 steps, tested on 40 to 256.
 
     python -m experiments.train --config=configs/formal_language.py:slstm --workdir=/tmp/parity --config.seed=1
 
-`--config.data.language` names another language than parity. Variants by model: rnn, lstm, gru, slstm (without
-convolution, as the paper has it), mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny` (seconds,
-for tests). The paper takes the best of learning rates 1e-2, 1e-3 and 1e-4 after 100,000 steps.
+`--config.data.language` selects another language than parity. Variants by model: rnn, lstm, gru, slstm (without
+convolution, as in the paper), mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny` (seconds, for
+tests). The paper reports the best of learning rates 1e-2, 1e-3 and 1e-4 after 100,000 steps.
 """
 
 from ml_collections import ConfigDict
@@ -24,9 +24,9 @@ VARIANTS = _problem.VARIANTS | {"tiny": tiny}
 def get_config(variant: str = "") -> ConfigDict:
     config = _problem.get_config("formal_language")
     config.data.language = "parity"  # a name in xlstm_jax.data.problems.formal_languages.LANGUAGES
-    config.data.shortest = 3  # steps of the shortest training rows
-    config.data.sequence_length = 40  # of the longest
-    config.data.long_length = 256  # of the split "long", whose shortest rows have sequence_length
+    config.data.shortest = 3  # shortest training rows
+    config.data.sequence_length = 40  # longest training rows
+    config.data.long_length = 256  # longest rows of the split "long"; its shortest have sequence_length
     config.data.batch_size = 256
     config.model.slstm.conv_width = 0
     config.optimizer.b2 = 0.99

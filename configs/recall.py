@@ -2,9 +2,10 @@
 
     python -m experiments.train --config=configs/recall.py:mlstm --workdir=/tmp/recall
 
-Other contexts of the papers, with their pairs, stand in CONTEXTS: `--config.data.sequence_length=128
---config.data.pairs=8`; the last three are the hard ones of the xLSTM paper. Variants by model: rnn, lstm_1997, lstm,
-gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny` (seconds, for tests).
+CONTEXTS lists the contexts of the papers with their numbers of pairs. To use another one, set for example
+`--config.data.sequence_length=128 --config.data.pairs=8`; the last three are the hard ones of the xLSTM paper. Variants
+by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny`
+(seconds, for tests).
 """
 
 from ml_collections import ConfigDict
@@ -22,17 +23,17 @@ def tiny(config: ConfigDict) -> None:
 
 
 VARIANTS = _problem.VARIANTS | {"tiny": tiny}
-CONTEXTS = {64: 4, 128: 8, 256: 16, 756: 48, 1024: 96, 2048: 256}  # pairs by steps
+CONTEXTS = {64: 4, 128: 8, 256: 16, 756: 48, 1024: 96, 2048: 256}  # steps -> pairs
 
 
 def get_config(variant: str = "") -> ConfigDict:
     config = _problem.get_config("recall")
     config.data.sequence_length = 64
-    config.data.pairs = CONTEXTS[64]  # of key and value in a training row
+    config.data.pairs = CONTEXTS[64]  # key-value pairs per training row
     config.data.long_length = 256
-    config.data.long_pairs = CONTEXTS[256]  # in a row of the split "long"
-    config.data.vocab_size = 8192  # the first half keys, the second values
-    config.data.power = 0.01  # of the law by which queries thin out after the pairs
+    config.data.long_pairs = CONTEXTS[256]  # pairs per row of the split "long"
+    config.data.vocab_size = 8192  # the first half are keys, the second half values
+    config.data.power = 0.01  # exponent of the power law by which queries become rarer after the pairs
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 200
     config.train.steps = 5_000

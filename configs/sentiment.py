@@ -1,10 +1,11 @@
-"""Sentiment of film reviews, the Stanford Sentiment Treebank, binary or in five classes.
+"""Sentiment of film reviews: the Stanford Sentiment Treebank, with two or five classes.
 
     python -m experiments.train --config=configs/sentiment.py:bilstm --workdir=/tmp/sentiment
 
-Variants: lstm, bilstm, gru, xlstm, transformer, majority (the most frequent class); `five` for five classes, which
-composes (`bilstm,five`); and `tiny` (seconds, for tests). Words have no pretrained vectors. `--config.data.path=FOLDER`
-reads a folder of your own: train.jsonl, validation.jsonl and perhaps test.jsonl, with "text" and "label" in each line.
+Variants: lstm, bilstm, gru, xlstm, transformer, majority (always the most frequent class); `five` for five classes,
+combined with a model as in `bilstm,five`; and `tiny` (seconds, for tests). Word vectors are not pretrained.
+`--config.data.path=FOLDER` reads your own data: train.jsonl, validation.jsonl and optionally test.jsonl, with "text"
+and "label" in each line.
 """
 
 from ml_collections import ConfigDict

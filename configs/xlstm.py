@@ -1,9 +1,10 @@
-"""Published models by name (xlstm_jax/models/published.py), with the training of xLSTM 7B.
+"""Published models by name (xlstm_jax/models/published.py), with the training recipe of xLSTM 7B.
 
     python -m experiments.train --config=configs/xlstm.py:xlstm_165m --workdir=/tmp/165m --config.data.path=text.txt
 
 AdamW with b2 0.95, weight decay 0.1 on matrices, gradients clipped at 0.5, peak 4e-4, context 8,192 (Beck et al. 2025,
-arXiv 2503.13427); the decay here is a cosine to a tenth. The vocabulary is the tokenizer's, 50,304 in the paper.
+arXiv 2503.13427). The learning rate here decays to a tenth as a cosine. The vocabulary is that of the tokenizer, 50,304
+in the paper.
 """
 
 import functools

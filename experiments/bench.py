@@ -1,7 +1,7 @@
 """Time a suite: python -m experiments.bench --suite=train_step --out=/tmp/bench
 
-Writes OUT/SUITE.csv, OUT/SUITE.md and OUT/SUITE.png. Ratios are taken round by round between cases that were timed
-within the same second, so that they hold on a busy machine too.
+Writes OUT/SUITE.csv, OUT/SUITE.md and OUT/SUITE.png. Each ratio compares two cases timed within the same second, round
+by round, so ratios stay valid on a busy machine.
 """
 
 import csv
@@ -17,26 +17,30 @@ from absl import flags
 
 from experiments.programs import cli
 
-_SUITE = flags.DEFINE_string("suite", None, "what to measure: a name in experiments/suites, or one that a plugin adds")
+_SUITE = flags.DEFINE_string("suite", None, "name of a suite, from experiments/suites or a plugin")
 _OUT = flags.DEFINE_string("out", None, "folder for the table, the CSV and the figure")
-_ROUNDS = flags.DEFINE_integer("rounds", 15, "how often each case is timed", lower_bound=1, upper_bound=cli.MOST)
+_ROUNDS = flags.DEFINE_integer("rounds", 15, "how many times to time each case", lower_bound=1, upper_bound=cli.MOST)
 _PATIENCE = flags.DEFINE_float(
-    "patience", math.inf, "seconds: a case that takes longer is not timed, nor are larger ones", lower_bound=0
+    "patience", math.inf, "skip cases that take more seconds than this, and all larger ones", lower_bound=0
 )
-flags.register_validator("patience", lambda seconds: seconds >= 0, message="it is at least 0, and a number")  # no NaN
+flags.register_validator("patience", lambda seconds: seconds >= 0, message="must be a number, at least 0")  # no NaN
 _KEEP_MEMORY = flags.DEFINE_boolean(
-    "keep_memory", False, "keep freed memory, as training does; helps every case that allocates much, peers' too"
+    "keep_memory",
+    False,
+    "keep freed memory, as training does; speeds up every case that allocates a lot, in other libraries too",
 )
 _CPU_DEVICES = flags.DEFINE_integer(
     "cpu_devices",
     1,
-    "devices that the CPU stands for; suites that know how to add cases over all of them",
+    "number of devices to split the CPU into; some suites add cases that use all of them",
     lower_bound=1,
     upper_bound=1024,
 )
-_PLUGINS = flags.DEFINE_string("plugins", "", "modules that add suites or what they measure, with commas between them")
-_TINY = flags.DEFINE_boolean("tiny", False, "sizes that finish in seconds, to test the suite itself")
-# Columns where some case has them: what of a row, and how it is written.
+_PLUGINS = flags.DEFINE_string(
+    "plugins", "", "comma-separated modules to import first, which add suites or what suites measure"
+)
+_TINY = flags.DEFINE_boolean("tiny", False, "use sizes that finish in seconds, to test the suite itself")
+# Columns shown if at least one case has a value: how to read it from a row, and its format.
 FACTS = {
     "compile CPU s": (operator.attrgetter("compile_seconds"), "{:.1f}"),
     "MB": (operator.attrgetter("memory_mb"), "{:,.0f}"),
@@ -98,7 +102,7 @@ def _cells(row, known) -> tuple[str, ...]:
 
 
 def _crossings(rows) -> Iterator[str]:
-    """Where, from one size on, one case is faster than another that was faster below it."""
+    """One line for each crossing: from which size a case is faster than one that is faster at smaller sizes."""
     from experiments.benching.timing import series
 
     times = {}

@@ -1,8 +1,8 @@
 """Write a Hugging Face folder: python -m experiments.convert --from_workdir=/tmp/run --to_huggingface=/tmp/folder
 
-Of a trained run whose blocks are all "x", or of another such folder (`--from_huggingface=FOLDER`), with its weights
-fused or not, in another dtype, or in files of another size. A folder's tokenizer goes along, and a run's where it is
-one of byte pairs; those of bytes and characters are none of Hugging Face's.
+The source is a trained run whose blocks are all "x", or another such folder (`--from_huggingface=FOLDER`). The weights
+can be written fused or separate, in another dtype, or in files of another size. A folder's tokenizer is copied. A run's
+tokenizer is written if it uses byte pairs; Hugging Face has no equivalent of our byte and character tokenizers.
 """
 
 import json
@@ -12,17 +12,23 @@ from absl import flags
 
 from experiments.programs import cli
 
-_FROM_WORKDIR = flags.DEFINE_string("from_workdir", None, "folder of a run; its blocks are all 'x', its norm is 'rms'")
-_FROM_HUGGINGFACE = flags.DEFINE_string("from_huggingface", None, "folder such as NX-AI/xLSTM-7b's, instead of a run")
-_TO_HUGGINGFACE = flags.DEFINE_string("to_huggingface", None, "new folder: config.json and safetensors")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "of the run: best (lowest validation loss), latest, or a step")
-_WEIGHT_MODE = flags.DEFINE_string("weight_mode", "single", "single, or fused: what reads one input in one tensor")
-_DTYPE = flags.DEFINE_string("dtype", "as_is", "of the files: as_is, float32, bfloat16 or float16")
+_FROM_WORKDIR = flags.DEFINE_string(
+    "from_workdir", None, "folder of a run whose blocks are all 'x' and whose norm is 'rms'"
+)
+_FROM_HUGGINGFACE = flags.DEFINE_string(
+    "from_huggingface", None, "folder of a checkpoint such as NX-AI/xLSTM-7b, instead of a run"
+)
+_TO_HUGGINGFACE = flags.DEFINE_string("to_huggingface", None, "new folder for config.json and safetensors")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest validation loss), latest, or a step of the run")
+_WEIGHT_MODE = flags.DEFINE_string(
+    "weight_mode", "single", "single, or fused: one tensor for weights with the same input"
+)
+_DTYPE = flags.DEFINE_string("dtype", "as_is", "dtype of the files: as_is, float32, bfloat16 or float16")
 _MAX_SHARD_MB = flags.DEFINE_integer(
-    "max_shard_mb", 5000, "MB a file; larger models are several files", lower_bound=1, upper_bound=cli.INT32_MOST
+    "max_shard_mb", 5000, "MB per file; larger models are split", lower_bound=1, upper_bound=cli.INT32_MOST
 )
 
-# What stands beside the weights of a folder and holds for the new one too.
+# Files copied with the weights, because they remain valid for the new folder.
 BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
 
 

@@ -1,7 +1,7 @@
 """Sample from a trained run: python -m experiments.generate --workdir=/tmp/lstm --prompt="To be" --length=300
 
-Or from a checkpoint such as NX-AI/xLSTM-7b's: --huggingface=FOLDER, which has config.json, safetensors and
-tokenizer.json. A text ends at the model's end token, where it has one.
+To sample from a checkpoint such as NX-AI/xLSTM-7b, give --huggingface=FOLDER, a folder with config.json, safetensors
+and tokenizer.json. A text ends at the model's end token, if it has one.
 """
 
 import sys
@@ -17,36 +17,34 @@ from xlstm_jax.errors import UsageError, one_line
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
 _HUGGINGFACE = flags.DEFINE_string("huggingface", None, "folder of an official checkpoint, instead of a run")
-_DTYPE = flags.DEFINE_string("dtype", "float32", "of an official checkpoint's products: float32 or bfloat16")
-_PROMPT = flags.DEFINE_multi_string("prompt", None, "text to go on from; given several times, a batch; none: a newline")
-_PROMPTS_FILE = flags.DEFINE_string("prompts_file", None, "a UTF-8 file with one prompt a line; -: standard input")
-_LENGTH = flags.DEFINE_integer("length", 300, "tokens to add at most")
-_TEMPERATURE = flags.DEFINE_float("temperature", 0.8, "0 is greedy")
-_TOP_K = flags.DEFINE_integer("top_k", 0, "draw from the k most likely tokens; 0: from all")
-_TOP_P = flags.DEFINE_float("top_p", 1.0, "draw from the fewest tokens whose probabilities sum to p; 1: from all")
-_STOP = flags.DEFINE_multi_string(
-    "stop", [], "one token, as text or by a special token's name, that ends a text too; may be given several times"
-)
-_IGNORE_EOS = flags.DEFINE_boolean("ignore_eos", False, "go on after the model's end token")
-_SEED = flags.DEFINE_integer("seed", 0, "of the draws: the same seed gives the same text")
+_DTYPE = flags.DEFINE_string("dtype", "float32", "dtype of matrix products for --huggingface: float32 or bfloat16")
+_PROMPT = flags.DEFINE_multi_string("prompt", None, "text to continue; several form a batch; default: a newline")
+_PROMPTS_FILE = flags.DEFINE_string("prompts_file", None, "UTF-8 file with one prompt per line; -: standard input")
+_LENGTH = flags.DEFINE_integer("length", 300, "maximum number of tokens to generate")
+_TEMPERATURE = flags.DEFINE_float("temperature", 0.8, "sampling temperature; 0 is greedy")
+_TOP_K = flags.DEFINE_integer("top_k", 0, "sample from the k most likely tokens; 0: all")
+_TOP_P = flags.DEFINE_float("top_p", 1.0, "sample from the fewest tokens whose probabilities sum to p; 1: all")
+_STOP = flags.DEFINE_multi_string("stop", [], "another token that ends a text, as text or as a special token's name")
+_IGNORE_EOS = flags.DEFINE_boolean("ignore_eos", False, "continue after the model's end token")
+_SEED = flags.DEFINE_integer("seed", 0, "random seed; the same seed produces the same text")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest validation loss), latest, or a step")
-_STREAM = flags.DEFINE_boolean("stream", False, "show the text as it comes; one text only")
-_PREFILL_CHUNK = flags.DEFINE_integer("prefill_chunk", 512, "tokens of a prompt that are read at once")
-_SAVE_STATE = flags.DEFINE_string("save_state", None, "file to keep the state in, for --from_state")
-_FROM_STATE = flags.DEFINE_string("from_state", None, "go on from that state, after the prompts where any are given")
+_STREAM = flags.DEFINE_boolean("stream", False, "print the text while it is generated; one text only")
+_PREFILL_CHUNK = flags.DEFINE_integer("prefill_chunk", 512, "prompt tokens to process at once")
+_SAVE_STATE = flags.DEFINE_string("save_state", None, "file to save the state to, for --from_state")
+_FROM_STATE = flags.DEFINE_string("from_state", None, "continue from a saved state, after reading the prompts, if any")
 
-STREAM_TOKENS = 8  # tokens between two looks at a text that is shown as it comes
-AT_ONCE = 1024  # tokens by one call of the program, so that its buffer is small however long the text
+STREAM_TOKENS = 8  # tokens between two updates of a text printed while it is generated
+AT_ONCE = 1024  # tokens per call of the compiled program, whose buffer stays small for texts of any length
 
 
 def main() -> None:
     prompts = _prompts()
     if _SAVE_STATE.value and not Path(_SAVE_STATE.value).absolute().parent.is_dir():
-        raise UsageError(f"--save_state={_SAVE_STATE.value}: its folder does not exist; make it first")
+        raise UsageError(f"--save_state={_SAVE_STATE.value}: its folder does not exist; create it first")
     if _SAVE_STATE.value and Path(_SAVE_STATE.value).is_dir():
         raise UsageError(f"--save_state={_SAVE_STATE.value} is a folder; give a file in it")
     if _FROM_STATE.value and flags.FLAGS["seed"].present:
-        raise UsageError("--seed has no meaning with --from_state: the draws go on too; leave it out")
+        raise UsageError("--seed has no effect with --from_state, which also restores the random state; leave it out")
     cli.start_jax()
     from xlstm_jax.generate import TextStream, check_options, save_state
 
@@ -57,7 +55,7 @@ def main() -> None:
     options = drawing | {"stop": stop}
     start, texts, new_BT, lengths_B = _start(model, tokenizer, prompts)
     if _STREAM.value and len(texts) > 1:
-        raise UsageError(f"--stream shows one text, and there are {len(texts)}; leave it out")
+        raise UsageError(f"--stream shows one text, but there are {len(texts)}; leave it out")
     stream = TextStream(tokenizer) if _STREAM.value else None
 
     def show(tokens) -> None:
@@ -95,11 +93,11 @@ def _of_folder():
 
 
 def _prompts() -> list[str]:
-    """What the flags give; empty where they give none."""
+    """The prompts from the flags; empty if there are none."""
     if _PROMPTS_FILE.value is None:
         return _PROMPT.value or []
     if _PROMPT.value:
-        raise UsageError("--prompt and --prompts_file are both given; give one of them")
+        raise UsageError("--prompt and --prompts_file are both given; give only one of them")
     name = "standard input" if _PROMPTS_FILE.value == "-" else repr(_PROMPTS_FILE.value)
     try:
         data = sys.stdin.buffer.read() if _PROMPTS_FILE.value == "-" else Path(_PROMPTS_FILE.value).read_bytes()
@@ -108,26 +106,29 @@ def _prompts() -> list[str]:
         raise UsageError(f"cannot read prompts from {name}: {one_line(error)}; give UTF-8 text") from error
     for number, line in enumerate(lines, start=1):
         if not line:
-            raise UsageError(f"line {number} of {name} is empty; each line is a prompt of at least one token")
+            raise UsageError(f"line {number} of {name} is empty; each line must be a prompt of at least one token")
     return lines
 
 
 def _stop_token(tokenizer, text: str) -> int:
     tokens = tokenizer.encode(text, special=True)
     if len(tokens) != 1:
-        raise UsageError(f"--stop={text!r} is {len(tokens)} tokens of this run; give a text that is one")
+        raise UsageError(f"--stop={text!r} is {len(tokens)} tokens of this model; give a text that is one token")
     return int(tokens[0])
 
 
 def _start(model, tokenizer, prompts: list[str]):
-    """The state to begin with, each row's tokens so far and the new ones among them, padded, with their numbers."""
+    """Returns the initial state, each row's tokens so far with the new ones, and the new ones padded, with lengths."""
     from xlstm_jax.generate import encode_prompts, init_state, load_state
 
     if _FROM_STATE.value:
         state, before = load_state(_FROM_STATE.value, model)
         prompts = prompts or [""] * len(before)
         if not len(prompts) == len(before) == len(state.done_B):
-            raise UsageError(f"{_FROM_STATE.value} holds {len(before)} texts, and {len(prompts)} prompts are given")
+            raise UsageError(
+                f"{_FROM_STATE.value} holds {len(before)} texts, but {len(prompts)} prompts are given; give one for "
+                "each text, or none"
+            )
     else:
         prompts = prompts or ["" if tokenizer.prefix else "\n"]
         state, before = init_state(model, len(prompts), _SEED.value), [()] * len(prompts)
@@ -142,7 +143,7 @@ def _start(model, tokenizer, prompts: list[str]):
 
 
 def _write(model, state, texts: list[list[int]], new_BT, lengths_B, options: dict, show):
-    """Read the prompts, add tokens to the texts; the state after them and a line on how fast that was."""
+    """Reads the prompts and appends tokens to `texts`. Returns the state after them and a line about the speed."""
     import jax
 
     from xlstm_jax.generate import decode, piece_sizes, prefill
@@ -153,7 +154,7 @@ def _write(model, state, texts: list[list[int]], new_BT, lengths_B, options: dic
     left, counts = _LENGTH.value, [0] * len(texts)
     room = min(STREAM_TOKENS if _STREAM.value else AT_ONCE, left)
     begun = time.monotonic()
-    # Each program once, nothing read and nothing written, so that what follows is not the time of compilation.
+    # Run each program once on zero tokens, so that the times below do not include compilation.
     ready = [read(new_BT[:, :size], 0 * lengths_B) for size in piece_sizes(new_BT.shape[1], _PREFILL_CHUNK.value)]
     jax.block_until_ready((ready, decode(model, state, length=0, room=room, **options)))
     ready = time.monotonic()

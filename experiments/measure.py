@@ -1,14 +1,14 @@
 """Measure a trained run: python -m experiments.measure --measure=gradient_by_lag --workdir=/tmp/lstm
 
-Leaves measured-MEASURE.json in the workdir. A sweep that names a measure has it taken of each of its runs, and the
-report draws it.
+Writes measured-MEASURE.json to the workdir. A sweep with a `measure` does this for each of its runs, and its report
+plots the values.
 """
 
 from absl import flags
 
 from experiments.programs import cli
 
-_MEASURE = flags.DEFINE_string("measure", None, "what to measure: a name in experiments/measures")
+_MEASURE = flags.DEFINE_string("measure", None, "name of a measure in experiments/measures")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "best (lowest validation loss), latest, or a step")
 

@@ -1,8 +1,8 @@
 """Report a sweep: python -m experiments.report --workdir=/tmp/families
 
-Writes table.md, runs.csv and figure.png into the workdir (or `--out`) from what its runs recorded: means over seeds
-with their spread; runs that failed or are not done yet are listed as such. Where runs were measured, measured.csv has
-what was found; where they end in a sample, samples.md has one of each point.
+Writes table.md, runs.csv and figure.png to the workdir (or `--out`) from the records of the runs: means over seeds and
+their spread. Failed and unfinished runs are listed as such. If runs were measured, measured.csv has the values. If they
+end with a sample, samples.md has one sample for each point.
 """
 
 from absl import flags
@@ -10,7 +10,7 @@ from absl import flags
 from experiments.programs import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep")
-_OUT = flags.DEFINE_string("out", None, "folder for the report; the workdir where not given")
+_OUT = flags.DEFINE_string("out", None, "folder for the report; default: the workdir")
 
 
 def main() -> None:

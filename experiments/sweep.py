@@ -1,9 +1,9 @@
 """Run a sweep: python -m experiments.sweep --sweep=experiments/sweeps/families.py --workdir=/tmp/families
 
-Every run is an `experiments.train` in a folder of its own under WORKDIR/runs. The same command goes on where a sweep
-stopped: what is finished is not run again, what had begun is taken up at its last checkpoint. A run that fails is
-recorded as failed, with what it said, and the others go on; `--retry` runs it again. Several of these in one folder
-share out its runs, and each waits for what the others still work on. `experiments.report` draws the result.
+Each run is an `experiments.train` with its own folder under WORKDIR/runs. The same command resumes a sweep that was
+stopped: it skips finished runs and resumes unfinished ones from their last checkpoint. If a run fails, its error is
+recorded and the sweep continues; `--retry` runs failed runs again. Several of these commands can share a workdir: each
+takes runs that are left and waits for the runs of the others. `experiments.report` writes tables and figures.
 """
 
 import os
@@ -18,12 +18,18 @@ _SWEEP = flags.DEFINE_string(
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep")
 _WORKERS = flags.DEFINE_integer(
-    "num_workers", 1, "runs at the same time, each on its share of the cores", lower_bound=1, upper_bound=cli.MOST
+    "num_workers",
+    1,
+    "number of runs at the same time, each on its share of the cores",
+    lower_bound=1,
+    upper_bound=cli.MOST,
 )
 _SHARD = flags.DEFINE_string(
-    "shard", None, "K/N: the K-th of N slices, as of several machines; in a Slurm array its task's slice"
+    "shard",
+    None,
+    "K/N: the K-th of N slices, for use on several machines; default: all, or the slice of a Slurm array's task",
 )
-_RETRY = flags.DEFINE_boolean("retry", False, "run again what failed")
+_RETRY = flags.DEFINE_boolean("retry", False, "run failed runs again")
 
 
 def main() -> int:
@@ -42,10 +48,10 @@ def main() -> int:
 
 
 def _slice(shard: str | None) -> tuple[int, int]:
-    """(number from 0, of how many): as given, or as Slurm's array says, or the whole.
+    """Returns (index from 0, number of slices): from `shard`, else from Slurm's array, else (0, 1).
 
     Raises:
-        UsageError: a slice that is none, or an array whose tasks have gaps other than its step.
+        UsageError: `shard` is not K/N, or the task ids of the array are not evenly spaced.
     """
     from xlstm_jax.errors import UsageError
 
@@ -55,24 +61,24 @@ def _slice(shard: str | None) -> tuple[int, int]:
         count = _slurm("COUNT", (last - first) // max(step, 1) + 1)
         if first + (count - 1) * step != last or own not in range(first, last + 1, max(step, 1)):
             raise UsageError(
-                f"this Slurm array has {count} tasks from {first} to {last}, not evenly spaced, and this is {own}: "
-                "runs would be left out; give --array=1-N, or --shard=K/N"
+                f"this Slurm array has {count} tasks from {first} to {last}, not evenly spaced (this is task {own}), "
+                "so some runs would be left out; give --array=1-N, or --shard=K/N"
             )
         return (own - first) // step, count
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard or "1/1")
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard={shard} is not allowed; it is K/N with K from 1 to N, such as 3/8")
+        raise UsageError(f"--shard={shard} is not allowed; it must be K/N with K from 1 to N, such as 3/8")
     return int(match[1]) - 1, int(match[2])
 
 
 def _slurm(name: str, default: int | None = None) -> int:
-    """A number that Slurm gives the tasks of an array."""
+    """Reads a number that Slurm sets for the tasks of an array."""
     from xlstm_jax.errors import UsageError
 
     variable = f"SLURM_ARRAY_TASK_{name}"
     text = os.environ.get(variable, "" if default is None else str(default))
     if not re.fullmatch(r"\d{1,9}", text):
-        raise UsageError(f"{variable}={text!r} is no integer; give --shard=K/N")
+        raise UsageError(f"{variable}={text!r} is not an integer; give --shard=K/N")
     return int(text)
 
 

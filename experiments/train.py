@@ -6,13 +6,11 @@ from ml_collections import config_flags
 from experiments.programs import cli, processes
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "config file, with a variant where it has some: configs/char_lm.py:lstm", lock_config=True
+    "config", None, "config file, with an optional variant: configs/char_lm.py:lstm", lock_config=True
 )
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "folder for checkpoints and metrics; a run that stands there is taken up again"
-)
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints and metrics; a run found there is resumed")
 _PROFILE_STEPS = flags.DEFINE_string(
-    "profile_steps", "", "10:15 leaves a profiler's trace of steps 10 to 15 in WORKDIR/profile"
+    "profile_steps", "", "10:15 writes a profiler trace of steps 10 to 15 to WORKDIR/profile"
 )
 
 

@@ -11,12 +11,12 @@ YEARS = (1990, 1997, 1999, 2000, 2014, 2015, 2016, 2024)
 COLUMN, HEIGHT, PAD, CHARACTER = 1.0, 0.66, 0.06, 0.085  # in columns and rows
 SEQUENTIAL, PARALLEL, SHAPED = "#a9cdec", "#aadba4", "#f2c891"
 LEGEND = {SEQUENTIAL: "feeds its output back", PARALLEL: "parallel over time", SHAPED: "maps, trees"}
-# Grey of a lightness that shows on white and on black.
+# A grey that is visible on white and on black.
 LINE, TEXT = "#808890", "#15181b"
 
 
 class Box(NamedTuple):
-    """One cell, or several that stand together, a line of names each."""
+    """One cell, or several in one box, with one or more lines of names."""
 
     names: str  # as in `CELLS`
     year: int
@@ -59,7 +59,7 @@ BOXES = (
 
 
 def draw(path: Path) -> None:
-    """The tree, time from left to right."""
+    """Draws the tree, with time from left to right."""
     figure = Figure(figsize=(8.6, 6.2))
     axes = figure.add_axes((0, 0, 1, 1))
     boxes = {box.names: box for box in BOXES}
@@ -86,6 +86,6 @@ def draw(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    # The salt makes the same file every time.
+    # The salt makes the output reproducible.
     with matplotlib.rc_context({"svg.hashsalt": "family", "font.family": "DejaVu Sans Mono"}):
         draw(Path(__file__).with_suffix(".svg"))

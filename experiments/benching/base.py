@@ -1,4 +1,4 @@
-"""The registry of benchmark suites, and what those that time a JAX function share."""
+"""The registry of benchmark suites, and helpers for suites that time JAX functions."""
 
 import functools
 import os
@@ -11,14 +11,14 @@ import numpy as np
 from experiments.benching.timing import Case, Facts, Stopped
 from xlstm_jax.registry import Registry
 
-# A suite makes its cases; `tiny` asks for sizes that finish in seconds, to test the suite itself.
+# A suite returns its cases. With `tiny`, their sizes finish in seconds, to test the suite itself.
 SUITES: Registry[Callable[[bool], list[Case]]] = Registry("suite", package="experiments.suites")
 PASSES = ("forward", "forward + backward")
-ALPHABET = "".join(chr(code) for code in range(33, 98))  # 65 characters, as many as Tiny Shakespeare has
+ALPHABET = "".join(chr(code) for code in range(33, 98))  # 65 characters, as in Tiny Shakespeare
 
 
 def one_pass(which: str, run: Callable):
-    """(dy, *args) -> run(*args), or the gradients of sum(run(*args) dy) in all of `args`; jitted."""
+    """Returns (dy, *args) -> run(*args), or the gradients of sum(run(*args) dy) with respect to `args`; jitted."""
     import jax
 
     def step(dy, *args):
@@ -42,7 +42,7 @@ def jax_case(
     error: Callable[[], float] | None = None,
     devices: int = 1,
 ) -> Case:
-    """One pass of `run(*args)` with `inputs(size) = (dy, *args)`, the first axis of each spread over `devices`.
+    """A case for one pass of `run(*args)` with `inputs(size) = (dy, *args)`, their first axes sharded over `devices`.
 
     Its facts are the temporary memory of the compiled program, and `error()`.
     """
@@ -62,7 +62,7 @@ def jax_case(
 
 @functools.lru_cache(maxsize=4)
 def _placed(inputs: Callable[[int], Sequence[np.ndarray]], size: int, devices: int):
-    """The same arrays for all cases of a group; let go soon after, since long sequences fill the memory."""
+    """Places the arrays once for all cases of a group. The cache is small, because long sequences fill the memory."""
     import jax
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -71,7 +71,7 @@ def _placed(inputs: Callable[[int], Sequence[np.ndarray]], size: int, devices: i
 
 
 def compiled_facts(step, *args) -> float:
-    """MB of a jitted function's temporaries; `Stopped` where all it needs would take half of the device's memory."""
+    """MB of a jitted function's temporaries. Raises `Stopped` if it needs more than half of the device's memory."""
     import jax
 
     memory = step.lower(*args).compile().memory_analysis()
@@ -83,7 +83,7 @@ def compiled_facts(step, *args) -> float:
 
 
 def on_random_text(config):
-    """The `Parts` of a config on 50,000 random characters, and its first batch."""
+    """Returns the `Parts` of a config on 50,000 random characters, and its first batch."""
     from xlstm_jax.train.build import build
 
     with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +96,7 @@ def on_random_text(config):
 
 
 def compared(which: str, run: Callable, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """What errors are taken of: the outputs of one pass, or the gradient of its first argument, in float64."""
+    """The array whose error is reported: the outputs of one pass, or the gradient of its first argument, as float64."""
     result = one_pass(which, run)(*arrays)
     return np.asarray(result[0] if isinstance(result, tuple) else result, np.float64)
 

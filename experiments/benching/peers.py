@@ -1,4 +1,4 @@
-"""The official PyTorch kernels of the mLSTM (`mlstm_kernels`), where they are installed."""
+"""The official PyTorch kernels of the mLSTM (`mlstm_kernels`), if installed."""
 
 import functools
 import os
@@ -13,9 +13,9 @@ from experiments.benching.timing import Case
 def official(
     group: str, which: str, inputs: Callable[[int], tuple], tokens: int, time: int, kernel: str, **options
 ) -> list[Case]:
-    """Cases of those that have `kernel` in their name, with their own backward pass; on a GPU where there is one.
+    """Cases for the kernels with `kernel` in their names, with their own backward passes; on a GPU if there is one.
 
-    `inputs(time)` are the weights of h in the loss, and q, k, v, i, f.
+    `inputs(time)` returns the weights of h in the loss, and q, k, v, i, f.
     """
     try:
         import torch
@@ -47,7 +47,7 @@ def _run(kernel, which: str, inputs, time: int, options):
 
 @functools.lru_cache(maxsize=1)
 def _tensors(inputs, time: int):
-    """[batch, heads, time, features] there."""
+    """The inputs as torch tensors [batch, heads, time, features]."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""Interleaved timing: every case once a round, so that a slow minute of the machine hits all of them alike."""
+"""Interleaved timing: each round runs every case once, so that a slow minute of the machine affects all of them."""
 
 import itertools
 import math
@@ -11,29 +11,29 @@ from rich.progress import track
 
 
 class Stopped(Exception):
-    """Raised by a case's `facts` where it should not run: the message says why, and no larger one is tried."""
+    """Raised by a case's `facts` if it should not run. The message says why. Larger cases are then skipped too."""
 
 
 class Facts(NamedTuple):
-    """What is known of a case beside its time."""
+    """What is known about a case apart from its time."""
 
     memory_mb: float = math.nan  # temporary memory of the compiled program
     error: float = math.nan  # ||y - reference|| / ||reference||
-    compile_seconds: float = math.nan  # CPU seconds, of all threads, to trace and compile it with nothing from a cache
+    compile_seconds: float = math.nan  # CPU seconds, over all threads, to trace and compile it without a cache
 
 
 class Case(NamedTuple):
     """Something to time.
 
-    `run()` does the work once and returns when it is done. Cases of one `group` are compared with each other: the first
-    of a group is what the others' ratios are to. `facts()` is asked before the first run.
+    `run()` does the work once and returns when it is done. Cases of one `group` are compared with each other: ratios
+    are relative to the first case of the group. `facts()` is called before the first run.
     """
 
     group: str
     name: str
     run: Callable[[], object]
-    tokens: int  # that one run handles, for tokens per second
-    size: int = 0  # where the same case stands in several groups: what grows from one to the next
+    tokens: int  # per run, for tokens per second
+    size: int = 0  # for a case in several groups: the number that grows from group to group
     facts: Callable[[], Facts] = Facts
 
 
@@ -51,19 +51,19 @@ class Row(NamedTuple):
     memory_mb: float = math.nan
     error: float = math.nan
     compile_seconds: float = math.nan
-    stopped: str = ""  # why it was not timed; the times are then not numbers
+    stopped: str = ""  # why it was not timed; the times are then NaN
 
 
 def series(case: Case | Row) -> tuple[str, str]:
-    """What a case of several sizes is known by: its group without the size, and its name."""
+    """Identifies a case across sizes: its group without the size, and its name."""
     return case.group.partition(",")[0], case.name
 
 
 def measure(cases: Sequence[Case], rounds: int, warmup: int = 2, patience: float = math.inf) -> list[Row]:
-    """Time all cases `rounds` times, group by group, interleaved within, after `warmup` rounds that also compile.
+    """Times all cases `rounds` times after `warmup` rounds, which also compile; the cases of a group are interleaved.
 
-    A case whose last warm-up run took longer than `patience` seconds is stopped, and so are the later ones of its name
-    whose groups differ from its own after a comma alone ("forward, T 256").
+    A case whose last warm-up run took longer than `patience` seconds is stopped. So are later cases of the same name
+    whose groups differ from its own only after a comma ("forward, T 256").
     """
     rows, stopped = [], {}
     groups = [list(group) for _, group in itertools.groupby(cases, key=lambda case: case.group)]
@@ -76,7 +76,7 @@ def measure(cases: Sequence[Case], rounds: int, warmup: int = 2, patience: float
             case.run()
             seconds[index, column] = time.perf_counter() - start
         timed = {case.name: seconds[:, column] for column, case in enumerate(running)}
-        # Where the first was stopped there is nothing to compare with.
+        # If the first was stopped, there are no ratios.
         base = timed.get(group[0].name, np.full(rounds, np.nan))
         for case in group:
             own = timed.get(case.name, np.full(rounds, np.nan))
@@ -85,7 +85,7 @@ def measure(cases: Sequence[Case], rounds: int, warmup: int = 2, patience: float
 
 
 def _warm(case: Case, warmup: int, patience: float, stopped: dict[tuple[str, str], str]) -> Facts:
-    """Run a case until it is warm; a reason in `stopped` where that is not worth while."""
+    """Runs a case until it is warm and returns its facts. If it should not be timed, puts the reason into `stopped`."""
     if series(case) in stopped:
         return Facts()
     try:

@@ -1,1 +1,1 @@
-"""What can be measured of a run once it is trained, by `experiments.measure`; a file here is one measure."""
+"""Measures of trained runs, for `experiments.measure`. Each file in this folder is one measure."""

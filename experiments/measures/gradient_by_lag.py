@@ -1,7 +1,7 @@
-"""How much of the gradient comes back over a lag: d(output at T) / d(input at t), before and after training.
+"""How much gradient flows back over a lag: d(output at T) / d(input at t), before and after training.
 
-Bengio, Simard & Frasconi 1994 and Hochreiter & Schmidhuber 1997 explain by its decay why long lags are hard to learn;
-Pascanu, Mikolov & Bengio 2013 (arXiv 1211.5063) by its growth why gradients explode.
+Its decay explains why long lags are hard to learn (Bengio, Simard & Frasconi 1994; Hochreiter & Schmidhuber 1997), and
+its growth why gradients explode (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063).
 """
 
 import itertools
@@ -18,17 +18,17 @@ from xlstm_jax.models.repeated import run_blocks
 from xlstm_jax.train.build import Parts
 from xlstm_jax.train.step import init_state
 
-BATCHES, ROWS, DIRECTIONS = 2, 32, 16  # of the validation split, of each batch, of each output
+BATCHES, ROWS, DIRECTIONS = 2, 32, 16  # batches of validation, rows per batch, directions per output
 
 
 @MEASURES.register("gradient_by_lag")
 def gradient_by_lag(parts: Parts, params: Any) -> Measured:
-    """Root mean square over rows of ||d y_T / d x_t||_F against T - t, of the start's parameters and of `params`.
+    """Root mean square over rows of ||d y_T / d x_t||_F against T - t, for the initial parameters and for `params`.
 
-    y_T [D] is what the last block puts out, before the final norm and the head, at the last step that a row is scored
-    at; x_t [D] is the embedded input of step t. The derivative goes through all blocks and all paths between the two.
-    It is exact; its norm is estimated from `DIRECTIONS` of the D directions of y_T (see `gradient_norms`). Norms under
-    1e-38, float32's least number, are 0.
+    y_T [D] is the output of the last block, before the final norm and the head, at the last step of a row that counts
+    in the loss. x_t [D] is the embedded input of step t. The derivative includes all blocks and all paths between the
+    two. It is exact; its norm is estimated from `DIRECTIONS` of the D directions of y_T (see `gradient_norms`). Norms
+    below 1e-38, the smallest number of float32, are 0.
     """
     batches = parts.task.batches("validation", rows=slice(0, ROWS))
     batches = [*itertools.islice(batches, BATCHES)]
@@ -57,9 +57,9 @@ def gradient_by_lag(parts: Parts, params: Any) -> Measured:
 
 
 def random_directions(key: jax.Array, features: int, count: int) -> jax.Array:
-    """[K, D]: K = min(count, D) orthogonal directions, evenly distributed, each of length sqrt(D / K).
+    """Returns [K, D]: K = min(count, D) orthogonal directions, uniformly distributed, each of length sqrt(D / K).
 
-    So the expected sum of (v . a)^2 over them is |a|^2 for any a, and is |a|^2 itself where K = D.
+    For any a, the expected sum of (v . a)^2 over them is |a|^2. If K = D, the sum equals |a|^2.
     """
     count = min(count, features)
     orthonormal_DK, _ = jnp.linalg.qr(jax.random.normal(key, (features, count)))
@@ -69,16 +69,16 @@ def random_directions(key: jax.Array, features: int, count: int) -> jax.Array:
 def gradient_norms(
     stack: Callable[[jax.Array], jax.Array], x_BTD: jax.Array, last_B: jax.Array, directions_KD: jax.Array
 ) -> jax.Array:
-    """|v^T d y_T / d x_t| [K, B, T] for each direction v, where y = stack(x) [B, T, D] and T = last_B of each row.
+    """Computes |v^T d y_T / d x_t| [K, B, T] for each direction v, where y = stack(x) [B, T, D] and T is last_B.
 
-    One backward pass a direction gives it for every t. The squares summed over `random_directions` are an unbiased
+    One backward pass per direction computes it for every t. The sum of squares over `random_directions` is an unbiased
     estimate of the Jacobian's squared Frobenius norm.
 
     Args:
-        stack: a function in which no row of the batch sees another.
-        x_BTD: where the derivative is taken.
-        last_B: ints under T.
-        directions_KD: as `random_directions` makes them.
+        stack: a function whose rows in the batch do not affect each other.
+        x_BTD: where to take the derivative.
+        last_B: ints less than T.
+        directions_KD: from `random_directions`.
     """
 
     def last(x_BTD):
@@ -88,7 +88,7 @@ def gradient_norms(
 
     def norms_BT(v_D):
         (gradient_BTD,) = pullback(jnp.broadcast_to(v_D.astype(y_BD.dtype), y_BD.shape))
-        # Squares of what is small are 0 in float32; what is divided by the largest has none too small to matter.
+        # Squares of small numbers underflow in float32, so divide by the largest first.
         largest_BT = jnp.max(jnp.abs(gradient_BTD), axis=-1, keepdims=True)
         scaled_BTD = gradient_BTD / jnp.where(largest_BT > 0, largest_BT, 1)
         return largest_BT[..., 0] * jnp.linalg.norm(scaled_BTD, axis=-1)
@@ -97,13 +97,13 @@ def gradient_norms(
 
 
 def last_scored(mask_BT: np.ndarray) -> np.ndarray:
-    """The last step of each row whose target counts; its last one where none does."""
+    """The last step of each row whose target counts in the loss; the last step if none does."""
     steps = mask_BT.shape[1]
     return np.where(mask_BT.any(axis=1), steps - 1 - np.argmax(mask_BT[:, ::-1], axis=1), steps - 1)
 
 
 def by_lags(measured: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Root mean square over rows at each lag from 0 on, of `gradient_norms` [K, B, T] and `last_B` of each batch."""
+    """Root mean square over rows for each lag from 0, from `gradient_norms` [K, B, T] and `last_B` of each batch."""
     size = 1 + max(last_B.max() for _, last_B in measured)
     squares, counts = np.zeros((2, size))
     for norms_KBT, last_B in measured:

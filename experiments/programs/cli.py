@@ -1,4 +1,4 @@
-"""What all command-line programs share: flags parsed and errors shown as one line each, exit status 2 for usage."""
+"""Shared by all command-line programs: parsing flags, and printing each error as one line with exit status 2."""
 
 import contextlib
 import errno
@@ -19,17 +19,17 @@ from xlstm_jax.errors import PeerLost, UsageError, one_line, out_of_memory
 from xlstm_jax.files import FULL
 
 PEER_LOST = 3  # exit status
-# What the system says of a path that the user gave, or of what stands in a folder that the user gave.
+# Errors of the operating system about a path that the user gave, or about something in such a folder.
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 INT32_MOST = 2**31 - 1
-MOST = 10**6  # processes, seconds or rounds: far more than any machine has use for
-ROOT = Path(__file__).parents[2]  # of the checkout, or where the packages are installed
+MOST = 10**6  # processes, seconds or rounds: far more than anyone needs
+ROOT = Path(__file__).parents[2]  # the checkout, or the folder where the packages are installed
 
 
-def run(main: Callable[[], int | None], smaller: str = "take a smaller model or fewer rows at once") -> None:
-    """Parse the flags, call `main`, exit with its result; a `UsageError` is printed as one line, exit status 2.
+def run(main: Callable[[], int | None], smaller: str = "use a smaller model or fewer rows at once") -> None:
+    """Parses the flags, calls `main` and exits with its result; a `UsageError` is printed as one line, exit status 2.
 
-    So is memory that does not suffice: `smaller` says what to do about it.
+    Running out of memory is handled in the same way; `smaller` says what to do about it.
     """
 
     def guarded(argv: list[str]) -> int:
@@ -40,11 +40,11 @@ def run(main: Callable[[], int | None], smaller: str = "take a smaller model or 
         except PeerLost as error:
             _fail(str(error))
             sys.stderr.flush()
-            os._exit(PEER_LOST)  # what runs at the usual end would wait for the process that is gone
+            os._exit(PEER_LOST)  # a normal exit would wait for the lost process
         except UsageError as error:
             return _fail(str(error))
         except BrokenPipeError:
-            # The reader of our output (`| head`) has left; that is no failure of ours.
+            # The reader of our output (such as `| head`) closed the pipe. That is not an error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except OSError as error:
@@ -60,15 +60,15 @@ def run(main: Callable[[], int | None], smaller: str = "take a smaller model or 
             return _fail(f"out of memory ({asked_for(error)}); {what_there_is(error)}; {smaller}")
 
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # the name of a file may be no text
+        stream.reconfigure(errors="backslashreplace")  # file names may contain bytes that are not text
     sys.unraisablehook = _quiet_reads
     app.run(guarded, flags_parser=_parse)
 
 
 def start_jax(*, keep_memory: bool = True) -> None:
-    """Keep compiled programs in the user's cache folder: a second run starts in a tenth of the time.
+    """Keeps compiled programs in the user's cache folder, so that a second run starts in a tenth of the time.
 
-    `keep_memory` keeps freed memory too, see `keep_freed_memory`.
+    `keep_memory` also keeps freed memory; see `keep_freed_memory`.
     """
     if keep_memory:
         keep_freed_memory()
@@ -81,11 +81,11 @@ def start_jax(*, keep_memory: bool = True) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what is freed, instead of giving it back and asking for it anew, page by page.
+    """Lets the C library keep freed memory, instead of returning it to the system and requesting it page by page.
 
-    XLA's CPU backend allocates a step's temporaries each step: a sixth to a third of a recurrent layer's time went into
-    the system's zeroing of fresh pages. Acts on memory asked for from now on, with glibc (most Linux); elsewhere
-    nothing happens.
+    XLA's CPU backend allocates its temporaries in every step: a sixth to a third of a recurrent layer's time was spent
+    on fresh pages, which the system fills with zeros. Affects memory allocated after the call, with glibc (most Linux).
+    Does nothing elsewhere.
     """
     import ctypes
 
@@ -100,10 +100,10 @@ def keep_freed_memory() -> None:
 
 
 def located(path: str) -> str:
-    """The file that a path or a module's dotted name stands for.
+    """Returns the file for a path or a module's dotted name; `path` itself if there is no such file.
 
-    A file that is not there is looked for in the project, so that `configs/...` works anywhere; what has no slash and
-    no suffix is a module, such as `my_package.config`.
+    If a path does not exist, it is looked up in the project, so `configs/...` works from any folder. A name without
+    slash and suffix is a module, such as `my_package.config`.
     """
     if os.path.isfile(path):
         return path
@@ -118,7 +118,7 @@ def located(path: str) -> str:
 
 
 def module_at(path: str) -> ModuleType:
-    """The module that a Python file holds, run anew, wherever it lies; see `located`."""
+    """Runs a Python file, found as in `located`, and returns it as a new module."""
     spec = importlib.util.spec_from_file_location(f"_{Path(path).stem}", located(path))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -126,21 +126,21 @@ def module_at(path: str) -> ModuleType:
 
 
 def config_at(name: str) -> Any:
-    """The config that FILE or FILE:VARIANT names."""
+    """Returns the config for FILE or FILE:VARIANT."""
     path, _, variant = name.partition(":")
     get_config = module_at(path).get_config
     return get_config(variant) if variant else get_config()
 
 
 def _quiet_reads(unraisable) -> None:
-    """Where one array of a checkpoint cannot be read, orbax drops its other reads, and each complains on its own."""
+    """Hides the warnings of other reads that orbax abandons if one array of a checkpoint cannot be read."""
     closed = str(unraisable.exc_value) == "Event loop is closed"
     if not closed and not inspect.iscoroutine(unraisable.object):
         sys.__unraisablehook__(unraisable)
 
 
 def _fail(message: str) -> int:
-    # One line, whatever characters a path in it has.
+    # One line, even if a path in the message contains newlines.
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
     print(f"error: {line}", file=sys.stderr)
     return 2
@@ -154,7 +154,7 @@ def _parse(argv: list[str]) -> list[str]:
     config = config or ""
     path, colon, variant = config.partition(":")
     if config and not os.path.isfile(located(path)):
-        sys.exit(_fail(f"config file {path!r} does not exist; those of the project are in configs/"))
+        sys.exit(_fail(f"config file {path!r} does not exist; the project's config files are in configs/"))
     full = f"{located(path)}{colon}{variant}"
     argv = [re.sub(rf"\A((--?config=)?){re.escape(config)}\Z", lambda match: match[1] + full, a) for a in argv]
     try:
@@ -163,16 +163,16 @@ def _parse(argv: list[str]) -> list[str]:
         sys.exit(_fail(_flag_error(argv, config, error)))
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
-        # Where a default is not empty, an empty value is a shell variable that is not set.
+        # If the default is not empty, an empty value usually comes from a shell variable that is not set.
         if flag.present and flag.default not in ("", []) and flag.value in ("", []):
             sys.exit(_fail(f"--{name}= is empty; give a value, or leave the option out"))
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # --verbosity=0 also shows what was chosen and why
+        logging.set_verbosity(logging.WARNING)  # --verbosity=0 also logs what was chosen and why
     return rest
 
 
 def _config_argument(argv: list[str]) -> str | None:
-    """What is given as --config=FILE or --config FILE; None where nothing is."""
+    """Returns FILE from --config=FILE or --config FILE; None if the flag is missing."""
     for argument, following in zip(argv, [*argv[1:], ""], strict=True):
         if match := re.fullmatch(r"--?config(=.*)?", argument, flags=re.DOTALL):
             return match[1][1:] if match[1] else following
@@ -180,7 +180,7 @@ def _config_argument(argv: list[str]) -> str | None:
 
 
 def _flag_error(argv: list[str], config: str, error: Exception) -> str:
-    """A line for what absl and ml_collections raise while flags are parsed and a config file is loaded."""
+    """Returns one line for an error from absl or ml_collections while they parse flags and load a config file."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if "Error whilst parsing config file" in lines[0]:
         # A traceback follows; its last line is what the config file raised.
@@ -198,7 +198,7 @@ def _flag_error(argv: list[str], config: str, error: Exception) -> str:
 
 
 def _allowed_keys(config: str, key: str) -> list[str]:
-    """The keys beside `key` where the config file has no such key; empty where it has."""
+    """Returns the keys of the section that lacks `key`; empty if the config has the key."""
     node = config_at(config)
     for part in key.split("."):
         if part not in node:

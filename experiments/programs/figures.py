@@ -1,4 +1,4 @@
-"""Figures of benchmark rows, and of loss by position."""
+"""Figures of benchmarks and of the loss by position."""
 
 import math
 import pathlib
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from experiments.benching.timing import Row, series
 
-# What is drawn over the size of the cases, each where some case has it.
+# Fields to plot against the size of the cases, each if at least one case has a value.
 LINES = {"median_ms": "ms a run", "memory_mb": "temporary memory, MB", "error": "error"}
 
 
 def draw(rows: Sequence[Row], path: pathlib.Path) -> None:
-    """Lines over the size of the cases that have one; bars where none has."""
+    """Plots lines over the size of the cases, or bars if no case has a size."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -23,9 +23,9 @@ def draw(rows: Sequence[Row], path: pathlib.Path) -> None:
 
 
 def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pathlib.Path) -> None:
-    """Perplexity against the position in a window, with twice the standard error, the training length marked.
+    """Plots perplexity against the position in a window, with twice the standard error; marks the training length.
 
-    `bins` as `experiments.programs.loss_by_position` makes them.
+    `bins` come from `experiments.programs.loss_by_position`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -52,9 +52,9 @@ def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pa
 
 
 def log_scale(axes, which: str, least: float = 1.0) -> None:
-    """A log scale of the "x" or "y" axis, with what is drawn; 1, 2 and 5 stand at it where it has few powers of ten.
+    """Sets a log scale for the "x" or "y" axis of a finished plot, with ticks at 1, 2 and 5 if it is short.
 
-    It ranges over a factor `least` at least.
+    The axis spans at least a factor of `least`.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -72,7 +72,7 @@ def log_scale(axes, which: str, least: float = 1.0) -> None:
 
 
 def _lines(figure, rows):
-    """A column a group, a row for the time and for each fact that is known; a colour a case."""
+    """One column for each group, one row for the time and for each known fact, one colour for each case."""
     panels = list(dict.fromkeys(series(row)[0] for row in rows))
     names = list(dict.fromkeys(row.name for row in rows))
     known = {field: title for field, title in LINES.items() if any(math.isfinite(getattr(row, field)) for row in rows)}
@@ -84,7 +84,7 @@ def _lines(figure, rows):
                 mine = [row for row in rows if series(row) == (panel, name)]
                 heights = [getattr(row, field) for row in mine]
                 axis.plot([row.size for row in mine], heights, "o-", ms=3.5, color=f"C{index}", label=name)
-            log_scale(axis, "y", least=10)  # what differs by less is as good as equal
+            log_scale(axis, "y", least=10)  # do not magnify smaller differences
             axis.set_xscale("log", base=2)
             axis.set_xlabel("steps T")
             axis.set_title(f"{panel}: {title}", fontsize=9)
@@ -94,7 +94,7 @@ def _lines(figure, rows):
 
 def _bars(figure, rows):
     axes = figure.subplots()
-    # A case's name may end in what it took to run, after a comma; it is the same case in every group.
+    # A name can have a comma and details of the run after it. The part before it identifies the case in all groups.
     kinds = [row.name.partition(",")[0] for row in rows]
     colours = {name: f"C{index}" for index, name in enumerate(dict.fromkeys(kinds))}
     for position, (row, name) in enumerate(zip(rows, kinds, strict=True)):

@@ -1,4 +1,4 @@
-"""Loss by position in windows far longer than those of training: how a model extrapolates in length."""
+"""Loss by position in windows much longer than those of training, which shows how a model extrapolates in length."""
 
 import math
 from typing import Any, NamedTuple
@@ -11,31 +11,31 @@ import optax
 from xlstm_jax.errors import UsageError
 from xlstm_jax.train.build import Parts
 
-MULTIPLE = 16  # of the training length, the longest window
+MULTIPLE = 16  # length of the longest windows, in training lengths
 
 
 class Windows(NamedTuple):
-    """Consecutive windows from the start of a split that do not overlap; what is left after the last is not used."""
+    """Consecutive windows from the start of a split, without overlap; the rest of the split is not used."""
 
     count: int
-    multiple: int  # their length over that of training
-    length: int  # targets of each
+    multiple: int  # window length / training length
+    length: int  # number of targets in each window
 
 
 class Bin(NamedTuple):
-    first: int  # position of the first target, counted from 1: the tokens that the model has seen
+    first: int  # position of the first target, from 1: the number of tokens that the model has seen
     last: int
     nats: float  # mean over windows of each window's mean in this bin
-    standard_error: float | None  # of that mean, over windows; None where there is one window
+    standard_error: float | None  # of that mean, over windows; None if there is one window
 
 
 def choose_windows(targets: int, sequence_length: int) -> Windows:
-    """Windows of 16 times the training length, or 8, 4, 2, 1 times where a text has not two of the longer ones.
+    """Chooses windows of 16 times the training length, or 8, 4, 2 or 1 times if the text is too short for two of them.
 
-    Two are the fewest that have a standard error; one of the training length is taken where there is no more.
+    A standard error needs two windows. If even two of the training length do not fit, there is one.
 
     Raises:
-        UsageError: there is not even one window.
+        UsageError: not even one window fits.
     """
     multiple = MULTIPLE
     while multiple > 1 and targets // (multiple * sequence_length) < 2:
@@ -43,26 +43,26 @@ def choose_windows(targets: int, sequence_length: int) -> Windows:
     length = multiple * sequence_length
     if targets < length:
         raise UsageError(
-            f"the split has {targets} targets, and one window of the training length needs {sequence_length}; "
-            "take --split=train, or train on a longer text"
+            f"the split has {targets} targets, but one window of the training length needs {sequence_length}; "
+            "use --split=train, or train on a longer text"
         )
     return Windows(targets // length, multiple, length)
 
 
 def bin_edges(sequence_length: int, multiple: int) -> list[int]:
-    """0, 1, ... to the window's length: two bins an octave, the training length and its doubles among the edges."""
+    """Bin edges from 0 to the window length, two per octave, including the training length and its doubles."""
     halves = range(-2 * math.ceil(math.log2(sequence_length)), 2 * int(math.log2(multiple)) + 1)
     return sorted({0, *(round(sequence_length * 2 ** (half / 2)) for half in halves)})
 
 
 def loss_by_position(parts: Parts, params: Any, split: str) -> tuple[Windows, list[Bin]]:
-    """Nats a token by position, the state carried from the window's first token to its last.
+    """Computes nats per token by position, with the state carried through each window.
 
-    Every window starts from an empty state and is read in pieces of the training length, as many windows at once as a
-    batch has rows. Position p is the p-th target of a window: the model has seen p tokens of it.
+    Each window starts from an empty state. It is processed in pieces of the training length, `batch_size` windows at
+    once. Position p is the p-th target of a window: the model has seen p tokens of it.
 
     Raises:
-        UsageError: an unknown split, or one too short for a window.
+        UsageError: the split is unknown, or too short for a window.
     """
     splits = parts.task.splits
     if split not in splits:
@@ -79,7 +79,7 @@ def loss_by_position(parts: Parts, params: Any, split: str) -> tuple[Windows, li
     means_WP = np.zeros((windows.count, len(edges) - 1))
     for first in range(0, windows.count, rows):
         carry, nats = parts.model(params).init_carry(rows), []
-        chosen = np.minimum(np.arange(first, first + rows), windows.count - 1)  # the last one again fills the batch
+        chosen = np.minimum(np.arange(first, first + rows), windows.count - 1)  # repeat the last one to fill the batch
         for start in range(0, windows.length, piece):
             here = np.s_[chosen, start : start + piece]
             nats_BT, carry = score(params, inputs_WT[here], targets_WT[here], carry)
@@ -91,7 +91,7 @@ def loss_by_position(parts: Parts, params: Any, split: str) -> tuple[Windows, li
 
 
 def _score(parts: Parts):
-    """Jitted: nats [B, T] of a piece, and the carry after it."""
+    """Returns a jitted function for the nats [B, T] of a piece and the carry after it."""
 
     def score(params, inputs_BT, targets_BT, carry):
         logits_BTA, carry = parts.model(params).unroll(inputs_BT, carry)

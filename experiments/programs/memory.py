@@ -1,4 +1,4 @@
-"""How much memory there is, for the line that ends a program which asked for more."""
+"""Available memory, for the error message of a program that ran out of it."""
 
 import contextlib
 import os
@@ -8,18 +8,18 @@ from pathlib import Path
 
 from xlstm_jax.errors import one_line
 
-# Limits of the container that the process runs in: control groups of version 2, and of version 1.
+# Memory limits of the process's container: control groups version 2, and version 1.
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def asked_for(error: BaseException) -> str:
-    """What could not be allocated, in the library's words, without its own error codes."""
+    """What could not be allocated, in the library's words without its error codes."""
     words = re.sub(r"^[A-Z_]+: (Error dispatching computation: )?", "", one_line(error)).removesuffix(".")
     return re.sub(r"\d{7,}(?= bytes)", lambda match: _gigabytes(int(match[0])), words).replace("GB bytes", "GB")
 
 
 def what_there_is(error: BaseException) -> str:
-    """How much memory this process may use, and how much of it is free: the device's or the machine's, as `error`."""
+    """How much memory this process may use and how much is free: the device's for errors of XLA, else the machine's."""
     stats = _device_stats() if isinstance(error, RuntimeError) else None
     if stats is not None:
         name, stats = stats
@@ -44,7 +44,7 @@ def what_there_is(error: BaseException) -> str:
 
 
 def _device_stats():
-    """(name, statistics) of the device that jax computes on; None on CPU, which has no memory of its own."""
+    """Returns (name, statistics) of the default device; None for the CPU, which has no memory of its own."""
     if "jax" not in sys.modules:
         return None
     import jax

@@ -1,4 +1,4 @@
-"""An official checkpoint with its tokenizer, for the programs that take a folder in a run's place."""
+"""Loads an official checkpoint and its tokenizer, for programs that accept a folder instead of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -7,21 +7,21 @@ from xlstm_jax.errors import UsageError
 
 
 def load(folder: str | Path, dtype: str) -> tuple[Any, Any]:
-    """(model, tokenizer) of a folder with config.json, safetensors and tokenizer.json.
+    """Returns (model, tokenizer) from a folder with config.json, safetensors and tokenizer.json.
 
     Raises:
-        UsageError: something of it is missing or damaged, or the tokenizer is another model's.
+        UsageError: a file is missing or damaged, or the tokenizer belongs to another model.
     """
     from xlstm_jax.data.text.bpe import BPETokenizer
     from xlstm_jax.models import huggingface
 
-    # Matrices stay in the file's dtype: a large model is kept once, and as small as it came.
+    # Matrices keep the file's dtype, so a large model takes no more memory than in its file.
     model = huggingface.load(folder, dtype=dtype, param_dtype="file")
     tokenizer = BPETokenizer.from_file(Path(folder) / "tokenizer.json")
     if tokenizer.vocab_size > model.config.vocab_size:
         raise UsageError(
-            f"{folder}: tokenizer.json has {tokenizer.vocab_size} tokens, and the model {model.config.vocab_size}; "
-            "give the tokenizer that it was trained with"
+            f"{folder}: tokenizer.json has {tokenizer.vocab_size} tokens, but the model has "
+            f"{model.config.vocab_size}; use the tokenizer that the model was trained with"
         )
     ends = end_tokens(folder, model.config.vocab_size, tokenizer)
     if ends and tokenizer.end_token not in ends and ends[0] in tokenizer.special:
@@ -30,10 +30,10 @@ def load(folder: str | Path, dtype: str) -> tuple[Any, Any]:
 
 
 def end_tokens(folder: str | Path, vocab_size: int, tokenizer: Any) -> tuple[int, ...]:
-    """The tokens that end a text: `eos_token_id` of generation_config.json, else of config.json, else the tokenizer's.
+    """Returns the end tokens: `eos_token_id` of generation_config.json, else of config.json, else the tokenizer's.
 
     Raises:
-        UsageError: it is no token of the vocabulary, nor a list of such.
+        UsageError: `eos_token_id` is not a token of the vocabulary or a list of such tokens.
     """
     from xlstm_jax import generate
     from xlstm_jax.models.huggingface.config import read_json
@@ -49,7 +49,7 @@ def end_tokens(folder: str | Path, vocab_size: int, tokenizer: Any) -> tuple[int
         tokens = [] if given is None else given if isinstance(given, list) else [given]
         if not all(type(token) is int and 0 <= token < vocab_size for token in tokens):
             raise UsageError(
-                f"{path} has eos_token_id {given!r}; allowed are a token from 0 to {vocab_size - 1}, a list of them, "
+                f"{path} has eos_token_id {given!r}; it must be a token from 0 to {vocab_size - 1}, a list of tokens, "
                 "or null"
             )
         return tuple(dict.fromkeys(tokens))

@@ -1,13 +1,13 @@
-"""The table, the file and the figure of loss by position, for `experiments.evaluate --positions`."""
+"""Table, JSON file and figure of the loss by position, for `experiments.evaluate --positions`."""
 
 from pathlib import Path
 from typing import Any
 
 
 def report(parts: Any, params: Any, about: dict[str, Any], which: str, folder: Path) -> None:
-    """Print the table; leave evaluation-SPLIT-positions.json and .png in the folder.
+    """Prints the table and writes evaluation-SPLIT-positions.json and .png to `folder`.
 
-    `about` has the split and what else the file says of the weights and texts; `which` names the weights for people.
+    `about` has the split and further entries for the file; `which` describes the weights in the output.
     """
     from rich.table import Table
 

@@ -1,1 +1,1 @@
-"""What `experiments.bench` can measure; a file here registers a suite by itself."""
+"""Suites for `experiments.bench`. Each file in this folder registers one suite, and is found automatically."""

@@ -1,4 +1,4 @@
-"""The mLSTM's chunkwise form over the length of its chunks; sizes, dtype and gates are those of the suite `mlstm`."""
+"""The mLSTM's chunkwise form with chunks of several lengths; sizes, dtype and gates are those of the suite `mlstm`."""
 
 from experiments.benching.base import PASSES, SUITES, jax_case
 from experiments.benching.timing import Case
@@ -22,5 +22,5 @@ def _case(which: str, time: int, chunk: int) -> Case:
         return op(*args, implementation="chunkwise", chunk_size=chunk)[0]
 
     options = {"which": which, "tokens": mlstm.BATCH * time, "size": time}
-    # Bars, one a chunk length: T is in the group.
+    # Without a size, the figure has one bar for each chunk length; T is in the group.
     return jax_case(f"{which}, T {time:,}", f"chunk {chunk}", run, mlstm.inputs, **options)._replace(size=0)

@@ -1,8 +1,8 @@
-"""The mLSTM with its sequence split over devices (`xlstm_jax/ops/context.py`): time, and memory a device.
+"""The mLSTM with its sequence split over devices (`xlstm_jax/ops/context.py`): time, and memory per device.
 
 Batch 1, 4 heads of 64 features, float32; ordinary gates. Memory is that of the compiled program's temporaries on one
 device. The error is that of the outputs (forward) or of the gradient of q (forward + backward) against one device's.
-Devices of one CPU share its cores, so that more of them gain memory, not time. Run with `--cpu_devices=8`.
+Devices of one CPU share its cores, so more of them save memory, not time. Run with `--cpu_devices=8`.
 """
 
 import functools

@@ -1,8 +1,8 @@
-"""Greedy decoding, a token at a time: batch 1, 4 blocks of 256 features, 65 tokens, float32.
+"""Greedy decoding, one token at a time: batch 1, 4 blocks of 256 features, a vocabulary of 65, float32.
 
-"generate" is `xlstm_jax.generate`, one compiled loop; "a call a token" calls a compiled step from Python each time, as
-a program must that shows each token as it comes. Beside them the official PyTorch model's own step, where the package
-`xlstm` is installed, in the loop its users write.
+"generate" is `xlstm_jax.generate`, one compiled loop. "a call a token" calls a compiled step from Python for each
+token, as a program must to print each token immediately. If the package `xlstm` is installed, "official PyTorch" is the
+step of the official model, in the loop that its users write.
 """
 
 import os
@@ -16,7 +16,7 @@ FEATURES, VOCABULARY = 256, 65
 
 @SUITES.register("decode")
 def decode(tiny: bool) -> list[Case]:
-    """Groups by the kind of blocks; the official PyTorch code first where it is installed and has them."""
+    """Groups by the kind of blocks; the official PyTorch code first, if it is installed and has them."""
     length = 4 if tiny else 128
     cases = []
     for group, pattern in PATTERNS.items():

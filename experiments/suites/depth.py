@@ -1,4 +1,4 @@
-"""A training step of deep stacks: time to compile, time and temporary memory, scanned and not, by rematerialisation."""
+"""A training step of deep stacks: compile time, time and temporary memory, scanned or not, by rematerialisation."""
 
 import itertools
 import time
@@ -9,10 +9,10 @@ from experiments.benching.timing import Case, Facts
 
 @SUITES.register("depth")
 def depth(tiny: bool) -> list[Case]:
-    """mLSTM blocks of width 128 on 8 rows of 128 tokens, 12 and 24 of them."""
+    """12 and 24 mLSTM blocks of width 128, on 8 rows of 128 tokens."""
     import jax
 
-    # What is measured here is how long a program takes that has not been compiled before.
+    # The compile time measured here is that of a program that was not compiled before.
     jax.config.update("jax_enable_compilation_cache", False)
     variants = itertools.product((2, 4) if tiny else (12, 24), (False, True), ("none", "dots", "full"))
     return [_case(layers, scanned, remat, tiny) for layers, scanned, remat in variants]
@@ -32,7 +32,7 @@ def _case(layers: int, scanned: bool, remat: str, tiny: bool) -> Case:
 
 
 class _Step:
-    """Calling it takes the next step; `facts` compiles it first."""
+    """Runs the next step when called; `facts` compiles the step and must be called first."""
 
     def __init__(self, config):
         self._config = config
@@ -42,7 +42,7 @@ class _Step:
 
         parts, self._batch = on_random_text(self._config)
         self._state = init_state(parts)
-        start = time.process_time()  # whatever else the machine does
+        start = time.process_time()  # CPU time, which other load on the machine affects less
         self._step = compiled_step(parts).lower(self._state, self._batch).compile()
         seconds = time.process_time() - start
         return Facts(self._step.memory_analysis().temp_size_in_bytes / 1e6, compile_seconds=seconds)

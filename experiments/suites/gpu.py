@@ -1,9 +1,10 @@
-"""Our kernels on a GPU, beside XLA's chunkwise form, cuDNN's attention and LSTM, and the official Triton kernels.
+"""Our kernels on a GPU against XLA's chunkwise form, cuDNN's attention and LSTM, and the official Triton kernels.
 
-65,536 tokens of 4,096 features of v in bfloat16, ordinary gates, as 16 heads (K 128, V 256) and as 8 (K 256, V 512);
-the error is that of the outputs (forward) or of the gradient of q (forward + backward) of one head over the first 512
-steps against the recurrent form in float64. Then float32, the sLSTM and the LSTM (batch 16, 12 heads of 64), one step
-of decoding, and tiles of other sizes. Without a GPU nothing is run, and each row says so; `--tiny` runs all on CPU.
+65,536 tokens with 4,096 features of v in bfloat16, ordinary gates, as 16 heads (K 128, V 256) and as 8 (K 256, V 512).
+The error is that of the outputs (forward) or of the gradient of q (forward + backward) of one head over the first 512
+steps, against the recurrent form in float64. Further groups: float32, the sLSTM and the LSTM (batch 16, 12 heads of
+64), one decoding step, and tiles of other sizes. Without a GPU nothing is run, and each row says so; `--tiny` runs all
+on CPU.
 """
 
 import functools
@@ -22,11 +23,11 @@ TILES = ({}, {"chunk": 128}, {"chunk": 512}, {"held": 128, "turn": 32}, {"warps"
 
 @SUITES.register("gpu")
 def gpu(tiny: bool) -> list[Case]:
-    """Groups by kind, pass and length; what the others are compared with first."""
+    """Groups by kind, pass and length; the first case of a group is the one to compare with."""
     import jax
 
     there = tiny or jax.default_backend() == "gpu"
-    # Of one length each; the figure is of those over T.
+    # These have one length each, so they have no place in the figure over T.
     single = [*_float32(tiny), *_recurrent(tiny), *_decode(tiny), *_tiles(tiny)]
     cases = [*_mlstm(tiny), *(case._replace(size=0) for case in single)]
     return cases if there else [case._replace(facts=_refuse) for case in cases]
@@ -72,7 +73,7 @@ def _mlstm(tiny: bool) -> list[Case]:
     import jax
 
     def attention(q, k, v, i, f):
-        """As many heads and features of v; keys as wide as v, which cuDNN wants. The gates are not used."""
+        """The same heads and features of v. Keys are as wide as v, as cuDNN requires. The gates are not used."""
         del i, f
         q, k = (jax.numpy.concatenate([a, a], axis=-1) for a in (q, k))
         return jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation=None if tiny else "cudnn")
@@ -97,7 +98,7 @@ def _float32(tiny: bool) -> list[Case]:
 
 
 def _recurrent(tiny: bool) -> list[Case]:
-    """The sLSTM by both implementations, and the LSTM of as many features by the scan and by cuDNN."""
+    """Both implementations of the sLSTM, and the LSTM with as many features, scanned and by cuDNN."""
     import jax
 
     from xlstm_jax.cells import CELLS

@@ -1,14 +1,14 @@
-"""Reading a prompt and greedy decoding with one checkpoint, here and by `transformers` in PyTorch, float32.
+"""Prefill and greedy decoding from one checkpoint, with this library and with `transformers` in PyTorch, float32.
 
-A model like xLSTM 7B, but small: 4 blocks of 256 features, 4 heads with K = V = 64 (transformers' own path takes no
-other), 5,192 words, random weights. It is written as a Hugging Face folder and read back by both, so that both run the
-same weights; `error` is that of our logits beside theirs.
+The model is a small xLSTM 7B: 4 blocks of 256 features, 4 heads with K = V = 64 (equal, as transformers' own path
+requires), a vocabulary of 5,192, random weights. It is saved as a Hugging Face folder and loaded by both libraries, so
+both use the same weights. `error` is that of our logits relative to theirs.
 
-Prefill reads 256 tokens and keeps the state and all logits: `unroll`, compiled, beside a call of the model. Decoding
-reads a prompt of 64 and adds 32 tokens, which are counted: `xlstm_jax.generate`, one compiled loop, beside the model's
-own `generate`, eager. Where the official package `xlstm` is installed, transformers runs its kernels: here those in
-plain PyTorch. PyTorch runs with one thread, which ratios are to, and with one a core: on a busy machine its threads
-wait for each other.
+Prefill processes 256 tokens and keeps the state and all logits: a compiled `unroll`, and a call of transformers' model.
+Decoding reads a prompt of 64 tokens and generates 32, which are counted: `xlstm_jax.generate`, one compiled loop, and
+the model's own eager `generate`. If the official package `xlstm` is installed, transformers runs its kernels, here
+those in plain PyTorch. PyTorch runs with one thread (ratios are relative to this case) and with one thread per core: on
+a busy machine its threads wait for each other.
 """
 
 import functools
@@ -23,12 +23,12 @@ from experiments.benching.timing import Case, Facts
 
 VOCABULARY, FEATURES, HEADS = 5_192, 256, 4
 BATCHES = (1, 8)
-CHUNK = 64  # of transformers' path, which takes whole chunks alone
+CHUNK = 64  # of transformers' path, which accepts only whole chunks
 
 
 @SUITES.register("inference")
 def inference(tiny: bool) -> list[Case]:
-    """A group for each phase and batch; transformers first where it is installed."""
+    """One group for each phase and batch size; transformers first, if installed."""
     blocks, prefill, length = (1, CHUNK, 2) if tiny else (4, 4 * CHUNK, CHUNK // 2)
     ours, theirs = _models(blocks)
     cases = []
@@ -42,7 +42,7 @@ def inference(tiny: bool) -> list[Case]:
 
 
 def _models(blocks: int):
-    """The same weights in both; None for transformers' where it is not installed."""
+    """Returns our model and transformers' model with the same weights; None if transformers is not installed."""
     from xlstm_jax.models import ModelConfig, build_model, huggingface
     from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
 
@@ -58,7 +58,7 @@ def _models(blocks: int):
 
 def _theirs(folder: str):
     try:
-        import torch  # noqa: F401 (transformers alone has no models)
+        import torch  # noqa: F401 (transformers has no models without it)
         from transformers import xLSTMForCausalLM
         from transformers.utils import logging
     except ImportError:
@@ -119,7 +119,7 @@ def _their_decoding(group: str, model, prompt: np.ndarray, length: int) -> list[
 
 
 def _their_cases(group: str, model, run: Callable[[], object], tokens: int) -> list[Case]:
-    """With one thread, and with as many as there are cores."""
+    """One case with one thread, and one with a thread per core."""
     if model is None:
         return []
     import torch

@@ -1,9 +1,9 @@
-"""Every form of the mLSTM over the length of the sequence, beside softmax attention and the official PyTorch code.
+"""Every form of the mLSTM over the sequence length, compared with softmax attention and the official PyTorch code.
 
 Batch 4, 4 heads, 64 query and key features, 128 value features, float32; ordinary gates. Memory is that of the compiled
-program's temporaries; the error is that of the outputs (forward) or of the gradient of q (forward + backward) of one
-sequence and head, against the recurrent form in float64, up to 16,384 steps. A form is stopped where it would take half
-of the machine's memory, and where a run takes longer than `--patience`.
+program's temporaries. The error is that of the outputs (forward) or of the gradient of q (forward + backward) of one
+sequence and head, against the recurrent form in float64, up to 16,384 steps. A form is stopped if it would take half of
+the machine's memory, or if a run takes longer than `--patience`.
 """
 
 import functools
@@ -21,12 +21,12 @@ BATCH, HEADS, KEYS, VALUES = 4, 4, 64, 128
 
 @SUITES.register("mlstm")
 def mlstm(tiny: bool) -> list[Case]:
-    """Groups by pass and length; the official PyTorch code first where it is installed."""
+    """Groups by pass and length; the official PyTorch code first, if installed."""
     import jax
 
     from xlstm_jax.ops.mlstm import IMPLEMENTATIONS
 
-    # Kernels are compiled for GPUs alone; interpreted they would be timed to no use.
+    # Kernels are compiled only for GPUs; timing the interpreter would be useless.
     names = [name for name in IMPLEMENTATIONS if name != "pallas" or jax.default_backend() == "gpu"]
     cases = []
     for which in PASSES:
@@ -88,7 +88,7 @@ def _wide_inputs(time: int):
 
 
 def _attention(which: str, time: int) -> Case:
-    """Causal softmax attention of as many heads, 128 features each in queries, keys and values alike."""
+    """Causal softmax attention with as many heads, and 128 features in queries, keys and values."""
     import jax
 
     def attention(q, k, v):

@@ -1,9 +1,9 @@
-"""Every implementation of the mLSTM, the sLSTM, the minLSTM and the GRU over the length of the sequence, in one figure.
+"""Every implementation of the mLSTM, the sLSTM, the minLSTM and the GRU over the sequence length, in one figure.
 
-Forward + backward with respect to all inputs and weights; batch 4, 128 features, 4 heads of 32, float32. The first of a
-group runs step by step. Memory is that of the compiled program's temporaries; the error is that of the gradient of the
-first input (q or x) of one sequence, against a step-by-step scan in float64, up to 4,096 steps. The suites `mlstm`,
-`slstm` and `newton` compare with peers, and pass by pass.
+Forward + backward with respect to all inputs and weights; batch 4, 128 features, 4 heads of 32, float32. The first case
+of a group runs step by step. Memory is that of the compiled program's temporaries. The error is that of the gradient of
+the first input (q or x) of one sequence, against a step-by-step scan in float64, up to 4,096 steps. The suites `mlstm`,
+`slstm` and `newton` compare with other libraries, and time each pass separately.
 """
 
 import functools
@@ -28,13 +28,13 @@ class Op(NamedTuple):
     forms: tuple[str, ...]  # names of implementations, the step-by-step one first
     run: Callable  # run(form, *args) -> y
     reference: Callable  # reference(*args) -> y, step by step, gradients by autodiff
-    inputs: Callable[[int], Sequence[np.ndarray]]  # of the steps T: (dy, *args)
-    batched: int  # how many of those have a batch
+    inputs: Callable[[int], Sequence[np.ndarray]]  # inputs(T) -> (dy, *args)
+    batched: int  # how many of these, from the first, have a batch axis
 
 
 @SUITES.register("modes")
 def modes(tiny: bool) -> list[Case]:
-    """Groups by op and length; implementations are those that the ops' own tables name and that run here."""
+    """Groups by op and length; all implementations in the ops' own tables that run on this machine."""
     ops = (_mlstm(tiny), _slstm(tiny), _cell("minlstm"), _cell("gru"))
     return [_case(op, form, time) for op in ops for time in ((8,) if tiny else SIZES) for form in op.forms]
 
@@ -58,7 +58,7 @@ def _reference(op: Op, time: int) -> np.ndarray:
 
 
 def _runnable(forms: Iterable[str], tiny: bool) -> tuple[str, ...]:
-    """All but kernels where they would be interpreted, unless sizes are tiny."""
+    """Leaves out kernels that would be interpreted, unless sizes are tiny."""
     import jax
 
     return tuple(form for form in forms if form != "pallas" or tiny or jax.default_backend() == "gpu")
@@ -98,7 +98,7 @@ def _slstm(tiny: bool) -> Op:
 
 
 def _cell(name: str) -> Op:
-    """A cell of `ops.recurrence`, at its starting weights, by the implementations that cover it here."""
+    """A cell of `ops.recurrence` at initialisation, with the implementations that support it on this machine."""
     import jax
 
     from xlstm_jax.cells import CELLS, CellParams

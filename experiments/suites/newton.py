@@ -1,6 +1,6 @@
-"""Newton's method over time beside the scan: one sequence, 16 features in, 32 out, starting weights, normal inputs.
+"""Newton's method over time and the scan: one sequence, 16 features in, 32 out, initial weights, normal inputs.
 
-A case's name holds the iterations it took to change no state by more than 1e-5.
+A case's name includes the number of iterations until no state changed by more than 1e-5.
 """
 
 from experiments.benching.base import SUITES

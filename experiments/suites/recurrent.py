@@ -1,7 +1,7 @@
-"""One recurrent layer, forward and forward + backward: PyTorch's and Flax's beside ours.
+"""One recurrent layer, forward and forward + backward: PyTorch's, Flax's and ours.
 
-64 sequences of 100 steps, 256 features in and out, float32 where the case does not say bfloat16. The backward pass is
-that of sum(y * dy) with respect to the weights and x. PyTorch's cases stand where it is installed.
+64 sequences of 100 steps, 256 features in and out, float32 unless the case says bfloat16. The backward pass is that of
+sum(y * dy) with respect to the weights and x. PyTorch's cases are included if it is installed.
 """
 
 import os
@@ -16,7 +16,7 @@ CELLS = ("lstm", "gru", "rnn")
 
 @SUITES.register("recurrent")
 def recurrent(tiny: bool) -> list[Case]:
-    """Cases by cell and pass, peers first; then products in bfloat16, and the cells that are linear in their carry."""
+    """Groups by cell and pass, other libraries first; then the LSTM in bfloat16, and the linear minGRU."""
     batch, time, features = (4, 6, 8) if tiny else (64, 100, 256)
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal((batch, time, features)).astype(np.float32) for _ in range(2))
@@ -31,14 +31,14 @@ def recurrent(tiny: bool) -> list[Case]:
 
 
 def _jax_cases(group: str, name: str, run, weights, x, dy) -> list[Case]:
-    """`run(weights, x) -> y` both ways."""
+    """Cases for both passes of `run(weights, x) -> y`."""
     import jax
     import jax.numpy as jnp
 
     def loss(weights, x):
         return jnp.vdot(run(weights, x).astype(dy.dtype), dy)
 
-    # Flax's weights come with the state of its random keys, which has no gradient.
+    # Flax's state includes random keys, which have no gradient.
     forward, backward = jax.jit(run), jax.jit(jax.grad(loss, argnums=(0, 1), allow_int=True))
     x, dy = jnp.asarray(x), jnp.asarray(dy)
     tokens = x.shape[0] * x.shape[1]
@@ -65,7 +65,7 @@ def _flax(cell: str, x, dy) -> list[Case]:
     import flax
     from flax import nnx
 
-    # The faster of its two LSTM cells.
+    # Of Flax's two LSTM cells, this is the faster one.
     made = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell, "rnn": nnx.SimpleCell}[cell]
     graph, state = nnx.split(nnx.RNN(made(x.shape[-1], x.shape[-1], rngs=nnx.Rngs(0))))
     return _jax_cases(cell, f"Flax {flax.__version__}", lambda w, x: nnx.merge(graph, w)(x), state, x, dy)

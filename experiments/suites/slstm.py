@@ -1,9 +1,9 @@
-"""The sLSTM over the length of the sequence, beside the official PyTorch code's form for machines without CUDA.
+"""The sLSTM over the sequence length, compared with the official PyTorch code for machines without CUDA.
 
-Batch 16, 4 heads of 64 features, float32. Memory is that of the compiled program's temporaries; the error is that of
+Batch 16, 4 heads of 64 features, float32. Memory is that of the compiled program's temporaries. The error is that of
 the outputs (forward) or of the gradient of x (forward + backward) of one sequence and head, against a float64 scan of
-the cell by plain autodiff, up to 4,096 steps. A form is stopped where it would take half of the machine's memory, and
-where a run takes longer than `--patience`.
+the cell with plain autodiff, up to 4,096 steps. A form is stopped if it would take half of the machine's memory, or if
+a run takes longer than `--patience`.
 """
 
 import functools
@@ -20,7 +20,7 @@ BATCH, HEADS, WIDTH = 16, 4, 64
 
 @SUITES.register("slstm")
 def slstm(tiny: bool) -> list[Case]:
-    """Groups by pass and length; the official PyTorch code first where it is installed."""
+    """Groups by pass and length; the official PyTorch code first, if installed."""
     from xlstm_jax.ops.slstm import IMPLEMENTATIONS
 
     cases = []
@@ -33,7 +33,7 @@ def slstm(tiny: bool) -> list[Case]:
 
 @functools.lru_cache(maxsize=1)
 def _inputs(time: int):
-    """The weights of y in the loss; x and r."""
+    """The weights of y in the loss, and x and r."""
     rng = np.random.default_rng(0)
     dy = rng.standard_normal((BATCH, time, HEADS, WIDTH), np.float32)
     x = rng.standard_normal((BATCH, time, 4, HEADS, WIDTH), np.float32)
@@ -58,7 +58,7 @@ def _error(run, which: str, time: int) -> float:
 
 
 def _first(time: int):
-    """One sequence and head."""
+    """The inputs of one sequence and head."""
     dy, x, r = _inputs(time)
     return dy[:1, :, :1], x[:1, :, :, :1], r[:, :1]
 
@@ -69,7 +69,7 @@ def _reference(which: str, time: int):
 
 
 def plain_scan(x_BTGHD, r_GHDD):
-    """y [B, T, H, D] by a scan of the cell whose gradients are autodiff's own."""
+    """Computes y [B, T, H, D] by a scan of the cell, with the gradients of plain autodiff."""
     import jax
     import jax.numpy as jnp
 
@@ -85,7 +85,7 @@ def plain_scan(x_BTGHD, r_GHDD):
 
 
 def _official(which: str, time: int) -> list[Case]:
-    """The cell of the package `xlstm` in PyTorch, as it runs without CUDA; its weights are its own."""
+    """The PyTorch cell of the package `xlstm` as it runs without CUDA, with weights of its own."""
     try:
         import torch
         from xlstm.blocks.slstm.cell import sLSTMCell, sLSTMCellConfig
@@ -112,7 +112,7 @@ def _official(which: str, time: int) -> list[Case]:
 
 @functools.lru_cache(maxsize=1)
 def _torch_inputs(time: int):
-    """y is [batch, heads, time, features] there."""
+    """The inputs as torch tensors; dy is [batch, heads, time, features]."""
     import torch
 
     dy, x, _ = _inputs(time)

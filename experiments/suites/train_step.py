@@ -1,4 +1,4 @@
-"""One training step of the models of configs/char_lm.py, beside the same model in PyTorch where that is installed."""
+"""One training step of the models of configs/char_lm.py, and of the same models in PyTorch, if installed."""
 
 from experiments.benching.base import ALPHABET, SUITES, on_random_text
 from experiments.benching.timing import Case
@@ -8,7 +8,7 @@ VARIANTS = ("lstm", "gru", "rnn", "slstm", "mlstm", "xlstm")
 
 @SUITES.register("train_step")
 def train_step(tiny: bool) -> list[Case]:
-    """Cases by variant: PyTorch's step first (rnn, lstm, gru), then ours."""
+    """Groups by variant: PyTorch's step first (rnn, lstm, gru), then ours."""
     cases = []
     for variant in VARIANTS[:1] if tiny else VARIANTS:
         config = _config(variant, tiny)

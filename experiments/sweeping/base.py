@@ -1,4 +1,4 @@
-"""What a sweep is: a question, a base config, and the points at which it is run."""
+"""A sweep: a question, a base config, and the points to run."""
 
 import dataclasses
 import itertools
@@ -8,33 +8,33 @@ from typing import Any, NamedTuple
 
 
 class Point(NamedTuple):
-    labels: dict[str, str]  # by axis, for folders, tables and figures
-    changes: dict[str, Any]  # "config": another config file with its variant; else values by config key, with dots
+    labels: dict[str, str]  # axis -> setting, for folders, tables and figures
+    changes: dict[str, Any]  # dotted config key -> value; the key "config" names another config file and variant
 
 
 Axis = Sequence[Point]
 
 
 def axis(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Axis:
-    """An axis whose settings have names: axis("gate", {"exp": {"model.mlstm.input_gate": "exp"}, ...})."""
+    """An axis with named settings: axis("gate", {"exp": {"model.mlstm.input_gate": "exp"}, ...})."""
     return [Point({name: label}, dict(changes)) for label, changes in settings.items()]
 
 
 def values(key: str, options: Sequence[Any], name: str | None = None) -> Axis:
-    """An axis over the values of one config key; `name` is the key's last part where none is given."""
+    """An axis over values of one config key; `name` defaults to the last part of the key."""
     return axis(name or key.rpartition(".")[2], {str(option): {key: option} for option in options})
 
 
 def product(*axes: Axis) -> Axis:
-    """Every combination, the last axis the fastest."""
+    """All combinations; the last axis varies fastest."""
     return [_joined(points) for points in itertools.product(*axes)]
 
 
 def zipped(*axes: Axis) -> Axis:
-    """The axes side by side: the first setting of each, then the second, ...
+    """Combines axes like `zip`: the first settings of all, then the second, ...
 
     Raises:
-        ValueError: axes of different lengths.
+        ValueError: the axes have different lengths.
     """
     return [_joined(points) for points in zip(*axes, strict=True)]
 
@@ -47,7 +47,7 @@ def _joined(points: Sequence[Point]) -> Point:
 class SweepRun(NamedTuple):
     """One run of `experiments.train`."""
 
-    name: str  # of its folder
+    name: str  # of the run's folder
     point: Point
     seed: int
     config: str  # file and variant
@@ -56,28 +56,28 @@ class SweepRun(NamedTuple):
 
     @property
     def arguments(self) -> list[str]:
-        """Of `experiments.train`, but for the workdir."""
+        """The arguments of `experiments.train`, without the workdir."""
         return [f"--config={self.config}", *(f"--config.{key}={value}" for key, value in self.overrides.items())]
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Runs at every point with every seed. Lists of points (`product(...) + zipped(...)`) are swept one after another.
+    """One run for each point and seed. Lists of points can be concatenated: `product(...) + zipped(...)`.
 
     Args:
         question: what the sweep answers, a sentence for the report.
         config: file and variant that every run starts from; a point's "config" replaces it.
         points: made by `axis`, `values`, `product`, `zipped`; all with the same axes.
-        changes: config keys with values that hold at every point; a point's own win.
-        seeds: of parameters and data order.
-        metric: of metrics.jsonl, at the last step.
-        better: whether "lower" or "higher" values of it are.
-        also: further metrics that the report shows beside it, where a run has them.
-        best_of: an axis of which the report keeps the best setting alone, as of learning rates; "" keeps every one.
-        log: axes and metrics that the figure draws on a log scale.
-        threshold: of the metric; the report gives the largest number along an axis at which it is reached.
-        measure: what `experiments.measure` takes of each run once it is trained, for the figure; "" for nothing.
-        published: the result it is held against, with its source; "" where there is none.
+        changes: values of config keys for all points; those of a point take precedence.
+        seeds: for the parameters and the order of the data.
+        metric: a key of metrics.jsonl; its value at the last step is reported.
+        better: "lower" or "higher", whichever is better for the metric.
+        also: further metrics to report, for runs that have them.
+        best_of: an axis of which the report keeps only the best setting, such as the learning rate; "" keeps all.
+        log: axes and metrics that the figure shows on a log scale.
+        threshold: a value of the metric; the report says up to which number along an axis it is reached.
+        measure: a measure to run on each trained model, for the figure (see `experiments.measure`); "" for none.
+        published: the published result to compare with, and its source; "" if there is none.
     """
 
     question: str
@@ -97,12 +97,12 @@ class Sweep:
     def __post_init__(self):
         axes = {tuple(point.labels) for point in self.points}
         if len(axes) != 1:
-            raise ValueError(f"a sweep has points of one set of axes, and these are of {sorted(axes)}")
+            raise ValueError(f"all points of a sweep must have one set of axes; these have {sorted(axes)}")
         names = [run.name for run in self.runs()]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"points {sorted(twice)} are given twice")
         if self.better not in ("lower", "higher"):
-            raise ValueError(f"better {self.better!r} is not allowed; it is lower or higher")
+            raise ValueError(f"better {self.better!r} is not allowed; choose lower or higher")
         for field, given, known in (
             ("best_of", [self.best_of] if self.best_of else [], self.axes),
             ("log", self.log, (*self.axes, *self.metrics)),
@@ -122,28 +122,28 @@ class Sweep:
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """The axes that the report has a row or a line for each setting of: all but `best_of`."""
+        """The axes whose settings each have a row or a line in the report: all but `best_of`."""
         return tuple(name for name in self.axes if name != self.best_of)
 
     @property
     def along(self) -> str:
-        """The kept axis whose settings are numbers, and the most, two or more; "" where there is none."""
+        """The kept axis with the most settings among those with two or more, all numbers; "" if there is none."""
         settings = {name: {point.labels[name] for point in self.points} for name in self.kept}
         numeric = [name for name in self.kept if len(settings[name]) > 1 and all(map(is_number, settings[name]))]
         return max(numeric, key=lambda name: len(settings[name]), default="")
 
     def is_better(self, one: float, two: float) -> bool:
-        """Whether one value of the metric is better than another; any is better than NaN."""
+        """Whether one value of the metric is better than another. Any number is better than NaN."""
         if math.isnan(one) or math.isnan(two):
             return not math.isnan(one)
         return one < two if self.better == "lower" else one > two
 
     def reached(self, value: float) -> bool:
-        """Whether a value of the metric is as good as the threshold."""
+        """Whether a value of the metric is at least as good as the threshold."""
         return not math.isnan(value) and not self.is_better(self.threshold, value)
 
     def runs(self) -> Iterator[SweepRun]:
-        """Every run, in order."""
+        """Yields every run, in order."""
         for point, seed in itertools.product(self.points, self.seeds):
             changes = {**self.changes, **point.changes}
             config = changes.pop("config", self.config)
@@ -161,5 +161,5 @@ def is_number(label: str) -> bool:
 
 
 def _plain(label: str) -> str:
-    """The label in characters that every file system takes."""
+    """Replaces characters that some file systems do not allow."""
     return "".join(c if c.isalnum() or c in "._-+" else "_" for c in label)

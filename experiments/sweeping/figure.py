@@ -1,4 +1,4 @@
-"""The figure of a sweep: where each point ended, and how it came there."""
+"""The figure of a sweep: the final metrics of each point, and the metric over the steps."""
 
 import functools
 import math
@@ -14,15 +14,16 @@ from xlstm_jax.files import replacing
 
 PANEL = 5.5, 4.2  # inches
 MARKERS = "osv^DPX*"
-DECADES = 1e12  # of a measure on a log scale that are drawn at most, under its largest value
+DECADES = 1e12  # on a log scale, measured values smaller than the largest by more than this are cut off
 
 
 def draw(sweep: Sweep, rows: Sequence[Row], path: Path) -> None:
-    """Each metric at the end, and the metric over steps, a line a run.
+    """Plots each metric at the end, and the metric over the steps with one line for each run.
 
-    A sweep along numbers has the metrics against them, a line for each setting of the other axes: the mean over seeds
-    in a band from the lowest to the highest. Else each metric is a dot a seed and a tick at their mean. Where there are
-    two or more (other) axes, each setting of the first has panels of its own. `rows` as `records.collect` makes them.
+    If an axis of the sweep has numbers, metrics are plotted against it, with a line for each setting of the other axes:
+    the mean over seeds, and a band from the lowest to the highest. Otherwise, each metric has a dot for each seed and a
+    tick at the mean. If there are two or more (other) axes, each setting of the first has its own panels. `rows` come
+    from `records.collect`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -49,13 +50,13 @@ def draw(sweep: Sweep, rows: Sequence[Row], path: Path) -> None:
         figure.savefig(temporary, dpi=130)
 
 
-Panel = Callable[[Any], None]  # draws upon matplotlib's axes
+Panel = Callable[[Any], None]  # draws on matplotlib's axes
 
 
 def _lines(sweep: Sweep, rows: Sequence[Row]) -> dict[int, Line]:
-    """By id of the row: a colour for each setting of the axes that are told apart within a panel.
+    """Returns id(row) -> style: one colour for each setting of the axes distinguished within a panel.
 
-    The paler, the smaller the number along.
+    Smaller numbers along the sweep's axis are paler.
     """
     from matplotlib import colormaps
 
@@ -73,12 +74,12 @@ def _lines(sweep: Sweep, rows: Sequence[Row]) -> dict[int, Line]:
 
 
 def _groups(sweep: Sweep, rows: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
-    """The rows by the setting of the axis that has panels of its own; one group, (), where none has."""
+    """Groups the rows by the setting of the axis that has its own panels; one group, (), if there is no such axis."""
     return by_setting(rows, varied(sweep)[:-1][:1])
 
 
 def _by_name(sweep: Sweep, rows: Sequence[Row], lines: dict[int, Line]) -> list[tuple[float, list[Panel]]]:
-    """Heights and panels: a row of them for each group of settings."""
+    """Heights and panels: one row for each group of settings."""
     table = []
     for group, mine in _groups(sweep, rows).items():
         given = {"sweep": sweep, "rows": mine, "lines": lines, "group": ", ".join(group)}
@@ -88,7 +89,7 @@ def _by_name(sweep: Sweep, rows: Sequence[Row], lines: dict[int, Line]) -> list[
 
 
 def _along_numbers(sweep: Sweep, rows: Sequence[Row], lines: dict[int, Line]) -> list[tuple[float, list[Panel]]]:
-    """Heights and panels: one a metric, then the curves; where there are groups of settings, a column for each."""
+    """Heights and panels: one panel for each metric, then the curves; with groups of settings, a column for each."""
     groups = _groups(sweep, sorted(rows, key=lambda row: float(row.point.labels[sweep.along])))
     given = [
         {"sweep": sweep, "rows": mine, "lines": lines, "group": ", ".join(group)} for group, mine in groups.items()
@@ -100,7 +101,7 @@ def _along_numbers(sweep: Sweep, rows: Sequence[Row], lines: dict[int, Line]) ->
 
 
 def _measured(rows: Sequence[Row], lines: dict[int, Line]) -> list[Panel]:
-    """What was measured, a panel for each of its curves, all over one range."""
+    """Panels of what was measured, one for each of its curves, all with the same range."""
     found = [(row, o.measured) for row in rows for o in row.outcomes if o.measured]
     if not found:
         return []

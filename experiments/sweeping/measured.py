@@ -1,4 +1,4 @@
-"""The registry of measures, the form of what they find, and the file that keeps it."""
+"""The registry of measures, the format of their results, and the file that stores them."""
 
 import dataclasses
 import json
@@ -23,12 +23,12 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Curves over one axis, to be drawn a panel each.
+    """Curves over one axis, each plotted in its own panel.
 
     Args:
-        x, y: what the axes show, with the unit.
+        x, y: labels of the axes, with units.
         curves: any number of them.
-        log: those of "x" and "y" that are drawn on a log scale.
+        log: which of "x" and "y" have a log scale.
     """
 
     x: str
@@ -38,19 +38,19 @@ class Measured:
 
 
 def measured_path(workdir: str | Path, name: str) -> Path:
-    """Where a run's workdir keeps what a measure found."""
+    """The file in a run's workdir for the result of a measure."""
     return Path(workdir) / f"measured-{name}.json"
 
 
 def write_measured(workdir: str | Path, name: str, measured: Measured, **about: Any) -> Path:
-    """Keep it, with what `about` says of the weights; the file is at all times whole."""
+    """Writes the result and the entries `about` the weights, atomically; returns the path."""
     path = measured_path(workdir, name)
     write_json(path, dataclasses.asdict(measured) | about)
     return path
 
 
 def read_measured(workdir: str | Path, name: str) -> Measured | None:
-    """What was kept; None where the run was not measured.
+    """Reads the result; None if the run was not measured.
 
     Raises:
         UsageError: the file is damaged.

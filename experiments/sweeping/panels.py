@@ -12,7 +12,7 @@ from experiments.sweeping.records import Row, by_setting
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """How what belongs to a row is drawn, in every panel alike."""
+    """The style of one row, the same in every panel."""
 
     colour: Any
     label: str
@@ -21,13 +21,13 @@ class Line:
 
 
 def varied(sweep: Sweep) -> list[str]:
-    """The axes with two or more settings that rows are told apart by, but for the one along which lines are drawn."""
+    """The kept axes with two or more settings, without the one that lines are drawn along."""
     settings = {name: {point.labels[name] for point in sweep.points} for name in sweep.kept}
     return [name for name in sweep.kept if len(settings[name]) > 1 and name != sweep.along]
 
 
 def series(sweep: Sweep) -> list[str]:
-    """The axes told apart by colour; a first one more has panels for each setting."""
+    """The axes shown by colour. If there are two or more, the first has its own panels instead."""
     told_apart = varied(sweep)
     return told_apart[1:] or told_apart or [name for name in sweep.axes if name != sweep.along]
 
@@ -37,7 +37,7 @@ def setting_name(row: Row, axes: Sequence[str]) -> str:
 
 
 def dots(axes, sweep: Sweep, name: str, rows: Sequence[Row], lines: dict[int, Line], group: str) -> None:
-    """A metric at the end, a row a setting: a dot a seed, and the mean."""
+    """A metric at the end, one line per setting: a dot for each seed, and the mean."""
     for position, row in enumerate(rows):
         line = lines[id(row)]
         values = row.found(name)
@@ -58,7 +58,7 @@ def dots(axes, sweep: Sweep, name: str, rows: Sequence[Row], lines: dict[int, Li
 
 
 def against(axes, sweep: Sweep, name: str, rows: Sequence[Row], lines: dict[int, Line], group: str) -> None:
-    """A metric at the end against the sweep's number: the mean over seeds, in a band from the lowest to the highest."""
+    """A metric at the end against a number: the mean over seeds, and a band from the lowest to the highest."""
     for mine in by_setting((row for row in rows if row.found(name)), series(sweep)).values():
         numbers = [float(row.point.labels[sweep.along]) for row in mine]
         line = lines[id(mine[0])]
@@ -82,7 +82,7 @@ def against(axes, sweep: Sweep, name: str, rows: Sequence[Row], lines: dict[int,
 
 
 def curves(axes, sweep: Sweep, rows: Sequence[Row], lines: dict[int, Line], group: str) -> None:
-    """The sweep's metric over the steps, a line a run."""
+    """The sweep's metric over the steps, one line per run."""
     for row in rows:
         line = lines[id(row)]
         for outcome in row.outcomes:
@@ -98,16 +98,16 @@ def curves(axes, sweep: Sweep, rows: Sequence[Row], lines: dict[int, Line], grou
 
 
 def _scale(axes, which: str, name: str, sweep: Sweep) -> None:
-    """A log scale where the sweep asks for one, else a range at which small differences look small.
+    """Sets a log scale if the sweep asks for one, else a range in which small differences look small.
 
-    That is of all that a share can be, and of a twentieth of other metrics at least.
+    The range is from 0 to 1 for shares, and at least a twentieth of the value for other metrics.
     """
     if name in sweep.log:
         log_scale(axes, which)
         return
     low, high = getattr(axes, f"get_{which}lim")()
     if name.endswith(("accuracy", "solved")):
-        low, high = min(low, -0.05), max(high, 1.15 if which == "x" else 1.05)  # there are figures beside the dots
+        low, high = min(low, -0.05), max(high, 1.15 if which == "x" else 1.05)  # room for the numbers next to dots
     elif (lacking := (max(abs(low), abs(high)) / 20 - (high - low)) / 2) > 0:
         low, high = low - lacking, high + lacking
     getattr(axes, f"set_{which}lim")(low, high)

@@ -1,4 +1,4 @@
-"""What the runs of a sweep recorded, by point."""
+"""The records of a sweep's runs, by point."""
 
 import dataclasses
 import math
@@ -18,48 +18,48 @@ NOT_RUN = {"status": "not run", "message": ""}
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """One run as the report has it."""
+    """One run in the report."""
 
     run: SweepRun
     status: str  # finished, failed, not run
     message: str
-    # parameters, tokens_per_second (median while training), seconds, and each metric at the end; those that it has
+    # parameters, tokens_per_second (median during training), seconds, and the final metrics, if the run has them
     values: Mapping[str, float]
     curve: tuple[tuple[int, float], ...]  # (step, metric)
-    share: tuple[int, int] | None  # cores it ran on, runs at a time; None where it was not kept
-    measured: Measured | None  # by `Sweep.measure`
+    share: tuple[int, int] | None  # cores it ran on, runs at a time; None if not recorded
+    measured: Measured | None  # the result of `Sweep.measure`
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A point, over its seeds."""
+    """A point with its runs, one for each seed."""
 
     point: Point
     outcomes: tuple[Outcome, ...]
-    others: tuple[Outcome, ...] = ()  # of the settings of `Sweep.best_of` that came out worse
+    others: tuple[Outcome, ...] = ()  # runs at the worse settings of `Sweep.best_of`
 
     @property
     def finished(self) -> list[Outcome]:
         return [outcome for outcome in self.outcomes if outcome.status == "finished"]
 
     def found(self, name: str) -> list[float]:
-        """A value of each run that finished and has it."""
+        """The values of all finished runs that have one."""
         return [outcome.values[name] for outcome in self.finished if name in outcome.values]
 
     def mean(self, name: str) -> float:
-        """Over the runs that finished; NaN of none."""
+        """Mean over the finished runs; NaN if there are none."""
         return statistics.fmean(found) if (found := self.found(name)) else math.nan
 
     def spread(self, name: str) -> float:
-        """Sample standard deviation over the seeds that finished; NaN of fewer than two, or of one that diverged."""
+        """Sample standard deviation over the finished seeds; NaN for fewer than two, or if one diverged."""
         found = self.found(name)
         return statistics.stdev(found) if len(found) > 1 and all(map(math.isfinite, found)) else math.nan
 
 
 def collect(sweep: Sweep, workdir: Path) -> list[Row]:
-    """Every point with its runs, in the sweep's order, or sorted by the metric where it has one axis of names.
+    """Returns every point with its runs, in the sweep's order; sorted by the metric if the only axis has names.
 
-    Of the settings of `sweep.best_of` the one with the best mean stands for its point.
+    Of the settings of `sweep.best_of`, only the one with the best mean is kept.
     """
     outcomes = [_outcome(sweep, run, workdir) for run in sweep.runs()]
     rows = [Row(point, tuple(o for o in outcomes if o.run.point is point)) for point in sweep.points]
@@ -72,7 +72,7 @@ def collect(sweep: Sweep, workdir: Path) -> list[Row]:
 
 
 def _best(sweep: Sweep, group: Sequence[Row]) -> Row:
-    """The best row of a group, the first of equal ones; it knows of the others' runs."""
+    """Returns the best row of a group (the first one if equal), with the runs of the other rows in `others`."""
     best = group[0]
     for row in group[1:]:
         if sweep.is_better(row.mean(sweep.metric), best.mean(sweep.metric)):
@@ -81,12 +81,12 @@ def _best(sweep: Sweep, group: Sequence[Row]) -> Row:
 
 
 def all_outcomes(rows: Iterable[Row]) -> list[Outcome]:
-    """Every run, those at settings that came out worse among them."""
+    """All runs, including those at worse settings of `best_of`."""
     return [outcome for row in rows for outcome in (*row.outcomes, *row.others)]
 
 
 def by_setting(rows: Iterable[Row], axes: Sequence[str]) -> dict[tuple[str, ...], list[Row]]:
-    """The rows of each setting of some axes, in the order they come."""
+    """Groups the rows by their settings of some axes, in order."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row.point.labels[name] for name in axes), []).append(row)
@@ -98,7 +98,7 @@ def _outcome(sweep: Sweep, run: SweepRun, workdir: Path) -> Outcome:
     records = read_metrics(workdir / RUNS / run.name)
     curve = _series(records, sweep.metric)
     if result["status"] == "finished" and not curve:
-        raise UsageError(f"no {sweep.metric} in metrics.jsonl of {workdir / RUNS / run.name}; the sweep asks for it")
+        raise UsageError(f"no {sweep.metric} in metrics.jsonl of {workdir / RUNS / run.name}; the sweep needs it")
     values = {name: points[-1][1] for name in sweep.metrics if (points := _series(records, name))}
     rates = [rate for _, rate in _series(records, "train/tokens_per_second")]
     if parameters := _series(records, "model/parameters"):

@@ -1,4 +1,4 @@
-"""Table, CSV and figure of a sweep, from the records of its runs."""
+"""Tables, CSV files and the figure of a sweep, from the records of its runs."""
 
 import csv
 import io
@@ -19,10 +19,10 @@ from xlstm_jax.files import replacing
 
 
 def report(workdir: str | Path, out: str | Path) -> None:
-    """Write table.md, runs.csv, figure.png, and measured.csv and samples.md where there are such; print the tables.
+    """Writes table.md, runs.csv, figure.png, and measured.csv and samples.md if there are any; prints the tables.
 
     Raises:
-        UsageError: there is no sweep in the workdir, or `out` cannot be written.
+        UsageError: there is no sweep in the workdir, or `out` cannot be written to.
     """
     from rich.table import Table
 
@@ -44,7 +44,7 @@ def report(workdir: str | Path, out: str | Path) -> None:
             written += ", measured.csv"
         written += write_samples(sweep, rows, workdir, out)
     except OSError as error:
-        raise UsageError(f"{out} cannot be written ({error.strerror}); give another folder") from error
+        raise UsageError(f"{out} cannot be written to ({error.strerror}); give another folder") from error
     if any(outcome.curve for row in rows for outcome in row.outcomes):
         draw(sweep, rows, out / "figure.png")
         written += ", figure.png"
@@ -67,7 +67,7 @@ def _name(workdir: Path) -> str:
 
 
 def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Header and cells: axes, parameters, the metrics, what else of it a loss gives, speed, runs."""
+    """Header and cells: axes, parameters, metrics, perplexity for losses of language models, speed, runs."""
     several = " (mean ± std)" if len(sweep.seeds) > 1 else ""
     perplexities = _perplexities(sweep, rows)
     header = [f"best {name}" if name == sweep.best_of else name for name in sweep.axes]
@@ -86,7 +86,7 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]
 
 
 def _perplexities(sweep: Sweep, rows: Sequence[Row]) -> list[float]:
-    """By row, NaN where the loss is not that of predicting a text's next token; empty where it is in none."""
+    """The perplexity of each row, NaN if its loss is not that of a language model; empty if no row has one."""
     configs = [row.point.changes.get("config", sweep.config) for row in rows] if sweep.metric.endswith("loss") else []
     texts = {config for config in set(configs) if config_at(config).task == "language_model"}
     if not texts:
@@ -100,7 +100,7 @@ def _perplexities(sweep: Sweep, rows: Sequence[Row]) -> list[float]:
 def reach(sweep: Sweep, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Header and cells: for each setting of the other axes, the largest number at which the threshold is reached.
 
-    "none" where it is at no number, "-" where that is not known yet.
+    "none" if it is not reached at any number, "-" if this is not known yet.
     """
     other = [name for name in sweep.kept if name != sweep.along]
     cells = []
@@ -122,7 +122,7 @@ def _number(value: float, form: str) -> str:
 
 
 def _runs(outcomes: Sequence[Outcome]) -> str:
-    """How many ended how; what the first failure said."""
+    """The number of runs by status, and the message of the first failure."""
     counts = {}
     for outcome in outcomes:
         counts[outcome.status] = counts.get(outcome.status, 0) + 1
@@ -131,7 +131,7 @@ def _runs(outcomes: Sequence[Outcome]) -> str:
 
 
 def _share(rows: Sequence[Row]) -> str:
-    """ "; one core a run, 2 runs at a time", as its runs were run; "" where it was not kept."""
+    """How the runs shared the machine, such as "; one core a run, 2 runs at a time"; "" if not recorded."""
     shares = {outcome.share for outcome in all_outcomes(rows) if outcome.share is not None}
     if not shares:
         return ""
@@ -145,7 +145,7 @@ def _share(rows: Sequence[Row]) -> str:
 
 
 def markdown(sweep: Sweep, name: str, rows: Sequence[Row]) -> str:
-    """The question, the tables, the command, machine and versions."""
+    """The question, the tables, the commands, the machine and the versions."""
     lines = [sweep.question, "", *_rows_of(*table(sweep, rows))]
     lines += ["", *_rows_of(*reach(sweep, rows))] if sweep.threshold is not None else []
     versions = ", ".join(f"{package} {metadata.version(package)}" for package in ("jax", "flax", "optax"))
@@ -163,7 +163,7 @@ def _rows_of(header: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]
 
 
 def runs_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
-    """A line a run, whatever its setting."""
+    """One line for each run, at all settings."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     known = ("parameters", *sweep.metrics, "tokens_per_second", "seconds")
@@ -175,7 +175,7 @@ def runs_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
 
 
 def measured_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
-    """A line a point of a curve, of each run that was measured."""
+    """One line for each point of a curve, for each measured run."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*sweep.axes, "seed", "curve", "x", "y"])

@@ -1,4 +1,4 @@
-"""What a sweep's folder keeps of each run that ended, and of the sweep itself."""
+"""The records in a sweep's folder: one for each run that ended, and one for the sweep itself."""
 
 import contextlib
 import json
@@ -15,12 +15,12 @@ SWEEP, RUNS, RESULT, LOG = "sweep.json", "runs", "result.json", "log.txt"
 
 
 def read_result(workdir: Path, run: SweepRun) -> dict[str, Any] | None:
-    """What was recorded of a run that ended, finished or failed; None where it has not, or still is to be measured.
+    """Returns the record of a finished or failed run; None if the run has not ended, or must still be measured.
 
-    A damaged record counts as none, so that the run is taken up again; a line says so.
+    A damaged record counts as missing, so that the run is resumed; one line says so.
 
     Raises:
-        UsageError: it was run with other arguments, as of an earlier form of the sweep.
+        UsageError: it was run with other arguments, for example by an earlier version of the sweep.
     """
     path = Path(workdir) / RUNS / run.name / RESULT
     try:
@@ -31,7 +31,7 @@ def read_result(workdir: Path, run: SweepRun) -> dict[str, Any] | None:
     if result is None:
         return None
     if result["arguments"] != run.arguments:
-        raise UsageError(f"{path.parent} was run with other arguments than the sweep now has; use another workdir")
+        raise UsageError(f"{path.parent} was run with other arguments than the sweep has now; use another workdir")
     if result["status"] == "finished" and run.measure:
         try:
             return result if read_measured(path.parent, run.measure) is not None else None
@@ -42,10 +42,10 @@ def read_result(workdir: Path, run: SweepRun) -> dict[str, Any] | None:
 
 
 def read_name(workdir: Path) -> str | None:
-    """Which sweep's folder it is, as FILE or FILE:VARIANT; None where it is no sweep's.
+    """Returns the sweep of a folder as FILE or FILE:VARIANT; None if the folder has no sweep.
 
     Raises:
-        UsageError: what says so is damaged.
+        UsageError: the record of the sweep is damaged.
     """
     path = Path(workdir) / SWEEP
     if not path.is_file():
@@ -60,11 +60,11 @@ def read_name(workdir: Path) -> str | None:
 
 
 def write_result(folder: Path, run: SweepRun, status: int, seconds: float, share: dict[str, int]) -> dict[str, Any]:
-    """Keep how a run ended, and on what share of the machine; of one that failed, the last line that it said."""
+    """Records how a run ended, its share of the machine and, if it failed, the last line of its output."""
     path = folder / RESULT
     with contextlib.suppress(UsageError):  # damaged
         earlier = _load(path) or {"status": "failed"}
-        # It was trained before, and measured now.
+        # If it was trained before and measured now, add both times.
         seconds += earlier["seconds"] if earlier["status"] == "finished" else 0
     said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     result = {
@@ -72,7 +72,7 @@ def write_result(folder: Path, run: SweepRun, status: int, seconds: float, share
         "seed": run.seed,
         "arguments": run.arguments,
         "status": "finished" if status == 0 else "failed",
-        "message": "" if status == 0 else f"exit status {status}, {said[-1] if said else 'nothing said'}",
+        "message": "" if status == 0 else f"exit status {status}, {said[-1] if said else 'no output'}",
         "seconds": round(seconds, 1),
         **share,
     }
@@ -81,7 +81,7 @@ def write_result(folder: Path, run: SweepRun, status: int, seconds: float, share
 
 
 def _load(path: Path) -> dict[str, Any] | None:
-    """The record in a file; None where there is no file, `UsageError` where it is damaged."""
+    """Reads the record in a file; None if there is no file, `UsageError` if it is damaged."""
     if not path.is_file():
         return None
     try:

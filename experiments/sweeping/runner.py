@@ -1,4 +1,4 @@
-"""The runs of a sweep as processes, several at a time, and what is kept of each."""
+"""Runs a sweep as processes, several at a time, and records how each ended."""
 
 import concurrent.futures
 import contextlib
@@ -20,16 +20,16 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.files import write_json
 from xlstm_jax.train.workdir.lock import Held, Lock, check_free
 
-SWEEP_LOCK = "sweep.lock"  # in a run's folder: of the sweep that has it trained and measured
-LOOK_SECONDS = 1.0  # between two looks at a run that another process works on
-ELSEWHERE = object()  # in a result's place, where another process works on the run
+SWEEP_LOCK = "sweep.lock"  # in a run's folder; held by the sweep that trains and measures it
+LOOK_SECONDS = 1.0  # between two checks of a run that another process is working on
+ELSEWHERE = object()  # instead of a result: another process is working on the run
 
 
 def load(name: str) -> Sweep:
-    """The sweep that FILE or FILE:VARIANT names.
+    """Returns the sweep for FILE or FILE:VARIANT.
 
     Raises:
-        UsageError: no such file or variant.
+        UsageError: the file or variant does not exist.
     """
     path, _, variant = name.partition(":")
     if not Path(located(path)).is_file():
@@ -38,7 +38,7 @@ def load(name: str) -> Sweep:
         )
     module = module_at(path)
     if not hasattr(module, "get_sweep"):
-        raise UsageError(f"{path} is no sweep: it has no get_sweep(variant); see experiments/sweeps/families.py")
+        raise UsageError(f"{path} is not a sweep: it has no get_sweep(variant); see experiments/sweeps/families.py")
     known = getattr(module, "VARIANTS", ("",))
     if variant not in known:
         raise UsageError(
@@ -50,12 +50,12 @@ def load(name: str) -> Sweep:
 def run_all(
     sweep: Sweep, name: str, workdir: str | Path, *, runs: Sequence[SweepRun], workers: int, retry: bool
 ) -> int:
-    """Do what is left of `runs`; the exit status: 0, 1 where a run failed, 130 after Ctrl-C, 143 after SIGTERM.
+    """Runs those of `runs` that are left. Returns 0, 1 if a run failed, 130 after Ctrl-C, or 143 after SIGTERM.
 
-    Several of these may work in one workdir, each on runs of its own; at the end they wait for one another's.
+    Several processes can work in one workdir, each on different runs; at the end they wait for each other's runs.
 
     Raises:
-        UsageError: the workdir holds another sweep, or cannot be written.
+        UsageError: the workdir holds another sweep, or cannot be written to.
     """
     workdir, console = Path(workdir), plain_console()
     _claim(workdir, name)
@@ -75,7 +75,7 @@ def run_all(
             )
             progress.advance(bar)
     if pool.signal:
-        console.print(f"stopped by signal {pool.signal}; the same command goes on")
+        console.print(f"stopped by signal {pool.signal}; run the same command to resume")
         return 128 + pool.signal
     failed = sum(result["status"] == "failed" for result in results.values())
     console.print(f"{len(runs) - failed} finished, {failed} failed, in {workdir}")
@@ -83,7 +83,7 @@ def run_all(
 
 
 def _progress(console):
-    """A bar that counts runs and names the one that began last; shown on a terminal alone."""
+    """A bar that counts runs and names the one started last; only shown on a terminal."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -100,7 +100,7 @@ def _progress(console):
 
 
 def _claim(workdir: Path, name: str) -> None:
-    """Write which sweep it is; refuse a folder that holds another."""
+    """Records the name of the sweep in its folder; refuses a folder with another sweep."""
     there = read_name(workdir)
     if there is None:
         try:
@@ -116,18 +116,18 @@ def _claim(workdir: Path, name: str) -> None:
 class _Pool:
     """Processes of `experiments.train` and `experiments.measure`, each pinned to its share of the cores.
 
-    SIGTERM and Ctrl-C reach them all.
+    SIGTERM and Ctrl-C are passed on to all of them.
     """
 
     def __init__(self, workers: int):
         self.signal: int | None = None
-        self._elsewhere = ""  # where another process works on a run
+        self._elsewhere = ""  # which other process is working on a run
         self._workers = workers
         self._running: set[subprocess.Popen] = set()
         self._cores: queue.SimpleQueue = queue.SimpleQueue()
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         for number in range(workers):
-            # More workers than cores share them.
+            # If there are more workers than cores, some workers share a core.
             self._cores.put(cores[number::workers] or cores[number % len(cores) :][:1] if cores else [])
 
     @contextlib.contextmanager
@@ -142,12 +142,12 @@ class _Pool:
     def _stop(self, number: int, frame: Any) -> None:
         self.signal = number
         for process in tuple(self._running):
-            process.terminate()  # a training run saves where it stands
+            process.terminate()  # a training run then saves a checkpoint
 
     def results(
         self, workdir: Path, runs: Sequence[tuple[SweepRun, dict[str, Any] | None]], show: Callable[[str], None]
     ) -> Iterator[tuple[SweepRun, dict[str, Any]]]:
-        """(run, result) as they end, of runs with what was recorded of them before; none more once a signal came."""
+        """Yields (run, result) as runs end; stops after a signal. `runs` are pairs of a run and its earlier record."""
         said = False
         with concurrent.futures.ThreadPoolExecutor(self._workers) as threads:
             while runs:
@@ -160,14 +160,14 @@ class _Pool:
                         yield waiting[future][0], result
                 if runs and not said:
                     said = True
-                    say(f"{len(runs)} of the runs are left to other processes ({self._elsewhere}); waiting for them")
+                    say(f"{len(runs)} of the runs are in use by other processes ({self._elsewhere}); waiting for them")
                 if runs:
                     time.sleep(LOOK_SECONDS)
 
     def _one(
         self, workdir: Path, run: SweepRun, before: dict[str, Any] | None, show: Callable[[str], None]
     ) -> dict[str, Any] | object | None:
-        """Its result; `ELSEWHERE` where another process works on it, None after a signal."""
+        """Returns the result of a run; `ELSEWHERE` if another process is working on it, None after a signal."""
         if self.signal:
             return None
         folder = workdir / RUNS / run.name
@@ -176,8 +176,8 @@ class _Pool:
             with Lock(folder / SWEEP_LOCK):
                 found = read_result(workdir, run)
                 if found is not None and found != before:
-                    return found  # another sweep was quicker
-                check_free(folder)  # a training may outlive its sweep
+                    return found  # another sweep finished it first
+                check_free(folder)  # a training process can outlive its sweep
                 show(run.name)
                 return self._train_and_measure(folder, run)
         except Held as error:
@@ -199,7 +199,7 @@ class _Pool:
         return write_result(folder, run, status, time.monotonic() - start, share)
 
     def _program(self, program: Sequence[str], folder: Path, cores: Sequence[int]) -> int:
-        """Run it to its end; its exit status."""
+        """Runs a program and returns its exit status."""
         with (folder / LOG).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", *program],
@@ -210,9 +210,9 @@ class _Pool:
                 start_new_session=True,
             )
             if cores:
-                os.sched_setaffinity(process.pid, cores)  # before it has any thread
+                os.sched_setaffinity(process.pid, cores)  # before it starts any threads
             self._running.add(process)
-            if self.signal:  # it came between the look above and the start
+            if self.signal:  # the signal came between the check above and the start
                 process.terminate()
             status = process.wait()
             self._running.discard(process)

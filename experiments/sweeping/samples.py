@@ -1,4 +1,4 @@
-"""What the runs of a sweep wrote at their end, one under the other."""
+"""Collects the samples that the runs of a sweep wrote at their end."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +11,9 @@ from xlstm_jax.train.workdir.metrics import SAMPLE
 
 
 def write_samples(sweep: Sweep, rows: Sequence[Any], workdir: Path, out: Path) -> str:
-    """Write samples.md into `out`; ", samples.md", or "" where no run left a sample (`sample.length` 0).
+    """Writes samples.md to `out`. Returns ", samples.md", or "" if no run has a sample (`sample.length` 0).
 
-    A text a point, of the first of its seeds that has one, in the order of `rows` (as `records.collect` makes them).
+    One text for each point, from the first seed that has one, in the order of `rows` (from `records.collect`).
     """
     parts = []
     for row in rows:
@@ -30,5 +30,5 @@ def write_samples(sweep: Sweep, rows: Sequence[Any], workdir: Path, out: Path) -
 
 
 def _indented(text: str) -> str:
-    """A code block, whatever it contains."""
+    """Formats any text as a Markdown code block."""
     return "\n".join(f"    {line}".rstrip() for line in text.splitlines())

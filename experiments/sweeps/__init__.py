@@ -1,1 +1,1 @@
-"""Questions that `experiments.sweep` answers; a file here is one, with variants as `FILE:VARIANT`."""
+"""Sweeps for `experiments.sweep`. Each file in this folder is one sweep; `FILE:VARIANT` selects a variant."""

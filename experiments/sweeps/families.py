@@ -1,4 +1,4 @@
-"""Every family of models on Tiny Shakespeare, at about a million parameters and the same steps.
+"""All families of models on Tiny Shakespeare, with about a million parameters and the same number of steps.
 
     python -m experiments.sweep --sweep=experiments/sweeps/families.py --workdir=/tmp/families
     python -m experiments.report --workdir=/tmp/families
@@ -24,7 +24,7 @@ def get_sweep(variant: str = "") -> Sweep:
         changes={
             "train.steps": steps,
             "train.eval_every": steps // 3,
-            "model.dropout": 0.0,  # so short a run does not overfit
+            "model.dropout": 0.0,  # runs this short do not overfit
             "sample.length": 0,
         },
         published="nothing: no published table has these families at this size",

@@ -1,12 +1,12 @@
-"""Which models learn which formal languages, and whether what they learnt holds on rows six times as long.
+"""Which models learn which formal languages, and whether they generalise to rows six times as long.
 
     python -m experiments.sweep --sweep=experiments/sweeps/formal_languages.py --workdir=/tmp/fl
     python -m experiments.report --workdir=/tmp/fl
 
 As in the xLSTM paper (Beck et al. 2024, arXiv 2405.04517, section 4.1 and its appendix): 15 languages, two blocks or
-layers, batch 256, rows of 3 to 40 steps, tested on 40 to 256, the best of three learning rates, 100,000 steps: weeks on
-2 CPU cores (`--shard` shares it out over machines). `:parity` is that one language with fewer steps, an hour on 2
-cores; `:tiny` (three languages, batch 64, 800 steps) takes 7 minutes.
+layers, batch size 256, rows of 3 to 40 steps, tested on 40 to 256, the best of three learning rates, 100,000 steps.
+This takes weeks on 2 CPU cores (`--shard` splits it over machines). `:parity` has only that language and fewer steps,
+and takes an hour on 2 cores; `:tiny` (three languages, batch size 64, 800 steps) takes 7 minutes.
 """
 
 from experiments.sweeping.base import Sweep, product, values

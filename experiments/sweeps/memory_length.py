@@ -1,9 +1,9 @@
-"""The largest lag at which copying ten symbols and the adding problem are solved, two layers or blocks of each kind.
+"""The largest lag at which models with two layers or blocks solve copying of ten symbols and the adding problem.
 
     python -m experiments.sweep --sweep=experiments/sweeps/memory_length.py --workdir=/tmp/memory
     python -m experiments.report --workdir=/tmp/memory
 
-Hours on 2 CPU cores (`--shard` shares it out over machines); `:tiny` (600 steps, short lags) takes a few minutes.
+Takes hours on 2 CPU cores (`--shard` splits it over machines); `:tiny` (600 steps, short lags) takes a few minutes.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ VARIANTS = {
 
 
 def points(names: Sequence[str], lags: Sequence[int]) -> Axis:
-    """Rows of ten symbols, the lag and ten steps to copy them; of the adding problem whose least lag, T/2, it is."""
+    """Copying: ten symbols, the lag, and ten steps to copy them. Adding: rows whose smallest lag, T/2, is `lag`."""
     rows = {"copy_memory": lambda lag: lag + 20, "adding": lambda lag: 11 * lag // 5}
     found = []
     for task, length in rows.items():

@@ -1,12 +1,13 @@
-"""The search space odyssey's question: what does an LSTM lose without one of its parts, or gain by another?
+"""The question of the search space odyssey: what does an LSTM lose or gain if one of its parts changes?
 
     python -m experiments.sweep --sweep=experiments/sweeps/odyssey.py --workdir=/tmp/odyssey --num_workers=2
     python -m experiments.report --workdir=/tmp/odyssey
 
-V is the LSTM with peepholes; each of the others changes one thing about it. Characters of Tiny Shakespeare, and the
-parity of short strings of bits, whose loss is 0.693 by chance. Where the paper searches learning rate, width and input
-noise for each variant, here all have one recipe and width. By the speeds of families.md some 3 hours on 2 CPU cores;
-`:tiny` (100 and 400 steps, bits in strings of at most 16) takes 5 minutes.
+V is the LSTM with peepholes; each of the others differs from it in one thing. Tasks: characters of Tiny Shakespeare,
+and the parity of short bit strings, for which the loss at chance is 0.693. The paper searches the learning rate, the
+width and the input noise for each variant; here all variants have the same recipe and width. Judging by the speeds in
+families.md, the sweep takes about 3 hours on 2 CPU cores; `:tiny` (100 and 400 steps, strings of at most 16 bits) takes
+5 minutes.
 """
 
 from experiments.sweeping.base import Sweep, axis, product

@@ -1,11 +1,11 @@
-"""How many pairs of key and value each model remembers, and whether it holds on longer rows with more of them.
+"""How many key-value pairs each model recalls, also in rows twice as long.
 
     python -m experiments.sweep --sweep=experiments/sweeps/recall.py --workdir=/tmp/recall
     python -m experiments.report --workdir=/tmp/recall
 
-Multi-query associative recall in the xLSTM paper's contexts (configs/recall.py), two blocks or layers, the best of
-three learning rates: days on 2 CPU cores (`--shard` shares it out over machines). `:tiny` (rows of 32 steps with 4
-pairs of 128 tokens, 400 steps) takes 2 minutes.
+Multi-query associative recall with the xLSTM paper's contexts (configs/recall.py), two blocks or layers, the best of
+three learning rates. This takes days on 2 CPU cores (`--shard` splits it over machines). `:tiny` (rows of 32 steps with
+4 pairs, a vocabulary of 128, 400 steps) takes 2 minutes.
 """
 
 from configs.recall import CONTEXTS
@@ -13,7 +13,7 @@ from experiments.sweeping.base import Sweep, axis, product, values
 from experiments.sweeps.models import models
 
 NAMES = ("LSTM", "sLSTM", "mLSTM", "xLSTM (ms)", "Transformer", "Mamba-2")
-# pairs by steps, vocabulary, models, learning rates, steps, features, seeds
+# pairs for each number of steps, vocabulary, models, learning rates, steps, features, seeds
 VARIANTS = {
     "": (CONTEXTS, 8192, NAMES, (1e-2, 1e-3, 1e-4), 20_000, 256, (0, 1, 2)),
     "tiny": ({32: 4}, 128, NAMES, (3e-3,), 400, 64, (0,)),

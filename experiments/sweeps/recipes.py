@@ -1,11 +1,11 @@
-"""What the lore about training LSTMs is worth: one change at a time to one recipe, on Tiny Shakespeare.
+"""Common advice on training LSTMs, tested by changing one recipe in one way at a time, on Tiny Shakespeare.
 
     python -m experiments.sweep --sweep=experiments/sweeps/recipes.py --workdir=/tmp/recipes --num_workers=2
     python -m experiments.report --workdir=/tmp/recipes
 
-The base: two LSTM layers, forget bias 1, orthogonal recurrent matrices, no dropout, no norm, the gradient clipped at a
-norm of 1, Adam. It makes twelve passes over the text, so that dropout has something to do: by the speeds of families.md
-some 7 hours on 2 CPU cores. `:tiny` (100 steps) takes 4 minutes.
+The base has two LSTM layers, forget bias 1, orthogonal recurrent matrices, no dropout, no norm, gradients clipped at a
+norm of 1, and Adam. It is trained for twelve passes over the text, so that dropout can have an effect. Judging by the
+speeds in families.md, the sweep takes about 7 hours on 2 CPU cores; `:tiny` (100 steps) takes 4 minutes.
 """
 
 from experiments.sweeping.base import Sweep, axis

@@ -1,12 +1,12 @@
-"""The student's comparison on Tiny Shakespeare: RNN, LSTM, GRU and Transformer, and with them sLSTM, mLSTM, xLSTM.
+"""A student's comparison of RNN, LSTM, GRU and Transformer, repeated on Tiny Shakespeare, with sLSTM, mLSTM and xLSTM.
 
     python -m experiments.sweep --sweep=experiments/sweeps/shakespeare.py --workdir=/tmp/shakespeare --num_workers=2
     python -m experiments.report --workdir=/tmp/shakespeare
 
-Once at about a million parameters, as in `families`, and once at two layers or blocks of 256 features, all under one
-recipe. samples.md has what each goes on with from one prompt, minutes and tokens/s its time. Transformers see the last
-100 characters, the others carry all of the text on in sampling. By the speeds of families.md some 7 hours on 2 CPU
-cores; `:tiny` (100 steps) takes 5 minutes.
+Once at about a million parameters, as in `families`, and once with two layers or blocks of 256 features, all with one
+recipe. samples.md shows how each model continues the same prompt; the columns minutes and tokens/s show its speed. When
+sampling, Transformers see the last 100 characters, and the others carry a state over the whole text. Judging by the
+speeds in families.md, the sweep takes about 7 hours on 2 CPU cores; `:tiny` (100 steps) takes 5 minutes.
 """
 
 from experiments.sweeping.base import Sweep, axis, product
@@ -21,10 +21,14 @@ PATTERNS = {  # at equal width
     "mLSTM": "mm",
     "xLSTM": "ms",
 }
+<<<<<<< HEAD
 NAMES = {"xLSTM": "xLSTM (msm)"}  # in MODELS, where it is another
+=======
+NAMES = {"xLSTM": "xLSTM (msm)"}  # names in FAMILIES that differ
+>>>>>>> engB
 
 VARIANTS = {"": 1404, "tiny": 100}  # steps; 1404 are nine passes over the text
-# Of tiny variants on this text: little to learn and score.
+# For tiny variants on this text: small batches and a short validation split.
 SMALL = {"train.eval_every": 25, "data.batch_size": 16, "data.train_fraction": 0.99}
 
 

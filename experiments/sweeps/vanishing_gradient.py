@@ -1,10 +1,10 @@
-"""How d(output at T) / d(input at t) fades with the lag, a layer of each cell, before and after the adding problem.
+"""How d(output at T) / d(input at t) decays with the lag: one layer of each cell, before and after learning to add.
 
     python -m experiments.sweep --sweep=experiments/sweeps/vanishing_gradient.py --workdir=/tmp/gradients
     python -m experiments.report --workdir=/tmp/gradients
 
-Some half an hour on 2 CPU cores (estimated); `:tiny` (60 steps, rows of 44) takes a minute.
-`:cells` is of every cell in `xlstm_jax.cells.CELLS`, also of one that was added.
+Takes about half an hour on 2 CPU cores (estimated); `:tiny` (60 steps, rows of 44) takes a minute.
+`:cells` compares all cells in `xlstm_jax.cells.CELLS`, including new ones.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ KNOWN = {
 
 
 def registered() -> dict[str, dict[str, str]]:
-    """Every cell there is that reads and writes vectors, a new one too: its config asks for the widths alone."""
+    """All registered cells that map vectors to vectors and whose config requires only the widths."""
     found = {name: {"cell": name} for name in CELLS.names() if CELLS.get(name).kind == "sequence"}
 
     def needed(name: str) -> set[str]:

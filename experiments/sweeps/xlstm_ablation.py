@@ -3,20 +3,22 @@
     python -m experiments.sweep --sweep=experiments/sweeps/xlstm_ablation.py --workdir=/tmp/ablation --num_workers=2
     python -m experiments.report --workdir=/tmp/ablation
 
-Eight layers or blocks of about 0.9 million parameters in all, on Tiny Shakespeare: by the speeds of families.md some 6
-hours on 2 CPU cores. `:tiny` has two blocks, of any size, and takes 5 minutes.
+Eight layers or blocks with about 0.9 million parameters in total, on Tiny Shakespeare. Judging by the speeds in
+families.md, the sweep takes about 6 hours on 2 CPU cores. `:tiny` has two blocks, with sizes that are not matched, and
+takes 5 minutes.
 
 stage: each adds something to the one before it.
     LSTM                 plain layers (block r)
     + residual           x + LSTM(layernorm(x))
-    + up-projection      and after it the sLSTM block's gated feed-forward layer: an LSTM in a post up-projection block
-    + heads              the sLSTM block (s) with a sigmoid input gate: maps by heads, convolution, normaliser
-    + exponential gating xLSTM[0:1]: the sLSTM block. The paper takes this step and the last one as one
+    + up-projection      then the sLSTM block's gated feed-forward layer: an LSTM in a post up-projection block
+    + heads              the sLSTM block (s) with a sigmoid input gate: maps per head, convolution, normaliser
+    + exponential gating xLSTM[0:1]: the sLSTM block. The paper combines this step with the previous one
     + matrix memory      xLSTM[7:1]
-ratio: mLSTM to sLSTM blocks; [0:1] and [7:1] stand among the stages.
-gates: xLSTM[1:0] whose gates do not see the input, their biases learned or fixed; with both it stands among the ratios.
-    Fixed input gates are 1; the forget gates' biases are spread from 3 to 6 over heads where nothing else is said.
-convolution, projection: xLSTM[1:0] and xLSTM[0:1] without it, and each in the other's kind of block.
+ratio: mLSTM to sLSTM blocks; [0:1] and [7:1] are among the stages.
+gates: xLSTM[1:0] in which one or both gates ignore the input and have learned or fixed biases. The model with both is
+    among the ratios. Fixed input gates are 1. Unless stated otherwise, forget biases range from 3 to 6 over heads.
+convolution: xLSTM[1:0] and xLSTM[0:1] without it.
+projection: each of the two in the other's kind of block.
 """
 
 from typing import Any
@@ -33,7 +35,7 @@ VARIANTS = {"": (468, 8), "tiny": (100, 2)}  # steps, blocks; 468 are three pass
 
 
 def parts(blocks: int) -> dict[str, dict[str, dict[str, Any]]]:
-    """Changes by point, by part."""
+    """Returns part -> model -> changes of the config."""
     lstm = {"model.pattern": blocks * "r"}
     return {
         "stage": {
@@ -98,7 +100,7 @@ def get_sweep(variant: str = "") -> Sweep:
             "model.features": 128,
             "train.steps": steps,
             "train.eval_every": 156,
-            "model.dropout": 0.0,  # so short a run does not overfit
+            "model.dropout": 0.0,  # runs this short do not overfit
             "sample.length": 0,
             **(SMALL if variant else {}),
         },

@@ -1,4 +1,4 @@
-"""The command-line programs as a user runs them: real processes in the repository's root."""
+"""Runs the command-line programs as a user does: in real processes in the repository's root."""
 
 import atexit
 import functools
@@ -17,11 +17,11 @@ from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.train.loop import train
 
 ROOT = pathlib.Path(__file__).parents[2]
-TIMEOUT = 300  # seconds; far above what any of them takes
+TIMEOUT = 300  # seconds; much longer than any of them takes
 
 
 class Programs:
-    """Starts `python -m experiments.NAME`; compiled programs are kept between processes and between test runs."""
+    """Starts `python -m experiments.NAME`; processes and test runs share compiled programs."""
 
     def __init__(self, folder: pathlib.Path):
         not_theirs = ("XLSTM_JAX_DATA_MIRROR", "PYTEST_CURRENT_TEST")
@@ -40,7 +40,7 @@ class Programs:
         return subprocess.Popen(command, cwd=ROOT, env=self.env | env, **pipes)
 
     def run(self, name: str, *arguments: str, **options) -> subprocess.CompletedProcess:
-        """The program to its end; forked from a process in which libraries are imported, unless they read an option."""
+        """Runs a program; forked from a process with the libraries imported, unless an option affects imports."""
         if not any(key == "python" or key.startswith(("JAX_", "PYTHON")) for key in options):
             return self._forked(f"experiments.{name}", list(map(str, arguments)), options)
         process = self.start(name, *arguments, **options)
@@ -64,7 +64,7 @@ class Programs:
     @staticmethod
     @functools.cache
     def _server(env: tuple[tuple[str, str], ...]) -> subprocess.Popen:
-        """A process with the libraries imported under this environment, to the end of the tests."""
+        """A process that imports the libraries with this environment and lives until the end of the tests."""
         command = [sys.executable, "-m", "tests.experiments.forked"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "encoding": "utf-8"}
         server = subprocess.Popen(command, cwd=ROOT, env=dict(env), **pipes)
@@ -72,7 +72,7 @@ class Programs:
         return server
 
     def output(self, name: str, *arguments: str, **options) -> str:
-        """What a run that must succeed prints."""
+        """Returns the output of a program, which must succeed."""
         done = self.run(name, *arguments, **options)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -90,7 +90,7 @@ def text(tmp_path) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory) -> pathlib.Path:
-    """The workdir of a run of the `tiny` variant that has learnt a few words; read only."""
+    """The workdir of a run of the `tiny` variant that has learned a few words; do not write to it."""
     folder = tmp_path_factory.mktemp("tiny_run")
     config = tiny_config("language_model", write_text(folder / "text.txt"))
     config.train.steps = config.train.eval_every = 40

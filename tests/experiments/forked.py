@@ -1,6 +1,6 @@
-"""Programs in processes that are forked from one in which the libraries are imported, which saves each over a second.
+"""Runs programs in forks of a process that has imported the libraries, which saves over a second each.
 
-A request is a line of JSON on standard input; the answer is the exit status, a line on standard output.
+A request is a line of JSON on standard input; the answer is a line with the exit status on standard output.
 """
 
 import atexit
@@ -14,13 +14,13 @@ import threading
 import traceback
 import warnings
 
-# What programs import of others. None of it starts the backend, whose threads a fork would lose.
+# Libraries that the programs import. None of them starts the backend, whose threads a fork would lose.
 LIBRARIES = ("flax.nnx", "grain.python", "matplotlib", "ml_collections", "optax", "orbax.checkpoint", "rich.progress")
 LIBRARIES += ("safetensors", "tensorboardX", "tokenizers")
 
 
 def next_program() -> str | None:
-    """In a child, the module to run, with its arguments, environment and streams in place; None at the end."""
+    """In a child, sets arguments, environment and streams and returns the module to run. None at the end."""
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
@@ -38,7 +38,7 @@ def next_program() -> str | None:
 
 
 def run(module: str) -> int:
-    """The program's exit status, its threads and its functions at exit done."""
+    """Runs a program, its threads and exit functions to the end; returns its exit status."""
     status = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -65,4 +65,4 @@ if __name__ == "__main__":
         status = run(module)
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)  # taking the libraries apart takes longer than most of these programs
+        os._exit(status)  # unloading the libraries takes longer than most of these programs

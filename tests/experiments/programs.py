@@ -15,5 +15,5 @@ def source(name: str) -> str:
 
 
 def flags_of(name: str) -> list[str]:
-    """Those defined in that file of `experiments`."""
+    """The flags defined in a file of `experiments`."""
     return re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", source(name))

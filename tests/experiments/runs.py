@@ -1,4 +1,4 @@
-"""What tests read and write of a run's workdir: one that was stopped or hurt is compared with one that was not."""
+"""Helpers to read, write and compare workdirs, such as that of a stopped or damaged run with an undisturbed one."""
 
 import json
 import pathlib
@@ -15,7 +15,7 @@ from xlstm_jax.train.workdir.metrics import TIMED, read_metrics
 
 
 def records(workdir: pathlib.Path) -> list[dict]:
-    """All lines but for what a clock measured."""
+    """All lines of the metrics, without measured times."""
     return [{key: value for key, value in record.items() if key not in TIMED} for record in read_metrics(workdir)]
 
 
@@ -25,7 +25,7 @@ def checkpoints(workdir: pathlib.Path) -> list[int]:
 
 
 def assert_same_end(got: pathlib.Path, wanted: pathlib.Path) -> None:
-    """Metrics, and state and data's position of the last checkpoint, to the last bit."""
+    """Asserts equal metrics, and bitwise equal state and data position in the last checkpoint."""
     assert records(got) == records(wanted)
     ends = []
     for workdir in (got, wanted):
@@ -39,7 +39,7 @@ def assert_same_end(got: pathlib.Path, wanted: pathlib.Path) -> None:
 
 
 def recorded(workdir, run, *, loss=None, status="finished", parameters=10, **metrics):
-    """Leave what a run of a sweep leaves in the workdir: three steps, 90 to 110 tokens a second, a minute."""
+    """Writes the files of a sweep's run: three steps, 90 to 110 tokens per second, one minute."""
     folder = workdir / RUNS / run.name
     folder.mkdir(parents=True)
     records = [{"step": 0, "model/parameters": parameters}]

@@ -1,4 +1,4 @@
-"""Whatever the user gives that cannot work ends with one line that says what to do, and exit status 2."""
+"""All invalid input leads to one line that says what to do, and exit status 2."""
 
 import pathlib
 import shutil
@@ -11,7 +11,7 @@ from tests.tasks.examples import tiny_config, write_text
 from xlstm_jax.train.loop import train
 
 TINY = "--config=configs/char_lm.py:tiny"
-# (arguments, words of the message); {tmp} holds the files of `folder`, {workdir} does not exist yet.
+# (arguments, words of the message); {tmp} has the files of `folder`, {workdir} does not exist yet.
 TRAIN = {
     "unknown key": (["--config.train.step=3"], ["config key 'train.step' is unknown", "eval_every", "steps"]),
     "unknown section": (["--config.trian.steps=3"], ["config key 'trian.steps' is unknown", "optimizer", "train"]),
@@ -99,7 +99,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("case", TRAIN)
 def test_train(programs, folder, case):
-    """Nothing is on disk afterwards."""
+    """Nothing is written."""
     arguments, words = TRAIN[case]
     arguments = [argument.format(tmp=folder) for argument in arguments]
     given = [TINY, f"--config.data.path={folder}/text.txt", f"--workdir={folder}/run"]
@@ -112,7 +112,7 @@ def test_train(programs, folder, case):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A workdir with the checkpoints of steps 2 and 4, wide enough for arrays to have files of their own."""
+    """A workdir with checkpoints of steps 2 and 4, wide enough that arrays have separate files."""
     folder = tmp_path_factory.mktemp("trained")
     config = tiny_config("language_model", write_text(folder / "text.txt"))
     config.model.pattern, config.model.recurrent.cell, config.model.features = "r", "rnn", 64
@@ -132,7 +132,7 @@ HARM = {
 
 @pytest.mark.parametrize("case", SAVED)
 def test_saved_run(programs, trained, tmp_path, case):
-    """The run itself stays as it is."""
+    """The run is not changed."""
     name, arguments, words = SAVED[case]
     arguments = [argument.format(tmp=tmp_path) for argument in arguments]
     workdir = shutil.copytree(trained / "run", tmp_path / "run")

@@ -15,9 +15,9 @@ from experiments.benching.timing import Case, measure
 
 
 def test_rounds_are_interleaved_and_ratios_are_within_a_round(monkeypatch):
-    """A clock that the cases move themselves: the second round is five times slower, for all of them alike."""
+    """The cases advance the clock themselves. The second round is five times slower for all of them."""
     now, order = [0.0], []
-    slowness = [1, 1, 1, 5, 1]  # by run of a case: two to warm up, three to measure
+    slowness = [1, 1, 1, 5, 1]  # for each run of a case: two for warm-up, three measured
 
     def case(group, name, seconds):
         def run():
@@ -36,7 +36,7 @@ def test_rounds_are_interleaved_and_ratios_are_within_a_round(monkeypatch):
 
 
 def test_a_case_that_takes_too_long_stops_its_series_alone(monkeypatch):
-    """Larger ones of its name and panel are not run; other names and other panels are."""
+    """Larger cases with the same name and panel are not run; other names and panels are."""
     now, ran = [0.0], []
 
     def case(panel, name, size, seconds):
@@ -60,7 +60,7 @@ def test_a_case_that_takes_too_long_stops_its_series_alone(monkeypatch):
 
 
 def test_a_case_that_does_not_fit_is_not_run(monkeypatch):
-    """It says so before it is run; what else it knows stands in its row."""
+    """A case that refuses in `facts` is not run; the row of another has its facts."""
     ran = []
 
     def refuse():
@@ -80,7 +80,7 @@ def test_a_case_that_does_not_fit_is_not_run(monkeypatch):
 
 
 def test_crossings():
-    """Where one is slower first and faster from some size on; not where it always was, nor where it goes back."""
+    """A crossing needs a case that is slower at first and faster from some size on, without going back."""
     times = {"a": (4, 4, 4, 4), "b": (5, 3, 5, 3), "c": (9, 9, 9, 9)}
     rows = [
         timing.Row(f"p, T {2**n}", name, own[n], 0, 0, 0, 0, 0, 0, 2**n)
@@ -90,7 +90,7 @@ def test_crossings():
     assert list(bench._crossings(rows)) == ["p: b is faster than a from 8 on."]
 
 
-# Those that compile little; the others take two minutes between them.
+# These compile little. The others take two minutes together.
 QUICK = ("newton", "chunk_size")
 
 

@@ -1,4 +1,4 @@
-"""What all programs share: options that are empty, errors as one line, memory that does not suffice."""
+"""Common to all programs: empty options, one-line errors, and running out of memory."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from tests.experiments.conftest import ROOT
 from tests.experiments.programs import PROGRAMS, source
 from xlstm_jax.errors import out_of_memory
 
-# Parses `--FLAG=` for each given flag, every time in a process of its own that knows of no other.
+# Parses `--FLAG=` for each given flag, each in its own process.
 EMPTY = """
 import importlib, os, sys
 from experiments.programs import cli
@@ -29,8 +29,8 @@ for name in names:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_an_empty_option(program):
-    """As of a shell variable that is not set: refused wherever a path or a name is meant."""
-    # Those with no default, or one that is not empty.
+    """Empty values, as from an unset shell variable, are refused for all paths and names."""
+    # Flags without a default, or with one that is not empty.
     names = re.findall(r"DEFINE_(?:string|list)\(\s*\"(\w+)\", (?!\"\"|\[\])", source(program))
     assert names
     command = [sys.executable, "-c", EMPTY, program, *names]
@@ -68,7 +68,7 @@ def test_an_error_is_one_line_whatever_path_it_names():
 
 
 def test_a_path_that_the_system_refuses(tmp_path):
-    """Whatever was to be done with it; errors without a path, or of another kind, are bugs."""
+    """Any operation on the path can fail; errors without a path, or of another kind, are bugs."""
     done = failed(f"open({str(tmp_path)!r})")
     wanted = f"error: cannot use {tmp_path} (Is a directory); give another path, or change its permissions\n"
     assert (done.returncode, done.stderr) == (2, wanted)
@@ -98,7 +98,7 @@ def test_memory_that_does_not_suffice(body, asked):
 
 
 def test_memory_of_jax_on_cpu():
-    """Its error is found by its text, and no other one is taken for it."""
+    """Recognises the error by its text, and no others."""
     with pytest.raises(RuntimeError) as caught:
         np.asarray(jnp.zeros((10**6, 10**8), jnp.float32))
     assert out_of_memory(caught.value)
@@ -116,7 +116,7 @@ def test_memory_of_a_device(monkeypatch):
 
     monkeypatch.setattr("jax.devices", lambda: [Device()])
     assert what_there_is(RuntimeError("")) == "of NVIDIA H100 this process may use 60.0 GB, of which 15.0 GB are free"
-    assert what_there_is(MemoryError()).startswith("this process may use ")  # NumPy's is the machine's
+    assert what_there_is(MemoryError()).startswith("this process may use ")  # an error of NumPy is about the machine
 
 
 @pytest.mark.slow

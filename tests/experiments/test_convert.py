@@ -1,4 +1,4 @@
-"""Runs and folders written as Hugging Face folders by the command line."""
+"""Conversion of runs and folders to Hugging Face folders from the command line."""
 
 import json
 
@@ -16,7 +16,7 @@ from xlstm_jax.train.workdir import saved
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Workdirs with steps 2 and 4: one of an "x" block and byte pairs, one of another model."""
+    """Workdirs with steps 2 and 4: one with an "x" block and byte pairs, one with another model."""
     folder = tmp_path_factory.mktemp("trained")
     for pattern, norm, kind in (("x", "rms", "bpe"), ("r", "layer", "byte")):
         config = tiny_config("language_model", write_text(folder / "text.txt"))
@@ -29,7 +29,7 @@ def runs(tmp_path_factory):
 
 
 def test_a_run(programs, runs, tmp_path):
-    """The logits of the checkpoint that was asked for."""
+    """The logits are those of the selected checkpoint."""
     written = []
     for step in (2, 4):
         out = tmp_path / str(step)
@@ -44,7 +44,7 @@ def test_a_run(programs, runs, tmp_path):
 
 
 def test_byte_pairs_go_along(programs, runs, tmp_path):
-    """The folder's text is the run's, and its tokenizer that of `transformers`, which has the end by name."""
+    """The folder generates the same text as the run, and `transformers` loads its tokenizer, with a named end token."""
     out = tmp_path / "folder"
     programs.output("convert", f"--from_workdir={runs / 'x'}", f"--to_huggingface={out}")
     asked = ("--prompt=the first", "--length=12", "--temperature=0")
@@ -59,7 +59,7 @@ def test_byte_pairs_go_along(programs, runs, tmp_path):
 
 
 def test_a_folder_in_another_form(programs, tmp_path):
-    """Fused, in several files, in float32; further keys and the tokenizer go along; and back again, bit by bit."""
+    """Fused, in several files, in float32, with further keys and the tokenizer; and back again, bit by bit."""
     start = tmp_path / "start"
     huggingface.save(huggingface.load(GOLDEN, param_dtype="file"), start, config={"eos_token_id": 2})
     (start / "tokenizer.json").write_text('{"mine": 1}')

@@ -1,4 +1,4 @@
-"""Evaluation on texts that a run was not trained on, of a run and of an official checkpoint."""
+"""Evaluation of a run and of an official checkpoint on texts that they were not trained on."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from xlstm_jax.train.loop import train
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A run of an "x" block on byte pairs, and two texts that it has not seen."""
+    """A run with an "x" block on byte pairs, and two texts that it has not seen."""
     folder = tmp_path_factory.mktemp("evaluated")
     config = tiny_config("language_model", write_text(folder / "text.txt"))
     config.model.pattern, config.model.norm, config.model.features, config.model.norm_eps = "x", "rms", 16, 1e-6
@@ -30,7 +30,7 @@ def read(path):
 
 
 def test_other_texts_with_the_figures_of_each(programs, folder, tmp_path):
-    """Each text is covered whole, once: all its tokens but the first are targets, and all bytes but that one's."""
+    """Each text is covered exactly once: all tokens but the first are targets, and all bytes but those of the first."""
     texts = f"--texts={folder}/one.txt,{folder}/two.txt"
     shown = programs.output("evaluate", f"--workdir={folder}/run", texts, f"--out={tmp_path}/out")
     result = read(tmp_path / "out" / "evaluation-all-texts.json")

@@ -1,4 +1,4 @@
-"""A run in one file, and the serving page's own program upon it, where this package cannot be imported."""
+"""A run in one file, and the serving page's program on it, which cannot import this package."""
 
 import importlib.util
 import json
@@ -23,7 +23,7 @@ PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 needs_flatbuffers = pytest.mark.skipif(
     importlib.util.find_spec("flatbuffers") is None, reason="flatbuffers is not installed (pip install -e '.[export]')"
 )
-# Run before the page's program: importing the package or the modules it stands on fails.
+# Run before the page's program: makes imports of the package and of modules it depends on fail.
 WALL = """
 import sys
 for name in ("xlstm_jax", "experiments", "configs", "flax", "optax", "orbax", "grain"):
@@ -33,7 +33,7 @@ for name in ("xlstm_jax", "experiments", "configs", "flax", "optax", "orbax", "g
 
 @pytest.fixture
 def serve(programs, tmp_path):
-    """Runs the page's program, as it stands there, away from the repository."""
+    """Runs the page's program, unchanged, outside of the repository."""
     (program,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     assert program.count("\n") <= 50
     path = tmp_path / "serve.py"
@@ -53,7 +53,7 @@ def serve(programs, tmp_path):
 @needs_flatbuffers
 @pytest.mark.slow
 def test_the_page_s_program_writes_the_same_text(programs, tiny_run, serve, tmp_path):
-    """A prompt as long as a piece, and one that fills its last piece in part."""
+    """A prompt as long as a piece, and one that only partly fills its last piece."""
     out = tmp_path / "model.zip"
     shown = programs.output(
         "export", f"--workdir={tiny_run}", f"--out={out}", "--prefill_chunk=8", "--platforms=cpu,cuda"
@@ -70,7 +70,7 @@ def test_the_page_s_program_writes_the_same_text(programs, tiny_run, serve, tmp_
 @needs_flatbuffers
 @pytest.mark.parametrize("template", ["none", "first"])
 def test_the_page_s_program_reads_byte_pairs(serve, tmp_path, template):
-    """It tokenises as the run does, its template and special names in the prompt too, and ends at the end token."""
+    """It tokenises like the run, including the template and special tokens in the prompt, and ends at the end token."""
     tokenizer = BPETokenizer(with_template(TEMPLATES[template][0]))
     model, prompt = example(small("r", vocab_size=tokenizer.vocab_size)).model(), "the é</s> cat sat"
     write_export(tmp_path / "model.zip", model, tokenizer, platforms=["cpu"], prefill_chunk=8)
@@ -81,7 +81,7 @@ def test_the_page_s_program_reads_byte_pairs(serve, tmp_path, template):
 
 @pytest.fixture(scope="module")
 def packed_run(tmp_path_factory):
-    """Short documents on byte pairs, packed, learnt until their end follows."""
+    """A run on short packed documents with byte pairs, trained until it predicts their end."""
     folder = tmp_path_factory.mktemp("packed")
     lines = [json.dumps({"text": f"the {animal} sat on a mat"}) for animal in ("cat", "dog") * 40]
     (folder / "text.jsonl").write_text("\n".join(lines))
@@ -97,7 +97,7 @@ def packed_run(tmp_path_factory):
 @needs_flatbuffers
 @pytest.mark.slow
 def test_a_packed_run_ends_its_texts(programs, packed_run, serve, tmp_path):
-    """The end token that stands after each document is learnt, and ends a text: in the program, and in the page's."""
+    """The end token after each document is learned, and ends a text in `generate` and in the page's program."""
     asked = ("--prompt=the", "--length=40", "--temperature=0")
     text = programs.output("generate", f"--workdir={packed_run}", *asked)
     assert re.fullmatch(r"the (cat|dog) sat on a mat<\|endoftext\|>\n", text)
@@ -111,7 +111,7 @@ def test_a_packed_run_ends_its_texts(programs, packed_run, serve, tmp_path):
 
 @needs_flatbuffers
 def test_the_header(programs, tiny_run, tmp_path):
-    """It says what the programs take; with a fixed batch, that one."""
+    """It describes the inputs of the programs, including a fixed batch size."""
     out = tmp_path / "model.zip"
     programs.output("export", f"--workdir={tiny_run}", f"--out={out}", "--batch=3")
     with zipfile.ZipFile(out) as file:
@@ -140,7 +140,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input(programs, tiny_run, tmp_path, case):
     arguments, words = BAD[case]
-    given = [f"--workdir={tiny_run}", f"--out={tmp_path}/model.zip"]  # the last of a flag counts
+    given = [f"--workdir={tiny_run}", f"--out={tmp_path}/model.zip"]  # if a flag is repeated, the last value counts
     done = programs.run("export", *given, *(argument.format(tmp=tmp_path) for argument in arguments))
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stdout + done.stderr
     for word in words:

@@ -1,4 +1,4 @@
-"""What a run loses when the machine fails it: real processes, real files, and nothing beyond the last whole save."""
+"""Failures of the machine, with real processes and files: a run loses nothing before its last complete checkpoint."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def arguments(text):
 
 
 def test_flipped_bytes_in_the_latest_checkpoint(programs, arguments, tmp_path):
-    """The one before is taken, by reading programs and by training, which ends as if nothing had been."""
+    """Programs and training use the previous checkpoint, and training ends as if nothing had happened."""
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     arguments += ("--config.train.eval_every=2",)
     programs.output("train", *arguments, "--config.train.steps=6", f"--workdir={whole}")
@@ -55,7 +55,7 @@ def test_flipped_bytes_in_the_latest_checkpoint(programs, arguments, tmp_path):
 
 
 def test_killed_in_the_middle_of_a_save(programs, arguments, tmp_path):
-    """`kill -9`, again and again: what has its name is whole, the run goes on from the last one, and ends the same."""
+    """After each `kill -9` all named checkpoints are complete; the run resumes from the last one and ends equal."""
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     arguments += ("--config.model.features=512", "--config.train.eval_every=1", "--config.train.steps=60")
     programs.output("train", *arguments, f"--workdir={whole}")
@@ -64,7 +64,7 @@ def test_killed_in_the_middle_of_a_save(programs, arguments, tmp_path):
     while cut_off < KILLS:
         process = programs.start("train", *arguments, f"--workdir={workdir}", PYTHONUNBUFFERED="1")
         try:
-            for line in process.stdout:  # up to the one that comes when what the last kill left has been cleared
+            for line in process.stdout:  # printed after the remains of the last kill were removed
                 if "parameters, pattern" in line:
                     break
             assert not last or process.stdout.readline() == f"resuming from step {last}\n"
@@ -91,14 +91,14 @@ def test_killed_in_the_middle_of_a_save(programs, arguments, tmp_path):
 
 
 def test_full_disk(programs, arguments, small_disk, tmp_path):
-    """One line; the last whole checkpoint can be read, and with more room the run ends as if it had always had it."""
+    """One line; the last complete checkpoint can be read, and with more space the run ends as an undisturbed one."""
     workdir, whole = small_disk / "run", tmp_path / "whole"
     arguments += ("--config.train.eval_every=5", "--config.train.steps=30", "--config.train.keep=1000")
     programs.output("train", *arguments, f"--workdir={whole}")
     done = programs.run("train", *arguments, f"--workdir={workdir}")
     last = checkpoints(workdir)[-1]
     assert done.returncode == 2 and 5 <= last < 30
-    # Whichever finds it full first: the save in the background, or a line of metrics in the meantime.
+    # Either the save in the background or a line of metrics finds the disk full first.
     what = (
         rf"checkpoint {last + 5} cannot be saved in {workdir}/checkpoints \(No space left on device\); "
         rf"the last whole one is step {last}|cannot write {workdir}/\S+ \(No space left on device\)"
@@ -114,12 +114,12 @@ def test_full_disk(programs, arguments, small_disk, tmp_path):
 
 @pytest.mark.parametrize("when", ["compilation of the first step", "evaluation"])
 def test_terminated_while_it_computes(programs, arguments, tmp_path, when):
-    """What is computed is finished, saved, and gone on from."""
+    """The current computation is finished and saved, and the run resumes from there."""
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     arguments += ("--config.train.eval_every=3", "--config.train.steps=6")
     programs.output("train", *arguments, f"--workdir={whole}")
     last = 0 if when.startswith("compilation") else 3
-    # Compiled programs of the run above are not used, so that there is time to send the signal.
+    # Without the compiled programs of the run above, there is time to send the signal.
     process = programs.start(
         "train", *arguments, f"--workdir={workdir}", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "none")
     )
@@ -128,20 +128,20 @@ def test_terminated_while_it_computes(programs, arguments, tmp_path, when):
             assert process.poll() is None, process.communicate()
             time.sleep(0.001)
         process.send_signal(signal.SIGTERM)
-        assert [record["step"] for record in records(workdir)] == list(range(last + 1))  # nothing of what comes next
+        assert [record["step"] for record in records(workdir)] == list(range(last + 1))  # no later records
         shown, error = process.communicate(timeout=300)
     finally:
         process.kill()
     step = last or 1
     assert (process.returncode, error) == (0, "")
-    assert f"stopped by signal 15; saved step {step}, run again to go on" in shown
+    assert f"stopped by signal 15; saved step {step}; run again to resume" in shown
     assert checkpoints(workdir) == [step]
     assert f"resuming from step {step}" in programs.output("train", *arguments, f"--workdir={workdir}")
     assert_same_end(workdir, whole)
 
 
 def test_text_cut_between_two_runs(programs, arguments, text, tmp_path):
-    """Half of it has the same characters and the same tokens as far as it goes."""
+    """Half of the text has the same characters, and the same tokens up to its end."""
     workdir = tmp_path / "run"
     arguments += ("--config.train.eval_every=2", f"--workdir={workdir}")
     programs.output("train", *arguments, "--config.train.steps=2")

@@ -1,4 +1,4 @@
-"""The numbers that programs take on the command line have bounds: what is outside them ends before jax starts."""
+"""Numbers on the command line have bounds, which are checked before jax starts."""
 
 import ast
 
@@ -11,7 +11,7 @@ FILES = [*sorted({path.stem for path in FOLDER.glob("*.py")} - {"generate"}), "p
 
 
 def definitions(name: str) -> list[tuple[str, str, set[str]]]:
-    """(kind, flag, keywords) of each number that the file defines."""
+    """Returns (kind, flag, keywords) for each number that the file defines."""
     found = []
     for node in ast.walk(ast.parse(source(name))):
         kind = getattr(getattr(node, "func", None), "attr", "")
@@ -25,7 +25,7 @@ def test_every_number_has_bounds():
     assert {"rounds", "batch_size", "num_workers", "peer_timeout"} <= {flag for _, flag, _ in defined}
     for kind, flag, words in defined:
         assert "lower_bound" in words and (kind == "DEFINE_float" or "upper_bound" in words), flag
-        if kind == "DEFINE_float":  # bounds let NaN through
+        if kind == "DEFINE_float":  # NaN passes the bounds
             assert any(f'register_validator("{flag}"' in source(name) for name in FILES), flag
 
 

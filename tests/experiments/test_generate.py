@@ -1,4 +1,4 @@
-"""Sampling as people use it: several prompts, text as it comes, texts that are saved and go on."""
+"""Sampling from the command line: several prompts, streaming, and texts that are saved and continued."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from xlstm_jax.data.text.bpe import BPETokenizer
 from xlstm_jax.generate import generate
 from xlstm_jax.models import huggingface
 
-# One size of program for most runs: it is compiled once for all of them.
+# Most runs use one size of program, so it is compiled only once.
 COMMON = ("--prefill_chunk=16",)
 
 
@@ -29,14 +29,14 @@ def sample(programs, tiny_run):
     ],
 )
 def test_a_saved_text_goes_on_exactly(sample, tmp_path, options):
-    """20 tokens at once are 8, saved, and 12 more; shown is the whole text each time."""
+    """20 tokens at once equal 8 tokens, a saved state, and 12 more; each run prints the whole text."""
     whole = sample("--prompt=the ", "--length=20", *options)
     first = sample("--prompt=the ", "--length=8", f"--save_state={tmp_path}/state", *options)
     second = sample("--length=12", f"--from_state={tmp_path}/state", f"--save_state={tmp_path}/after", options[0])
     assert len(whole) == len("the ") + 20 + len("\n")
     assert (first, second) == (whole[:12] + "\n", whole)
     assert {path.name for path in tmp_path.iterdir()} == {"state", "after"}
-    # A further prompt is read from where the text stopped: the same as all of it as one prompt.
+    # A further prompt continues the text, as if everything were one prompt.
     if options == ("--temperature=0",):
         more = sample("--prompt=cat", "--length=5", f"--from_state={tmp_path}/state", *options)
         assert more == sample(f"--prompt={first[:-1]}cat", "--length=5", *options)
@@ -44,7 +44,7 @@ def test_a_saved_text_goes_on_exactly(sample, tmp_path, options):
 
 @pytest.mark.slow
 def test_text_as_it_comes(programs, tiny_run):
-    """What is shown is the same; each program is compiled once, and how fast that was stands on standard error."""
+    """The output is the same; each program is compiled once, and the speed is printed to standard error."""
     arguments = (f"--workdir={tiny_run}", *COMMON, "--prompt=the ", "--length=20", "--seed=3")
     done, streamed = (programs.run("generate", *arguments, *more, JAX_LOG_COMPILES="1") for more in ((), ("--stream",)))
     assert done.returncode == streamed.returncode == 0, done.stderr + streamed.stderr
@@ -60,7 +60,7 @@ def test_text_as_it_comes(programs, tiny_run):
 
 @pytest.mark.slow
 def test_several_prompts(sample, tmp_path):
-    """As a file and as flags; each greedy text is that of its prompt alone, up to its stop."""
+    """From a file and from flags; each greedy text equals that of its prompt alone, up to the stop token."""
     (tmp_path / "prompts.txt").write_text("the cat\na\n", encoding="utf-8")
     options = ("--length=12", "--temperature=0", "--stop= ")
     together = sample(f"--prompts_file={tmp_path}/prompts.txt", *options)
@@ -75,8 +75,8 @@ def test_several_prompts(sample, tmp_path):
 def test_an_official_checkpoint(programs, tmp_path):
     """A folder with weights and a tokenizer: the greedy text is the model's own.
 
-    It begins with the template's token, a prompt's special token is read as that, and the text ends at the end token
-    of config.json, unless it is told to go on.
+    It begins with the template's token, special tokens in the prompt are recognised, and the text ends at the end token
+    of config.json, unless --ignore_eos is given.
     """
     model, tokenizer, folder = checkpoint(tmp_path)
     prompt = np.array([*tokenizer.prefix, *tokenizer.encode("the"), *tokenizer.prefix, *tokenizer.encode(" cat")])
@@ -85,7 +85,7 @@ def test_an_official_checkpoint(programs, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": [259, wanted[end]]}))
     asked = ("--prompt=the<|endoftext|> cat", "--length=10", "--temperature=0")
-    # The end token of its tokenizer alone, which config.json does not name, is none; asked for, it is.
+    # The tokenizer's end token, which config.json does not name, ends a text only if --stop names it.
     whole = wanted.index(0) + 1 if 0 in wanted else 10
     for more, length in (((), end + 1), (("--ignore_eos", "--stop=<|endoftext|>"), whole)):
         text = programs.output("generate", f"--huggingface={folder}", *COMMON, *asked, *more)
@@ -95,11 +95,11 @@ def test_an_official_checkpoint(programs, tmp_path):
 def test_a_tokenizer_of_another_checkpoint(programs, tmp_path):
     _, _, folder = checkpoint(tmp_path, vocab_size=100)
     failed = programs.run("generate", f"--huggingface={folder}", "--prompt=a")
-    assert failed.returncode == 2 and "tokenizer.json has 260 tokens, and the model 100" in failed.stderr
+    assert failed.returncode == 2 and "tokenizer.json has 260 tokens, but the model has 100" in failed.stderr
 
 
 def checkpoint(tmp_path, vocab_size=260):
-    """A small model, a byte-level BPE of 260 tokens, and the folder that holds both."""
+    """A small model, a byte-level BPE tokenizer with 260 tokens, and the folder with both."""
     tokenizer = BPETokenizer.from_text("the cat sat on the mat and the dog", vocab_size=260)
     config = small("x", vocab_size=vocab_size, norm="rms", norm_eps=1e-6)
     model = example(config).model()
@@ -129,13 +129,13 @@ BAD = {
     "no file of prompts": (["--prompts_file={tmp}/none"], ["cannot read prompts from '{tmp}/none'"]),
     "an empty line": (["--prompts_file={tmp}/gap.txt"], ["line 2 of '{tmp}/gap.txt' is empty"]),
     "prompts not UTF-8": (["--prompts_file={tmp}/latin1.txt"], ["cannot read prompts", "give UTF-8 text"]),
-    "a stream of two": (["--prompt=a", "--prompt=b", "--stream"], ["--stream shows one text, and there are 2"]),
+    "a stream of two": (["--prompt=a", "--prompt=b", "--stream"], ["--stream shows one text, but there are 2"]),
     "a long stop": (["--stop=cat"], ["--stop='cat' is 3 tokens"]),
     "no place for the state": (["--save_state={tmp}/none/state"], ["its folder does not exist"]),
     "no state": (["--from_state={tmp}/none"], ["no state file '{tmp}/none'"]),
     "a text for a state": (["--from_state={tmp}/gap.txt"], ["gap.txt' cannot be read"]),
-    "a seed for a state": (["--from_state={tmp}/x", "--seed=1"], ["--seed has no meaning with --from_state"]),
-    "too few prompts": (["--from_state={tmp}/two", "--prompt=a"], ["holds 2 texts, and 1 prompts are given"]),
+    "a seed for a state": (["--from_state={tmp}/x", "--seed=1"], ["--seed has no effect with --from_state"]),
+    "too few prompts": (["--from_state={tmp}/two", "--prompt=a"], ["holds 2 texts, but 1 prompts are given"]),
     "a piece of no token": (["--prefill_chunk=0"], ["prefill_chunk 0 is not allowed"]),
 }
 

@@ -17,7 +17,7 @@ from xlstm_jax.train.step import init_state
 
 @pytest.mark.parametrize("pattern", ["r", "ms"])
 def test_against_the_whole_jacobian(x64, rolled, pattern):
-    """All directions give the Frobenius norm of d y_T / d x_t itself, for rows that end at different steps."""
+    """With all directions, the norm is exactly ||d y_T / d x_t||_F, for rows that end at different steps."""
     model = build_model(ModelConfig(features=8, pattern=pattern, vocab_size=5, dtype="float64"))
     x_BTD = jax.random.normal(jax.random.key(0), (2, 7, 8), jnp.float64)
     last_B = np.array([6, 3])
@@ -39,12 +39,12 @@ def test_against_the_whole_jacobian(x64, rolled, pattern):
     norms = jax.jit(gradient_norms, static_argnums=0)(stack, x_BTD, last_B, jnp.concatenate([all_KD, some_KD]))
     got, some = jnp.sum(norms[:8] ** 2, axis=0), jnp.sum(norms[8:] ** 2, axis=0) / 400
     np.testing.assert_allclose(got, wanted, rtol=1e-10)
-    np.testing.assert_allclose(some, wanted, rtol=0.15)  # three of eight directions, in the mean
+    np.testing.assert_allclose(some, wanted, rtol=0.15)  # three of eight directions, on average
 
 
 @pytest.mark.parametrize("decay", [1.0, 0.5, 1e-4])
 def test_a_linear_network_has_powers_of_its_matrix(decay):
-    """y_t = A y_{t-1} + x_t: A^lag, of a rotation times a factor; down to squares that float32 does not hold."""
+    """y_t = A y_{t-1} + x_t has the derivative A^lag; A is a scaled rotation. Also if squares underflow in float32."""
     rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))
     matrix = jnp.asarray(decay * rotation, jnp.float32)
 
@@ -62,7 +62,7 @@ def test_a_linear_network_has_powers_of_its_matrix(decay):
 
 
 def test_rows_are_aligned_by_lag():
-    """The root mean square over those rows that reach a lag."""
+    """Root mean square over the rows that reach a lag."""
     mask_BT = np.array([[0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
     assert last_scored(mask_BT).tolist() == [2, 0, 3]
     norms_KBT = np.array([[[3, 0, 1, 9], [5, 9, 9, 9]], [[4, 2, 1, 9], [0, 9, 9, 9]]], float)
@@ -72,7 +72,7 @@ def test_rows_are_aligned_by_lag():
 
 
 def test_a_run_before_and_after(rolled):
-    """The same curve where nothing was learned; another where all parameters are others."""
+    """The curves are equal if nothing was learned, and differ if all parameters differ."""
     config = tiny_config("adding", None)
     config.model.pattern, config.data.batch_size = "r", 8
     run = build(config.to_dict())

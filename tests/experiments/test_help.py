@@ -1,4 +1,4 @@
-"""Help and flag errors answer at once: nothing heavy is imported for them."""
+"""Help and flag errors appear immediately, without importing large libraries."""
 
 import re
 
@@ -13,7 +13,7 @@ def test_the_programs_are_found():
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help(programs, program):
-    """-X importtime lists every module that was imported."""
+    """-X importtime lists all imported modules."""
     done = programs.run(program, "--help", python=("-X", "importtime"))
     imported = set(re.findall(r"^import time:.*\| +(\w+)", done.stderr, flags=re.MULTILINE))
     assert "absl" in imported and not imported & {"jax", "flax", "optax", "orbax", "grain", "matplotlib"}

@@ -1,4 +1,4 @@
-"""Freed memory that is kept: what a step frees the next one gets back, with no new pages from the system."""
+"""Freed memory is kept: the next step reuses it, without new pages from the system."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ print(plain, [faults() for _ in range(3)][-1])
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets an option of the GNU C library")
 def test_no_page_is_asked_for_again():
-    """64 MiB written, freed and written again: page faults by the hundred before, next to none after."""
+    """Writing, freeing and writing 64 MiB again causes hundreds of page faults before, and almost none after."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     plain, kept = map(int, done.stdout.split())
     if plain < 20:
@@ -50,9 +50,9 @@ for name in ("recurrent", "parallel", "chunkwise", "associative"):
 
 @pytest.mark.slow
 def test_nothing_is_read_that_was_not_written():
-    """Memory comes filled with large numbers (glibc's MALLOC_PERTURB_).
+    """New memory is filled with large numbers (glibc's MALLOC_PERTURB_).
 
-    The mLSTM's first state of zeros, a constant to XLA, once made its CPU backend read memory it had not written.
+    The mLSTM's initial state of zeros, a constant for XLA, once made its CPU backend read memory that was not written.
     """
     environment = {**os.environ, "MALLOC_PERTURB_": "128", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     done = subprocess.run([sys.executable, "-c", POISONED], capture_output=True, text=True, env=environment)

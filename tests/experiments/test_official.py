@@ -1,4 +1,4 @@
-"""Where a folder's texts end: `eos_token_id`, in the forms that Hugging Face's files have."""
+"""End tokens of a folder: `eos_token_id` in all forms found in Hugging Face's files."""
 
 import json
 
@@ -32,7 +32,7 @@ def ends(folder, generation, config, tokenizer=BPE):
     ],
 )
 def test_end_tokens(tmp_path, generation, config, wanted):
-    """generation_config.json wins, null means none, and without the key it is the tokenizer's own."""
+    """generation_config.json takes precedence, null means none, and without the key it is the tokenizer's end token."""
     assert ends(tmp_path, generation, config) == wanted
 
 
@@ -42,5 +42,5 @@ def test_neither_file_nor_tokenizer_names_one(tmp_path):
 
 @pytest.mark.parametrize("given", [-1, 300, "2", [2, None], True, 1.0, {}])
 def test_what_is_no_token(tmp_path, given):
-    with pytest.raises(UsageError, match=r"config\.json has eos_token_id .*allowed are a token from 0 to 299"):
+    with pytest.raises(UsageError, match=r"config\.json has eos_token_id .*must be a token from 0 to 299"):
         ends(tmp_path, ABSENT, given)

@@ -1,4 +1,4 @@
-"""Two real processes on loopback as one run: the same losses, and what happens when one of them goes."""
+"""A run with two real processes on loopback: the same losses, and what happens when one process is lost."""
 
 import json
 import os
@@ -24,7 +24,7 @@ SPLIT = {"XLA_FLAGS": f"--xla_force_host_platform_device_count=2 {FAST}"}
 
 
 def pair(programs, *arguments, **env):
-    """Both processes of a run, started."""
+    """Starts both processes of a run."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -33,7 +33,7 @@ def pair(programs, *arguments, **env):
 
 
 def ended(processes, seconds=240):
-    """(exit status, output, errors) of each; none outlives the test."""
+    """Returns (exit status, output, errors) of each; no process outlives the test."""
     try:
         results = [process.communicate(timeout=seconds) for process in processes]
     finally:
@@ -65,7 +65,7 @@ def arguments(text):
 
 @pytest.mark.slow
 def test_two_processes_are_one_run(programs, arguments, tmp_path):
-    """Each reads its own rows, one writes; stopped on 2 x 2 devices, it goes on in one process on another mesh."""
+    """Each reads its own rows, one writes. Stopped on 2 x 2 devices, the run resumes in one process on another mesh."""
     one, two = tmp_path / "one", tmp_path / "two"
     programs.output("train", *arguments, f"--workdir={one}")
     half = [argument for argument in arguments if "steps" not in argument] + ["--config.train.steps=20"]
@@ -75,7 +75,7 @@ def test_two_processes_are_one_run(programs, arguments, tmp_path):
     programs.output("train", *arguments, f"--workdir={two}", "--config.mesh.fsdp=2", **SPLIT)
     wanted = losses(one)
     assert (STEPS, "validation/loss") in wanted and losses(two) == pytest.approx(wanted, rel=1e-4)
-    # The same the other way: what one process began, two go on with.
+    # The other way round: two processes resume a run of one process.
     (two / "metrics.jsonl").rename(tmp_path / "before")
     done = ended(pair(programs, *arguments[:-1], "--config.train.steps=50", f"--workdir={two}", **SPLIT))
     assert [status for status, *_ in done] == [0, 0] and "resuming from step 40" in done[0][1]
@@ -91,14 +91,14 @@ def test_a_signal_to_one_stops_both(programs, arguments, tmp_path):
     processes[1].send_signal(signal.SIGTERM)
     first, second = ended(processes)
     assert (first[0], second[0]) == (0, 0), (first, second)
-    step = re.search(r"stopped by a signal to another process; saved step (\d+), run again to go on", first[1])
+    step = re.search(r"stopped by a signal to another process; saved step (\d+); run again to resume", first[1])
     assert step and (workdir / "checkpoints" / step[1]).exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_one_killed_the_other_ends_soon(programs, arguments, tmp_path, victim):
-    """Within 30 s, with a line that says what is saved; and the run goes on from there."""
+    """Within 30 s, with a line that says which step is saved; the run resumes from there."""
     workdir = tmp_path / "run"
     long = [*arguments[:-1], "--config.train.steps=100000", f"--workdir={workdir}"]
     processes = pair(programs, *long)
@@ -116,7 +116,7 @@ def test_one_killed_the_other_ends_soon(programs, arguments, tmp_path, victim):
 
 @pytest.mark.slow
 def test_a_workdir_in_use_is_refused_by_all(programs, arguments, tmp_path):
-    """Process 0 alone looks; none of them waits for another."""
+    """Only process 0 checks; no process waits for another."""
     workdir = tmp_path / "run"
     workdir.mkdir()
     with Lock(workdir / RUN_LOCK):
@@ -129,9 +129,9 @@ def test_a_workdir_in_use_is_refused_by_all(programs, arguments, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--num_processes=2"], "--coordinator, --num_processes and --process_id go together"),
-        (["--coordinator=127.0.0.1:1", "--num_processes=2", "--process_id=2"], "--process_id=2 is not under"),
-        (["--distributed"], "did not come together"),
+        (["--num_processes=2"], "--coordinator, --num_processes and --process_id must be given together"),
+        (["--coordinator=127.0.0.1:1", "--num_processes=2", "--process_id=2"], "--process_id=2 must be less than"),
+        (["--distributed"], "could not connect"),
     ],
 )
 def test_one_line(programs, arguments, tmp_path, flags, message):

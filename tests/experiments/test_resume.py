@@ -1,4 +1,4 @@
-"""A run that was stopped, killed and taken up again is the run that was not, to the last bit."""
+"""A run that was stopped, killed and resumed equals an undisturbed run, bit by bit."""
 
 import signal
 import time
@@ -12,7 +12,7 @@ STEPS, EVERY = 400, 50
 
 
 def interrupt(process, number, reached):
-    """Send the signal once `reached()` is true; exit status and output."""
+    """Sends the signal once `reached()` is true; returns the exit status and the output."""
     try:
         while process.poll() is None and not reached():
             time.sleep(0.005)
@@ -44,14 +44,14 @@ def test_stopped_and_killed_equals_uninterrupted(programs, text, tmp_path, sampl
     def start():
         return programs.start("train", *arguments, f"--workdir={parts}")
 
-    # SIGTERM, as a scheduler sends it: the step reached is saved, whichever it is.
+    # After SIGTERM, as from a scheduler, the current step is saved.
     status, shown = interrupt(start(), signal.SIGTERM, lambda: len(read_metrics(parts)) > 3)
     stopped = checkpoints(parts)[-1]
     assert status == 0 and 0 < stopped < STEPS
     assert f"stopped by signal 15; saved step {stopped}" in shown
     assert max(record["step"] for record in records(parts)) <= stopped
 
-    # kill -9 gives no time: at most what came after the last checkpoint is lost.
+    # kill -9 leaves no time to save: the steps after the last checkpoint are lost.
     status, _ = interrupt(start(), signal.SIGKILL, lambda: checkpoints(parts)[-1] > stopped)
     assert status == -signal.SIGKILL
     assert stopped < checkpoints(parts)[-1] < STEPS

@@ -1,4 +1,4 @@
-"""Train, evaluate, generate: what each prints and leaves."""
+"""Train, evaluate, generate: their output and files."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def test_train_evaluate_generate(programs, text, tmp_path):
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"20", "25"}
     train, validation = losses(workdir, "train/loss"), losses(workdir, "validation/loss")
     assert list(train) == [1, 5, 10, 15, 20, 25] and list(validation) == [10, 20, 25]
-    # Twenty letters and a few words: chance is 3.0 nats, and the letters' own frequencies come quickly.
+    # Twenty letters and a few words: the loss at chance is 3.0 nats, and letter frequencies are learned quickly.
     assert train[25] < train[1] - 0.5 and validation[25] < 2.6
     assert f"validation loss {validation[25]:.4f} nats per char" in shown and "sample from step 25" in shown
     sample = (workdir / "sample.txt").read_text()
@@ -54,7 +54,7 @@ def test_train_evaluate_generate(programs, text, tmp_path):
 
 @pytest.mark.slow
 def test_packed_mixture_of_byte_pairs(programs, text, tmp_path):
-    """Stopped and taken up again; the tokens come from the cache, and each source has its own figures."""
+    """Stopped and resumed; tokens come from the cache, and each source has its own metrics."""
     (tmp_path / "lines").mkdir()
     for number, line in enumerate(text.read_text().split("\n")[::2]):
         (tmp_path / "lines" / f"{number:03}.txt").write_text(line)
@@ -86,7 +86,7 @@ def test_packed_mixture_of_byte_pairs(programs, text, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif("XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="XLSTM_JAX_DATA_MIRROR is not set")
 def test_tiny_shakespeare(programs, tmp_path):
-    """The variant as it stands in configs/char_lm.py, on the real text."""
+    """The variant of configs/char_lm.py, unchanged, on the real text."""
     mirror = os.environ["XLSTM_JAX_DATA_MIRROR"]
     arguments = ("--config=configs/char_lm.py:tiny", f"--workdir={tmp_path / 'run'}")
     shown = programs.output("train", *arguments, XLSTM_JAX_DATA_MIRROR=mirror)

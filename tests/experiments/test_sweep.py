@@ -1,4 +1,4 @@
-"""Sweeps: their points, and their runs as processes. Every sweep of the project is held to its contract."""
+"""Sweeps: their points, and their runs as processes. Checks the contract of every sweep in the project."""
 
 import csv
 import importlib
@@ -38,7 +38,7 @@ def config_of(run):
 
 @pytest.mark.parametrize(("path", "variant"), SWEEPS, ids=lambda value: getattr(value, "stem", value))
 def test_every_override_is_a_key_of_its_config(path, variant):
-    """Of the same type too, so that the command line takes it."""
+    """With the same type, so that the command line accepts it."""
     sweep = load(f"{path}:{variant}")
     for run in sweep.runs():
         config = config_of(run)
@@ -106,14 +106,14 @@ def test_slices_share_all_runs_out(monkeypatch):
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
     assert _slice(None) == (1, 3)
     monkeypatch.setenv("SLURM_ARRAY_TASK_STEP", "1")
-    with pytest.raises(UsageError, match="this Slurm array has 3 tasks from 4 to 10, not evenly spaced, and this is 7"):
+    with pytest.raises(UsageError, match=r"Slurm array has 3 tasks from 4 to 10, not evenly spaced \(this is task 7"):
         _slice(None)
     for text in ("x", "", "-1", "1.0"):
         monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", text)
-        with pytest.raises(UsageError, match=rf"^SLURM_ARRAY_TASK_MIN='{text}' is no integer; give --shard=K/N$"):
+        with pytest.raises(UsageError, match=rf"^SLURM_ARRAY_TASK_MIN='{text}' is not an integer; give --shard=K/N$"):
             _slice(None)
     monkeypatch.delenv("SLURM_ARRAY_TASK_MIN")
-    with pytest.raises(UsageError, match=r"^SLURM_ARRAY_TASK_MIN='' is no integer"):
+    with pytest.raises(UsageError, match=r"^SLURM_ARRAY_TASK_MIN='' is not an integer"):
         _slice(None)
     for shard in ("0/3", "4/3", "1", "a/b"):
         with pytest.raises(UsageError, match=re.escape(f"--shard={shard} is not allowed")):
@@ -150,7 +150,7 @@ def sweep_file(tmp_path):
 
 @pytest.mark.slow
 def test_a_sweep_and_its_report(programs, sweep_file, tmp_path):
-    """Width 30 does not fit 4 heads: those runs fail, are recorded so, and the others go on."""
+    """Width 30 does not fit 4 heads: these runs fail and are recorded as failed, and the sweep continues."""
     where = (f"--sweep={sweep_file}", f"--workdir={tmp_path / 'sweep'}")
     half = programs.run("sweep", *where, "--shard=1/2")
     assert half.returncode == 1 and "2 finished, 1 failed" in half.stdout, half.stdout + half.stderr
@@ -194,7 +194,7 @@ def test_a_sweep_and_its_report(programs, sweep_file, tmp_path):
 
 @pytest.mark.slow
 def test_stopped_and_taken_up(programs, sweep_file, tmp_path):
-    """SIGTERM reaches the run, which saves; the same command goes on from there."""
+    """SIGTERM is passed on to the run, which saves; the same command resumes the sweep."""
     where = (f"--sweep={sweep_file}:long", f"--workdir={tmp_path / 'sweep'}", "--shard=1/6")
     folder = tmp_path / "sweep" / RUNS / "features=8,seed=0"
     process = programs.start("sweep", *where)
@@ -203,13 +203,13 @@ def test_stopped_and_taken_up(programs, sweep_file, tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=200)
-    assert process.returncode == 143 and "stopped by signal 15; the same command goes on" in out, err
+    assert process.returncode == 143 and "stopped by signal 15; run the same command to resume" in out, err
     assert not (folder / RESULT).exists() and "stopped by signal 15; saved step" in (folder / LOG).read_text()
 
 
 BAD = {
     "no file": ("sweep", ["--sweep={tmp}/none.py"], "sweep file '{tmp}/none.py' does not exist"),
-    "no sweep": ("sweep", ["--sweep={tmp}/text.py"], "is no sweep: it has no get_sweep(variant)"),
+    "no sweep": ("sweep", ["--sweep={tmp}/text.py"], "is not a sweep: it has no get_sweep(variant)"),
     "variant": (
         "sweep",
         ["--sweep={tmp}/widths.py:huge"],

@@ -1,4 +1,4 @@
-"""The report of a sweep from what its runs recorded: tables, CSV and figure."""
+"""The report of a sweep from the records of its runs: tables, CSV and figure."""
 
 import math
 
@@ -16,7 +16,7 @@ from xlstm_jax.errors import UsageError
 
 
 def test_the_report_from_records(tmp_path):
-    """Means and spread over the seeds that finished; names in order of the metric; nothing is dropped."""
+    """Mean and spread over finished seeds; names sorted by the metric; no run is left out."""
     points = axis("cell", {name: {"model.recurrent.cell": name} for name in ("rnn", "gru", "lstm")})
     sweep = Sweep("Which?", "configs/char_lm.py:lstm", points, seeds=(0, 1))
     runs = {run.name: run for run in sweep.runs()}
@@ -42,7 +42,7 @@ RATES = values("optimizer.learning_rate", [1e-2, 1e-3])
 
 
 def test_the_best_setting_stands_for_its_point(tmp_path):
-    """By its mean over seeds, what diverged last; the others are counted, and all are in the CSV."""
+    """Chosen by the mean over seeds, diverged runs last; the other runs are counted, and all are in the CSV."""
     sweep = Sweep(
         "?",
         "a.py",
@@ -71,7 +71,7 @@ def test_the_best_setting_stands_for_its_point(tmp_path):
     "names", [("cell",), ("task", "cell"), ("lag",), ("cell", "lag"), ("task", "cell", "lag")], ids=",".join
 )
 def test_the_figure_has_panels_for_what_was_asked(tmp_path, names):
-    """Dots for names, lines along numbers, each task's own; a metric that no run has leaves its panel empty."""
+    """Dots for names, lines along numbers, separate panels for tasks; a panel for a metric without values is empty."""
     axes = {"cell": CELLS, "lag": values("lag", [10, 100, 1000]), "task": axis("task", {"copy": {}, "adding": {}})}
     options = {"also": ("long/loss", "none"), "log": ("validation/loss", *({"lag"} & {*names}))}
     sweep = Sweep("Which?", "a.py", product(*(axes[name] for name in names)), seeds=(0, 1), **options)
@@ -87,7 +87,7 @@ def test_the_figure_has_panels_for_what_was_asked(tmp_path, names):
 
 @pytest.mark.parametrize(("better", "reached"), [("higher", ["100", "-"]), ("lower", ["1000", "100"])])
 def test_how_far_the_threshold_is_reached(tmp_path, better, reached):
-    """By the mean over seeds, equal to it counts; it need not be reached at all smaller numbers."""
+    """By the mean over seeds. An equal value counts. It need not be reached at all smaller numbers."""
     points = product(CELLS, values("lag", [10, 100, 1000]))
     metric = "validation/solved"
     sweep = Sweep("?", "a.py", points, seeds=(0, 1), metric=metric, better=better, threshold=0.5)
@@ -105,7 +105,7 @@ def test_how_far_the_threshold_is_reached(tmp_path, better, reached):
 
 
 def test_what_was_measured_is_drawn(tmp_path):
-    """One row of panels more, and a line a point in the CSV; a run without a measure is not done."""
+    """One more row of panels, and one line per point in the CSV; a run without its measure is not finished."""
     changes = {"seeds": (0, 1), "measure": "gradient_by_lag"}
     sweep = Sweep("?", "configs/adding.py:lstm", CELLS, **changes)
     measured = Measured("lag", "norm", [Curve("before", [0, 1], [1.0, 0.0]), Curve("after", [0], [2.0])], log=("y",))
@@ -119,7 +119,7 @@ def test_what_was_measured_is_drawn(tmp_path):
         "rnn": ["not run", "finished"],
         "lstm": ["finished"] * 2,
     }
-    assert "perplexity" not in markdown(sweep, "a.py", rows)  # of a squared error
+    assert "perplexity" not in markdown(sweep, "a.py", rows)  # the loss is a squared error
     lines = measured_csv(sweep, rows).splitlines()
     assert lines[0] == "cell,seed,curve,x,y" and len(lines) == 1 + 3 * 3
     assert {"rnn,1,before,0,1", "rnn,1,before,1,0", "rnn,1,after,0,2"} < {*lines}

@@ -1,4 +1,4 @@
-"""Samples of a sweep's runs, one under the other."""
+"""The samples of a sweep's runs."""
 
 from experiments.sweeping.base import Sweep, axis
 from experiments.sweeping.records import collect
@@ -8,7 +8,7 @@ from tests.experiments.runs import recorded
 
 
 def test_one_of_each_point_in_the_order_of_the_table(tmp_path):
-    """Of the first seed that finished and has one; a point without any is left out."""
+    """The sample of the first finished seed that has one; points without samples are left out."""
     points = axis("cell", {name: {"model.recurrent.cell": name} for name in ("rnn", "gru", "lstm")})
     sweep = Sweep("Which writes best?", "configs/char_lm.py:lstm", points, seeds=(0, 1))
     for run in sweep.runs():

@@ -1,4 +1,4 @@
-"""Several sweeps in one folder, and records in it that are damaged."""
+"""Several sweeps in one folder, and damaged records."""
 
 import json
 import signal
@@ -27,7 +27,7 @@ def sweep():
 
 @pytest.fixture
 def programs_run(monkeypatch):
-    """In the place of real ones: the folder's name of each that is started; it ends at once, with status 0."""
+    """Replaces real programs: records the name of the folder of each, and ends at once with status 0."""
     started = []
 
     def program(self, command, folder, cores):
@@ -50,7 +50,7 @@ def results(sweep, workdir):
 
 @pytest.mark.parametrize("lock", [SWEEP_LOCK, RUN_LOCK])
 def test_a_run_that_another_process_works_on(sweep, programs_run, tmp_path, capsys, lock):
-    """It is left to that process, be it a sweep's or a training that outlived one; the others are run; one line."""
+    """It is left to that process (a sweep, or a training that outlived its sweep), and one line says so."""
     taken, *others = sweep.runs()
     folder = tmp_path / RUNS / taken.name
     folder.mkdir(parents=True)
@@ -61,7 +61,7 @@ def test_a_run_that_another_process_works_on(sweep, programs_run, tmp_path, caps
             while len(programs_run) < 2:
                 time.sleep(0.01)
             time.sleep(0.1)
-            if lock == SWEEP_LOCK:  # which keeps the result of what it did
+            if lock == SWEEP_LOCK:  # a sweep also records the result
                 recorded(tmp_path / "other", taken, loss=1.0)
                 (tmp_path / "other" / RUNS / taken.name / RESULT).rename(folder / RESULT)
 
@@ -72,19 +72,19 @@ def test_a_run_that_another_process_works_on(sweep, programs_run, tmp_path, caps
     assert work(sweep, tmp_path) == 0
     thread.join()
     wanted = [run.name for run in others] + ([] if lock == SWEEP_LOCK else [taken.name])
-    assert programs_run == wanted  # each once; the one that was taken only where it is not done yet
+    assert programs_run == wanted  # each once; the one in use only if it is not finished
     assert [result["status"] for result in results(sweep, tmp_path)] == ["finished"] * 3
-    assert (results(sweep, tmp_path)[0]["seconds"] == 60.0) == (lock == SWEEP_LOCK)  # not written over
+    assert (results(sweep, tmp_path)[0]["seconds"] == 60.0) == (lock == SWEEP_LOCK)  # not overwritten
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "1 of the runs are left to other processes (workdir " in said
+    assert said.count("\n") == 1 and "1 of the runs are in use by other processes (workdir " in said
     assert not list(tmp_path.rglob("*.lock"))
 
 
 def test_two_sweeps_share_the_runs(sweep, programs_run, tmp_path, monkeypatch):
-    """Of the runs that are left, each is trained once."""
+    """Each run that is left is trained once."""
     monkeypatch.setattr(
         runner._Pool, "stopped_by_signals", lambda self: threading.Lock()
-    )  # signals are the main thread's
+    )  # only the main thread can handle signals
     ends = []
     threads = [threading.Thread(target=lambda: ends.append(work(sweep, tmp_path, workers=2))) for _ in range(2)]
     for thread in threads:
@@ -116,7 +116,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("case", DAMAGED)
 def test_a_damaged_result(sweep, programs_run, tmp_path, capsys, case):
-    """One line names the file; a report has the run as not run, and a sweep runs it anew, and it alone."""
+    """One line names the file. A report lists the run as not run, and a sweep runs only this run again."""
     for run in sweep.runs():
         recorded(tmp_path, run, loss=1.0)
     hurt = [*sweep.runs()][1]
@@ -131,7 +131,7 @@ def test_a_damaged_result(sweep, programs_run, tmp_path, capsys, case):
 
 @pytest.mark.parametrize("case", DAMAGED)
 def test_a_damaged_measure(programs_run, tmp_path, capsys, monkeypatch, case):
-    """The same; what was measured of the others stays."""
+    """The same; the measures of the other runs are kept."""
     sweep = Sweep("?", "configs/char_lm.py:tiny", values("model.features", [8, 16]), measure="gradient_by_lag")
     measured = Measured("lag", "y", [Curve("a", [1, 2], [0.5, 0.25])], log=("x",))
     for run in sweep.runs():
@@ -148,12 +148,12 @@ def test_a_damaged_measure(programs_run, tmp_path, capsys, monkeypatch, case):
     assert capsys.readouterr().err == (
         f"{path} is damaged; delete it, and measure the run again; it counts as not measured\n"
     )
-    assert work(sweep, tmp_path) == 0 and programs_run == [hurt.name] * 2  # a training that is done, and a measure
+    assert work(sweep, tmp_path) == 0 and programs_run == [hurt.name] * 2  # a finished training, and the measure
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"sweep": 3}', b'{"sweeps": "a.py"}', b"\xff", b"[" * 100_000])
 def test_a_damaged_name(sweep, programs_run, tmp_path, content):
-    """A sweep and a report refuse the folder in the same words, and do as they say once it is deleted."""
+    """A sweep and a report refuse the folder with the same message, and work once the file is deleted."""
     (tmp_path / SWEEP).write_bytes(content)
     for read in (lambda: work(sweep, tmp_path), lambda: report(tmp_path, tmp_path), lambda: read_name(tmp_path)):
         with pytest.raises(UsageError, match=r"sweep\.json is damaged; delete it, and run experiments\.sweep there"):
@@ -189,13 +189,13 @@ def sweep_file(folder, steps):
 
 
 def trainings(workdir):
-    """How often each run was begun or taken up, by what it printed."""
+    """How often each run was started or resumed, from its output."""
     return {path.parent.name: path.read_text().count("parameters, pattern") for path in workdir.glob(f"{RUNS}/*/{LOG}")}
 
 
 @pytest.mark.slow
 def test_two_sweeps_at_once(programs, tmp_path):
-    """Nothing is trained twice, in a folder whose name is a pattern; its runs are evaluated and reported."""
+    """No run is trained twice, in a folder whose name looks like a pattern; runs are evaluated and reported."""
     workdir = tmp_path / "sweep[1] \\b"
     where = (f"--sweep={sweep_file(tmp_path, 150)}", f"--workdir={workdir}")
     both = [programs.start("sweep", *where) for _ in range(2)]
@@ -212,7 +212,7 @@ def test_two_sweeps_at_once(programs, tmp_path):
 
 @pytest.mark.slow
 def test_a_sweep_restarted_after_a_kill(programs, tmp_path):
-    """At once, though the training that it had begun still goes on: that one is waited for, and not disturbed."""
+    """Works at once although a training of the killed sweep is still running: it waits for it without disturbing it."""
     workdir = tmp_path / "sweep"
     where = (f"--sweep={sweep_file(tmp_path, 800)}", f"--workdir={workdir}", "--shard=1/3")
     folder = workdir / RUNS / "features=8,seed=0"
@@ -224,14 +224,14 @@ def test_a_sweep_restarted_after_a_kill(programs, tmp_path):
     first.communicate(timeout=60)
     done = programs.run("sweep", *where)
     assert done.returncode == 0 and "1 finished, 0 failed" in done.stdout, done.stdout + done.stderr
-    assert "1 of the runs are left to other processes" in done.stderr
+    assert "1 of the runs are in use by other processes" in done.stderr
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps) and steps[-1] == 800
 
 
 @pytest.mark.slow
 def test_two_trainings_at_once(programs, text, tmp_path):
-    """The second is refused in one line, with nothing touched; after a `kill -9` of the first it goes on at once."""
+    """The second is refused in one line and changes nothing; after a `kill -9` of the first it resumes at once."""
     workdir = tmp_path / "run"
     arguments = ("--config=configs/char_lm.py:tiny", f"--config.data.path={text}", f"--workdir={workdir}")
     arguments += ("--config.sample.length=0", "--config.train.steps=3000", "--config.train.eval_every=100")

@@ -1,4 +1,4 @@
-"""Sweeps that say they compare models of one size: their parameters, counted from shapes alone."""
+"""Counts the parameters, from shapes only, in sweeps that claim to compare models of one size."""
 
 import dataclasses
 

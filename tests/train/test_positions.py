@@ -29,7 +29,7 @@ def test_windows(targets, wanted):
 
 
 def test_not_even_one_window():
-    with pytest.raises(UsageError, match="split has 9 targets, and one window of the training length needs 10; take"):
+    with pytest.raises(UsageError, match="split has 9 targets, but one window of the training length needs 10; use"):
         choose_windows(9, 10)
 
 
