@@ -5,22 +5,8 @@ from collections.abc import Iterable
 from configs._families import FAMILIES
 from experiments.sweeping.base import Axis, axis
 
-<<<<<<< HEAD
-# Variants of such a task's config.
-MODELS = {family.label: name for name, family in FAMILIES.items()} | {"xLSTM (ms)": "xlstm"}
-=======
 # Variants of the task's config.
-MODELS = {
-    "RNN": "rnn",
-    "LSTM": "lstm",
-    "GRU": "gru",
-    "sLSTM": "slstm",
-    "mLSTM": "mlstm",
-    "xLSTM (ms)": "xlstm",
-    "Transformer": "transformer",
-    "Mamba-2": "mamba2",
-}
->>>>>>> engB
+MODELS = {family.label: name for name, family in FAMILIES.items()} | {"xLSTM (ms)": "xlstm"}
 
 
 def models(task: str, names: Iterable[str]) -> Axis:

@@ -21,11 +21,7 @@ PATTERNS = {  # at equal width
     "mLSTM": "mm",
     "xLSTM": "ms",
 }
-<<<<<<< HEAD
-NAMES = {"xLSTM": "xLSTM (msm)"}  # in MODELS, where it is another
-=======
-NAMES = {"xLSTM": "xLSTM (msm)"}  # names in FAMILIES that differ
->>>>>>> engB
+NAMES = {"xLSTM": "xLSTM (msm)"}  # names in MODELS that differ
 
 VARIANTS = {"": 1404, "tiny": 100}  # steps; 1404 are nine passes over the text
 # For tiny variants on this text: small batches and a short validation split.

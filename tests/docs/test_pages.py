@@ -38,7 +38,7 @@ def test_python_runs(name, tmp_path):
 
 def known_flags(program: str) -> set[str]:
     """Of a program and of what it shares with others."""
-    shared = flags_of("processes") if "processes" in source(program) else []
+    shared = flags_of("programs/processes") if "processes" in source(program) else []
     return {*flags_of(program), *shared, "help", "helpfull"}
 
 
