@@ -19,7 +19,7 @@ def site(tmp_path_factory):
     """A folder with the example installed."""
     folder = tmp_path_factory.mktemp("plugin")
     shutil.copytree(EXAMPLE, folder / "source")
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", folder / "site"]
+    options = ["--quiet", "--no-deps", "--target", folder / "site"]
     command = [sys.executable, "-m", "pip", "install", *options, folder / "source"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -38,7 +38,7 @@ def test_a_wheel_in_a_clean_environment(wheel, tmp_path):
     """Installed with what it asks for and nothing else, it trains, samples and evaluates from any folder."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", wheel)
+    run(python, "-I", "-m", "pip", "install", "--quiet", wheel)
     env = {"PATH": "/usr/bin:/bin", "JAX_PLATFORMS": "cpu", "XLSTM_JAX_CACHE": str(tmp_path / "cache")}
     env["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "compiled")
 
