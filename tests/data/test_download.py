@@ -60,7 +60,7 @@ def test_unknown_name_lists_known_ones():
 
 def test_mirror_with_a_wrong_file(tmp_path, monkeypatch):
     monkeypatch.setenv("XLSTM_JAX_DATA_MIRROR", str(tmp_path))
-    assert "holds no file tinyshakespeare/input.txt" in one_line_error()
+    assert "does not contain tinyshakespeare/input.txt" in one_line_error()
     (tmp_path / "tinyshakespeare").mkdir()
     (tmp_path / NAME).write_text("First Citizen:\n")
     message = one_line_error()

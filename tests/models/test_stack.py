@@ -179,5 +179,5 @@ def test_repetitions(pattern, wanted):
 
 
 def test_an_unknown_policy():
-    with pytest.raises(UsageError, match=re.escape("model.remat 'all' is not allowed; it is one of 'none', 'dots',")):
+    with pytest.raises(UsageError, match=re.escape("model.remat 'all' is not allowed; must be one of 'none', 'dots',")):
         from_section(ModelConfig, {"remat": "all"}, "model")

@@ -227,7 +227,7 @@ def test_dropout_inside(kind):
     [
         ("recurrent", {"ffn_factor": 1.3}, "model.recurrent.ffn_factor 1.3 needs model.recurrent.residual=True"),
         ("recurrent", {"ffn_factor": -1.0, "residual": True}, "model.recurrent.ffn_factor -1.0 is not allowed"),
-        ("mlstm", {"ffn_factor": -1.0}, "model.mlstm.ffn_factor -1.0 is not allowed; it is at least 0"),
+        ("mlstm", {"ffn_factor": -1.0}, "model.mlstm.ffn_factor -1.0 is not allowed; must be at least 0"),
         ("slstm", {"proj_factor": -1.0}, "model.slstm.proj_factor -1.0 is not allowed"),
         ("slstm", {"proj_factor": 1.1}, "does not fit slstm.num_heads 4: the inner width 18"),
     ],

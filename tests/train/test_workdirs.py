@@ -211,7 +211,7 @@ def test_a_section_inside_a_section(workdir):
     values = read_config(workdir / "config.json")
     values["model"]["mlstm"] = 3
     (workdir / "config.json").write_text(json.dumps(values), encoding="utf-8")
-    with pytest.raises(UsageError, match=r"model\.mlstm 3 is not allowed; it is a section with keys"):
+    with pytest.raises(UsageError, match=r"model\.mlstm 3 is not allowed; must be a section with keys"):
         saved.load(workdir)
 
 

@@ -69,7 +69,7 @@ def test_keys_and_values_are_even():
         ({"long_pairs": 65}, r"data\.long_pairs 65 is not allowed; it is at most 64 in rows of 256"),
         ({"vocab_size": 8}, r"data\.pairs 4 is not allowed; .* at most 3 .* a vocabulary of 8"),
         ({"vocab_size": 63}, r"data\.vocab_size 63 is not allowed; it is even"),
-        ({"power": 0.0}, r"data\.power 0\.0 is not allowed; it is over 0"),
+        ({"power": 0.0}, r"data\.power 0\.0 is not allowed; must be over 0"),
     ],
 )
 def test_options_that_cannot_be(options, message):

@@ -86,13 +86,13 @@ def test_json_lines(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"text": "a"}\n{"text"', r"a\.jsonl' line 2 is no JSON object with a string"),
-        ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
-        ("a.jsonl", b'{"text": 3}\n', "line 1 is no JSON object"),
-        ("a.jsonl", b'{"text": "\xff"}\n', "line 1 is no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n{"text"', r"a\.jsonl' line 2 is not a JSON object with a string"),
+        ("a.jsonl", b"[1]\n", "line 1 is not a JSON object"),
+        ("a.jsonl", b'{"text": 3}\n', "line 1 is not a JSON object"),
+        ("a.jsonl", b'{"text": "\xff"}\n', "line 1 is not a JSON object"),
         ("a.jsonl", b'{"text": "a"}\n{"text": "b\\ud83d"}\n', r"a\.jsonl' line 2 has '\\ud83d' at character 1 of its"),
-        ("a.jsonl", b"\n", "holds no text"),
-        ("a.txt", b"\n\n", "holds no text"),
+        ("a.jsonl", b"\n", "has no text"),
+        ("a.txt", b"\n\n", "has no text"),
         ("none.jsonl", None, "no file"),
     ],
 )

@@ -91,7 +91,7 @@ def test_no_folder_to_write_to(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XLSTM_JAX_CACHE", str(tmp_path / "file"))
     assert_right(encode())
-    assert "cannot keep tokens of test" in (shown := capsys.readouterr().err) and "they stay in memory" in shown
+    assert "cannot save tokens of test" in (shown := capsys.readouterr().err) and "keeping them in memory" in shown
     assert shown.count("\n") == 1
 
 

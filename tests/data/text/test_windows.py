@@ -175,7 +175,7 @@ def test_validation_processes_share_one_global_batch(carry):
 
 
 def test_validation_needs_two_tokens():
-    with pytest.raises(UsageError, match="at least 2 tokens, and there are 1;"):
+    with pytest.raises(UsageError, match="at least 2 tokens, but there are 1;"):
         validation_batches(np.arange(1), sequence_length=5, batch_size=4, carry=False)
 
 
