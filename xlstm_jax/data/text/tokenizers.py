@@ -169,7 +169,9 @@ def in_vocabulary(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
     if tokens.size == 0:
         return tokens.astype(np.uint8)
     if tokens.min() < 0 or tokens.max() >= vocab_size:
-        raise ValueError(f"tokens from {tokens.min()} to {tokens.max()} are not allowed; must be 0 or more and under {vocab_size}")
+        raise ValueError(
+            f"tokens from {tokens.min()} to {tokens.max()} are not allowed; must be 0 or more and under {vocab_size}"
+        )
     return tokens
 
 
