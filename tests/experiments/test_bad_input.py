@@ -58,7 +58,7 @@ SAVED = {
     "prompt outside the vocabulary": ("generate", ["--prompt=a%"], ["outside the vocabulary: '%'"]),
     "empty prompt": ("generate", ["--prompt="], ["the prompt is empty"]),
     "options of sampling": ("generate", ["--top_p=0"], ["--top_p 0.0 is not allowed", "over 0"]),
-    "length": ("generate", ["--length=0"], ["--length 0 is not allowed", "allowed: 1 to"]),
+    "length": ("generate", ["--length=0"], ["--length 0 is not allowed", "must be 1 to"]),
     "no such checkpoint": ("evaluate", ["--checkpoint=7"], ["checkpoint '7' is not there", "best, latest", "2, 4"]),
     "unknown split": ("evaluate", ["--split=test"], ["split 'test' is unknown", "train, validation"]),
     "damaged tokenizer": (

@@ -147,16 +147,16 @@ def test_a_stopped_row_goes_on_from_its_stop_token():
     ("option", "values", "allowed"),
     [
         ("length", (0, -3, 2**31), "1 to 2147483647"),
-        ("temperature", (-0.1, math.nan, math.inf), "0, which is greedy, or a finite number over it"),
-        ("top_k", (-1, 2.5, True), "0, which keeps all tokens, or a number over it"),
-        ("top_p", (0.0, 1.5, math.nan), "numbers over 0 and at most 1"),
+        ("temperature", (-0.1, math.nan, math.inf), r"0 \(greedy\) or a finite number over 0"),
+        ("top_k", (-1, 2.5, True), r"0 \(keeps all tokens\) or an integer over 0"),
+        ("top_p", (0.0, 1.5, math.nan), "over 0 and at most 1"),
         ("seed", (-1, 2**63), "0 to 9223372036854775807"),
     ],
 )
 def test_options_out_of_range(model, option, values, allowed):
     """Refused by the option's own name."""
     for value in values:
-        with pytest.raises(UsageError, match=f"^{option} {value} is not allowed; allowed: {allowed}"):
+        with pytest.raises(UsageError, match=f"^{option} {value} is not allowed; must be {allowed}"):
             generate(model, PROMPT, **{"length": 5, option: value})
 
 
@@ -166,14 +166,14 @@ def test_options_out_of_range(model, option, values, allowed):
         ({"lengths": [3]}, r"prefill got tokens \(2, 3\), lengths \(1,\); wanted .*: lengths has B = 1, not 2"),
         ({"lengths": [2.5, 3.0]}, r"prefill got lengths \(2,\) of float32; wanted integers \[B\]"),
         ({"lengths": [True, True]}, r"prefill got lengths \(2,\) of bool; wanted integers \[B\]"),
-        ({"lengths": [3, 4]}, r"lengths \[3, 4\] do not fit prompts \[2, 3\]; one a row, 0 to 3"),
+        ({"lengths": [3, 4]}, r"lengths \[3, 4\] do not fit prompts \[2, 3\]; must be 0 to 3"),
         ({"lengths": [3, -1]}, r"lengths \[3, -1\] do not fit"),
         ({"lengths": [3, 0]}, "the prompt is empty; give at least one token"),
         ({"prefill_chunk": 0}, "prefill_chunk 0 is not allowed; must be an integer, at least 1"),
-        ({"stop": [11]}, "token 11 is outside the vocabulary; stop and padding lie in 0 to 10"),
+        ({"stop": [11]}, "token 11 is outside the vocabulary; stop and padding must be 0 to 10"),
         ({"stop": "a"}, "token 'a' is outside the vocabulary"),
         ({"padding": -1}, "token -1 is outside the vocabulary"),
-        ({"temperature": "x"}, "temperature 'x' is not allowed; allowed: 0, which is greedy"),
+        ({"temperature": "x"}, r"temperature 'x' is not allowed; must be 0 \(greedy\)"),
     ],
 )
 def test_arguments_that_do_not_fit(model, options, message):
@@ -198,5 +198,5 @@ def test_no_token_and_no_rows(model):
 
 
 def test_a_state_of_other_rows(model):
-    with pytest.raises(UsageError, match="2 prompts do not fit a state of 3 rows; give one for each"):
+    with pytest.raises(UsageError, match="2 prompts do not fit a state of 3 rows; give one per row"):
         prefill(model, PROMPT, state=init_state(model, 3))

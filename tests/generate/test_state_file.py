@@ -49,14 +49,14 @@ def saved(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (small("m"), r"holds carry/1/conv as \(2, 3, 16\), and this model wants nothing"),
-        (small("msm"), r"holds carry/2/conv as nothing, and this model wants \(2, 3, 32\)"),
-        (small("ms", vocab_size=12), r"holds logits_BA as \(2, 11\), and this model wants \(2, 12\)"),
+        (small("m"), r"carry/1/conv is \(2, 3, 16\), but this model needs nothing"),
+        (small("msm"), r"carry/2/conv is nothing, but this model needs \(2, 3, 32\)"),
+        (small("ms", vocab_size=12), r"logits_BA is \(2, 11\), but this model needs \(2, 12\)"),
     ],
     ids=["fewer blocks", "more blocks", "vocabulary"],
 )
 def test_another_model(saved, other, message):
-    with pytest.raises(UsageError, match="is of another model: it " + message + "; use the run"):
+    with pytest.raises(UsageError, match="is from another model: its " + message + "; use the run"):
         load_state(saved, example(other).model())
 
 
@@ -136,6 +136,6 @@ def test_one_line_whatever_the_harm(saved):
     model = example(small("ms")).model()
     for what, data in harmed(saved.read_bytes()):
         saved.write_bytes(data)
-        with pytest.raises(UsageError, match=r"^state '.*state' (cannot be read|is of another model)") as caught:
+        with pytest.raises(UsageError, match=r"^state '.*state' (cannot be read|is from another model)") as caught:
             load_state(saved, model)
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 500, what
