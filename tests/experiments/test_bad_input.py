@@ -46,8 +46,11 @@ TRAIN = {
     "text too short": (["--config.data.path={tmp}/short.txt"], ["sequence_length=32 needs at least 33"]),
     "prompt": (["--config.sample.prompt=%"], ["characters outside the vocabulary: '%'"]),
     "warm-up": (["--config.optimizer.warmup_steps=30"], ["optimizer.warmup_steps 30 is more than train.steps 20"]),
-    "steps to be traced": (["--profile_steps=15:10"], ["--profile_steps=15:10", "FIRST:LAST, such as 10:15"]),
-    "steps that are not taken": (["--profile_steps=15:21"], ["15:21 are not among the steps 1 to 20 of this run"]),
+    "steps to be traced": (
+        ["--profile_steps=15:10"],
+        ["--profile_steps=15:10", "such as 10:15"],
+    ),
+    "steps that are not taken": (["--profile_steps=15:21"], ["15:21 is not allowed; must be within steps 1 to 20"]),
     "accumulation": (["--config.train.accumulate=5"], ["batch_size 8 is not divisible by train.accumulate 5"]),
     "no network": (["--config.data.path="], ["could not fetch tinyshakespeare/input.txt", "XLSTM_JAX_DATA_MIRROR"]),
 }
@@ -59,12 +62,12 @@ SAVED = {
     "empty prompt": ("generate", ["--prompt="], ["the prompt is empty"]),
     "options of sampling": ("generate", ["--top_p=0"], ["--top_p 0.0 is not allowed", "over 0"]),
     "length": ("generate", ["--length=0"], ["--length 0 is not allowed", "must be 1 to"]),
-    "no such checkpoint": ("evaluate", ["--checkpoint=7"], ["checkpoint '7' is not there", "best, latest", "2, 4"]),
+    "no such checkpoint": ("evaluate", ["--checkpoint=7"], ["checkpoint '7' does not exist", "best, latest", "2, 4"]),
     "unknown split": ("evaluate", ["--split=test"], ["split 'test' is unknown", "train, validation"]),
     "damaged tokenizer": (
         "generate",
         ["--checkpoint=4"],
-        ["checkpoints/4 is damaged (tokenizer/metadata is not as it was saved); allowed: best, latest, or one of 2"],
+        ["checkpoints/4 is damaged (tokenizer/metadata has changed since it was saved); choose best"],
     ),
     "damaged arrays": (
         "evaluate",
