@@ -193,7 +193,7 @@ def test_tokens_outside_the_vocabulary_are_refused_where_they_are_known():
     """Which they are outside of jit."""
     model = example(small("r")).model()
     for token in (-1, VOCABULARY):
-        message = re.escape(f"token {token} at (0, 1) is outside the vocabulary; tokens lie in 0 to {VOCABULARY - 1}")
+        message = re.escape(f"token {token} at (0, 1) is outside the vocabulary; must be 0 to {VOCABULARY - 1}")
         for kind in (np.asarray, jnp.asarray, list):
             refused(message, model, kind([[0, token, 99]]))
         refused(message, model.unroll, [[0, token, 99]], lengths=[2])

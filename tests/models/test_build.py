@@ -26,7 +26,7 @@ TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
         ),
         ({"pattern": ""}, "model.pattern '' has 0 blocks"),
         ({"pattern": "ms", "num_blocks": 4}, "num_blocks 4 does not fit model.pattern 'ms', which has 2 blocks"),
-        ({"pattern": "xLSTM[7:1]", "num_blocks": 12}, "num_blocks 12 is not a multiple of the 8 blocks of xLSTM"),
+        ({"pattern": "xLSTM[7:1]", "num_blocks": 12}, "num_blocks 12 must be a multiple of the 8 blocks of xLSTM"),
         ({"pattern": "x", "features": 20, "xlstm": XLSTMBlockConfig(num_heads=3)}, "does not fit xlstm.num_heads 3"),
         ({"features": 18, "pattern": "s"}, "model.features 18 does not fit slstm.num_heads 4"),
         ({"mlstm": dataclasses.replace(MLSTM, num_heads=5)}, "does not fit mlstm.num_heads 5"),
@@ -50,7 +50,7 @@ def test_float64_needs_x64_mode():
     """It would become float32, with a warning at most."""
     config = small("r", dtype="float64")
     for made in (LanguageModel, functools.partial(Stack, directions="both")):
-        with pytest.raises(UsageError, match=r"dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or take"):
+        with pytest.raises(UsageError, match=r"dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or use"):
             made(config, rngs=nnx.Rngs(0))
 
 

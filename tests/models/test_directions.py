@@ -118,7 +118,7 @@ def test_usage_errors():
     with pytest.raises(UsageError, match="directions 'left' is unknown; allowed: 'forward', 'alternate', 'both'"):
         Stack(small("ms"), "left", rngs=nnx.Rngs(0))
     stack = Stack(small("m"), "both", rngs=nnx.Rngs(0))
-    with pytest.raises(UsageError, match="give a mask or lengths, not both"):
+    with pytest.raises(UsageError, match="mask and lengths are both given"):
         stack(X, lengths=np.array([9, 5]), mask=np.ones((2, 9), bool))
     with pytest.raises(UsageError, match=r"mask \[B,T\]: mask has T = 8, not 9"):
         stack(X, mask=np.ones((2, 8), bool))

@@ -116,7 +116,7 @@ def test_a_damaged_line_in_the_middle(tmp_path, capsys, case):
 def test_several_damaged_lines(tmp_path, capsys):
     (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([LINES[0], b"x", b"", LINES[3], b'{"step": 7, "tr\xff']))
     assert read_metrics(tmp_path) == [RECORDS[0], RECORDS[3]]
-    assert capsys.readouterr().err.startswith(f"{tmp_path / 'metrics.jsonl'}: 2 lines from line 2 on are damaged; keeping all")
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'metrics.jsonl'}: 2 lines from line 2 on are damaged; keep")
 
 
 # With the first record it leaves room for one more line of metrics.jsonl and a part of the next.
