@@ -73,9 +73,9 @@ def test_messages_do_not_grow_with_time():
         ("mms", "mesh.context 4 splits the sequence, but block 'slstm' of model.pattern 'mms' .*sLSTM is sequential"),
         (
             "xLSTM[1:1]",
-            "'slstm' .* of the one before; use mesh.context=1 or blocks of griffin, mamba2, minimal, mlstm, xlstm$",
+            "'slstm' .* previous one; use mesh.context=1 or other blocks: griffin, mamba2, minimal, mlstm, xlstm$",
         ),
-        ("xt", "block 'transformer' .*attention sees keys and values of all steps"),
+        ("xt", "block 'transformer' .*attention needs the keys and values"),
         ("w", "block 'rwkv6' "),
         ("r", "block 'recurrent' .*the cell 'lstm' is sequential"),
     ],

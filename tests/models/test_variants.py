@@ -201,7 +201,7 @@ def test_options_reach_the_cell():
         ("lstm", "bias=2", "model.recurrent.options.bias '2' is not allowed; give True or False"),
         ("lstm", "forget_bias", "'forget_bias' is not allowed; write name=value"),
         ("lstm", "features=7", "cell 'lstm' has no option 'features'"),
-        ("lstm", "bias=True,bias=False", "gives bias twice"),
+        ("lstm", "bias=True,bias=False", "has bias twice"),
     ],
 )
 def test_options_that_a_cell_lacks(cell, options, message):
@@ -229,7 +229,7 @@ def test_dropout_inside(kind):
         ("recurrent", {"ffn_factor": -1.0, "residual": True}, "model.recurrent.ffn_factor -1.0 is not allowed"),
         ("mlstm", {"ffn_factor": -1.0}, "model.mlstm.ffn_factor -1.0 is not allowed; must be at least 0"),
         ("slstm", {"proj_factor": -1.0}, "model.slstm.proj_factor -1.0 is not allowed"),
-        ("slstm", {"proj_factor": 1.1}, "does not fit slstm.num_heads 4: the inner width 18"),
+        ("slstm", {"proj_factor": 1.1}, "does not fit slstm.num_heads 4; the inner width 18"),
     ],
 )
 def test_options_that_cannot_be(section, changes, message):
