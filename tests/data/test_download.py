@@ -1,4 +1,4 @@
-"""Fetching from a mirror, from the network (a server on loopback), and failing cleanly."""
+"""Fetching from a mirror and from the network (a server on loopback), and clean failures."""
 
 import functools
 import hashlib
@@ -26,7 +26,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path):
-    """Address of a folder served over HTTP, and the folder."""
+    """The address of a folder served over HTTP, and the folder."""
     folder = tmp_path / "upstream"
     folder.mkdir()
     handler = functools.partial(QuietHandler, directory=str(folder))

@@ -1,4 +1,4 @@
-"""All that can be wrong with a folder, and what cannot be written: one line each."""
+"""Everything that can be wrong with a folder, and models that cannot be written: one line each."""
 
 import json
 import math
@@ -32,7 +32,7 @@ def pickled(folder) -> None:
 
 
 NAME = "backbone__blocks__0__mlstm_layer__"
-# (what harms the folder, words of the message)
+# (change of the folder, words of the message)
 BAD = {
     "no folder": (shutil.rmtree, ["config.json does not exist; give the folder of a Hugging Face checkpoint"]),
     "no config": (lambda f: (f / "config.json").unlink(), ["config.json does not exist"]),
@@ -135,7 +135,7 @@ def test_one_line_for_a_bad_folder(tmp_path, case):
 
 
 def test_sizes_are_bounded_by_the_files(tmp_path, monkeypatch):
-    """What a config.json says of a large model beside a small one's tensors is refused before anything is built."""
+    """A config.json of a large model with the tensors of a small one is refused before anything is built."""
     monkeypatch.setattr(checkpoint, "build_model", None)
     folder = saved(tmp_path / "folder")
     config = (folder / "config.json").read_text()

@@ -1,4 +1,4 @@
-"""Named sources and users' own files, good and bad."""
+"""Named sources and users' own files, valid and invalid."""
 
 import os
 
@@ -20,7 +20,7 @@ def test_stdlib_is_deterministic_python_source():
     text = read_text("stdlib")
     assert text == read_text("stdlib")
     assert 1_000_000 < len(text.encode()) <= sources.STDLIB_BYTES
-    assert "class AbstractEventLoop" not in text  # packages and site-packages stay out
+    assert "class AbstractEventLoop" not in text  # packages and site-packages are left out
     assert "build_time_vars = {" not in text  # _sysconfigdata differs between machines
     with open(os.__file__, encoding="utf-8", newline="") as file:
         assert file.read() in text

@@ -1,4 +1,4 @@
-"""Special tokens as the `tokenizers` library places them, and tokenizers that read another text than they are given."""
+"""Special tokens as placed by the `tokenizers` library, and tokenizers that change the text."""
 
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -40,7 +40,7 @@ TEMPLATES = {
 
 @pytest.mark.parametrize("case", TEMPLATES)
 def test_prompts_are_read_as_the_library_does(case):
-    """Its post-processor's tokens around each prompt, and names of special tokens read as these."""
+    """Prompts get the post-processor's tokens, and names of special tokens are encoded as these tokens."""
     processor, prefix, suffix = TEMPLATES[case]
     tokenizer = BPETokenizer(with_template(processor))
     assert (tokenizer.prefix, tokenizer.suffix) == (prefix, suffix)
@@ -49,16 +49,16 @@ def test_prompts_are_read_as_the_library_does(case):
     tokens_BT, lengths_B = encode_prompts(tokenizer, prompts)
     for prompt, row, length in zip(prompts, tokens_BT, lengths_B, strict=True):
         assert row[:length].tolist() == theirs.encode(prompt).ids
-    # What goes on from a text is not the beginning of one.
+    # A continuation of a text gets no tokens for its beginning.
     tokens_BT, lengths_B = encode_prompts(tokenizer, prompts, begin=False)
     for prompt, row, length in zip(prompts, tokens_BT, lengths_B, strict=True):
         assert row[:length].tolist() == theirs.encode(prompt, add_special_tokens=False).ids
-    assert not set(tokenizer.encode("a</s>b <s>").tolist()) & {256, 257}  # a document's text names none
+    assert not set(tokenizer.encode("a</s>b <s>").tolist()) & {256, 257}  # names in a document are ordinary text
 
 
 @pytest.mark.parametrize("case", TEMPLATES)
 def test_documents_stand_between_them(tmp_path, monkeypatch, case):
-    """Once around a document, also where the cut for validation divides it; they have no bytes."""
+    """Once around each document, even if the cut for validation divides it. Special tokens have no bytes."""
     monkeypatch.setenv("XLSTM_JAX_CACHE", str(tmp_path / "cache"))
     processor, prefix, suffix = TEMPLATES[case]
     tokenizer, end = BPETokenizer(with_template(processor)), suffix or (256,)
@@ -122,7 +122,7 @@ CHANGING = {
 
 @pytest.mark.parametrize("case", CHANGING)
 def test_losses_on_a_changed_text_are_refused(case):
-    """Named in one line by what changes the text; a text that it keeps is taken, with all its bytes."""
+    """The message is one line and names the cause. A text that the tokenizer keeps is accepted, with all its bytes."""
     encoder, text, words = CHANGING[case]
     tokenizer = BPETokenizer(encoder)
     with pytest.raises(UsageError) as caught:
@@ -158,7 +158,7 @@ def test_a_run_on_a_changed_text_is_refused(tmp_path, monkeypatch):
 
 
 def test_dropout_is_switched_off():
-    """A file's dropout makes its encoding another one each time; here it is that of the file without it."""
+    """A file's dropout would make the encoding random; here it equals that of the file without dropout."""
     vocabulary = {c: n for n, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))} | {"ab": 256, "abab": 257}
     files = []
     for dropout in (None, 0.9):
