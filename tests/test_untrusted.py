@@ -71,11 +71,11 @@ def test_nothing_unpickles_or_unpacks():
 # More brackets than the parser can nest: it raises an error that is not a ValueError.
 DEEP = "[" * 100_000
 READERS = {
-    "a tokenizer": ("tokenizer.json", BPETokenizer.from_file, "is no tokenizer.json"),
-    "texts": ("texts.jsonl", lambda path: list(Source("", str(path)).documents()), "line 1 is no JSON object"),
-    "a run": ("config.json", lambda path: saved.load(path.parent), "is damaged"),
+    "a tokenizer": ("tokenizer.json", BPETokenizer.from_file, "is not the tokenizer.json"),
+    "texts": ("texts.jsonl", lambda path: list(Source("", str(path)).documents()), "line 1 is not a JSON object"),
+    "a run": ("config.json", lambda path: saved.load(path.parent), "cannot be read as JSON"),
     "a run to go on with": ("config.json", lambda path: check_workdir(path.parent, {}), "cannot be read as JSON"),
-    "a model": ("config.json", lambda path: huggingface.load(path.parent), "is no JSON"),
+    "a model": ("config.json", lambda path: huggingface.load(path.parent), "is not JSON"),
 }
 
 

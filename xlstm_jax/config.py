@@ -1,4 +1,4 @@
-"""Config sections become frozen dataclasses here: a misspelt key or a value out of bounds is an error that names it."""
+"""Frozen dataclasses for config sections. A misspelt key or a value out of bounds raises an error that names it."""
 
 import contextlib
 import dataclasses
@@ -17,10 +17,10 @@ NESTED = "blocks"  # the field of a `Section` that collects the sections of `nes
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """The numbers that a key takes, as part of its annotation: `features: Annotated[int, Bounds(least=1)]`.
+    """The range of a number, as part of its annotation: `features: Annotated[int, Bounds(least=1)]`.
 
-    All are finite. Numbers that are no integers are compared in float32, in which they are used: 1 - 1e-12 is not under
-    1 there, and a number other than 0 must not become 0.
+    All numbers must be finite. Floats are compared in float32, the dtype they are used in: 1 - 1e-12 rounds to 1, so it
+    is not under 1. A nonzero number must not round to 0.
     """
 
     least: float | None = None
@@ -47,24 +47,24 @@ NonNegativeInt = Annotated[int, Bounds(least=0, under=INT32)]
 FiniteFloat = Annotated[float, Bounds()]
 PositiveFloat = Annotated[float, Bounds(over=0)]
 NonNegativeFloat = Annotated[float, Bounds(least=0)]
-Rate = Annotated[float, Bounds(least=0, under=1)]  # of dropout, or of what decays by a step
-RotaryBase = Annotated[float, Bounds(least=1)]  # under 1 later features would turn faster, and their angles overflow
-Seed = Annotated[int, Bounds(least=0, under=2**32)]  # jax's keys take 32 bits of an integer
+Rate = Annotated[float, Bounds(least=0, under=1)]  # dropout rate, or decay per step
+RotaryBase = Annotated[float, Bounds(least=1)]  # below 1, later features would rotate faster and their angles overflow
+Seed = Annotated[int, Bounds(least=0, under=2**32)]  # jax's keys use 32 bits of an integer
 
 _FLOAT32 = np.finfo(np.float32)
 
 
 class Section:
-    """Base of the frozen dataclasses that sections become: `class TrainConfig(Section, name="train")`.
+    """Base class of the dataclasses for config sections: `class TrainConfig(Section, name="train")`.
 
-    Its values are checked when it is made; messages name a key as a config file does: train.steps.
+    Values are checked at construction. Messages name a key as a config file does: train.steps.
     """
 
     section: ClassVar[str]
 
     @classmethod
     def nested(cls) -> Mapping[str, type["Section"]]:
-        """Further sections inside this one, by key, such as those of a registry; the field `blocks` collects them."""
+        """Sections inside this one by key, such as those of a registry; the field `blocks` collects them."""
         return {}
 
     def __init_subclass__(cls, name: str | None = None, **options: Any):
@@ -78,46 +78,46 @@ class Section:
 
 
 def check_value(annotation: Any, value: Any, name: str) -> None:
-    """Refuse a value that its annotation excludes: a `Literal`, a number with `Bounds`, `bool` or `str`.
+    """Checks a value against its annotation: a `Literal`, a number with `Bounds`, a dataclass, `bool` or `str`.
 
-    Any other annotation takes what it is given.
+    Any other annotation accepts every value.
 
     Raises:
-        UsageError: one line with the name, the value and what is allowed.
+        UsageError: the annotation excludes the value; the message gives the name, the value and what is allowed.
     """
     if get_origin(annotation) is Literal:
         if not any(type(value) is type(choice) and value == choice for choice in get_args(annotation)):
             allowed = ", ".join(repr(choice) for choice in get_args(annotation))
-            raise UsageError(f"{name} {shown(value)} is not allowed; it is one of {allowed}")
+            raise UsageError(f"{name} {shown(value)} is not allowed; must be one of {allowed}")
     elif bounds := bounds_of(annotation):
         if problem := _problem(get_args(annotation)[0], bounds, value):
-            raise UsageError(f"{name} {shown(value)} is not allowed; it is {problem}")
+            raise UsageError(f"{name} {shown(value)} is not allowed; must be {problem}")
     elif dataclasses.is_dataclass(annotation) and not isinstance(value, annotation):
-        raise UsageError(f"{name} {shown(value)} is not allowed; it is of type {annotation.__name__}")
+        raise UsageError(f"{name} {shown(value)} is not allowed; must be of type {annotation.__name__}")
     elif annotation in (bool, str) and not isinstance(value, annotation):
-        raise UsageError(f"{name} {shown(value)} is not allowed; it is {_WORDS[annotation]}")
+        raise UsageError(f"{name} {shown(value)} is not allowed; must be {_WORDS[annotation]}")
 
 
 def bounds_of(annotation: Any) -> Bounds | None:
-    """The bounds in an `Annotated` number; None where there are none."""
+    """The bounds of an `Annotated` number, or None if it has none."""
     extras = getattr(annotation, "__metadata__", ())
     return next((extra for extra in extras if isinstance(extra, Bounds)), None)
 
 
 def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -> T:
-    """`config_class(**section)`, nested dataclasses included.
+    """Returns `config_class(**section)`, nested dataclasses included.
 
     Args:
-        config_class: a frozen dataclass; a field that is itself one takes a nested section.
-        section: values by key, as a config file gives them.
-        name: what the section is called there, for messages.
+        config_class: a frozen dataclass; a field that is itself a dataclass takes a nested section.
+        section: values by key, as in a config file.
+        name: the section's name in the config file, for messages.
 
     Raises:
-        UsageError: no mapping; a key that is not a field, with the fields there are; a value that the field's
-            annotation excludes (`check_value`); or a field without a default that is not given.
+        UsageError: `section` is not a mapping, has an unknown key (the message lists the fields), has a value that the
+            field's annotation excludes (`check_value`), or lacks a field that has no default.
     """
-    if not hasattr(section, "items"):  # a ConfigDict is no Mapping
-        raise UsageError(f"{name} {shown(section)} is not allowed; it is a section with keys")
+    if not hasattr(section, "items"):  # a ConfigDict is not a Mapping
+        raise UsageError(f"{name} {shown(section)} is not allowed; must be a section with keys")
     nested = config_class.nested() if issubclass(config_class, Section) else {}
     fields = {field.name: field for field in dataclasses.fields(config_class) if not (nested and field.name == NESTED)}
     values = {}
@@ -141,7 +141,7 @@ def from_section(config_class: type[T], section: Mapping[str, Any], name: str) -
 
 
 def to_section(config: Any) -> dict[str, Any]:
-    """The inverse of `from_section`, with every key: nested sections that are not given have their defaults."""
+    """The inverse of `from_section`. The result has every key; missing nested sections get their defaults."""
     nested = type(config).nested() if isinstance(config, Section) else {}
     section = {}
     for field in dataclasses.fields(config):
@@ -153,16 +153,16 @@ def to_section(config: Any) -> dict[str, Any]:
 
 
 def knobs(config_class: type[Section]) -> dict[str, Any]:
-    """The keys that a config file sets, with their defaults: all but the fields that the data decide."""
+    """The keys that a config file sets, with their defaults; leaves out fields that are derived from the data."""
     decided = [field.name for field in dataclasses.fields(config_class) if not field.metadata.get("knob", True)]
     return {key: value for key, value in to_section(config_class()).items() if key not in decided}
 
 
 def typed(annotation: Any, text: str, name: str) -> Any:
-    """The value that a text stands for, by a field's annotation: a `Literal`, bool, int, float or str.
+    """Parses a text by a field's annotation: a `Literal`, bool, int, float or str.
 
     Raises:
-        UsageError: the text is no such value; the message has `name`.
+        UsageError: the text is not such a value; the message begins with `name`.
     """
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     value: Any = text
@@ -183,7 +183,7 @@ _WORDS = {bool: "True or False", str: "a string", int: "an integer", float: "a n
 
 
 def _problem(kind: type, bounds: Bounds, value: Any) -> str:
-    """What a number should be, if `value` is not that; else empty."""
+    """What the number must be, for the message; empty if `value` is allowed."""
     allowed = str(bounds)
     if kind is int:
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):

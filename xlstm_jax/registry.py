@@ -1,4 +1,4 @@
-"""Names for interchangeable parts: a part registers itself, users ask for it by name."""
+"""Registries of interchangeable parts. A part registers itself; users select it by name."""
 
 import importlib
 import pkgutil
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Maps names to parts; an unknown name raises `UsageError` with the list of known ones.
+    """Maps names to parts. An unknown name raises `UsageError` with the list of known names.
 
     Args:
         kind: what is registered, for messages ("cell", "task").
-        package: where parts live; its modules are imported on the first look-up, so that a new file in the
-            package is found with no list to edit.
+        package: the package of the parts. Its modules are imported on the first lookup, so a new file in the package
+            is found without editing a list.
     """
 
     def __init__(self, kind: str, package: str | None = None):
@@ -25,12 +25,16 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
 
     def register(self, *names: str) -> Callable[[T], T]:
-        """Decorator that registers its target under each of `names`; a name taken by another part raises."""
+        """Decorator that registers its target under each name.
+
+        Raises:
+            ValueError: another part has the name already.
+        """
 
         def decorate(entry: T) -> T:
             for name in names:
                 known = self._entries.get(name)
-                # A reloaded module (notebooks do that) registers the same part again.
+                # A module reloaded in a notebook registers the same part again.
                 if known is not None and _origin(known) != _origin(entry):
                     raise ValueError(f"{self.kind} {name!r} is registered already, by {_origin(known)}")
                 self._entries[name] = entry
@@ -39,7 +43,7 @@ class Registry(Generic[T]):
         return decorate
 
     def get(self, name: str) -> T:
-        """The part called `name`."""
+        """Returns the part called `name`."""
         self._discover()
         if name not in self._entries:
             raise UsageError(f"unknown {self.kind} {name!r}; known: {', '.join(self.names())}")

@@ -99,7 +99,7 @@ from xlstm_jax.generate import sample_text
 from xlstm_jax.train.workdir import saved
 
 trained = saved.load(workdir)
-tokenizer = trained.run.task.codec
+tokenizer = trained.parts.task.codec
 print(sample_text(trained.model, tokenizer, "ROMEO:\n", length=length, temperature=0.8, seed=seed))
 
 # %% [markdown]

@@ -95,7 +95,7 @@ def gates(name):
     cell = CELLS.get(name)
     weights = trained[name].params["blocks"][0]["layer"]["layers"][0]
     params = CellParams(cell.Config(in_features=features, features=features), weights)
-    x_BTD = trained[name].model.embedding(trained[name].run.task.codec.encode(sentence)[None])
+    x_BTD = trained[name].model.embedding(trained[name].parts.task.codec.encode(sentence)[None])
     projected = cell.project(params, x_BTD)
     if name == "mlstm":
         *_, log_i, log_f, o = projected

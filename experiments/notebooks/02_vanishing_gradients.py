@@ -79,10 +79,10 @@ for point in sweep.points:
     workdir = tempfile.mkdtemp()
     with capture_output():
         train(config, workdir)
-    run, params, _ = saved.load(workdir, "latest")
-    before[cell], after[cell] = MEASURES.get("gradient_by_lag")(run, params).curves
+    parts, params, _ = saved.load(workdir, "latest")
+    before[cell], after[cell] = MEASURES.get("gradient_by_lag")(parts, params).curves
     print(f"{cell}: squared error {read_metrics(workdir)[-1]['validation/loss']:.4f}")
-print(f"always 0.5: squared error {run.task.loss_at_chance - 0.25:.4f}")
+print(f"always 0.5: squared error {parts.task.loss_at_chance - 0.25:.4f}")
 
 # %% [markdown]
 # ## Before and after

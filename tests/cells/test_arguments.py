@@ -62,7 +62,7 @@ def test_numbers_and_switches_of_a_config(example):
     for field in dataclasses.fields(example.cell.Config):
         assert field.type is not float, f"{field.name} has no bounds; see xlstm_jax.config"
         for value in (np.nan, np.inf, "1") if bounds_of(field.type) else ("no",) if field.type is bool else ():
-            with pytest.raises(UsageError, match=rf"^\w+ {field.name} {value!r} is not allowed; it is "):
+            with pytest.raises(UsageError, match=rf"^\w+ {field.name} {value!r} is not allowed; must be "):
                 dataclasses.replace(example.config, **{field.name: value})
 
 

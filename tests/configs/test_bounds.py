@@ -104,7 +104,7 @@ def test_numbers_that_no_key_takes():
     """NaN, infinities, what float32 or an integer cannot hold, and what is no number."""
     for task, key, annotation in keys():
         for value in (*NEVER, *(INTEGERS if annotation.__origin__ is int else ())):
-            with pytest.raises(UsageError, match=re.escape(f"{key} ") + r".* is not allowed; it is .") as caught:
+            with pytest.raises(UsageError, match=re.escape(f"{key} ") + r".* is not allowed; must be .") as caught:
                 give(task, key, value)
             assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
 
@@ -118,7 +118,7 @@ def test_zero_and_negative_numbers():
                 give(task, key, kind(value))
             except UsageError as error:
                 assert re.match(
-                    re.escape(f"{key} {kind(value)} is not allowed; it is ") + r"(at least|over) \d", str(error)
+                    re.escape(f"{key} {kind(value)} is not allowed; must be ") + r"(at least|over) \d", str(error)
                 )
             else:
                 takers.add(key)
@@ -132,7 +132,7 @@ def test_integers_are_int32():
             limit = 2**32 if key == "seed" else 2**31
             with pytest.raises(UsageError, match=rf"{key} {limit} is not allowed"):
                 give(task, key, limit)
-            with pytest.raises(UsageError, match=rf"{key} 1\.5 is not allowed; it is an integer, at least"):
+            with pytest.raises(UsageError, match=rf"{key} 1\.5 is not allowed; must be an integer, at least"):
                 give(task, key, 1.5)
     assert not np.array_equal(*(jax.random.key_data(jax.random.key(seed)) for seed in (0, 2**32 - 1)))
 
@@ -140,12 +140,12 @@ def test_integers_are_int32():
 @pytest.mark.parametrize(
     ("bounds", "value", "message"),
     [
-        (Bounds(under=1), 1 - 1e-12, "a.b 0.999999999999 is not allowed; it is under 1 in float32"),
-        (Bounds(over=0), math.nan, "a.b nan is not allowed; it is over 0 and finite in float32"),
-        (Bounds(), math.inf, "a.b inf is not allowed; it is finite in float32"),
-        (Bounds(least=0), 1e-300, "a.b 1e-300 is not allowed; it is 0, or at least 1e-38 in float32"),
-        (Bounds(over=0), 1e-300, "a.b 1e-300 is not allowed; it is at least 1e-38 in float32"),
-        (Bounds(over=0, most=8), 9, "a.b 9 is not allowed; it is over 0 and at most 8"),
+        (Bounds(under=1), 1 - 1e-12, "a.b 0.999999999999 is not allowed; must be under 1 in float32"),
+        (Bounds(over=0), math.nan, "a.b nan is not allowed; must be over 0 and finite in float32"),
+        (Bounds(), math.inf, "a.b inf is not allowed; must be finite in float32"),
+        (Bounds(least=0), 1e-300, "a.b 1e-300 is not allowed; must be 0, or at least 1e-38 in float32"),
+        (Bounds(over=0), 1e-300, "a.b 1e-300 is not allowed; must be at least 1e-38 in float32"),
+        (Bounds(over=0, most=8), 9, "a.b 9 is not allowed; must be over 0 and at most 8"),
     ],
 )
 def test_what_is_said_of_a_number(bounds, value, message):
@@ -162,16 +162,16 @@ def test_texts_and_switches_are_what_they_are():
         ("data", "path", 3, "a string"),
         ("data", "path", None, "a string"),
     ):
-        with pytest.raises(UsageError, match=rf"{section}\.{key} {value} is not allowed; it is {allowed}"):
+        with pytest.raises(UsageError, match=rf"{section}\.{key} {value} is not allowed; must be {allowed}"):
             give("language_model", f"{section}.{key}", value)
-    with pytest.raises(UsageError, match=r"data\.marks 2\.0 is not allowed; it is one of 2, 3"):
+    with pytest.raises(UsageError, match=r"data\.marks 2\.0 is not allowed; must be one of 2, 3"):
         give("temporal_order", "data.marks", 2.0)
     with pytest.raises(UsageError, match=r"^blocks=dict is not allowed; give instances of a block's Config$"):
         ModelConfig(blocks=({},))
     with pytest.raises(UsageError, match="blocks has MLSTMBlockConfig twice"):
         ModelConfig(blocks=(MLSTMBlockConfig(), MLSTMBlockConfig()))
     for values in ([1], "text", 3, None):
-        with pytest.raises(UsageError, match=r"model\.mlstm .* is not allowed; it is a section with keys"):
+        with pytest.raises(UsageError, match=r"model\.mlstm .* is not allowed; must be a section with keys"):
             give("language_model", "model.mlstm", values)
 
 
@@ -226,7 +226,7 @@ def test_widths_that_come_to_nothing():
         ("rwkv6", "w", "ffn_factor"),
     ):
         options = dataclasses.replace(small(letter).options(BLOCKS.get(block).Config), **{factor: 1e-3})
-        with pytest.raises(UsageError, match=rf"model\.{block}\.{factor} 0\.001 is not allowed; .* width of 0"):
+        with pytest.raises(UsageError, match=rf"model\.{block}\.{factor} 0\.001 is not allowed; the width is 0 with"):
             build_model(small(letter, **{block: options}))
 
 
@@ -234,14 +234,14 @@ def test_convolutions_are_short():
     """Each tap is an operation of the program: 2**31 - 1 of them would be written for ever."""
     for task, key, _ in keys():
         if key.endswith("conv_width"):
-            with pytest.raises(UsageError, match=rf"{key} 1025 is not allowed; it is at least [01] and at most 1024"):
+            with pytest.raises(UsageError, match=rf"{key} 1025 is not allowed; must be at least [01] and at most 1024"):
                 give(task, key, 1025)
 
 
 def test_soft_caps_divide():
     """In float32 what is divided by 1e38 is 0, and so were all logits."""
     for key in ("model.logit_softcap", "model.xlstm.gate_softcap"):
-        with pytest.raises(UsageError, match=rf"{key} 1e\+38 is not allowed; it is at least 0 and at most 1000000000"):
+        with pytest.raises(UsageError, match=rf"{key} 1e\+38 is not allowed; must be .* at most 1000000000"):
             give("language_model", key, 1e38)
         give("language_model", key, 1e9)
 

@@ -118,7 +118,7 @@ def test_variants_that_are_none(variant, message):
         ("model", {"slstm": {"input_gate": "tanh"}}, r"model\.slstm\.input_gate 'tanh' .* 'exp', 'sigmoid'"),
         ("optimizer", {"name": "lion"}, r"optimizer\.name 'lion' .* 'adamw', 'adam', 'rmsprop', 'sgd'"),
         ("data", {"sampling": "shuffle"}, r"data\.sampling 'shuffle' .* 'windows', 'stream'"),
-        ("train", {"steps": 0}, r"train\.steps 0 is not allowed; it is at least 1"),
+        ("train", {"steps": 0}, r"train\.steps 0 is not allowed; must be at least 1"),
     ],
 )
 def test_errors_list_what_is_allowed(section, values, message):

@@ -1,4 +1,4 @@
-"""Splits against scikit-learn's images, and the batches that cover a split once."""
+"""Checks the splits against scikit-learn's images, and that batches cover a split once."""
 
 import collections
 import sys
@@ -17,7 +17,7 @@ def splits(request):
 
 
 def whole(splits):
-    """Inputs, targets and masks of all images; every row has all its steps."""
+    """Inputs, targets and masks of all images; every row has all steps."""
     assert all(rows.lengths_B is None for rows in splits.values())
     return [np.concatenate(arrays) for arrays in zip(*(rows[:3] for rows in splits.values()), strict=True)]
 
@@ -39,7 +39,7 @@ def test_every_image_stands_in_one_split():
 
 
 def test_pixels_are_permuted_alike_in_all_images():
-    """So that each place's values, over all images, stand at some other place."""
+    """The values at each position, over all images, are those at some other position."""
     (plain, *others), (permuted, *same) = whole(digits.read(permuted=False)), whole(digits.read(permuted=True))
     before, after = ([column.tobytes() for column in tokens[:, :, 0].T] for tokens in (plain, permuted))
     assert collections.Counter(before) == collections.Counter(after)

@@ -1,4 +1,4 @@
-"""Fetching from a mirror, from the network (a server on loopback), and failing cleanly."""
+"""Fetching from a mirror and from the network (a server on loopback), and clean failures."""
 
 import functools
 import hashlib
@@ -26,7 +26,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path):
-    """Address of a folder served over HTTP, and the folder."""
+    """The address of a folder served over HTTP, and the folder."""
     folder = tmp_path / "upstream"
     folder.mkdir()
     handler = functools.partial(QuietHandler, directory=str(folder))
@@ -60,7 +60,7 @@ def test_unknown_name_lists_known_ones():
 
 def test_mirror_with_a_wrong_file(tmp_path, monkeypatch):
     monkeypatch.setenv("XLSTM_JAX_DATA_MIRROR", str(tmp_path))
-    assert "holds no file tinyshakespeare/input.txt" in one_line_error()
+    assert "does not contain tinyshakespeare/input.txt" in one_line_error()
     (tmp_path / "tinyshakespeare").mkdir()
     (tmp_path / NAME).write_text("First Citizen:\n")
     message = one_line_error()

@@ -133,7 +133,7 @@ BAD = {
     "no row": (["--batch=0"], ["flag --batch=0: 0 is not an integer in the range"]),
     "no folder": (["--out={tmp}/none/model.zip"], ["--out={tmp}/none/model.zip is a folder, or in a folder that"]),
     "a folder": (["--out={tmp}"], ["--out={tmp} is a folder"]),
-    "no checkpoint": (["--checkpoint=7"], ["checkpoint '7' is not there"]),
+    "no checkpoint": (["--checkpoint=7"], ["checkpoint '7' does not exist"]),
 }
 
 

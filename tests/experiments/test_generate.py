@@ -118,13 +118,13 @@ def checkpoint(tmp_path, vocab_size=260):
 
 
 BAD = {
-    "temperature nan": (["--temperature=nan"], ["--temperature nan is not allowed; allowed: 0, which is greedy"]),
+    "temperature nan": (["--temperature=nan"], ["--temperature nan is not allowed; must be 0 (greedy)"]),
     "temperature": (["--temperature=-1"], ["--temperature -1.0 is not allowed"]),
     "seed": (
         ["--seed=9223372036854775808"],
-        ["--seed 9223372036854775808 is not allowed; allowed: 0 to"],
+        ["--seed 9223372036854775808 is not allowed; must be 0 to"],
     ),
-    "length": (["--length=2147483648"], ["--length 2147483648 is not allowed; allowed: 1 to 2147483647"]),
+    "length": (["--length=2147483648"], ["--length 2147483648 is not allowed; must be 1 to 2147483647"]),
     "both kinds of prompts": (["--prompt=a", "--prompts_file=x"], ["--prompt and --prompts_file are both given"]),
     "no file of prompts": (["--prompts_file={tmp}/none"], ["cannot read prompts from '{tmp}/none'"]),
     "an empty line": (["--prompts_file={tmp}/gap.txt"], ["line 2 of '{tmp}/gap.txt' is empty"]),

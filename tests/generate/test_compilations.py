@@ -1,4 +1,4 @@
-"""Each program of generation is compiled once, whatever is asked of it and wherever weights and state come from."""
+"""Each program of generation is compiled once, for all options and all sources of weights and state."""
 
 import contextlib
 import logging
@@ -13,12 +13,12 @@ from xlstm_jax.generate import decode, init_state, load_state, piece_sizes, pref
 
 pytestmark = pytest.mark.usefixtures("rolled")
 CHUNK = 8
-VOCABULARY = 13  # of no other test: what is compiled here is not there before
+VOCABULARY = 13  # not used by other tests, so nothing here is compiled before
 
 
 @contextlib.contextmanager
 def compiled():
-    """A list to which the name of each program compiled meanwhile is added."""
+    """A list that receives the name of each program compiled meanwhile."""
     names = []
 
     class Names(logging.Handler):
@@ -43,7 +43,7 @@ def prompt(time, rows=2):
 
 
 def made(features: int, *, committed: bool = False):
-    """A model of its own programs; committed: as from a checkpoint, each array on a mesh of one device."""
+    """A model with its own programs. "Committed" means as from a checkpoint, each array on a mesh of one device."""
     example_ = example(small("r", vocab_size=VOCABULARY, features=features))
     if not committed:
         return example_.model()
@@ -54,7 +54,7 @@ def made(features: int, *, committed: bool = False):
 
 @pytest.mark.parametrize("committed", [False, True])
 def test_one_compilation_a_program(tmp_path, committed):
-    """Two programs, of a piece and of the loop, for a text in parts, a saved one, and all temperatures."""
+    """Two programs, for a piece and for the loop, serve a text in parts, a saved state, and all temperatures."""
     model = made(8 + committed, committed=committed)
     with compiled() as names:
         state = prefill(model, prompt(CHUNK), prefill_chunk=CHUNK)
@@ -74,7 +74,7 @@ def test_one_compilation_a_program(tmp_path, committed):
 
 
 def test_stop_tokens_share_a_program():
-    """By their number's next power of two; which ones they are, and the padding, does not matter."""
+    """One program per power of two of their number. The tokens and the padding do not matter."""
     model = made(10)
     state = prefill(model, prompt(CHUNK), prefill_chunk=CHUNK)
     decode(model, state, length=8, stop=(1, 2, 3))
@@ -85,7 +85,7 @@ def test_stop_tokens_share_a_program():
 
 
 def test_forty_lengths_of_prompts_are_few_programs():
-    """One for each power of two up to a piece, and `piece_sizes` names prompts that have them made."""
+    """One program for each power of two up to a piece; `piece_sizes` names prompts that compile them all."""
     model = made(10)
     state = init_state(model, 2)
     for time in range(1, 41):
@@ -98,4 +98,4 @@ def test_forty_lengths_of_prompts_are_few_programs():
     with compiled() as names:
         for time in range(1, 41):
             prefill(model, prompt(time), state=state, prefill_chunk=CHUNK)
-    assert set(names) <= {"stage"}  # jax's own, which takes a NumPy array to the device
+    assert set(names) <= {"stage"}  # JAX's own program, which moves a NumPy array to the device

@@ -1,4 +1,4 @@
-"""Generating is the model's own `unroll`, fed back: in pieces, in rows of different lengths, up to stop tokens."""
+"""Generation equals feeding tokens back to `unroll`: in pieces, for rows of different lengths, up to stop tokens."""
 
 import math
 
@@ -14,7 +14,7 @@ from xlstm_jax.generate import decode, decoding, generate, init_state, prefill
 pytestmark = pytest.mark.usefixtures("rolled")
 
 PROMPT = np.array([[3, 1, 4], [1, 5, 9]], np.int32)
-CHUNK = 8  # of a prompt: small, so that a few tokens fill several
+CHUNK = 8  # small, so that a few tokens fill several pieces
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,12 @@ def model():
 
 
 def prompts(lengths, seed=0):
-    """Random tokens behind the rows' ends too: padding that is read would show."""
+    """Random tokens in the padding too, so that a padding that is read would change the result."""
     return np.random.default_rng(seed).integers(0, VOCABULARY, (len(lengths), max(lengths)), np.int32)
 
 
 def test_greedy_is_the_most_likely_token_of_a_full_unroll(model):
-    """Every token is the argmax after the prompt and all tokens before it, read at once from an empty carry."""
+    """Every token is the argmax after the prompt and all earlier tokens, read at once from an empty carry."""
     tokens_BT = np.asarray(generate(model, jnp.asarray(PROMPT), length=12, temperature=0.0, prefill_chunk=CHUNK))
     assert tokens_BT.shape == (2, 12) and tokens_BT.dtype == np.int32
     whole = np.concatenate([PROMPT, tokens_BT], axis=1)
@@ -45,13 +45,13 @@ def test_seeds_and_rows(model):
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
-    assert (first[0] != first[1]).any()  # rows are drawn apart
+    assert (first[0] != first[1]).any()  # rows are drawn independently
     assert first.min() >= 0 and first.max() < VOCABULARY
 
 
 @pytest.mark.parametrize("pattern", ["ms", "x", "r"])
 def test_prompts_in_pieces_equal_prompts_at_once(pattern):
-    """Rows that end in the first piece, at its edge, in the last: logits and carry are those of `unroll`."""
+    """Rows end in the first piece, at its edge, or in the last piece; logits and carry equal those of `unroll`."""
     made = example(small(pattern))
     lengths = [1, 8, 13, 20]
     tokens_BT = prompts(lengths)
@@ -59,7 +59,7 @@ def test_prompts_in_pieces_equal_prompts_at_once(pattern):
     logits_BTA, carry = made.unroll(made.params, tokens_BT, lengths=np.array(lengths, np.int32))
     wanted_BA = np.asarray(logits_BTA)[np.arange(4), np.array(lengths) - 1]
     assert error(state.logits_BA, wanted_BA) < 1e-5
-    # A carry's entries depend on the order of sums, and stabilisers differ: what follows from it is compared.
+    # Carries differ by the order of sums and by stabilisers, so compare the logits that follow.
     following = prompts([3] * 4, seed=1)
     got, wanted = (made.unroll(made.params, following, before)[0] for before in (state.carry, carry))
     assert error(got, wanted) < 1e-5
@@ -77,7 +77,7 @@ def test_a_batch_of_lengths_equals_each_prompt_alone(model):
 
 
 def test_few_programs_for_all_prompts_of_any_length(model):
-    """One for each power of two up to a piece; other lengths, seeds, weights and texts within the room need no more."""
+    """One for each power of two up to a piece. Other lengths, seeds, weights and numbers of tokens add none."""
     other = example(small("ms")).model(jax.tree.map(lambda leaf: leaf * 0.5, example(small("ms")).params))
 
     def run(model, time, length, seed=0):
@@ -111,7 +111,7 @@ def test_the_state_has_one_size(model):
 
 
 def test_stop_tokens(model):
-    """A row is what it was without them up to its first stop token; its padding and its carry's rest come after."""
+    """Up to its first stop token, a row is unchanged. Then it has padding and keeps its carry."""
     start = prefill(model, prompts([4] * 6), seed=5, prefill_chunk=CHUNK)
     free = np.asarray(decode(model, start, length=30).tokens_BT)
     stop, padding = (2, 7), 10
@@ -124,12 +124,12 @@ def test_stop_tokens(model):
     assert np.asarray(state.done_B).tolist() == [
         row[length - 1] in stop for row, length in zip(free, wanted, strict=True)
     ]
-    # The loop has ended with the last row: draws are those of the longest row alone.
+    # The loop ended with the last row, so the number of draws is that of the longest row.
     assert int(state.step) == max(wanted)
 
 
 def test_a_stopped_row_goes_on_from_its_stop_token():
-    """With further tokens, or without stop tokens, as if it had been read alone up to there."""
+    """With further tokens, or without stop tokens, it continues as if read alone up to its stop token."""
     made = example(small("ms"))
     start = prefill(made.model(), prompts([4] * 6), seed=5, prefill_chunk=CHUNK)
     ended = decode(made.model(), start, length=30, stop=(2, 7))
@@ -147,16 +147,16 @@ def test_a_stopped_row_goes_on_from_its_stop_token():
     ("option", "values", "allowed"),
     [
         ("length", (0, -3, 2**31), "1 to 2147483647"),
-        ("temperature", (-0.1, math.nan, math.inf), "0, which is greedy, or a finite number over it"),
-        ("top_k", (-1, 2.5, True), "0, which keeps all tokens, or a number over it"),
-        ("top_p", (0.0, 1.5, math.nan), "numbers over 0 and at most 1"),
+        ("temperature", (-0.1, math.nan, math.inf), r"0 \(greedy\) or a finite number over 0"),
+        ("top_k", (-1, 2.5, True), r"0 \(keeps all tokens\) or an integer over 0"),
+        ("top_p", (0.0, 1.5, math.nan), "over 0 and at most 1"),
         ("seed", (-1, 2**63), "0 to 9223372036854775807"),
     ],
 )
 def test_options_out_of_range(model, option, values, allowed):
-    """Refused by the option's own name."""
+    """The message begins with the option's name."""
     for value in values:
-        with pytest.raises(UsageError, match=f"^{option} {value} is not allowed; allowed: {allowed}"):
+        with pytest.raises(UsageError, match=f"^{option} {value} is not allowed; must be {allowed}"):
             generate(model, PROMPT, **{"length": 5, option: value})
 
 
@@ -166,14 +166,14 @@ def test_options_out_of_range(model, option, values, allowed):
         ({"lengths": [3]}, r"prefill got tokens \(2, 3\), lengths \(1,\); wanted .*: lengths has B = 1, not 2"),
         ({"lengths": [2.5, 3.0]}, r"prefill got lengths \(2,\) of float32; wanted integers \[B\]"),
         ({"lengths": [True, True]}, r"prefill got lengths \(2,\) of bool; wanted integers \[B\]"),
-        ({"lengths": [3, 4]}, r"lengths \[3, 4\] do not fit prompts \[2, 3\]; one a row, 0 to 3"),
+        ({"lengths": [3, 4]}, r"lengths \[3, 4\] do not fit prompts \[2, 3\]; must be 0 to 3"),
         ({"lengths": [3, -1]}, r"lengths \[3, -1\] do not fit"),
         ({"lengths": [3, 0]}, "the prompt is empty; give at least one token"),
         ({"prefill_chunk": 0}, "prefill_chunk 0 is not allowed; must be an integer, at least 1"),
-        ({"stop": [11]}, "token 11 is outside the vocabulary; stop and padding lie in 0 to 10"),
+        ({"stop": [11]}, "token 11 is outside the vocabulary; stop and padding must be 0 to 10"),
         ({"stop": "a"}, "token 'a' is outside the vocabulary"),
         ({"padding": -1}, "token -1 is outside the vocabulary"),
-        ({"temperature": "x"}, "temperature 'x' is not allowed; allowed: 0, which is greedy"),
+        ({"temperature": "x"}, r"temperature 'x' is not allowed; must be 0 \(greedy\)"),
     ],
 )
 def test_arguments_that_do_not_fit(model, options, message):
@@ -198,5 +198,5 @@ def test_no_token_and_no_rows(model):
 
 
 def test_a_state_of_other_rows(model):
-    with pytest.raises(UsageError, match="2 prompts do not fit a state of 3 rows; give one for each"):
+    with pytest.raises(UsageError, match="2 prompts do not fit a state of 3 rows; give one per row"):
         prefill(model, PROMPT, state=init_state(model, 3))

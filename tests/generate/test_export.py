@@ -1,4 +1,4 @@
-"""Exported programs are the model, for any batch and prompts of different lengths."""
+"""Exported programs equal the model, for any batch size and prompts of different lengths."""
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ ALL = pytest.param("".join(BLOCKS.names()), None, marks=pytest.mark.slow)
 
 @pytest.mark.parametrize("pattern, batch", [ALL, ("ms", None), ("x", 2)])
 def test_programs_are_the_model(pattern, batch):
-    """Two prompts of 3 and 7 tokens in pieces of 4, then a token each: logits are those of `unroll`."""
+    """Two prompts of 3 and 7 tokens in pieces of 4, then one token each: the logits equal those of `unroll`."""
     pytest.importorskip("flatbuffers", reason="flatbuffers is not installed (pip install -e '.[export]')")
     made = example(small(pattern))
     programs, weights, about = export_programs(made.model(), platforms=["cpu"], prefill_chunk=CHUNK, batch=batch)

@@ -1,4 +1,4 @@
-"""Sampling: what may be drawn, against brute force."""
+"""Sampling: the tokens that may be drawn, against brute force."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from xlstm_jax.generate import pick, restrict
 
 
 def kept_by_hand(logits, top_k, top_p):
-    """Indices that stay: the k largest, then of those the fewest whose renormalised probabilities reach p."""
+    """The kept indices: the k largest, then the fewest of them whose renormalised probabilities reach p."""
     order = sorted(range(len(logits)), key=lambda index: -logits[index])[: top_k or None]
     weights = np.exp(logits[order] - logits.max())
     total, kept = 0.0, set()
@@ -49,7 +49,7 @@ def test_draws_follow_the_tempered_distribution(temperature):
 
 
 def test_nucleus_is_of_the_tempered_distribution():
-    """At a high temperature the same p needs more tokens."""
+    """At a high temperature, the same p keeps more tokens."""
     logits_BA = jnp.tile(jnp.array([3.0, 2.0, 0.0, -3.0]), (2000, 1))
     cold, hot = (
         set(np.asarray(pick(jax.random.key(0), logits_BA, temperature=t, top_k=0, top_p=0.6)).tolist())

@@ -1,4 +1,4 @@
-"""A saved text goes on where it stopped; a file that cannot be the model's is refused in one line."""
+"""A saved state continues where it stopped. A file that does not fit the model is refused with one line."""
 
 import io
 
@@ -22,7 +22,7 @@ CONFIGS = {pattern: small(pattern) for pattern in ("ms", "x", "r")} | {"bfloat16
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("config", CONFIGS)
-@jax.numpy_dtype_promotion("standard")  # flax's norms, of bfloat16, ask for it
+@jax.numpy_dtype_promotion("standard")  # flax's norms need it for bfloat16
 def test_a_text_goes_on_exactly(tmp_path, config, temperature):
     model = example(CONFIGS[config]).model()
     start = prefill(model, PROMPT, seed=3, prefill_chunk=4)
@@ -49,14 +49,14 @@ def saved(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (small("m"), r"holds carry/1/conv as \(2, 3, 16\), and this model wants nothing"),
-        (small("msm"), r"holds carry/2/conv as nothing, and this model wants \(2, 3, 32\)"),
-        (small("ms", vocab_size=12), r"holds logits_BA as \(2, 11\), and this model wants \(2, 12\)"),
+        (small("m"), r"carry/1/conv is \(2, 3, 16\), but this model needs nothing"),
+        (small("msm"), r"carry/2/conv is nothing, but this model needs \(2, 3, 32\)"),
+        (small("ms", vocab_size=12), r"logits_BA is \(2, 11\), but this model needs \(2, 12\)"),
     ],
     ids=["fewer blocks", "more blocks", "vocabulary"],
 )
 def test_another_model(saved, other, message):
-    with pytest.raises(UsageError, match="is of another model: it " + message + "; use the run"):
+    with pytest.raises(UsageError, match="is from another model: its " + message + "; use the run"):
         load_state(saved, example(other).model())
 
 
@@ -77,7 +77,7 @@ def test_a_damaged_file(saved, content):
 
 @pytest.mark.parametrize("name", ["logits_BA", "key", "format", "text/0"])
 def test_a_pickle_in_it_is_not_read(saved, tmp_path, name):
-    """In an entry, or as the whole file."""
+    """Inside an entry, or as the whole file."""
     with np.load(saved) as entries:
         arrays = dict(entries) | {name: hostile_array(tmp_path / "trace")}
     with saved.open("wb") as file:
@@ -99,8 +99,8 @@ def test_no_file_and_no_place(saved, tmp_path):
 
 
 def harmed(data: bytes):
-    """(what is wrong, bytes) of files harmed in one field of the archive, or with what `save_state` never writes."""
-    entry = data.index(b"PK\x01\x02")  # of the archive's directory, its first
+    """Yields (what is wrong, bytes) of files with one changed field of the archive, or with content never written."""
+    entry = data.index(b"PK\x01\x02")  # the first entry of the archive's directory
     for what, offset, value in (
         ("a version of zip that nobody has", 6, b"\xff\xff"),
         ("encryption", 8, b"\x01\x00"),
@@ -136,6 +136,6 @@ def test_one_line_whatever_the_harm(saved):
     model = example(small("ms")).model()
     for what, data in harmed(saved.read_bytes()):
         saved.write_bytes(data)
-        with pytest.raises(UsageError, match=r"^state '.*state' (cannot be read|is of another model)") as caught:
+        with pytest.raises(UsageError, match=r"^state '.*state' (cannot be read|is from another model)") as caught:
             load_state(saved, model)
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 500, what

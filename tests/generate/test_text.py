@@ -1,4 +1,4 @@
-"""Text in, text out; what is shown as it comes is what is shown at once."""
+"""Text in, text out. A streamed text equals the text decoded at once."""
 
 import numpy as np
 import pytest
@@ -24,14 +24,14 @@ def test_text():
 
 
 def test_prompt_of_several_bytes_a_character():
-    """Byte tokens are joined before they are decoded, so that a character may be finished by the model."""
+    """Byte tokens are joined before decoding, so the model may complete a character of the prompt."""
     made = example(small("r", vocab_size=256))
     text = sample_text(made.model(), ByteTokenizer(), "é", length=3, temperature=0.0)
     assert text.startswith("é")
 
 
 def test_a_text_ends_at_its_end_token():
-    """Of the tokenizer, where nothing else is asked for."""
+    """The tokenizer's end token is the default."""
     model = example(small("r", vocab_size=256)).model()
     tokenizer = ByteTokenizer()
     prompt = tokenizer.encode("ab")[None].astype(np.int32)
@@ -52,7 +52,7 @@ def test_prompts_of_different_lengths():
 @pytest.mark.parametrize("pieces", [1, 2, 3, 7])
 @pytest.mark.parametrize("text", ["plain", "é and 日本語 and 🙂🙂", ""])
 def test_a_stream_never_splits_a_character(text, pieces):
-    """What was shown is at every moment the beginning of the text."""
+    """The returned text is always a prefix of the final text."""
     tokenizer, shown = ByteTokenizer(), ""
     stream, tokens = TextStream(tokenizer), tokenizer.encode(text)
     for start in range(0, len(tokens), pieces):
@@ -65,7 +65,7 @@ def test_a_stream_never_splits_a_character(text, pieces):
 
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_a_stream_of_any_bytes_is_the_text_at_once(pieces):
-    """Bytes at random, most of them no characters; and characters cut off at the end."""
+    """Random bytes, most of them not characters, and incomplete characters at the end."""
     tokenizer = ByteTokenizer()
     random = np.random.default_rng(0)
     starts = np.frombuffer("🙂日é a".encode(), np.uint8)
@@ -78,7 +78,7 @@ def test_a_stream_of_any_bytes_is_the_text_at_once(pieces):
 
 
 class Joined:
-    """Words joined by spaces: a first word reads in another way than the others, as with many subword tokenizers."""
+    """Words joined by spaces. The first word decodes differently from the others, as in many subword tokenizers."""
 
     def decode(self, tokens):
         return " ".join(("the", "cat", "sat")[token] for token in tokens)

@@ -1,4 +1,4 @@
-"""The blocks of the baselines in float64 NumPy, each by the recurrence or the sum of its paper, a step at a time."""
+"""The baselines' blocks in float64 NumPy, each by the recurrence or sum of its paper, step by step."""
 
 import numpy as np
 
@@ -10,14 +10,14 @@ def sigmoid(x):
 
 
 def rotated(x, position):
-    """Pairs (j, j + K/2) turned by position / 10000^(2j/K) (Su et al. 2021), as complex numbers."""
+    """Pairs (j, j + K/2) rotated by position / 10000^(2j/K) (Su et al. 2021), as complex numbers."""
     half = x.shape[-1] // 2
     turned = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * position * 10_000.0 ** (-np.arange(half) / half))
     return np.concatenate([turned.real, turned.imag], axis=-1)
 
 
 def transformer_block(p, x, options):
-    """Touvron et al. 2023 (arXiv 2302.13971): every step over the last `window` ones, then SwiGLU."""
+    """Touvron et al. 2023 (arXiv 2302.13971): attention over the last `window` steps, then SwiGLU."""
     batch, time, features = x.shape
     heads, groups = options.num_heads, options.num_kv_heads
     u = rms_normalised(x, p["norm"]["scale"], 1e-5)

@@ -1,8 +1,8 @@
-"""Faster compilation for the tests of this folder."""
+"""Faster compilation for the tests in this folder."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def every_test(rolled):
-    """`tests/ops` runs the loop unrolled."""
+    """`tests/ops` runs the unrolled loop."""

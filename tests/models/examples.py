@@ -1,4 +1,4 @@
-"""Small models whose every parameter counts: none at the zero or one that initialisation gives it."""
+"""Small models in which every parameter matters: none keeps an initial value of zero or one."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ from xlstm_jax.models.heads import Head
 from xlstm_jax.models.inputs import Features
 
 VOCABULARY, FEATURES = 11, 16
-# Different numbers of heads, so that one taken for the other shows.
+# Different numbers of heads, so that mixing them up is noticed.
 MLSTM, SLSTM = MLSTMBlockConfig(num_heads=2), SLSTMBlockConfig(num_heads=4)
 OPTIONS = {
     "mlstm": MLSTM,
@@ -48,7 +48,7 @@ def changed(config: ModelConfig, **changes: Any) -> ModelConfig:
 
 
 def reads_numbers(config: ModelConfig, width: int = FEATURES) -> SequenceModel:
-    """A model of that config that reads real numbers."""
+    """A model with that config that reads real numbers."""
     sizes = {"dtype": config.dtype}
     return SequenceModel(
         config,
@@ -59,13 +59,13 @@ def reads_numbers(config: ModelConfig, width: int = FEATURES) -> SequenceModel:
 
 
 def abstract(config: ModelConfig) -> tuple[Any, dict]:
-    """(graphdef, parameters as shapes), with nothing computed."""
+    """(graphdef, parameters as shapes); computes nothing."""
     graphdef, state = nnx.split(nnx.eval_shape(lambda: build_model(config)))
     return graphdef, nnx.to_pure_dict(state)
 
 
 def random_params(shapes: dict, seed: int = 0) -> dict:
-    """Normal values of a size at which gates open and close; those of norms and skips around 1, variances above 0."""
+    """Normal values large enough to open and close gates; those of norms and skips around 1, variances above 0."""
     rng = np.random.default_rng(seed)
 
     def value(path, leaf):
@@ -79,7 +79,7 @@ def random_params(shapes: dict, seed: int = 0) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A model apart from its parameters, and its compiled `unroll`."""
+    """A model, separate from its parameters, and its compiled `unroll`."""
 
     graphdef: Any
     params: dict

@@ -25,7 +25,7 @@ def normalised(x, scale):
 
 
 def head_normalised(h, scale):
-    """Each head on its own: [B, T, H, V] -> [B, T, H V]."""
+    """Each head separately: [B, T, H, V] -> [B, T, H V]."""
     heads = [normalised(h[:, :, j], 1.0) for j in range(h.shape[2])]
     return np.concatenate(heads, axis=-1) * scale
 
@@ -37,7 +37,7 @@ def blockwise(x, kernel):
 
 
 def convolved(x, kernel, bias):
-    """Causal and depthwise, with zeros before the start; the last tap is the present step's."""
+    """Causal and depthwise, with zeros before the start; the last tap is for the current step."""
     taps, y = kernel.shape[0], np.zeros_like(x)
     for t in range(x.shape[1]):
         y[:, t] = bias
@@ -51,7 +51,7 @@ def zero_start(batch, time):
 
 
 def mlstm_block(p, x, heads, **gates):
-    """Figure 11: pre up-projection around a matrix memory, no feed-forward layer."""
+    """Figure 11: pre up-projection around a matrix memory, without a feed-forward layer."""
     batch, time, _ = x.shape
     a, z = np.split(normalised(x, p["norm"]["scale"]) @ p["up"]["kernel"], 2, axis=-1)
     s = silu(convolved(a, p["conv"]["kernel"], p["conv"]["bias"])) if "conv" in p else a
@@ -66,7 +66,7 @@ def mlstm_block(p, x, heads, **gates):
 
 
 def slstm_mixed(p, u, heads, **gates):
-    """The sLSTM with its convolution, maps and head norm, of what a block's norm or up-projection gives."""
+    """The sLSTM with its convolution, maps and head norm, applied to the output of a block's norm or up-projection."""
     batch, time, features = u.shape
     s = silu(convolved(u, p["conv"]["kernel"], p["conv"]["bias"])) if "conv" in p else u
     pre = [blockwise(s if gate in "if" else u, p[gate]["kernel"]) for gate in "ifzo"]

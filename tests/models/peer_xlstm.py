@@ -1,4 +1,4 @@
-"""Tiny models of `transformers`' xLSTM whose every parameter counts."""
+"""Tiny models of `transformers`' xLSTM in which every parameter matters."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ OPTIONS = {
 
 
 def peer(seed: int = 0, **sizes: Any):
-    """A model in float32, no parameter at the value that initialisation gives it; gates open and close."""
+    """A model in float32 in which no parameter keeps its initial value; gates open and close."""
     import torch
     from transformers import xLSTMConfig, xLSTMForCausalLM
 

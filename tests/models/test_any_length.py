@@ -1,4 +1,4 @@
-"""Models and ops as one program for any batch and any number of steps, by `jax.export` with symbols for both."""
+"""Models and ops as one program for any batch size and number of steps, by `jax.export` with symbolic sizes."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def exported(letter):
     ],
 )
 def test_every_block(letter):
-    """Logits and carry are those of a program for the sizes at hand, with resets and padding."""
+    """Logits and carry equal those of a program for fixed sizes, with resets and padding."""
     made, program = exported(letter)
     reset = np.zeros(TOKENS.shape, bool)
     reset[0, 4] = reset[1, [0, 9]] = True
@@ -41,13 +41,13 @@ def test_every_block(letter):
     got = program.call(made.params, TOKENS, reset, lengths.astype(np.int32))
     wanted = run(letter, TOKENS, reset=reset, lengths=lengths)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-        finite = np.isfinite(b)  # an empty sLSTM state's stabiliser is not
+        finite = np.isfinite(b)  # the stabiliser of an empty sLSTM state is -inf
         assert a.shape == b.shape and (np.isfinite(a) == finite).all()
         assert not finite.any() or not np.asarray(b)[finite].any() or error(a[finite], b[finite]) < 1e-5
 
 
 def test_without_masks():
-    """Attention leaves its fast path, which wants to know T."""
+    """Attention does not use its fast path, which needs a fixed T."""
     made = example(small("t"))
     tokens = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, t"), np.int32)
     program = jax.export.export(jax.jit(made.model()), platforms=("cpu",))(tokens)

@@ -1,4 +1,4 @@
-"""What every block and model refuses, with one line that names the argument; no rows, no steps; unknown tokens."""
+"""Invalid arguments of blocks and models, which one line names; no rows or steps; unknown tokens."""
 
 import dataclasses
 import functools
@@ -36,7 +36,7 @@ def unroll(config, tokens, carry=None, **options):
 
 
 def block(letter, x, carry=None, **options):
-    """What one block gives, as shapes."""
+    """The output of one block, as shapes."""
     graphdef, params = abstract(small(letter))
     run = lambda params, x, carry: nnx.merge(graphdef, params).blocks[0](x, carry, **options)  # noqa: E731
     return jax.eval_shape(run, params, x, carry)
@@ -55,7 +55,7 @@ def refused(message, function, *args, **options):
 
 @every_letter
 def test_what_a_block_is_given(letter):
-    """Inputs, masks and carries that do not fit, in the block's own name."""
+    """Inputs, masks and carries that do not fit; the message names the block."""
     x, name = shape(BATCH, TIME, FEATURES), BLOCKS.get(letter).__name__
     y, carry = block(letter, x, start(small(letter))[0], reset=RESET, lengths=LENGTHS)
     assert y == x
@@ -83,7 +83,7 @@ def test_what_a_block_is_given(letter):
 @every_letter
 @pytest.mark.parametrize("scan_layers", [False, True])
 def test_no_rows_and_no_steps(letter, scan_layers):
-    """Empty logits, the carry of all rows, and gradients of both."""
+    """Empty logits, the carry of all rows, and their gradients."""
     config = small(f"{letter}*2", scan_layers=scan_layers)
     graphdef, params = abstract(config)
     for batch, time in ((BATCH, 0), (0, TIME), (0, 0)):
@@ -103,7 +103,7 @@ def test_no_rows_and_no_steps(letter, scan_layers):
 
 @every_letter
 def test_no_steps_leave_the_carry_as_it_is(letter):
-    """Values, of a carry that has read something."""
+    """For a carry that has read something."""
     made = example(small(letter))
     state = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), start(small(letter)))
     logits, after = made.unroll(made.params, TOKENS[:, :0], state)
@@ -112,7 +112,7 @@ def test_no_steps_leave_the_carry_as_it_is(letter):
 
 
 def test_a_carry_of_another_model():
-    """Of another depth or order, and of one block in a scan of several."""
+    """With another depth or order, and for one block in a scan of several."""
     config = small("ms")
     carry = start(config)
     for wrong, message in (
@@ -137,7 +137,7 @@ def test_a_carry_of_another_model():
 
 
 def test_a_block_of_several_in_a_scan_starts_afresh_where_its_carry_is_none():
-    """As it does without the scan; of a block's carry a part may be None too."""
+    """As without the scan; a part of a block's carry may also be None."""
     made = example(small("rr", scan_layers=True))
     fresh = made.model().init_carry(BATCH)
     read = jax.tree.map(jnp.ones_like, fresh[1])
@@ -190,22 +190,22 @@ OUTSIDE = np.array([[-1, VOCABULARY, 3, 2**31 - 1, -(2**31)]], np.int32)
 
 
 def test_tokens_outside_the_vocabulary_are_refused_where_they_are_known():
-    """Which they are outside of jit."""
+    """Outside of jit."""
     model = example(small("r")).model()
     for token in (-1, VOCABULARY):
-        message = re.escape(f"token {token} at (0, 1) is outside the vocabulary; tokens lie in 0 to {VOCABULARY - 1}")
+        message = re.escape(f"token {token} at (0, 1) is outside the vocabulary; must be 0 to {VOCABULARY - 1}")
         for kind in (np.asarray, jnp.asarray, list):
             refused(message, model, kind([[0, token, 99]]))
         refused(message, model.unroll, [[0, token, 99]], lengths=[2])
         refused(message, prefill, model, [[0, token]])
-    # In the padding any number will do.
+    # In the padding, any value is allowed.
     padded = known_tokens(jnp.array([[1, 2, -1]]), VOCABULARY, jnp.array([2]))
     np.testing.assert_array_equal(padded, [[1, 2, 0]])
     refused(r"prefill got tokens \(1, 2\) of float32; wanted integers", prefill, model, [[1.0, 2.0]])
 
 
 def test_tokens_outside_the_vocabulary_are_the_nearest_inside_under_jit():
-    """Of any integer type; without that, NaN above it and the last tokens below 0."""
+    """For any integer type. Without clipping, lookups above the vocabulary give NaN, and below 0 the last tokens."""
     made = example(small("r"))
     inside = np.clip(OUTSIDE, 0, VOCABULARY - 1)
     np.testing.assert_array_equal(made.unroll(made.params, OUTSIDE)[0], made.unroll(made.params, inside)[0])

@@ -1,4 +1,4 @@
-"""Configs that cannot work, and the options of the model around its blocks."""
+"""Configs that cannot work, and options of the model outside its blocks."""
 
 import dataclasses
 import functools
@@ -26,7 +26,7 @@ TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (2, 7), np.int32)
         ),
         ({"pattern": ""}, "model.pattern '' has 0 blocks"),
         ({"pattern": "ms", "num_blocks": 4}, "num_blocks 4 does not fit model.pattern 'ms', which has 2 blocks"),
-        ({"pattern": "xLSTM[7:1]", "num_blocks": 12}, "num_blocks 12 is not a multiple of the 8 blocks of xLSTM"),
+        ({"pattern": "xLSTM[7:1]", "num_blocks": 12}, "num_blocks 12 must be a multiple of the 8 blocks of xLSTM"),
         ({"pattern": "x", "features": 20, "xlstm": XLSTMBlockConfig(num_heads=3)}, "does not fit xlstm.num_heads 3"),
         ({"features": 18, "pattern": "s"}, "model.features 18 does not fit slstm.num_heads 4"),
         ({"mlstm": dataclasses.replace(MLSTM, num_heads=5)}, "does not fit mlstm.num_heads 5"),
@@ -47,10 +47,10 @@ def test_configs_that_cannot_work(changes, message):
 
 
 def test_float64_needs_x64_mode():
-    """It would become float32, with a warning at most."""
+    """Otherwise it would become float32 with only a warning."""
     config = small("r", dtype="float64")
     for made in (LanguageModel, functools.partial(Stack, directions="both")):
-        with pytest.raises(UsageError, match=r"dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or take"):
+        with pytest.raises(UsageError, match=r"dtype float64 needs jax's x64 mode; set JAX_ENABLE_X64=1, or use"):
             made(config, rngs=nnx.Rngs(0))
 
 
@@ -62,7 +62,7 @@ def test_mlstm_implementation_is_the_named_one(implementation):
 
 
 def test_recurrent_block_is_the_cell_of_the_config():
-    """One layer of the named cell, with nothing around it."""
+    """One layer of the named cell, without anything around it."""
     made = example(small("r", recurrent=RecurrentBlockConfig("gru"), final_norm=False))
 
     def by_hand(params, tokens):
@@ -110,7 +110,7 @@ def test_patterns_that_are_none(pattern, message):
 
 
 def test_softcap():
-    """Logits stay within the cap, and are what they were where it is far away."""
+    """Logits stay within the cap; a very large cap does not change them."""
     made, capped = (example(small("r", logit_softcap=cap)) for cap in (0.0, 2.0))
     logits, _ = made.unroll(made.params, TOKENS)
     got, _ = capped.unroll(made.params, TOKENS)

@@ -1,4 +1,4 @@
-"""The arrays of every block's carry and parameters: float64 throughout where the model is, and memory of their own."""
+"""The arrays of every block's carry and parameters: float64 throughout in a float64 model, with separate memory."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ TOKENS = np.zeros((2, 4), np.int32)
 
 @pytest.mark.parametrize("letter", BLOCKS.names())
 def test_own_buffers(letter):
-    """Of two blocks' parameters and of a fresh generation state, one by one and stacked for a scan over layers."""
+    """For the parameters of two blocks and for a fresh generation state, block by block and stacked for a scan."""
     for scan_layers in (False, True):
         model = build_model(small(f"{letter}*2", scan_layers=scan_layers))
         assert_own_buffers((init_state(model, 2), nnx.state(model)))
@@ -29,7 +29,7 @@ def test_own_buffers_of_an_encoder():
 
 @pytest.mark.parametrize("letter", BLOCKS.names())
 def test_float64_throughout(x64, letter):
-    """The first carry, the logits and the carry after; nothing narrower inside, with resets and padding."""
+    """The first carry, the logits and the last carry; no narrower dtype inside, with resets and padding."""
     graphdef, state = nnx.split(nnx.eval_shape(lambda: build_model(small(letter, dtype="float64"))))
     params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float64), nnx.to_pure_dict(state))
 

@@ -1,4 +1,4 @@
-"""Language models whose sequences are split over devices, and those that cannot be."""
+"""Language models whose sequences are split over devices, and blocks that do not allow this."""
 
 import jax
 import jax.numpy as jnp
@@ -40,9 +40,9 @@ def arrays(time=TIME):
 
 @pytest.mark.parametrize("pattern", ["m", *(pytest.param(pattern, marks=slow) for pattern in ("xm", "dn", "gr"))])
 def test_loss_and_gradients(pattern):
-    """Equal to the single device's, with packed and padded sequences, the tokens placed where their steps are.
+    """They equal those of a single device, with packed and padded sequences, and tokens placed on their devices.
 
-    A gradient of terms that cancel, such as a gate's bias, is rounded more coarsely than all of them are together.
+    A gradient whose terms cancel, like that of a gate's bias, has a larger relative rounding error than all together.
     """
     params, step = step_of(small(pattern, recurrent=RecurrentBlockConfig("mingru")))
     wanted, wanted_gradients = step(params, *arrays())
@@ -57,7 +57,7 @@ def test_loss_and_gradients(pattern):
 
 @slow
 def test_messages_do_not_grow_with_time():
-    """What passes between devices in a training step: states and parameters' gradients, the same at T and at 2 T."""
+    """A training step exchanges only states and gradients of parameters: the same amount for T and 2 T."""
     passed, params, step = [], *step_of(small("xm"))
     for time in (6 * TIME, 12 * TIME):
         with jax.set_mesh(split := mesh(context=4)):
@@ -73,15 +73,15 @@ def test_messages_do_not_grow_with_time():
         ("mms", "mesh.context 4 splits the sequence, but block 'slstm' of model.pattern 'mms' .*sLSTM is sequential"),
         (
             "xLSTM[1:1]",
-            "'slstm' .* of the one before; use mesh.context=1 or blocks of griffin, mamba2, minimal, mlstm, xlstm$",
+            "'slstm' .* previous one; use mesh.context=1 or other blocks: griffin, mamba2, minimal, mlstm, xlstm$",
         ),
-        ("xt", "block 'transformer' .*attention sees keys and values of all steps"),
+        ("xt", "block 'transformer' .*attention needs the keys and values"),
         ("w", "block 'rwkv6' "),
         ("r", "block 'recurrent' .*the cell 'lstm' is sequential"),
     ],
 )
 def test_blocks_that_cannot_be_split(pattern, message):
-    """They say so, by the mesh that a model is built under and by name; on one device all is as ever."""
+    """The error names the block, both for a mesh in the context and by name. On one device nothing changes."""
     config = small(pattern)
     check_context(config, 1)
     with pytest.raises(UsageError, match=message) as caught:

@@ -1,4 +1,4 @@
-"""Stacks that read from both ends: every step sees all steps, and padding is not seen."""
+"""Stacks that read in both directions: each step sees all steps, and none sees padding."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def test_padding_changes_nothing(directions):
 
 
 def test_padding_gets_no_gradient_and_gives_none():
-    """Of parameters neither, though a norm reads padded steps too."""
+    """Neither for inputs nor for parameters, though a norm reads padding too."""
     encoder = nnx.eval_shape(lambda: Stack(small("r"), "both", rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(encoder)
     params, mask = random_params(nnx.to_pure_dict(state)), np.arange(9) < np.array([[9], [5]])
@@ -57,7 +57,7 @@ def test_padding_gets_no_gradient_and_gives_none():
 
 @pytest.mark.parametrize("pattern", ["ms", "xrd", "tnt", "gwg"])
 def test_documents_are_what_they_are_alone(pattern):
-    """Three in a row, one with holes; the middle block of three reads from the end, in "both" each block has a twin."""
+    """Three in a row, one with holes. The middle of three blocks reads backward; "both" has two blocks per layer."""
     run, x = made(pattern, "alternate" if len(pattern) > 2 else "both"), X[:1]
     documents = [[1, 2, 4], [5], [6, 7, 8]]  # steps; 0 and 3 are padding
     mask, reset = np.zeros((2, 1, 9), bool)
@@ -65,7 +65,7 @@ def test_documents_are_what_they_are_alone(pattern):
     alone = np.zeros((3, 9, FEATURES), np.float32)
     for n, steps in enumerate(documents):
         alone[n, : len(steps)] = x[0, np.array(steps)]
-    # The step that follows a hole begins no document here; where it is told to, [4] is one of its own.
+    # Here, the step after a hole begins no document; if it is reset, [4] is a separate document.
     got = run(jnp.where(mask[..., None], x, jnp.nan), mask=mask, reset=reset & mask)
     wanted = run(alone, np.array([len(steps) for steps in documents]))
     for n, steps in enumerate(documents):
@@ -84,7 +84,7 @@ def test_turned():
 @pytest.mark.slow
 @pytest.mark.parametrize(("pattern", "residual"), [("m", True), ("r", False)])
 def test_both_is_the_sum_of_two_readings(pattern, residual):
-    """A layer adds what its two blocks add; blocks without a residual sum have their outputs summed."""
+    """A layer adds the branches of its two blocks. For blocks without residual connection, the outputs are summed."""
     plain = RecurrentBlockConfig()
     graphdef, state = nnx.split(
         nnx.eval_shape(lambda: Stack(small(pattern, final_norm=False, recurrent=plain), "both", rngs=nnx.Rngs(0)))
@@ -118,7 +118,7 @@ def test_usage_errors():
     with pytest.raises(UsageError, match="directions 'left' is unknown; allowed: 'forward', 'alternate', 'both'"):
         Stack(small("ms"), "left", rngs=nnx.Rngs(0))
     stack = Stack(small("m"), "both", rngs=nnx.Rngs(0))
-    with pytest.raises(UsageError, match="give a mask or lengths, not both"):
+    with pytest.raises(UsageError, match="mask and lengths are both given"):
         stack(X, lengths=np.array([9, 5]), mask=np.ones((2, 9), bool))
     with pytest.raises(UsageError, match=r"mask \[B,T\]: mask has T = 8, not 9"):
         stack(X, mask=np.ones((2, 8), bool))

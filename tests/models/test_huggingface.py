@@ -1,4 +1,4 @@
-"""Folders in the format of NX-AI/xLSTM-7b: written and read back, and one that `transformers` wrote."""
+"""Folders in the format of NX-AI/xLSTM-7b: written and read again, and one that `transformers` wrote."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ def same(one, other) -> bool:
     ],
 )
 def test_there_and_back(tmp_path, weight_mode, max_shard_size):
-    """The same parameters, the same logits; files no larger than asked for."""
+    """The parameters and logits are the same; no file exceeds the maximum size."""
     model = example(CONFIG).model()
     folder = saved(tmp_path / "new" / "folder", weight_mode=weight_mode, max_shard_size=max_shard_size)
     found = sorted(path.name for path in folder.glob("*.safetensors"))
@@ -66,7 +66,7 @@ def test_there_and_back(tmp_path, weight_mode, max_shard_size):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_smaller_files(tmp_path, dtype):
-    """Matrices as the file has them, or all in float32: both are the rounded ones."""
+    """Matrices in the file's dtype, or all in float32: both have the rounded values."""
     folder = saved(tmp_path / "folder", dtype=dtype)
     assert {str(array.dtype) for array in load_file(folder / "model.safetensors").values()} == {dtype}
     assert json.loads((folder / "config.json").read_text())["dtype"] == dtype
@@ -102,7 +102,7 @@ def test_options_of_the_model(tmp_path, changes):
     assert same(back, model)
     own = model.config.options(XLSTMBlockConfig)
     wanted = dataclasses.replace(own, ffn_features=own.ffn_width(FEATURES))
-    # The rule that gives the width may be another one; the width is the same.
+    # Another rule may give the width; the width is the same.
     rule = {name: getattr(back.config.options(XLSTMBlockConfig), name) for name in ("ffn_factor", "ffn_multiple")}
     assert back.config == model.config.with_options(dataclasses.replace(wanted, **rule))
     assert np.array_equal(back(TOKENS), model(TOKENS))
@@ -110,7 +110,7 @@ def test_options_of_the_model(tmp_path, changes):
 
 @pytest.mark.parametrize(("inner", "factor"), [(24, 1.2), (20, 1.2), (24, 1.0001), (48, 3.0)])
 def test_both_rules_of_rounding_give_the_width(tmp_path, inner, factor):
-    """Rounded up to a multiple at once, and after the product was cut to a whole number."""
+    """Rounded up to a multiple, directly or after truncating the product to an integer."""
     block = dataclasses.replace(BLOCK, ffn_features=inner, ffn_factor=factor)
     saved(tmp_path / "folder", CONFIG.with_options(block))
     values = json.loads((tmp_path / "folder" / "config.json").read_text())
@@ -119,7 +119,7 @@ def test_both_rules_of_rounding_give_the_width(tmp_path, inner, factor):
 
 
 def test_head_of_a_file(tmp_path):
-    """Its own where it differs from the embedding, whatever the flag; tied where it is missing and nothing is said."""
+    """A separate head if it differs from the embedding, for any flag; tied if it is missing and there is no flag."""
     folder = saved(tmp_path / "folder")
     assert not huggingface.load(change_config(folder, tie_word_embeddings=True)).config.tie_embedding
     weights = load_file(folder / "model.safetensors")
@@ -131,7 +131,7 @@ def test_head_of_a_file(tmp_path):
 
 
 def test_a_norm_in_the_file_is_used(tmp_path):
-    """As `transformers` does, which writes and applies it even where add_out_norm is false."""
+    """Like `transformers`, which writes and applies it even if add_out_norm is false."""
     folder = saved(tmp_path / "folder")
     assert same(huggingface.load(change_config(folder, add_out_norm=False)), example(CONFIG).model())
 
@@ -146,7 +146,7 @@ def test_old_names_and_keys(tmp_path):
 
 
 def test_what_goes_along(tmp_path):
-    """Further keys do not win over the model's."""
+    """Further keys do not override the model's."""
     more = {"config": {"eos_token_id": 2, "num_heads": 9}, "beside": {"tokenizer.json": b"{}"}}
     folder = saved(tmp_path / "folder", **more)
     values = json.loads((folder / "config.json").read_text())
@@ -155,7 +155,7 @@ def test_what_goes_along(tmp_path):
 
 
 def test_golden():
-    """Logits of `transformers`, by tests/models/golden/make_huggingface.py; K 32, V 64, weights in bfloat16."""
+    """Logits of `transformers`, from tests/models/golden/make_huggingface.py; K 32, V 64, weights in bfloat16."""
     model = huggingface.load(GOLDEN)
     assert model.blocks[0].sizes == (2, 32, 64) and model.config.layers == ("xlstm", "xlstm")
     expected = np.load(GOLDEN / "expected.npz")
@@ -163,7 +163,7 @@ def test_golden():
 
 
 def test_gates_with_kernels_in_bfloat16_are_computed_in_float32(tmp_path):
-    """Soft caps and gates see the rounded weights, and no further rounding."""
+    """Soft caps and gates use the rounded weights, without further rounding."""
     folder = saved(tmp_path / "folder", dtype="bfloat16")
     block = huggingface.load(folder, param_dtype="file").blocks[0]
     x = np.random.default_rng(1).standard_normal((2, FEATURES)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""All that can be wrong with a folder, and what cannot be written: one line each."""
+"""Everything that can be wrong with a folder, and models that cannot be written: one line each."""
 
 import json
 import math
@@ -32,28 +32,28 @@ def pickled(folder) -> None:
 
 
 NAME = "backbone__blocks__0__mlstm_layer__"
-# (what harms the folder, words of the message)
+# (change of the folder, words of the message)
 BAD = {
     "no folder": (shutil.rmtree, ["config.json does not exist; give the folder of a Hugging Face checkpoint"]),
     "no config": (lambda f: (f / "config.json").unlink(), ["config.json does not exist"]),
-    "bad config": (lambda f: cut(f / "config.json", 20), ["config.json is no JSON", "fetch it again"]),
-    "config no object": (lambda f: (f / "config.json").write_text("[1]"), ["config.json holds no JSON object"]),
-    "config not UTF-8": (lambda f: (f / "config.json").write_bytes(b"\xff"), ["config.json is no JSON"]),
-    "other model": (lambda f: change_config(f, model_type="llama"), ["model_type 'llama'; 'xlstm' alone"]),
-    "biases": (lambda f: change_config(f, use_bias=True), ["has use_bias", "none can be loaded"]),
+    "bad config": (lambda f: cut(f / "config.json", 20), ["config.json is not JSON", "fetch it again"]),
+    "config no object": (lambda f: (f / "config.json").write_text("[1]"), ["config.json is not a JSON object"]),
+    "config not UTF-8": (lambda f: (f / "config.json").write_bytes(b"\xff"), ["config.json is not JSON"]),
+    "other model": (lambda f: change_config(f, model_type="llama"), ["model_type 'llama'; only 'xlstm'"]),
+    "biases": (lambda f: change_config(f, use_bias=True), ["has use_bias", "other than the gates' cannot be"]),
     "no size": (lambda f: change_config(f, num_heads=...), ["config.json has no num_heads"]),
     "no width": (
         lambda f: change_config(f, hidden_size=..., embedding_dim=...),
         ["config.json has no hidden_size or embedding_dim"],
     ),
-    "size no number": (lambda f: change_config(f, num_heads="4"), ["num_heads '4'; it is a whole number over 0"]),
-    "size a fraction": (lambda f: change_config(f, vocab_size=1.5), ["vocab_size 1.5; it is a whole number"]),
-    "negative eps": (lambda f: change_config(f, eps=-1.0), ["eps -1.0; it is a number over 0"]),
+    "size no number": (lambda f: change_config(f, num_heads="4"), ["num_heads '4'; must be a whole number over 0"]),
+    "size a fraction": (lambda f: change_config(f, vocab_size=1.5), ["vocab_size 1.5; must be a whole number"]),
+    "negative eps": (lambda f: change_config(f, eps=-1.0), ["eps -1.0; must be a number over 0"]),
     "heads": (lambda f: change_config(f, num_heads=3), ["heads 3"]),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), ["holds no model.safetensors and no model.safete"]),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), ["has no model.safetensors and no model.safete"]),
     "pickle": (pickled, ["pytorch_model.bin is a pickle, which is never read"]),
-    "truncated": (lambda f: cut(f / "model.safetensors", 3000), ["no whole safetensors file", "fetch it again"]),
-    "empty file": (lambda f: cut(f / "model.safetensors", 0), ["no whole safetensors file"]),
+    "truncated": (lambda f: cut(f / "model.safetensors", 3000), ["not a complete safetensors file", "fetch it again"]),
+    "empty file": (lambda f: cut(f / "model.safetensors", 0), ["not a complete safetensors file"]),
     "other vocabulary": (
         lambda f: change_config(f, vocab_size=12),
         ["2 misshapen: backbone.embeddings.weight [11, 16] for [12, 16], lm_head.weight [11, 16]"],
@@ -85,15 +85,15 @@ BAD = {
     ),
     "eps beyond float32": (
         lambda f: change_config(f, norm_eps=1e300),
-        ["config.json describes no model of these tensors: model.xlstm.norm_eps 1e+300 is not allowed"],
+        ["config.json does not describe a model with these tensors: model.xlstm.norm_eps 1e+300 is not allowed"],
     ),
-    "eps no float": (lambda f: change_config(f, eps=10**400), ["has eps 1000", "...; it is a number over 0"]),
-    "eps that is none": (lambda f: change_config(f, eps=math.nan), ["has eps nan; it is a number over 0"]),
-    "heads of no width": (lambda f: change_config(f, num_heads=16), ["config.json describes", "num_heads 16"]),
+    "eps no float": (lambda f: change_config(f, eps=10**400), ["has eps 1000", "...; must be a number over 0"]),
+    "eps that is none": (lambda f: change_config(f, eps=math.nan), ["has eps nan; must be a number over 0"]),
+    "heads of no width": (lambda f: change_config(f, num_heads=16), ["config.json does not describe", "num_heads 16"]),
     "a huge config": (lambda f: (f / "config.json").write_bytes(b" " * 100_000_001), ["more than 100,000,000 b"]),
     "integers": (
         lambda f: change_weights(f, lm_head__weight=np.ones((11, 16), np.int8)),
-        ["lm_head.weight as I8; allowed: F32, BF16, F16"],
+        ["lm_head.weight as I8; must be one of F32, BF16, F16"],
     ),
 }
 SHARDED = {
@@ -103,17 +103,17 @@ SHARDED = {
     ),
     "shard truncated": (
         lambda f: cut(f / "model-00002-of-00003.safetensors", 900),
-        ["model-00002-of-00003.safetensors is no whole safetensors file"],
+        ["model-00002-of-00003.safetensors is not a complete safetensors file"],
     ),
     "no index": (lambda f: (f / "model.safetensors.index.json").unlink(), ["no model.safetensors.index.json"]),
-    "bad index": (lambda f: cut(f / "model.safetensors.index.json", 50), ["index.json is no JSON"]),
+    "bad index": (lambda f: cut(f / "model.safetensors.index.json", 50), ["index.json is not JSON"]),
     "empty index": (
         lambda f: (f / "model.safetensors.index.json").write_text("{}"),
         ["index.json has no weight_map"],
     ),
     "index out of the folder": (
         lambda f: renamed(f, "../x.safetensors"),
-        ["names the file '../x.safetensors'; allowed are .safetensors beside it"],
+        ["names the file '../x.safetensors'; must be a .safetensors file next to it"],
     ),
     "index to the root": (lambda f: renamed(f, "/etc/x.safetensors"), ["names the file '/etc/x.safetensors'"]),
     "index of two lines": (lambda f: renamed(f, "x\ny.safetensors"), ["names the file 'x\\ny.safetensors'"]),
@@ -135,7 +135,7 @@ def test_one_line_for_a_bad_folder(tmp_path, case):
 
 
 def test_sizes_are_bounded_by_the_files(tmp_path, monkeypatch):
-    """What a config.json says of a large model beside a small one's tensors is refused before anything is built."""
+    """A config.json of a large model with the tensors of a small one is refused before anything is built."""
     monkeypatch.setattr(checkpoint, "build_model", None)
     folder = saved(tmp_path / "folder")
     config = (folder / "config.json").read_text()
@@ -151,7 +151,7 @@ def test_sizes_are_bounded_by_the_files(tmp_path, monkeypatch):
         ("ffn_round_up_to_multiple_of", 10**400, "numbers in all tensors"),
     ):
         change_config(folder, **{name: value})
-        with pytest.raises(UsageError, match=rf"^config\.json has {name} \S+, and the files hold {held[what]} {what}"):
+        with pytest.raises(UsageError, match=rf"^config\.json has {name} \S+, but the files have {held[what]} {what}"):
             huggingface.load(folder)
         (folder / "config.json").write_text(config)
 
@@ -168,7 +168,7 @@ def test_models_that_the_format_cannot_hold(tmp_path):
     for changes, message in (
         ({"pattern": "xm"}, "model.pattern 'xm' does not fit the format"),
         ({"norm": "layer"}, "model.norm 'layer' with model.norm_eps 1e-06 does not fit"),
-        ({"norm_eps": 1e-5}, "the blocks' own eps, 1e-06"),
+        ({"norm_eps": 1e-5}, "the blocks' eps, 1e-06"),
     ):
         with pytest.raises(UsageError, match=message):
             saved(tmp_path / "folder", changed(CONFIG, **changes))

@@ -1,4 +1,4 @@
-"""How much memory loading takes: the parameters once, and little beside them."""
+"""Memory for loading: the parameters once, plus little more."""
 
 import os
 import subprocess
@@ -35,9 +35,9 @@ print(resident("VmHWM") - before)  # getrusage's peak would be the parent's wher
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_peak_memory_beside_the_parameters(tmp_path):
-    """Resident memory at its peak, pages of the mapped files included, beside the size of the files and parameters.
+    """Peak resident memory, including pages of mapped files, compared with the size of the files and parameters.
 
-    Above the parameters stand one file's pages (here 150 MB) and copies of one tensor (134 MB).
+    In addition to the parameters, it has the pages of one file (here 150 MB) and copies of one tensor (134 MB).
     """
     graphdef, shapes = abstract(CONFIG)
     params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.5, leaf.dtype), shapes)

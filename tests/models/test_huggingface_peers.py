@@ -1,4 +1,4 @@
-"""Checkpoints of `transformers`' own xLSTM, read here; ours, read there: logits and greedy tokens."""
+"""`transformers`' xLSTM checkpoints read here, and ours read there: logits and greedy tokens are equal."""
 
 import dataclasses
 import importlib.util
@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch", reason="compares with transformers, which n
 transformers = pytest.importorskip("transformers", reason="compares with transformers, which is not installed")
 pytestmark = pytest.mark.peers
 
-# Without the official package transformers has a path of its own, for K equal to V alone.
+# Without the official package, transformers uses its own code, which requires K = V.
 SIZES = {"vocab_size": 37, "num_hidden_layers": 3, "ffn_round_up_to_multiple_of": 8}
 SQUARE = SIZES | {"hidden_size": 64, "num_heads": 4, "qk_dim_factor": 1.0, "v_dim_factor": 1.0}
 OBLONG = SIZES | {"hidden_size": 128, "num_heads": 4, "qk_dim_factor": 0.5, "v_dim_factor": 1.5}
@@ -51,7 +51,7 @@ def greedy(model, prompt, length):
 
 @pytest.mark.parametrize("case", [pytest.param(name, marks=marks) for name, (_, marks) in PEERS.items()])
 def test_logits_and_greedy_tokens(tmp_path, case):
-    """Logits to 1e-4; greedy tokens one for one."""
+    """Logits to 1e-4; all greedy tokens."""
     model = peer(**PEERS[case][0])
     model.save_pretrained(tmp_path / "folder")
     ours = huggingface.load(tmp_path / "folder")
@@ -66,7 +66,7 @@ def test_logits_and_greedy_tokens(tmp_path, case):
 
 @pytest.mark.parametrize("max_shard_size", ["1GB", "100KB"])
 def test_files_in_bfloat16(tmp_path, max_shard_size):
-    """Logits in float32 from the same rounded weights; one file, and several."""
+    """Logits in float32 from the same rounded weights; with one file and several."""
     model = peer(**SQUARE).to(torch.bfloat16)
     model.save_pretrained(tmp_path / "folder", max_shard_size=max_shard_size)
     assert (len(list((tmp_path / "folder").glob("*.safetensors"))) > 1) == (max_shard_size == "100KB")
@@ -75,7 +75,7 @@ def test_files_in_bfloat16(tmp_path, max_shard_size):
     assert np.abs(np.asarray(jax.jit(ours)(TOKENS)) - theirs(model.float())).max() <= 1e-4
 
 
-# Widths of all keys and of all values are multiples of 64: the official code rounds them up to one.
+# The total widths of keys and of values are multiples of 64, to which the official code rounds them up.
 BLOCK = XLSTMBlockConfig(num_heads=2, qk_factor=2.0, v_factor=2.0, ffn_factor=1.3, ffn_multiple=1)
 SIZES = {"vocab_size": 37, "features": 32, "pattern": "xx", "blocks": (BLOCK,)}
 CONFIG = ModelConfig(norm="rms", norm_eps=1e-6, logit_softcap=30.0, **SIZES)
@@ -96,7 +96,7 @@ def test_ours_read_there(tmp_path, changes):
 
 @official
 def test_fused_weights_are_those_of_the_official_code(tmp_path):
-    """transformers makes no model with fused weights; the official package does."""
+    """transformers cannot make a model with fused weights; the official package can."""
     from xlstm.xlstm_large.model import xLSTMLarge, xLSTMLargeConfig
 
     single = peer(**OBLONG)

@@ -1,4 +1,4 @@
-"""Starting values, as the xLSTM paper gives them."""
+"""Initial values, as in the xLSTM paper."""
 
 import math
 
@@ -15,7 +15,7 @@ CONFIG = ModelConfig(vocab_size=200, features=64, pattern="mss")
 
 def initial(config: ModelConfig, seed: int = 0) -> dict:
     made = jax.jit(lambda key: nnx.to_pure_dict(nnx.split(build_model(config, rngs=nnx.Rngs(key)))[1]))
-    # This generator compiles in half the time of the default one.
+    # This generator compiles in half the time of the default.
     return jax.tree.map(np.asarray, made(jax.random.key(seed, impl="unsafe_rbg")))
 
 
@@ -25,7 +25,7 @@ def params() -> dict:
 
 
 def assert_normal(kernel, std):
-    """Mean 0 and this standard deviation, to within four standard errors of each."""
+    """The mean is 0 and the standard deviation as given, both within four standard errors."""
     assert abs(kernel.mean()) < 4 * std / math.sqrt(kernel.size)
     assert kernel.std() == pytest.approx(std, rel=4 / math.sqrt(2 * kernel.size))
 
@@ -44,7 +44,7 @@ def test_kernels(params):
 
 @pytest.mark.parametrize("std, wanted", [(0.0, math.sqrt(2 / (5 * 64))), (1.0, 1.0)])
 def test_real_inputs_are_mapped_with_a_random_bias(std, wanted):
-    """Else a norm behind the map would see the sign alone of one number, and nothing at all of 0."""
+    """Otherwise, a norm after the map would see only the sign of a single number, and nothing of 0."""
     embedding = nnx.to_pure_dict(
         nnx.split(reads_numbers(ModelConfig(features=64, pattern="r", embedding_std=std), 3))[1]
     )["embedding"]
@@ -61,7 +61,7 @@ def test_blocks_and_gates_start_apart(params):
 
 
 def test_mlstm_gates(params):
-    """Kernel zero; the forget gate's bias from 3 to 6 over heads, the input gate's normal(0, 0.1)."""
+    """The kernel is zero; the forget gate's bias is 3 to 6 over heads, the input gate's is normal(0, 0.1)."""
     gates = params["blocks"][0]["gates"]
     assert gates["kernel"].shape == (3 * 128, 8) and not gates["kernel"].any()
     i, f = np.split(gates["bias"], 2)
@@ -71,7 +71,7 @@ def test_mlstm_gates(params):
 
 @pytest.mark.parametrize("index, exponent", [(1, 0.3 + 1.3 / 2), (2, 0.3 + 1.3)])
 def test_slstm_forget_bias(params, index, exponent):
-    """5 - 12 (j / 15)^(0.3 + 1.3 l / (NB - 1)) for feature j of each head of width 16; all other biases zero."""
+    """5 - 12 (j / 15)^(0.3 + 1.3 l / (NB - 1)) for feature j of each head of width 16; other biases are zero."""
     bias = params["blocks"][index]["bias"]
     wanted = [5 - 12 * (j / 15) ** exponent for j in range(16)]
     for head in range(4):

@@ -1,4 +1,4 @@
-"""Blocks and whole models against the equations of their papers in NumPy."""
+"""Blocks and whole models against NumPy versions of their papers' equations."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ OTHER_GATES = {"input_gate": "sigmoid", "forget_gate": "exp"}
 
 
 def by_heads(block):
-    """An oracle that takes the number of heads, and the gates where they are not the default."""
+    """An oracle that takes the number of heads, and the gates if they are not the default."""
 
     def run(params, x, options):
         own = {name: getattr(options, name) for name in OTHER_GATES if hasattr(options, name)}
@@ -25,7 +25,7 @@ def by_heads(block):
     return run
 
 
-# By letter: the section of its options, and its oracle.
+# By letter: the section of the block's options, and its oracle.
 BLOCKS = {
     "m": ("mlstm", by_heads(oracle.mlstm_block)),
     "s": ("slstm", by_heads(oracle.slstm_block)),
@@ -47,7 +47,7 @@ def float64(params):
 
 @pytest.mark.parametrize(("letter", "changes"), CASES)
 def test_block(letter, changes):
-    """What a block adds to its input, so that the input itself does not hide an error."""
+    """Compares only the residual branch, so that the input does not hide an error."""
     name, wanted_of = BLOCKS[letter]
     options = dataclasses.replace(OPTIONS[name], **changes)
     made = example(small(letter, **{name: options}))
@@ -64,7 +64,7 @@ def test_block(letter, changes):
 
 @pytest.mark.parametrize("letter", BLOCKS)
 def test_every_parameter_counts(letter):
-    """The oracle reads all parameters of the block, so that none of them goes untested."""
+    """The oracle reads all parameters of the block, so all of them are tested."""
     name, oracle_of = BLOCKS[letter]
     params, options = float64(example(small(letter)).params["blocks"][0]), OPTIONS[name]
     x = np.random.default_rng(1).standard_normal((1, TIME, FEATURES))
@@ -77,7 +77,7 @@ def test_every_parameter_counts(letter):
 
 
 def test_every_block_has_an_oracle():
-    """But the plain recurrent layer, which `tests/nn` holds."""
+    """Except the plain recurrent layer, which `tests/nn` tests."""
     assert {*BLOCKS, "r"} == set(REGISTERED.letters())
 
 
@@ -97,7 +97,7 @@ def test_model(pattern):
 
 @pytest.mark.parametrize(("letter", "name"), [("d", "A_log"), ("w", "decay")])
 def test_a_decay_that_forgets_all(letter, name):
-    """A rate of e^100, past float32's end: the oracle's values, and finite gradients, that of the rate 0."""
+    """A rate of e^100, beyond float32: the values are the oracle's, gradients are finite, and that of the rate is 0."""
     section, wanted_of = BLOCKS[letter]
     made = example(small(letter))
     params = made.params["blocks"][0] | {name: jnp.full_like(made.params["blocks"][0][name], 100.0)}

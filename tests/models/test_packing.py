@@ -1,4 +1,4 @@
-"""A document's loss is the same alone and packed among others, for every block."""
+"""A document's loss is the same by itself and packed with others, for every block."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ STARTS = np.cumsum(LENGTHS) - LENGTHS
 
 @pytest.fixture(scope="module")
 def packed():
-    """The documents in as few rows as they need, and for each target the document it belongs to."""
+    """The documents packed into as few rows as possible, and for each target the index of its document."""
     positions, document = np.arange(LENGTHS.sum()), np.repeat(np.arange(len(LENGTHS)), LENGTHS)
     batch, where = (
         packed_validation_batches(tokens, STARTS, sequence_length=TIME, batch_size=6)[0]
@@ -31,7 +31,7 @@ def packed():
 
 @pytest.fixture(scope="module")
 def alone():
-    """A row for each document, from its start; what is behind its end is padding."""
+    """One row for each document, with padding after its end."""
     rows = np.zeros((2, len(LENGTHS), TIME), np.int32)
     mask = np.zeros((len(LENGTHS), TIME), bool)
     for number, (start, length) in enumerate(zip(STARTS, LENGTHS, strict=True)):
@@ -47,7 +47,7 @@ def nats(made, tokens_BT, targets_BT, reset_BT=None):
 
 
 def losses(pattern, packed, alone):
-    """(packed, alone), each [documents], in nats summed over a document."""
+    """(packed, alone), both [documents], in nats summed over each document."""
     made = example(small(pattern))
     (batch, document_BT), (tokens, targets, mask) = packed, alone
     apart = np.sum(nats(made, tokens, targets) * mask, axis=1)
@@ -68,7 +68,7 @@ def test_loss_alone_and_packed(pattern, packed, alone):
 
 @pytest.mark.parametrize("pattern", BLOCKS.names())
 def test_it_is_the_resets_that_do_it(pattern, packed, alone):
-    """Without them documents see one another, and the test above would fail."""
+    """Without resets, documents see one another, and the test above would fail."""
     batch, document_BT = packed
     together, apart = losses(pattern, (batch._replace(reset_BT=np.zeros_like(batch.reset_BT)), document_BT), alone)
     assert np.max(np.abs(together / apart - 1)) > 100 * LIMIT
@@ -77,7 +77,7 @@ def test_it_is_the_resets_that_do_it(pattern, packed, alone):
 @pytest.mark.slow
 @pytest.mark.parametrize("pattern", BLOCKS.names())
 def test_gradient_of_one_document_in_a_row_of_others(pattern, packed):
-    """The embeddings of the others get no gradient from it: all tokens of a row are made different ones."""
+    """The embeddings of the other documents get no gradient; all tokens of a row are distinct for this."""
     made = example(small(pattern))
     batch, document_BT = packed
     row = int(np.argmax(batch.reset_BT.sum(axis=1)))

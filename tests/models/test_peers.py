@@ -1,4 +1,4 @@
-"""Baselines with the weights of `transformers`' models: equal logits, read at once and a token at a time."""
+"""Baselines with the weights of `transformers`' models: equal logits, for a whole sequence and token by token."""
 
 import dataclasses
 import types
@@ -19,7 +19,7 @@ SIZES = {"vocab_size": VOCABULARY, "hidden_size": FEATURES, "num_hidden_layers":
 
 
 def randomised(model):
-    """Weights of a size that lets every part count; norms around 1."""
+    """Weights large enough that every part matters; those of norms around 1."""
     torch.manual_seed(0)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -82,7 +82,7 @@ def test_llama():
 
 
 def test_mamba2():
-    """State space duality with its convolution and gated norm; one group, of which the two are surely the same."""
+    """State space duality with its convolution and gated norm. One group, for which both surely agree."""
     options = dataclasses.replace(OPTIONS["mamba2"], num_groups=1)
     sizes = {"num_heads": 4, "head_dim": 8, "state_size": 4, "n_groups": 1, "expand": 2, "chunk_size": 4}
     config = transformers.Mamba2Config(**SIZES, **sizes, layer_norm_epsilon=1e-5)
@@ -101,9 +101,9 @@ def test_mamba2():
 
 
 class RecurrentGemma(torch.nn.Module):
-    """RecurrentGemma's recurrent layers alone, between an embedding and a head.
+    """Only the recurrent layers of RecurrentGemma, between an embedding and a head.
 
-    Positions from 1 on: at position 0 it takes the input as it is, where equation 4 of the paper has sqrt(1 - a^2).
+    Positions start at 1: at position 0 it uses the input itself, where equation 4 of the paper has sqrt(1 - a^2).
     """
 
     def __init__(self, config):
@@ -122,7 +122,7 @@ class RecurrentGemma(torch.nn.Module):
 
 
 def test_griffin():
-    """RG-LRU with gates by heads, behind its convolution; theirs without the biases that the paper's maps lack."""
+    """RG-LRU with gates by heads, after its convolution; theirs without the biases that the paper does not have."""
     sizes = {"num_attention_heads": 2, "lru_width": 24, "intermediate_size": 2 * 48, "conv1d_width": 4}
     kinds = {"block_types": ["recurrent"], "hidden_activation": "gelu"}
     model = RecurrentGemma(transformers.RecurrentGemmaConfig(**SIZES, **sizes, **kinds))
@@ -130,7 +130,7 @@ def test_griffin():
         if isinstance(module, torch.nn.Linear):
             module.bias = None
     weights, wanted = randomised(model.eval())
-    weights |= {name: 1 + weight for name, weight in weights.items() if "norm" in name}  # they keep the scale less 1
+    weights |= {name: 1 + weight for name, weight in weights.items() if "norm" in name}  # they store the scale minus 1
     gates = {"w_r": "recurrent_gate_weight", "w_i": "input_gate_weight"}
     gates |= {"b_r": "recurrent_gate_bias", "b_i": "input_gate_bias"}
     blocks = []

@@ -1,4 +1,4 @@
-"""What every stack of blocks keeps. Nothing here names a block: a new letter is tested once it is registered."""
+"""Properties of every stack of blocks. No block is named here, so a new letter is tested once it is registered."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ every_letter = pytest.mark.parametrize("pattern", BLOCKS.names())
 
 
 def run(pattern, tokens, carry=None, reset=None, lengths=None):
-    """Logits and carry; resets and lengths are always arrays, so that all tests share few compiled programs."""
+    """Logits and carry. Resets and lengths are always arrays, so that all tests share few compiled programs."""
     made = example(small(pattern))
     batch, time = tokens.shape
     carry = made.model().init_carry(batch) if carry is None else carry
@@ -43,14 +43,14 @@ def assert_close(got, wanted, limit=CLOSE):
 
 @every_letter
 def test_no_reset_and_full_lengths_are_none_at_all(pattern):
-    """And no carry is `init_carry`."""
+    """No carry means `init_carry`."""
     made = example(small(pattern))
     assert_close(made.unroll(made.params, TOKENS), run(pattern, TOKENS))
 
 
 @every_pattern
 def test_causality(pattern):
-    """A changed token changes no logits before it, and all logits from it on."""
+    """A changed token changes all logits from its step on, and none before."""
     logits, _ = run(pattern, TOKENS)
     changed, _ = run(pattern, np.where(np.arange(TIME) == HALF, OTHER, TOKENS))
     assert_close(changed[:, :HALF], logits[:, :HALF], limit=1e-6)
@@ -59,7 +59,7 @@ def test_causality(pattern):
 
 @every_pattern
 def test_split(pattern):
-    """Two halves with the carry passed on are the whole, carry included."""
+    """Two halves with the carry passed on equal the whole, including the final carry."""
     logits, carry = run(pattern, TOKENS)
     first, middle = run(pattern, TOKENS[:, :HALF])
     second, end = run(pattern, TOKENS[:, HALF:], middle)
@@ -69,7 +69,7 @@ def test_split(pattern):
 
 @every_letter
 def test_one_token_at_a_time(pattern):
-    """As generation reads them: other code runs for a single step than for a chunk."""
+    """As in generation: a single step uses other code than a chunk."""
     wanted, _ = run(pattern, TOKENS)
     carry, logits = None, []
     for t in range(TIME):
@@ -80,7 +80,7 @@ def test_one_token_at_a_time(pattern):
 
 @every_pattern
 def test_reset_is_a_fresh_start(pattern):
-    """Rows reset at different steps: nothing from before is seen from there on, the carry included."""
+    """Rows are reset at different steps. After that, nothing depends on earlier steps, including the carry."""
     reset = NO_RESET.copy()
     reset[0, HALF] = reset[1, 0] = True
     _, dirty = run(pattern, OTHER)
@@ -90,13 +90,13 @@ def test_reset_is_a_fresh_start(pattern):
     assert_close(jax.tree.map(lambda leaf: leaf[0], carry), jax.tree.map(lambda leaf: leaf[0], fresh_carry), 1e-4)
     whole, _ = run(pattern, TOKENS)
     assert_close(logits[1], whole[1])
-    # The third row was not reset and goes on from what it had.
+    # The third row was not reset and continues.
     assert error(logits[2], whole[2]) > 1e-3
 
 
 @every_pattern
 def test_padding_changes_nothing(pattern):
-    """Logits and carry of a padded row are those of the short row, whatever the padding holds."""
+    """Logits and carry of a padded row equal those of the short row, for any values in the padding."""
     lengths = np.array([HALF, TIME, HALF])
     logits, carry = run(pattern, TOKENS, lengths=lengths)
     short, short_carry = run(pattern, TOKENS[:, :HALF])
@@ -111,7 +111,7 @@ def test_padding_changes_nothing(pattern):
 
 
 def test_numbers_in_the_padding_have_no_gradient():
-    """Of a model that reads real numbers, even where they are NaN: nor has any parameter one from there."""
+    """For a model that reads real numbers, even if they are NaN. Parameters get no gradient from there either."""
     graphdef, state = nnx.split(nnx.eval_shape(lambda: reads_numbers(small("r"), 2)))
     given, counted = random_params(nnx.to_pure_dict(state)), np.arange(TIME) < np.array([[TIME], [HALF]])
     x = np.random.default_rng(1).standard_normal((2, TIME, 2)).astype(np.float32)
@@ -138,9 +138,9 @@ def test_order_of_batch(pattern):
 @pytest.mark.slow
 @every_letter
 def test_bfloat16(pattern):
-    """Products in bfloat16; logits, and all states but those that are inputs themselves, in float32."""
+    """Products are in bfloat16; logits and states are float32, except states that are inputs."""
     made = example(small(pattern, dtype="bfloat16"))
-    # Flax's own norms mix bfloat16 with float32, which strict promotion refuses.
+    # Flax's norms mix bfloat16 with float32, which strict promotion refuses.
     with jax.numpy_dtype_promotion("standard"):
         logits, carry = made.unroll(made.params, TOKENS)
     wanted, _ = run(pattern, TOKENS)
@@ -154,7 +154,7 @@ def test_bfloat16(pattern):
 
 @every_pattern
 def test_dropout(pattern):
-    """Active with a key only, and a function of the key."""
+    """Active only with a key, and determined by it."""
     made, never = example(small(pattern, dropout=0.5)), example(small(pattern))
     without_key = made.unroll.lower(made.params, TOKENS).as_text()
     assert without_key == never.unroll.lower(never.params, TOKENS).as_text()
@@ -165,7 +165,7 @@ def test_dropout(pattern):
 
 @every_letter
 def test_gradients_reach_every_parameter(pattern):
-    """Calling the model, as a loss does, gives the logits of `unroll`."""
+    """Calling the model, as a loss does, returns the logits of `unroll`."""
     made = example(small(pattern))
 
     def loss(params):

@@ -1,4 +1,4 @@
-"""Published sizes, counted from shapes alone: not even the 7B's parameters are made."""
+"""Published sizes, counted from shapes without making the parameters."""
 
 import dataclasses
 
@@ -11,20 +11,20 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.models import ModelConfig, build_model
 from xlstm_jax.models.published import named, names
 
-# Millions of parameters: published to the digits given; "paper" ones by the papers' names, to a tenth.
+# Millions of parameters, to the published number of digits; for "paper" models, from their names, to a tenth.
 PUBLISHED = {"xlstm_165m": 164.1, "xlstm_1.3b": 1420, "xlstm_2.7b": 2780, "xlstm_7b": 6865}
 NOMINAL = {"120m": 120, "165m": 165, "1.3b": 1300, "7b": 7000}
 
 
 def count(config: ModelConfig) -> tuple[int, list[int]]:
-    """Parameters of the whole model and of each of its blocks."""
+    """Number of parameters of the whole model and of each block."""
     state = nnx.split(nnx.eval_shape(lambda: build_model(config)))[1]
     sizes = [sum(leaf.size for leaf in jax.tree.leaves(part)) for part in (state, *state["blocks"].values())]
     return sizes[0], sizes[1:]
 
 
 def millions(name: str) -> float:
-    """Blocks of a kind are of one size, so one of each is made."""
+    """Blocks of one kind have the same size, so only one of each is made."""
     config = named(name)
     kinds = sorted(set(config.layers))
     whole, blocks = count(dataclasses.replace(config, pattern=",".join(kinds), num_blocks=0))
@@ -54,7 +54,7 @@ def test_unknown_name():
 
 
 def test_config_file():
-    """The config is the model's, but for the vocabulary, which is the data's."""
+    """The config is the model's, except the vocabulary, which is that of the data."""
     config = xlstm.get_config("xlstm_7b")
     assert (config.model.features, config.model.xlstm.num_heads, config.model.pattern) == (4096, 8, "xlstm*32")
     assert "vocab_size" not in config.model and config.model.logit_softcap == 30

@@ -1,4 +1,4 @@
-"""Numbers of parameters, counted from shapes alone."""
+"""Numbers of parameters, counted from shapes."""
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ def test_slstm_block(features, inner):
 
 @pytest.mark.parametrize("x, h", [(7, 12), (256, 256)])
 def test_recurrent_layers(x, h):
-    """LSTM 4 (h (x + h) + h): one bias a gate; the GRU has three such maps, the simple RNN one."""
+    """LSTM: 4 (h (x + h) + h) with one bias per gate; the GRU has three such maps, the simple RNN one."""
     lstm = 4 * (h * (x + h) + h)
     assert layer("lstm", x, h) == lstm
     assert 4 * layer("gru", x, h) == 3 * lstm

@@ -1,4 +1,4 @@
-"""Blocks rematerialised and scanned: the same function, in less memory or in a smaller program."""
+"""Rematerialised and scanned blocks: the same function with less memory or a smaller program."""
 
 import dataclasses
 import re
@@ -31,7 +31,7 @@ EVERY_LETTER = [
 
 
 def stacked(params, config):
-    """The parameters of a model with each block by itself, as one with `scan_layers` holds them."""
+    """The parameters of a model without `scan_layers`, in the form of one with it."""
     blocks = params["blocks"]
     groups = []
     for start, period, turns in repetitions(config.layers):
@@ -42,7 +42,7 @@ def stacked(params, config):
 
 
 def scanned_example(config):
-    """The example without `scan_layers`, its values and all, in a model with it."""
+    """The example without `scan_layers`, with its values, as a model with it."""
     plain = example(dataclasses.replace(config, scan_layers=False))
     graphdef, shapes = abstract(config)
     params = stacked(plain.params, config)
@@ -51,7 +51,7 @@ def scanned_example(config):
 
 
 def results(pattern, **changes):
-    """Logits, carry and gradients, with dropout, from a carry that holds something."""
+    """Logits, carry and gradients, with dropout, from a nonempty carry."""
     config = small(pattern, dropout=0.2, dtype="float64", **changes)
     made = scanned_example(config) if config.scan_layers else example(config)
     params, carry = jax.tree.map(
@@ -73,9 +73,9 @@ def results(pattern, **changes):
     ("pattern", "variants"), [pytest.param("tmrmr", VARIANTS, marks=pytest.mark.slow), *EVERY_LETTER]
 )
 def test_it_is_the_same_function(x64, pattern, variants):
-    """In values, carries and all gradients, with resets, padding and the same dropout.
+    """Values, carries and all gradients are equal, with resets, padding and the same dropout.
 
-    In float64: these random gates make gradients of terms that cancel, and in float32 rounding would hide a fault.
+    In float64: with these random gates, terms of gradients cancel, and float32 rounding would hide an error.
     """
     aux, gradients = results(pattern)
     for changes in variants:
@@ -87,7 +87,7 @@ def test_it_is_the_same_function(x64, pattern, variants):
 
 @pytest.mark.parametrize("letter", BLOCKS.names())
 def test_bfloat16(letter):
-    """A scan's carry keeps its dtype; every letter's repeated blocks are equal in all but values, so that it is one."""
+    """A scan's carry keeps its dtype. Repeated blocks of every letter differ only in values, so there is one scan."""
     config = small(f"{letter}*3", dtype="bfloat16", scan_layers=True)
     plain, scanned = example(dataclasses.replace(config, scan_layers=False)), scanned_example(config)
     with jax.numpy_dtype_promotion("standard"):  # for flax's own norms
@@ -106,9 +106,9 @@ def gradient_program(config, time, batch=4):
 
 
 def test_less_is_kept():
-    """The temporary memory of the compiled gradients, each policy's beside the next one's.
+    """The temporary memory of the compiled gradients, which each policy makes smaller.
 
-    Scanned: what is computed again stays in the loop. Unrolled, XLA's CPU backend drops the barriers that hold it back.
+    Only for scans: without one, XLA's CPU backend drops the barriers that delay the recomputation.
     """
     memory, block = {}, TransformerBlockConfig(num_heads=2, window=32)
     for remat in ("none", "dots", "full"):
@@ -123,20 +123,20 @@ def test_less_is_kept():
 
 @pytest.mark.slow
 def test_the_program_does_not_grow_with_depth():
-    """Scanned: as many products in 8 layers as in 4."""
+    """With a scan, 8 layers have as many products as 4."""
     sizes = {}
     for scan_layers in (False, True):
         for layers in (4, 8):
             text = gradient_program(small(layers // 2 * "ms", scan_layers=scan_layers), 8).as_text()
             sizes[scan_layers, layers] = text.count("stablehlo.dot_general"), len(text)
-    # Beside them, the text of what stacks 4 more layers' carries.
+    # The remaining text stacks the carries of 4 more layers.
     assert sizes[True, 8][1] < 1.05 * sizes[True, 4][1]
     assert sizes[True, 4][0] == sizes[True, 8][0] and sizes[False, 8][0] > 1.8 * sizes[False, 4][0]
 
 
 @pytest.mark.parametrize("pattern", ["mmmm", "tmrmr"])
 def test_unscanned(pattern):
-    """The same model, block by block, which is what decodes; initialised with and without, values are the same."""
+    """The same model block by block, which decoding uses. Initial values do not depend on `scan_layers`."""
     config = small(pattern, scan_layers=True)
     got, plain = scanned_example(config).model().unscanned(), example(small(pattern)).model()
     assert got.config == plain.config and plain.unscanned() is plain
@@ -151,7 +151,7 @@ def test_unscanned(pattern):
 
 
 def test_what_decays_is_the_same():
-    """The axis of layers makes no matrix of a bias or a scale."""
+    """The axis of layers does not turn a bias or a scale into a matrix."""
     config = small("ssrr")
 
     def decayed(config):
@@ -179,5 +179,5 @@ def test_repetitions(pattern, wanted):
 
 
 def test_an_unknown_policy():
-    with pytest.raises(UsageError, match=re.escape("model.remat 'all' is not allowed; it is one of 'none', 'dots',")):
+    with pytest.raises(UsageError, match=re.escape("model.remat 'all' is not allowed; must be one of 'none', 'dots',")):
         from_section(ModelConfig, {"remat": "all"}, "model")

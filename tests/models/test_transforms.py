@@ -1,4 +1,4 @@
-"""Whole models inside the caller's own `jax.shard_map`, and their derivatives in both modes and of second order."""
+"""Whole models inside a caller's `jax.shard_map`, and their derivatives in both modes and of second order."""
 
 import functools
 
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.usefixtures("rolled")
 
 @pytest.fixture(autouse=True)
 def wide():
-    """float64, which flax's own norms have under standard promotion alone."""
+    """float64, which flax's norms support only under standard promotion."""
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         yield
 
 
 def made(pattern, **changes):
-    """run(x, params) -> logits of a model in float64 that reads real numbers; and its parameters."""
+    """run(x, params) -> logits of a float64 model that reads real numbers; and its parameters."""
     config = small(pattern, dtype="float64", **changes)
     graphdef, state = nnx.split(nnx.eval_shape(lambda: reads_numbers(config)))
     params = random_params(nnx.to_pure_dict(state))
@@ -38,13 +38,13 @@ def made(pattern, **changes):
 
 @pytest.mark.parametrize("letter", BLOCKS.names())
 def test_block(letter):
-    """What it is made of has its values compared elsewhere."""
+    """Other tests compare the values of its parts."""
     run, params = made(letter)
     check(Case(run, rows(0, (TIME, FEATURES)), (params,)), values=False)
 
 
 def test_hessian_vector_product_by_one_option():
-    """Of all parameters, through a scan over blocks that are computed again, against differences of the gradient."""
+    """For all parameters, through a scan over rematerialised blocks, against differences of the gradient."""
     options = {"scan_layers": True, "remat": "full"}
     (run, params), (by_hand, _) = made("rr", forward_mode=True, **options), made("rr", **options)
     (x,), along = rows(0, (TIME, FEATURES)), normal_like(params, 1)
@@ -90,7 +90,7 @@ def test_a_stack_that_reads_both_ways_takes_the_option():
 
 
 def test_batch_norm_in_training_is_refused():
-    """Its running averages' gradient is none of the loss."""
+    """The gradients of its running averages are their updates, not derivatives of the loss."""
     config = small("r", forward_mode=True, recurrent=RecurrentBlockConfig(norm="batch"))
     built, tokens = example(config), np.zeros((2, TIME), np.int32)
     with pytest.raises(UsageError, match="forward_mode does not cover batch norm in training"):

@@ -1,4 +1,4 @@
-"""Blocks with their options set, as ablations set them: each keeps what every block keeps, and is what it says."""
+"""Blocks with options as in ablations: each has the properties of every block and computes what it claims."""
 
 import dataclasses
 import re
@@ -22,7 +22,7 @@ RESIDUAL = RecurrentBlockConfig(norm="layer", residual=True, ffn_factor=1.3)
 
 
 def mlstm(**changes):
-    """In the form that compiles fastest: the options are the block's, not the op's."""
+    """In the form that compiles fastest; these options belong to the block, not to the op."""
     return small("m", mlstm=dataclasses.replace(MLSTM, implementation="recurrent", **changes))
 
 
@@ -71,7 +71,7 @@ def test_causal_and_whole_in_halves(config):
 
 @every
 def test_packed_is_alone_and_padding_is_nothing(config):
-    """Behind a reset a row is what it is by itself; a short row is what it is without its padding."""
+    """After a reset, a row is as if read alone; a short row is as without its padding."""
     reset, lengths = np.zeros((BATCH, TIME), bool), np.array([TIME, TIME, HALF])
     reset[0, HALF] = True
     logits, carry = run(config, TOKENS, reset=reset, lengths=lengths)
@@ -87,7 +87,7 @@ def test_packed_is_alone_and_padding_is_nothing(config):
 @pytest.mark.slow
 @every
 def test_gradients(config):
-    """They reach every parameter but a bias that is fixed, which gets exactly none."""
+    """They reach every parameter except a fixed bias, whose gradient is exactly zero."""
     made = example(config)
 
     def loss(params):
@@ -112,7 +112,7 @@ def block_params(config):
 
 
 def stacked(config, block):
-    """(logits of the model, those of an oracle whose one block is `block(p, x)`)."""
+    """(logits of the model, logits of an oracle whose only block is `block(p, x)`)."""
     params, made = block_params(config)
     x = block(params["blocks"][0], params["embedding"]["embedding"][TOKENS])
     x = oracle.normalised(x, params["norm"]["scale"])
@@ -127,7 +127,7 @@ def test_post_up_projection_of_an_mlstm():
 
 
 def test_a_gate_without_its_map():
-    """As one whose map is zero."""
+    """Equal to a gate whose map is zero."""
     config = mlstm(input_gate_form="bias")
     heads = MLSTM.num_heads
 
@@ -150,7 +150,7 @@ def test_starting_biases_of_gates():
 
 
 def test_pre_up_projection_of_an_slstm():
-    """Twice as wide inside, and one branch."""
+    """Twice the model's width inside, and one branch."""
     params = initial(slstm(proj_factor=2.0, ffn_factor=0.0))["blocks"][0]
     inner, heads = 2 * FEATURES, SLSTM.num_heads
     assert params["up"]["kernel"].shape == (FEATURES, 2 * inner) and params["down"]["kernel"].shape == (inner, FEATURES)
@@ -166,7 +166,7 @@ def test_pre_up_projection_of_an_slstm():
 
 
 def lstm(p, x):
-    """Gates i, f, z, o side by side."""
+    """Gates i, f, z, o, concatenated."""
     layer = p["layer"]["layers"][0]
     c = h = np.zeros((*x.shape[:1], FEATURES))
     y = []
@@ -202,11 +202,11 @@ def test_options_reach_the_cell():
         ("lstm", "bias=2", "model.recurrent.options.bias '2' is not allowed; give True or False"),
         ("lstm", "forget_bias", "'forget_bias' is not allowed; write name=value"),
         ("lstm", "features=7", "cell 'lstm' has no option 'features'"),
-        ("lstm", "bias=True,bias=False", "gives bias twice"),
+        ("lstm", "bias=True,bias=False", "has bias twice"),
     ],
 )
 def test_options_that_a_cell_lacks(cell, options, message):
-    """Refused at every value, by the name that was typed."""
+    """Refused for every value, by the given name."""
     with pytest.raises(UsageError, match=re.escape(message)) as caught:
         build_model(recurrent(cell=cell, options=options))
     assert "\n" not in str(caught.value)
@@ -214,7 +214,7 @@ def test_options_that_a_cell_lacks(cell, options, message):
 
 @pytest.mark.parametrize("kind", ["variational", "recurrent", "zoneout"])
 def test_dropout_inside(kind):
-    """Active with a key alone; zoneout then takes the mean of old and new, which is not the layer without it."""
+    """Active only with a key; without one, zoneout uses the mean of old and new, unlike the layer without it."""
     made = example(recurrent(dropout=0.5, dropout_kind=kind))
     plain, _ = example(recurrent()).unroll(made.params, TOKENS)
     still, _ = made.unroll(made.params, TOKENS)
@@ -228,9 +228,9 @@ def test_dropout_inside(kind):
     [
         ("recurrent", {"ffn_factor": 1.3}, "model.recurrent.ffn_factor 1.3 needs model.recurrent.residual=True"),
         ("recurrent", {"ffn_factor": -1.0, "residual": True}, "model.recurrent.ffn_factor -1.0 is not allowed"),
-        ("mlstm", {"ffn_factor": -1.0}, "model.mlstm.ffn_factor -1.0 is not allowed; it is at least 0"),
+        ("mlstm", {"ffn_factor": -1.0}, "model.mlstm.ffn_factor -1.0 is not allowed; must be at least 0"),
         ("slstm", {"proj_factor": -1.0}, "model.slstm.proj_factor -1.0 is not allowed"),
-        ("slstm", {"proj_factor": 1.1}, "does not fit slstm.num_heads 4: the inner width 18"),
+        ("slstm", {"proj_factor": 1.1}, "does not fit slstm.num_heads 4; the inner width 18"),
     ],
 )
 def test_options_that_cannot_be(section, changes, message):

@@ -84,15 +84,15 @@ NUMBERS = {(name, "eps") for name in ("layer_norm", "rms_norm", "BatchNorm", "He
 @pytest.mark.parametrize(("name", "option"), sorted(NUMBERS))
 def test_numbers(name, option):
     for wrong in (np.nan, np.inf, -1.0, "1", None, True):
-        refused([f"{name} {option} {wrong!r} is not allowed; it is "], make, name, **{option: wrong})
+        refused([f"{name} {option} {wrong!r} is not allowed; must be "], make, name, **{option: wrong})
 
 
 def test_switches_and_caps():
     """Python would take the string 'no' as true."""
     for option in ("bidirectional", "residual", "learned_carry"):
-        refused([f"Recurrent {option} 'no' is not allowed; it is True or False"], make, "Recurrent", **{option: "no"})
+        refused([f"Recurrent {option} 'no' is not allowed; must be True or False"], make, "Recurrent", **{option: "no"})
     for wrong in (np.nan, -1.0):
-        refused([f"softcap cap {wrong} is not allowed; it is at least 0"], nn.softcap, X, wrong)
+        refused([f"softcap cap {wrong} is not allowed; must be at least 0"], nn.softcap, X, wrong)
 
 
 @called

@@ -81,8 +81,8 @@ REFUSED = [
     ("mingru", {"noise": Noise("variational", 0.5)}, "'variational' .* which MinGRU lacks"),
     ("mlstm", {"noise": Noise("recurrent", 0.5)}, "'recurrent' .* which MLSTM lacks"),
     ("lstm", {"noise": Noise("zonout", 0.5)}, "'zonout' .*'variational', 'recurrent', 'zoneout'"),
-    ("lstm", {"noise": Noise("recurrent", 1.0)}, r"dropout rate 1\.0 is not allowed; it is at least 0 and under 1"),
-    ("lstm", {"noise": Noise("zoneout", -0.1)}, r"dropout rate -0\.1 is not allowed; it is at least 0 and under 1"),
+    ("lstm", {"noise": Noise("recurrent", 1.0)}, r"dropout rate 1\.0 is not allowed; must be at least 0 and under 1"),
+    ("lstm", {"noise": Noise("zoneout", -0.1)}, r"dropout rate -0\.1 is not allowed; must be at least 0 and under 1"),
 ]
 
 

@@ -60,7 +60,7 @@ def test_latest_and_best_are_kept_across_restarts(tmp_path):
 
 def test_select(tmp_path):
     with Checkpoints(tmp_path, keep=3) as checkpoints:
-        with pytest.raises(UsageError, match="holds no checkpoint; train there first"):
+        with pytest.raises(UsageError, match="has no checkpoint; train there first"):
             checkpoints.select("best")
         save(checkpoints, 1)
         assert checkpoints.select("best") == 1  # none was evaluated: the latest
@@ -68,7 +68,7 @@ def test_select(tmp_path):
         save(checkpoints, 3, 2.0)
         assert [checkpoints.select(which) for which in ("best", "latest", "1")] == [2, 3, 1]
         for which in ("9", "first", "-1", "", "²", "1²", "9" * 5000):
-            with pytest.raises(UsageError, match=rf"checkpoint '{which}' is not there; .* best, latest, or .* 1, 2, 3"):
+            with pytest.raises(UsageError, match=rf"checkpoint '{which}' does not exist; .* best, latest, or .* 1, 2"):
                 checkpoints.select(which)
 
 
@@ -105,10 +105,10 @@ def test_damaged_checkpoint_without_sums(saved, tmp_path, which):
         harm(largest(step) if which == "arrays" else step / which)
         message = attempt(workdir)
         if which == "state/manifest.ocdbt" and harm is pathlib.Path.unlink:  # nothing is lost: its parts have their own
-            assert f"copy what is in {step}/state/ocdbt.process_0 to {step}/state, and run again" in message
+            assert f"copy the files in {step}/state/ocdbt.process_0 to {step}/state, and run again" in message
             continue
         assert f"checkpoint {step} is damaged" in message
-        assert "delete that folder: then step 3 is taken" in message
+        assert "delete that folder; step 3 will be used" in message
         assert not list(workdir.rglob("trace"))  # a pickle was not run
     shutil.rmtree(step)
     with Checkpoints(workdir, read_only=True) as checkpoints:
@@ -127,7 +127,7 @@ def test_the_only_checkpoint_damaged(copy):
     shutil.rmtree(copy / "checkpoints" / "3")
     cut(copy / "checkpoints" / "4" / "codec" / "metadata")
     assert "no other checkpoint is left" in attempt(copy)
-    what = r"checkpoints/4 is damaged \(codec/metadata is not as it was saved\); no other checkpoint is left"
+    what = r"checkpoints/4 is damaged \(codec/metadata has changed since it was saved\); no other checkpoint is left"
     with Checkpoints(copy, read_only=True) as checkpoints, pytest.raises(UsageError, match=what):
         checkpoints.select("latest")
     with pytest.raises(UsageError, match=what + "; use another workdir"):
@@ -140,7 +140,7 @@ def test_shapes_of_another_model(saved, read):
     wanted = state()
     wanted.params["kernel"] = jnp.zeros((64, 32))
     like = wanted if read == "restore" else wanted.params
-    message = r"holds params/kernel as \(64, 64\), and the config wants \(64, 32\); .* another workdir"
+    message = r"params/kernel is \(64, 64\), but the config needs \(64, 32\); .* another workdir"
     with Checkpoints(saved, read_only=True) as checkpoints, pytest.raises(UsageError, match=message):
         getattr(checkpoints, read)(4, jax.eval_shape(lambda: like))
 
@@ -148,5 +148,5 @@ def test_shapes_of_another_model(saved, read):
 def test_parameters_that_are_not_there(saved):
     wanted = state()
     wanted.params["more"] = jnp.zeros(3)
-    with Checkpoints(saved, read_only=True) as checkpoints, pytest.raises(UsageError, match="params/more as nothing"):
+    with Checkpoints(saved, read_only=True) as checkpoints, pytest.raises(UsageError, match="params/more is missing"):
         checkpoints.restore(4, jax.eval_shape(lambda: wanted))

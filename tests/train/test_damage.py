@@ -39,15 +39,15 @@ def test_flipped_bytes_in_any_file(copy, tmp_path, capsys):
         with Checkpoints(copy, read_only=True) as checkpoints:
             assert checkpoints.select("latest") == 3
             line = f"checkpoint {step} is damaged ("
-            assert (shown := capsys.readouterr().err).startswith(line) and shown.endswith("); step 3 is taken\n")
-            with pytest.raises(UsageError, match=r"is damaged \(.*\); allowed: best, latest, or one of 3$"):
+            assert (shown := capsys.readouterr().err).startswith(line) and shown.endswith("); using step 3\n")
+            with pytest.raises(UsageError, match=r"is damaged \(.*\); choose best, latest, or one of 3$"):
                 checkpoints.select("4")
         kept = step.rename(tmp_path / "kept")
         shutil.copytree(kept, step)
         with Checkpoints(copy) as checkpoints:
             assert checkpoints.steps == [3]
         place = copy / "checkpoints-damaged" / f"4.{count}"
-        assert f"moved to {place}; step 3 is taken\n" in capsys.readouterr().err and (place / name).is_file()
+        assert f"moved to {place}; using step 3\n" in capsys.readouterr().err and (place / name).is_file()
         flip(kept / name)
         kept.rename(step)
     with Checkpoints(copy) as checkpoints:
@@ -61,7 +61,7 @@ def test_training_goes_on_past_a_damaged_checkpoint(copy, which, harm, capsys):
     step = copy / "checkpoints" / "4"
     harm(largest(step) if which == "arrays" else step / which)
     with Checkpoints(copy, keep=2) as checkpoints:
-        assert checkpoints.latest_step() == 3 and "step 3 is taken" in capsys.readouterr().err
+        assert checkpoints.latest_step() == 3 and "using step 3" in capsys.readouterr().err
         assert_same(checkpoints.restore(3, jax.eval_shape(lambda: state())).state, state(3))
         save(checkpoints, 4, 2.0)
     with Checkpoints(copy, read_only=True) as checkpoints:
@@ -80,7 +80,7 @@ def test_best_is_damaged(tmp_path, capsys):
     for step in "13":
         flip(tmp_path / "checkpoints" / step / "metrics" / "metrics")
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
-        assert checkpoints.select("best") == 4 and "; step 4 is taken\n" in capsys.readouterr().err
+        assert checkpoints.select("best") == 4 and "; using step 4\n" in capsys.readouterr().err
 
 
 def test_sums_of_files_outside(copy, tmp_path):
@@ -123,7 +123,8 @@ def test_full_disk(small_disk, capfd):
             checkpoints.save(step, state(step), DATA, CODEC)
     failed = int(re.match(r"checkpoint (\d+) cannot be saved in ", str(caught.value))[1])
     end = (
-        f" (No space left on device); the last whole one is step {failed - 1}; make room there, and run again to go on"
+        f" (No space left on device); the last complete one is step {failed - 1}; "
+        "free space there and run again to resume"
     )
     assert str(caught.value).endswith(end) and failed > 2
     with Checkpoints(small_disk, keep=1) as checkpoints:
@@ -160,7 +161,7 @@ with Checkpoints(sys.argv[1], keep=9) as checkpoints:
 def test_no_larger_files(tmp_path):
     """As on a full disk, for those who may not mount one."""
     done = subprocess.run([sys.executable, "-c", LIMITED, tmp_path], capture_output=True, text=True, check=False)
-    what = r"UsageError: checkpoint 2 cannot be saved in .* \(File too large\); the last whole one is step 1; make room"
+    what = r"UsageError: checkpoint 2 cannot be saved in .* \(File too large\); the last complete one is step 1; free"
     assert done.returncode and re.search(what, done.stderr)
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.steps == [1]

@@ -100,7 +100,7 @@ def test_loops_branches_and_convolutions():
         2 * product
     )
     assert count(lambda x: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x + 1, x) @ w, x) == product
-    with pytest.raises(Uncountable, match="turns follows from the data"):
+    with pytest.raises(Uncountable, match="iterations depends on the data"):
         count(lambda x, number: turns(number)(x), x, 3)
     image, kernel = jnp.ones((1, 6, 9, 9)), jnp.ones((8, 3, 2, 5))  # two groups of three channels
     convolved = count(lambda x: jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", feature_group_count=2), image)
@@ -119,7 +119,7 @@ def test_speed_and_utilisation():
     assert StepCost(None, 1e12).metrics(2.0) == {}
     assert StepCost(1e9, None).metrics(2.0) == {"train/model_flops_per_second": 2e9}
     assert StepCost(1e9, 8e9).metrics(2.0) == {"train/model_flops_per_second": 2e9, "train/utilisation": 0.25}
-    assert str(StepCost(1.234e9, None)) == "1.23e+09 FLOP a step"
+    assert str(StepCost(1.234e9, None)) == "1.23e+09 FLOP per step"
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,7 @@ def test_another_process_with_the_number_of_one_that_is_gone(path):
 def test_a_process_of_another_host(path):
     """Counts as gone after the stated time without a sign of life."""
     elsewhere(path, lock.GONE_SECONDS - 30)
-    message = (
-        r"process \d+ on node7 since .* \(its last sign of life was 9\d s ago; after 120 s it counts as gone\); wait"
-    )
+    message = r"process \d+ on node7 since .* \(last heartbeat 9\d s ago; after 120 s it counts as gone\); wait"
     with pytest.raises(Held, match=message):
         Lock(path).__enter__()
     with pytest.raises(Held, match="on node7"):
@@ -125,7 +123,7 @@ def test_a_lock_that_was_taken_over(path, monkeypatch):
         deadline = time.monotonic() + 10
         while not held.lost and time.monotonic() < deadline:
             time.sleep(0.01)
-        with pytest.raises(UsageError, match=r"run\.lock is no longer that of this process.*run again to go on"):
+        with pytest.raises(UsageError, match=r"run\.lock was taken over by another process.*to resume"):
             held.check()
     assert path.read_text() == elsewhere_text
 

@@ -134,7 +134,7 @@ def test_specs():
         ({"data": 3, "fsdp": 4}, "data 3 x fsdp 4 x tensor 1 x context 1 does not fit the 8 devices"),
         ({"data": 0, "fsdp": 3}, "does not fit the 8 devices"),
         ({"data": 0, "tensor": 16}, "does not fit the 8 devices"),
-        ({"fsdp": 0}, "mesh.fsdp 0 is not allowed; it is at least 1"),
+        ({"fsdp": 0}, "mesh.fsdp 0 is not allowed; must be at least 1"),
         ({"data": 5}, "data.batch_size 16 is not a multiple of the 5 devices along data x fsdp"),
     ],
 )

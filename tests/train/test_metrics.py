@@ -104,8 +104,8 @@ def test_a_damaged_line_in_the_middle(tmp_path, capsys, case):
     path.write_bytes(b"".join(line + b"\n" for line in [*LINES[:2], line, *LINES[3:]]))
     assert [record["step"] for record in read_metrics(tmp_path)] == steps
     whole = len(steps) - 5
-    found = {0: "", 1: ", and 1 record found whole in such a line", 2: ", and 2 records found whole in such a line"}
-    wanted = f"{path}: line 3 is damaged; all others are kept{found[whole]}\n"
+    found = {0: "", 1: " and 1 complete record in damaged lines", 2: " and 2 complete records in damaged lines"}
+    wanted = f"{path}: line 3 is damaged; keeping all other lines{found[whole]}\n"
     assert capsys.readouterr().err == wanted
     write(tmp_path, [6], last_step=5)
     assert capsys.readouterr().err == wanted
@@ -116,7 +116,7 @@ def test_a_damaged_line_in_the_middle(tmp_path, capsys, case):
 def test_several_damaged_lines(tmp_path, capsys):
     (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([LINES[0], b"x", b"", LINES[3], b'{"step": 7, "tr\xff']))
     assert read_metrics(tmp_path) == [RECORDS[0], RECORDS[3]]
-    assert capsys.readouterr().err.startswith(f"{tmp_path / 'metrics.jsonl'}: 2 lines from line 2 on are damaged; all")
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'metrics.jsonl'}: 2 lines from line 2 on are damaged; keep")
 
 
 # With the first record it leaves room for one more line of metrics.jsonl and a part of the next.

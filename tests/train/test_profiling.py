@@ -26,7 +26,7 @@ def traced_steps(workdir):
 
 @pytest.mark.parametrize("text", ["10", "10:", ":3", "5:4", "0:3", "a:b", "1:2:3", "-1:2"])
 def test_what_is_no_range(text):
-    message = rf"^--profile_steps={re.escape(text)} is not allowed; write FIRST:LAST, such as 10:15, FIRST at least 1$"
+    message = rf"^--profile_steps={re.escape(text)} is not allowed; write FIRST:LAST, FIRST at least 1, such as 10:15$"
     with pytest.raises(UsageError, match=message):
         parse_steps(text)
 
@@ -52,7 +52,7 @@ def test_a_run_is_traced(tmp_path):
         rate = record["train/model_flops_per_second"]
         assert rate > 0 and record["train/utilisation"] == pytest.approx(rate / 1e12)
     config.train.steps = 9
-    message = r"^--profile_steps=3:8 are not among the steps 7 to 9 of this run$"
+    message = r"^--profile_steps=3:8 is not allowed; must be within steps 7 to 9$"
     with pytest.raises(UsageError, match=message):
         train(config, tmp_path / "run", profile_steps=(3, 8))
 

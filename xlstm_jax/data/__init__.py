@@ -1,6 +1,7 @@
-"""Where data comes from and how it becomes batches: numpy and grain only, no jax.
+"""Data sets and batches. Uses numpy and grain only, no jax.
 
-`download` fetches public files, `sources` gives documents by name or path, `tokenizers` and `bpe` turn them into
-integers, `token_cache` keeps those on disk, `corpus` cuts a source into its splits. `batches` are cut from one
-array of tokens: `text` says where, `packing` for documents side by side, `mixture` for several sources.
+`download` fetches public files; `batches` has the parts that all sources of batches share. In `text`, `sources` reads
+documents by name or path, `tokenizers` and `bpe` encode them, `token_cache` keeps the tokens on disk, and `corpus`
+splits a source. `windows`, `packing` (several documents per row) and `mixture` (several sources) cut batches from an
+array of tokens. `problems` generates synthetic rows.
 """

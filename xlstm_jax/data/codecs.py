@@ -1,6 +1,6 @@
-"""What turns raw input into arrays and results into something to read, for data that are no running text.
+"""Codecs: convert raw input to arrays and results to readable form, for data other than running text.
 
-A codec is saved with the run that used it, as JSON with a `kind`. Tokenizers (`data.text.tokenizers`) are codecs too.
+A run saves its codec as JSON with a `kind`. Tokenizers (`data.text.tokenizers`) are codecs too.
 """
 
 import json
@@ -17,7 +17,7 @@ from xlstm_jax.errors import UsageError, shown
 class Symbols:
     """A fixed alphabet: token n is symbol n.
 
-    A text is written with spaces between the symbols; without them where every symbol is one character.
+    Symbols in a text are separated by spaces. Single-character symbols may be written without spaces.
     """
 
     kind = "symbols"
@@ -37,7 +37,7 @@ class Symbols:
         return cls(_names(data, cls.kind))
 
     def encode(self, text: str) -> np.ndarray:
-        """[T] tokens, int32; raises `UsageError` for a symbol that there is not, or an empty text."""
+        """[T] tokens, int32. Raises `UsageError` for an unknown symbol or an empty text."""
         parts = text.split()
         if len(parts) == 1 and parts[0] not in self._tokens:
             parts = list(parts[0])
@@ -53,7 +53,7 @@ class Symbols:
 
 
 class Numbers:
-    """Rows of real numbers, a fixed number of them at each step."""
+    """Sequences of real numbers, with `width` numbers per step."""
 
     kind = "numbers"
 
@@ -66,32 +66,33 @@ class Numbers:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         if not isinstance(data, dict) or data.get("kind") != cls.kind or type(data.get("width")) is not int:
-            raise UsageError(f"a codec of kind {cls.kind!r} has a width, an integer; this one is damaged")
+            raise UsageError(f"the codec is damaged; kind {cls.kind!r} needs a width, an integer")
         return cls(data["width"])
 
     def encode(self, text: str) -> np.ndarray:
-        """[T, width], float32, of a JSON list with a number or a list of `width` numbers for each step.
+        """Parses a text into [T, width], float32.
 
-        Without brackets, numbers between spaces or commas are one after another.
+        The text is a JSON list of numbers or of lists of `width` numbers, or numbers separated by spaces or commas.
+        Flat numbers fill the steps in order.
         """
         try:
             written = text.strip()
             plain = f"[{','.join(written.replace(',', ' ').split())}]"
             array = np.asarray(json.loads(written if written.startswith("[") else plain), np.float32)
         except (ValueError, TypeError, RecursionError) as error:
-            raise UsageError(f"input {shown(text)} is not a list of numbers; give a JSON list, or numbers") from error
+            raise UsageError(f"input {shown(text)} is not a list of numbers; give numbers or a JSON list") from error
         if array.ndim == 1 and array.size % self.width == 0:
             array = array.reshape(-1, self.width)
         if array.ndim != 2 or array.shape[1] != self.width or not len(array) or not np.isfinite(array).all():
             raise UsageError(
-                f"input of shape {list(array.shape)} is not allowed; give finite numbers [steps, {self.width}], at "
-                "least one step"
+                f"input of shape {list(array.shape)} is not allowed; give finite numbers [steps, {self.width}], "
+                "with at least one step"
             )
         return array
 
 
 class Labels:
-    """Names of classes, in the order of the model's outputs."""
+    """Class names, in the order of the model's outputs."""
 
     kind = "labels"
 
@@ -109,17 +110,17 @@ class Labels:
         return cls(_names(data, cls.kind))
 
     def probabilities(self, logits_A: np.ndarray) -> dict[str, float]:
-        """Softmax of the logits by name, from the most to the least probable."""
+        """Softmax of the logits by class name, most probable first."""
         shifted = np.asarray(logits_A, np.float64) - np.max(logits_A)
         share = np.exp(shifted) / np.exp(shifted).sum()
         return {self.names[index]: float(share[index]) for index in np.argsort(-share, kind="stable")}
 
 
 class Vocabulary:
-    """Words as tokens: 0 is padding, 1 any unknown word, then the words by frequency.
+    """Words as tokens: 0 is padding, 1 is any unknown word, then the words by frequency.
 
     Args:
-        words: without these two.
+        words: the known words, without padding and the unknown word.
     """
 
     kind = "vocabulary"
@@ -131,7 +132,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, sentences: Iterable[Iterable[str]], *, least: int = 1, most: int | None = None) -> Self:
-        """The words that occur at least `least` times, the `most` frequent of them; equally frequent ones by name."""
+        """The `most` most frequent words that occur at least `least` times; ties are in alphabetical order."""
         counts = Counter(word for sentence in sentences for word in sentence)
         kept = sorted((word for word, count in counts.items() if count >= least), key=lambda w: (-counts[w], w))
         return cls(kept[:most])
@@ -155,9 +156,9 @@ class Vocabulary:
 
 
 def padded(rows: list[np.ndarray], *, multiple_of: int = 1, least: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of different lengths as one array [B, T, ...] with zeros at the right, and their lengths [B], int32.
+    """Pads rows on the right with zeros to one array [B, T, ...]; returns it with the lengths [B], int32.
 
-    T is the longest length, at least `least`, rounded up to a multiple.
+    T is the largest length, but at least `least`, rounded up to a multiple of `multiple_of`.
     """
     lengths_B = np.array([len(row) for row in rows], np.int32)
     time = multiple_of * math.ceil(max(least, *lengths_B.tolist()) / multiple_of)
@@ -168,12 +169,12 @@ def padded(rows: list[np.ndarray], *, multiple_of: int = 1, least: int = 1) -> t
 
 
 def power_of_two(length: int, least: int = 8) -> int:
-    """The smallest power of two that is not below: a few lengths, so a few compiled programs, serve all inputs."""
+    """The smallest power of two >= `length` and >= `least`. Few distinct lengths mean few compilations."""
     return max(least, 1 << (length - 1).bit_length())
 
 
 def _names(data: Any, kind: str, field: str = "names") -> list[str]:
     names = data.get(field) if isinstance(data, dict) and data.get("kind") == kind else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
-        raise UsageError(f"a codec of kind {kind!r} has {field}, different strings; this one is damaged")
+        raise UsageError(f"the codec is damaged; kind {kind!r} needs {field}, a list of distinct strings")
     return names

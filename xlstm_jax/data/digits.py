@@ -1,8 +1,8 @@
 """Handwritten digits of 8x8 pixels, read pixel by pixel.
 
-The 1,797 images that come with scikit-learn: the test part of Alpaydin & Kaynak 1998, "Optical recognition of
-handwritten digits" (UCI). As Le, Jaitly & Hinton 2015 (arXiv 1504.00941) read MNIST: row by row, or all images in one
-random order of the pixels.
+The 1,797 images that come with scikit-learn: the test set of Alpaydin & Kaynak 1998, "Optical recognition of
+handwritten digits" (UCI). Pixels are read row by row, or in one random order shared by all images, like MNIST in Le,
+Jaitly & Hinton 2015 (arXiv 1504.00941).
 """
 
 import numpy as np
@@ -12,13 +12,13 @@ from xlstm_jax.data.problems.base import Rows, answered_last, chosen
 from xlstm_jax.errors import UsageError
 
 PIXELS, CLASSES = 64, 10
-TRAINED = 1437  # of the images; the other 360 are for validation
+TRAINED = 1437  # training images; the other 360 are for validation
 
 
 def read(*, permuted: bool) -> dict[str, Rows]:
-    """The splits "train" and "validation": pixels as real numbers in [0, 1], [B, 64, 1], the class at the last step.
+    """The splits "train" and "validation". Inputs are pixels in [0, 1], [B, 64, 1]; the target is at the last step.
 
-    Which images are in which, and the order of permuted pixels, are the same in every run.
+    The split and the permutation of the pixels are the same in every run.
 
     Raises:
         UsageError: scikit-learn is not installed.
@@ -26,7 +26,7 @@ def read(*, permuted: bool) -> dict[str, Rows]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise UsageError(f"the digits come with scikit-learn ({error}); pip install scikit-learn") from error
+        raise UsageError(f"the digits need scikit-learn ({error}); pip install scikit-learn") from error
     pixels_BT, class_B = load_digits(return_X_y=True)
     order_B = generator(0, 0).permutation(len(class_B))
     order_T = generator(0, 1).permutation(PIXELS) if permuted else np.arange(PIXELS)

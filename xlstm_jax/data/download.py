@@ -1,4 +1,4 @@
-"""Public data files by name: from a local mirror, or downloaded once into a cache; always checked by SHA-256."""
+"""Public data files by name, from a local mirror or downloaded once into a cache. SHA-256 is always checked."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def github(repository: str, commit: str, path: str) -> str:
     return f"https://raw.githubusercontent.com/{repository}/{commit}/{path}"
 
 
-# A name is also the file's place in a mirror and in the cache. Readers of a data set add theirs.
+# A name is also the file's path in the mirror and in the cache. Modules that read a data set add its files.
 FILES: dict[str, RemoteFile] = {
     "tinyshakespeare/input.txt": RemoteFile(
         github("karpathy/char-rnn", "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e", "data/tinyshakespeare/input.txt"),
@@ -32,19 +32,19 @@ FILES: dict[str, RemoteFile] = {
 
 
 def cache_dir() -> Path:
-    """`XLSTM_JAX_CACHE`, or the operating system's cache folder for this project."""
+    """`XLSTM_JAX_CACHE` if set, else the operating system's cache folder for this project."""
     return Path(os.path.expanduser(os.environ.get("XLSTM_JAX_CACHE") or pooch.os_cache("xlstm_jax")))
 
 
 def fetch(name: str) -> Path:
-    """Local path of the file `name` of `FILES`, its SHA-256 checked.
+    """Returns the local path of the file `name` of `FILES` after checking its SHA-256.
 
-    With `XLSTM_JAX_DATA_MIRROR` set, the file is `<mirror>/<name>` and nothing is downloaded. Otherwise it is
-    downloaded on the first call; it appears in the cache whole or not at all.
+    If `XLSTM_JAX_DATA_MIRROR` is set, the file is `<mirror>/<name>` and nothing is downloaded. Otherwise the first call
+    downloads it into the cache, atomically.
 
     Raises:
-        UsageError: the name is unknown, the file is missing from the mirror or differs from what is expected, or the
-            download failed.
+        UsageError: the name is unknown, the file is missing from the mirror or has the wrong SHA-256, or the download
+            failed.
     """
     if name not in FILES:
         raise UsageError(f"unknown data file {name!r}; known: {', '.join(sorted(FILES))}")
@@ -56,7 +56,7 @@ def _from_mirror(mirror: Path, name: str) -> Path:
     path, remote = mirror / name, FILES[name]
     remedy = f"put the file from {remote.url} there, or unset XLSTM_JAX_DATA_MIRROR to download it"
     if not path.is_file():
-        raise UsageError(f"XLSTM_JAX_DATA_MIRROR is {str(mirror)!r}, which holds no file {name}; {remedy}")
+        raise UsageError(f"XLSTM_JAX_DATA_MIRROR is {str(mirror)!r}, which does not contain {name}; {remedy}")
     try:
         sha256 = pooch.file_hash(str(path), alg="sha256")
     except OSError as error:
@@ -68,9 +68,9 @@ def _from_mirror(mirror: Path, name: str) -> Path:
 
 def _from_network(name: str) -> Path:
     remote, path = FILES[name], cache_dir() / name
-    # Pooch announces each download through its logger; the status line below is enough.
+    # Pooch logs each download; the status line below is enough.
     pooch.get_logger().setLevel("WARNING")
-    # Pooch does not close a streamed response that failed; these files are small enough to be read at once.
+    # Pooch does not close a streamed response that failed. These files are small enough to read at once.
     downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS), stream=False)
     try:
         if path.is_file() and pooch.file_hash(str(path), alg="sha256") == remote.sha256:
@@ -87,7 +87,7 @@ def _from_network(name: str) -> Path:
         reason = f"{type(error).__name__}: {one_line(error, 90)}"
         raise UsageError(
             f"could not fetch {name} from {remote.url} into {str(path.parent)!r} ({reason}); "
-            "set XLSTM_JAX_DATA_MIRROR to a folder that holds it, or use other data: --config.data.path=FILE, or "
+            "set XLSTM_JAX_DATA_MIRROR to a folder that has it, or use other data: --config.data.path=FILE, or "
             "configs/quickstart.py, which needs no network"
         ) from error
     return path

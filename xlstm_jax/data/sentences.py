@@ -1,4 +1,4 @@
-"""Labelled sentences in batches of rows of similar length."""
+"""Batches of labelled sentences of similar length."""
 
 import functools
 import math
@@ -9,31 +9,33 @@ import numpy as np
 from xlstm_jax.data.batches import ENDLESS, generator
 from xlstm_jax.data.codecs import padded
 
-POOL = 50  # batches whose rows are sorted by length together
+POOL = 50  # batches per pool; rows are sorted by length within a pool
 
 
 class Sentences(NamedTuple):
-    """A batch."""
+    """A batch of labelled sentences."""
 
     tokens_BT: np.ndarray  # int32, 0 in the padding
     label_B: np.ndarray  # int32
-    lengths_B: np.ndarray  # int32, 0 in rows that only fill up the batch
+    lengths_B: np.ndarray  # int32, 0 in padding rows
 
 
 def batch_of(rows: list[np.ndarray], labels: np.ndarray, multiple_of: int) -> Sentences:
-    """Rows padded to the longest, rounded up to a multiple so that few programs are compiled."""
+    """Pads rows to the longest length, rounded up to a multiple so that few shapes are compiled."""
     tokens_BT, lengths_B = padded(rows, multiple_of=multiple_of)
     return Sentences(tokens_BT, labels.astype(np.int32), lengths_B)
 
 
 class TrainSentences:
-    """Endless random-access source: each epoch has every row once, in batches of similar length, in random order.
+    """Endless random-access source. Each epoch has every row once, in batches of similar length, in random order.
 
-    Rows that do not fill a batch at an epoch's end are left out of that epoch.
+    An epoch leaves out the rows that do not fill its last batch.
 
     Args:
         rows, labels: all examples.
-        batch_size, seed, part: part is the rows of each global batch that this process reads.
+        batch_size: rows of the global batch.
+        seed: of the order.
+        part: the rows of each global batch that this process reads.
         multiple_of: the padded length is a multiple of it.
     """
 
@@ -49,7 +51,7 @@ class TrainSentences:
         return ENDLESS
 
     def _draw(self, epoch: int) -> np.ndarray:
-        """[batches, B]: which rows each batch of the epoch has."""
+        """Indices [batches, B] of the rows in each batch of the epoch."""
         rng = generator(self._seed, epoch)
         order_N = rng.permutation(len(self._rows))
         count = len(order_N) // self._size
@@ -67,7 +69,7 @@ class TrainSentences:
 
 
 class EvaluationSentences:
-    """Random-access source of all rows once, from the shortest to the longest; rows that fill up are empty."""
+    """Random-access source of all rows once, shortest first. Empty rows fill up the last batch."""
 
     def __init__(self, rows: list[np.ndarray], labels: np.ndarray, *, batch_size: int, part: slice, multiple_of: int):
         self._order_N = np.argsort([len(row) for row in rows], kind="stable")

@@ -1,7 +1,7 @@
-"""The Stanford Sentiment Treebank: sentences of film reviews whose every phrase has a sentiment from 0 to 4.
+"""The Stanford Sentiment Treebank: sentences from film reviews, with a sentiment from 0 to 4 for each phrase.
 
 Socher et al. 2013, "Recursive deep models for semantic compositionality over a sentiment treebank" (EMNLP): 8,544 trees
-for training, 1,101 for validation, 2,210 for testing, as distributed in the form of PTB trees: (3 (2 It) (4 ...)).
+for training, 1,101 for validation, 2,210 for testing, distributed as PTB trees: (3 (2 It) (4 ...)).
 """
 
 import re
@@ -24,14 +24,14 @@ for _name, _sha256 in {
 
 
 class Tree(NamedTuple):
-    """A phrase: a word, or two smaller phrases."""
+    """A phrase: a word or two smaller phrases."""
 
     sentiment: int  # 0 to 4
     word: str  # "" for a phrase of several words
     parts: tuple["Tree", ...]
 
     def words(self) -> Iterator[str]:
-        """From the first to the last."""
+        """The words in order."""
         nodes = [self]
         while nodes:
             node = nodes.pop()
@@ -40,7 +40,7 @@ class Tree(NamedTuple):
             nodes += reversed(node.parts)
 
     def phrases(self) -> Iterator["Tree"]:
-        """The phrase itself and all phrases in it."""
+        """The phrase itself and all phrases inside it."""
         nodes = [self]
         while nodes:
             node = nodes.pop()
@@ -49,7 +49,7 @@ class Tree(NamedTuple):
 
 
 def read(split: str) -> list[Tree]:
-    """The trees of "train", "validation" or "test"; the files are downloaded on first use."""
+    """Returns the trees of "train", "validation" or "test". Downloads the files on first use."""
     lines = _lines(split)
     if split == "train":
         # In these files those of validation are also the last of train.txt: the published split has them once.
@@ -64,7 +64,7 @@ def _lines(split: str) -> list[str]:
 
 
 def parse(text: str) -> Tree:
-    """One tree in its bracketed form; raises `UsageError` for anything else."""
+    """Parses one tree in bracketed form; raises `UsageError` for anything else."""
     stack: list[tuple[int, list[Tree], str]] = []
     for token in re.findall(r"\(\d|\)|[^\s()]+", text):
         if token.startswith("("):
@@ -78,4 +78,4 @@ def parse(text: str) -> Tree:
         elif stack:
             # Brackets in the text are written -LRB- and -RRB-.
             stack[-1] = (*stack[-1][:2], {"-LRB-": "(", "-RRB-": ")"}.get(token, token))
-    raise UsageError(f"{text[:60]!r} is no tree such as (3 (2 It) (4 shines))")
+    raise UsageError(f"{text[:60]!r} is not a tree; write it like (3 (2 It) (4 shines))")

@@ -1,4 +1,4 @@
-"""Text from a language model: sampling, a state that may be saved, and programs that run without this package."""
+"""Text generation: sampling, a state that can be saved, and exported programs that run without this package."""
 
 from xlstm_jax.generate.decoder import Decoder
 from xlstm_jax.generate.decoding import Decoded, decode, generate, piece_sizes, prefill

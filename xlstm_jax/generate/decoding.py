@@ -1,4 +1,4 @@
-"""Prompts read in pieces, then one token after the other, with the recurrent state that training uses."""
+"""Prefill of prompts in pieces, then decoding token by token, with the recurrent state that training uses."""
 
 import functools
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ PREFILL_CHUNK = 512  # tokens of a prompt read at once
 
 
 class Decoded(NamedTuple):
-    """What `decode` gives."""
+    """The result of `decode`."""
 
     tokens_BT: jax.Array  # int32; padding after a row's stop token
-    lengths_B: jax.Array  # int32, tokens of each row, the stop token among them
+    lengths_B: jax.Array  # int32, number of tokens per row, including the stop token
     state: GenerationState
 
 
@@ -37,32 +37,31 @@ def prefill(
     seed: int = 0,
     prefill_chunk: int = PREFILL_CHUNK,
 ) -> GenerationState:
-    """The state after the prompts, each row's logits those at its own last token.
+    """Reads prompts; returns the state after them, with each row's logits at its own last token.
 
-    Prompts pass through the carry in pieces of `prefill_chunk` tokens, the last one padded to a power of two: memory
-    does not grow with the prompt, and a few compiled programs serve every length.
+    Prompts are read in pieces of `prefill_chunk` tokens, the last one padded to a power of two. Memory does not grow
+    with the prompt, and a few compiled programs serve every length.
 
     Args:
-        prompt_BT: ints under the vocabulary's size.
-        lengths: [B] ints, right padding; None: all rows are whole. 0 only where `state` has something to go on from.
-        state: of the texts that the prompts go on from; None starts afresh. A row that had stopped and gets tokens
-            goes on.
-        seed: of the draws, where no state is given.
-        prefill_chunk: tokens of a piece at most.
+        prompt_BT: ints below the vocabulary size.
+        lengths: [B] ints, for right padding; None: all rows have T tokens. 0 is allowed only with a `state`.
+        state: continues this state; None starts from an empty state. A stopped row continues if it gets tokens.
+        seed: of the draws, if no state is given.
+        prefill_chunk: maximum number of tokens per piece.
 
     Raises:
-        UsageError: an empty prompt, lengths that do not fit, or a piece of no token.
+        UsageError: the prompt is empty, the lengths do not fit, or `prefill_chunk` is below 1.
     """
     prompt_BT, lengths_B = checked("prefill", tokens_BT=prompt_BT, lengths_B=lengths)
     prompt_BT = np.asarray(prompt_BT)
     batch, time = prompt_BT.shape
     lengths_B = np.full(batch, time) if lengths_B is None else np.asarray(lengths_B)
     if (lengths_B < 0).any() or (lengths_B > time).any():
-        raise UsageError(f"lengths {lengths_B.tolist()} do not fit prompts [{batch}, {time}]; one a row, 0 to {time}")
+        raise UsageError(f"lengths {lengths_B.tolist()} do not fit prompts [{batch}, {time}]; must be 0 to {time}")
     if state is None and (lengths_B < 1).any():
         raise UsageError("the prompt is empty; give at least one token")
     if state is not None and state.done_B.shape != (batch,):
-        raise UsageError(f"{batch} prompts do not fit a state of {state.done_B.shape[0]} rows; give one for each")
+        raise UsageError(f"{batch} prompts do not fit a state of {state.done_B.shape[0]} rows; give one per row")
     check_sizes("prefill", prefill_chunk=prefill_chunk)
     known_tokens(prompt_BT, model.vocab_size, lengths_B)
     state = init_state(model, batch, seed) if state is None else state
@@ -90,37 +89,39 @@ def decode(
     padding: int = 0,
     room: int | None = None,
 ) -> Decoded:
-    """Up to `length` tokens a row, by one compiled loop that feeds each token back with the carry.
+    """Generates up to `length` tokens per row in one compiled loop, which feeds each token back with the carry.
 
-    A token costs the same however many came before, and n tokens at once are those of any split of n into calls. One
-    program serves all temperatures, values of top_k and top_p, paddings, and sets of stop tokens of nearly one size.
+    The cost per token does not depend on the number of tokens before it. Several calls give the same tokens as one
+    call. One program serves all temperatures, top_k, top_p, paddings, and sets of stop tokens of similar size.
 
     Args:
-        length: tokens at most; 0 gives none.
+        length: maximum number of tokens; may be 0.
         temperature: 0 is greedy.
         top_k, top_p: see `restrict`.
-        stop: tokens that end a row. After one the row has `padding` and its carry stays; the loop ends when all rows
-            have stopped. Without any, rows that had stopped go on.
+        stop: tokens that end a row. After one, the row has `padding` and its carry is kept. The loop ends when all rows
+            have stopped. If empty, rows that had stopped continue.
         padding: the token after a row's end.
         room: one program serves all lengths up to it; None: `length`.
 
     Raises:
-        UsageError: an option outside its range.
+        UsageError: an option is outside its range.
     """
     vocabulary = state.logits_BA.shape[-1]
     check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p, least=0)
     if wrong := [token for token in (*stop, padding) if not _is_token(token, vocabulary)]:
-        raise UsageError(f"token {wrong[0]!r} is outside the vocabulary; stop and padding lie in 0 to {vocabulary - 1}")
+        raise UsageError(
+            f"token {wrong[0]!r} is outside the vocabulary; stop and padding must be 0 to {vocabulary - 1}"
+        )
     graphdef, weights = nnx.split(model)
-    # A top_k above the vocabulary's size keeps all tokens as well, and may be more than an int32 holds.
+    # A top_k above the vocabulary size keeps all tokens too, but may not fit into an int32.
     options = np.float32(temperature), np.int32(min(top_k, vocabulary)), np.float32(top_p), np.int32(padding)
-    # Padded to a power of two by -1, which is no token: few sizes, few programs.
+    # Padded with -1, which is not a token, to a power of two: few sizes, few programs.
     stop_S = np.full(1 << (len(stop) - 1).bit_length() if stop else 0, -1, np.int32)
     stop_S[: len(stop)] = stop
     room = max(length, room or 0, 1)
     state = committed(state, weights)
     tokens_BN, lengths_B, state = _loop(graphdef, room, options, stop_S, weights, state, np.int32(length))
-    # Cut on the host: on the device each length would be a program of its own.
+    # Cut on the host; on the device, each length would need its own program.
     tokens_BT = tokens_BN if length == room else jnp.asarray(np.asarray(tokens_BN)[:, :length])
     return Decoded(tokens_BT, lengths_B, state)
 
@@ -139,32 +140,32 @@ def generate(
     seed: int = 0,
     prefill_chunk: int = PREFILL_CHUNK,
 ) -> jax.Array:
-    """`length` tokens [B, length] after each prompt: `prefill`, then `decode`, whose result also has their number.
+    """Returns `length` tokens after each prompt, [B, length]: `prefill`, then `decode`, which also returns the lengths.
 
     Args:
         prompt_BT: ints, at least one token per row; `lengths` [B] if rows end before T. For a decoder that is not a
-            `Reader`: whatever its `start` takes, with `lengths`.
-        length: tokens to add, at least 1.
+            `Reader`: the input of its `start`, with `lengths`.
+        length: number of tokens to add, at least 1.
         seed: of the draws; the same seed gives the same text.
         temperature, top_k, top_p, stop, padding: see `decode`.
         prefill_chunk: see `prefill`.
 
     Raises:
-        UsageError: an empty prompt, or an option outside its range.
+        UsageError: the prompt is empty, or an option is outside its range.
     """
     check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
     if isinstance(model, Reader):
         state = prefill(model, prompt_BT, lengths=lengths, seed=seed, prefill_chunk=prefill_chunk)
     else:
         if lengths is None:
-            raise UsageError("lengths are needed: this model's prompt is not tokens of its own vocabulary")
+            raise UsageError("lengths are missing; a model whose prompt is not tokens of its own vocabulary needs them")
         state = state_of(*_start(*nnx.split(model), prompt_BT, jnp.asarray(lengths, jnp.int32)), seed)
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": stop, "padding": padding}
     return decode(model, state, length=length, **options).tokens_BT
 
 
 def piece_sizes(time: int, prefill_chunk: int) -> list[int]:
-    """The lengths of prompts that `prefill` reads by the programs that one of `time` tokens takes."""
+    """Prompt lengths that, read with `prefill`, compile all programs that a prompt of `time` tokens needs."""
     return [size for size in (min(time, prefill_chunk), time % max(prefill_chunk, 1)) if size]
 
 
@@ -173,7 +174,7 @@ def _is_token(token: object, vocabulary: int) -> bool:
 
 
 def _padded(size: int, prefill_chunk: int) -> int:
-    """Tokens that a piece of `size` is padded to: a power of two, or the whole chunk."""
+    """The padded size of a piece: a power of two, at most the whole chunk."""
     return min(prefill_chunk, 1 << (size - 1).bit_length())
 
 
@@ -189,7 +190,7 @@ def _start(graphdef, weights, prompt, lengths_B):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _loop(graphdef, room, options, stop_S, weights, state, limit):
-    """(tokens [B, room], how many each row has, the state after them); `limit` tokens at most."""
+    """Returns tokens [B, room], the number of tokens per row [B] and the new state; at most `limit` tokens."""
     model = nnx.merge(graphdef, weights)
     temperature, top_k, top_p, padding = options
     batch, stops = state.logits_BA.shape[0], len(stop_S) > 0
@@ -205,7 +206,7 @@ def _loop(graphdef, room, options, stop_S, weights, state, limit):
         token_B = jnp.where(done_B, padding, token_B)
         live_B = (~done_B).astype(jnp.int32)
         next_BA, carry = model.step(token_B, carry, live_B if stops else None)
-        # A stopped row keeps its logits as it keeps its carry: both are those after its last token.
+        # A stopped row keeps its logits and its carry: both are from after its last token.
         logits_BA = jnp.where(done_B[:, None], logits_BA, next_BA)
         tokens_BN = jax.lax.dynamic_update_slice_in_dim(tokens_BN, token_B[:, None], index, axis=1)
         done_B = done_B | jnp.any(token_B[:, None] == stop_S[None, :], axis=1)

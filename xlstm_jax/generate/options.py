@@ -1,4 +1,4 @@
-"""The options of generation, checked."""
+"""Checks of generation options."""
 
 import numbers
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 from xlstm_jax.errors import UsageError, shown
 
 LARGEST_LENGTH, LARGEST_SEED = 2**31 - 1, 2**63 - 1
-LARGEST_TEMPERATURE = 1e38  # in float32 there is little over it
+LARGEST_TEMPERATURE = 1e38  # close to the largest float32
 
 
 def check_options(
@@ -20,20 +20,21 @@ def check_options(
     least: int = 1,
     mark: str = "",
 ) -> None:
-    """Raises `UsageError` that names the first option outside its range, `mark` before the name.
+    """Raises a `UsageError` that names the first option outside its range.
 
     Args:
-        least: tokens that `length` is at least.
+        least: minimum of `length`.
+        mark: prefix of the option's name in the message.
     """
 
     def check(name: str, value: object, kind: type, allowed: Callable[[Any], bool], words: str) -> None:
         if isinstance(value, bool) or not isinstance(value, kind) or not allowed(value):
-            raise UsageError(f"{mark}{name} {shown(value)} is not allowed; allowed: {words}")
+            raise UsageError(f"{mark}{name} {shown(value)} is not allowed; must be {words}")
 
     integer, number = numbers.Integral, numbers.Real
     check("length", length, integer, lambda n: least <= n <= LARGEST_LENGTH, f"{least} to {LARGEST_LENGTH}")
-    words = "0, which is greedy, or a finite number over it"
+    words = "0 (greedy) or a finite number over 0"
     check("temperature", temperature, number, lambda x: 0 <= x <= LARGEST_TEMPERATURE, words)
-    check("top_k", top_k, integer, lambda n: n >= 0, "0, which keeps all tokens, or a number over it")
-    check("top_p", top_p, number, lambda x: 0 < x <= 1, "numbers over 0 and at most 1, which keeps all tokens")
+    check("top_k", top_k, integer, lambda n: n >= 0, "0 (keeps all tokens) or an integer over 0")
+    check("top_p", top_p, number, lambda x: 0 < x <= 1, "over 0 and at most 1 (keeps all tokens)")
     check("seed", seed, integer, lambda n: 0 <= n <= LARGEST_SEED, f"0 to {LARGEST_SEED}")

@@ -1,17 +1,17 @@
-"""A token from logits."""
+"""Sampling of tokens from logits."""
 
 import jax
 import jax.numpy as jnp
 
 
 def restrict(logits_BA: jax.Array, *, top_k: int | jax.Array = 0, top_p: float | jax.Array = 1.0) -> jax.Array:
-    """Logits with everything outside the most likely tokens set to -inf.
+    """Sets logits outside the most likely tokens to -inf.
 
     Args:
         logits_BA: float32.
-        top_k: keep the k most likely tokens (and what ties with the k-th); 0 keeps all.
-        top_p: keep the fewest most likely tokens (and what ties with the last) whose probabilities sum to at least p
-            (nucleus sampling, Holtzman et al. 2020); 1 keeps all. Applied after `top_k`, on what is left.
+        top_k: keep the k most likely tokens (and ties with the k-th); 0 keeps all.
+        top_p: keep the fewest most likely tokens (and ties with the last) whose probabilities sum to at least p
+            (nucleus sampling, Holtzman et al. 2020); 1 keeps all. Applied after `top_k` to the remaining tokens.
     """
     rank_BA = _rank(logits_BA)
     one_BA = jnp.ones_like(rank_BA, jnp.int32)
@@ -31,9 +31,9 @@ def pick(
     top_k: int | jax.Array = 0,
     top_p: float | jax.Array = 1.0,
 ) -> jax.Array:
-    """One token a row [B]: the most likely one at temperature 0, else drawn from softmax(logits / temperature).
+    """Returns one token per row, [B]: the most likely at temperature 0, else drawn from softmax(logits / temperature).
 
-    Options may be traced: one program serves all their values, and does the work of the given ones alone.
+    Options may be traced: one program serves all values and does only the work that the given values need.
     """
 
     def greedy() -> jax.Array:
@@ -49,7 +49,7 @@ def pick(
 
 
 def _rank(x_BA: jax.Array) -> jax.Array:
-    """uint32 in the order of the floats; 0.0 and -0.0 are one."""
+    """Maps floats to uint32 in the same order; 0.0 and -0.0 are equal."""
     x_BA = jnp.where(x_BA == 0, 0.0, x_BA.astype(jnp.float32))
     bits_BA = jax.lax.bitcast_convert_type(x_BA, jnp.uint32)
     sign = jnp.uint32(1 << 31)
@@ -57,9 +57,9 @@ def _rank(x_BA: jax.Array) -> jax.Array:
 
 
 def _reached(rank_BA: jax.Array, weight_BA: jax.Array, wanted: jax.Array) -> jax.Array:
-    """[B, 1], the largest rank from which on upwards the weights sum to `wanted`; 0 where all of them do not.
+    """[B, 1], the largest rank r such that the weights with rank >= r sum to at least `wanted`; 0 if there is none.
 
-    Found bit by bit, in 32 sums: a sort of a large vocabulary takes longer.
+    Found bit by bit with 32 sums, which is faster than sorting a large vocabulary.
     """
 
     def body(step, found_B1):

@@ -1,4 +1,4 @@
-"""What a text needs to go on, and where its arrays lie."""
+"""The state from which generation continues, and its placement on devices."""
 
 from typing import Any, NamedTuple
 
@@ -11,32 +11,32 @@ from xlstm_jax.generate.options import check_options
 
 
 class GenerationState(NamedTuple):
-    """All that a text needs to go on; its size does not grow with the text."""
+    """Everything needed to continue the texts. Its size does not grow with their length."""
 
-    carry: Any  # the model's, after the last token of each row
+    carry: Any  # the model's carry after the last token of each row
     logits_BA: jax.Array  # of the next token
-    key: jax.Array  # of all draws; draw number n takes fold_in(key, n)
-    step: jax.Array  # int32, draws made so far
-    done_B: jax.Array  # bool, rows whose last token was a stop token
+    key: jax.Array  # of all draws; draw number n uses fold_in(key, n)
+    step: jax.Array  # int32, number of draws so far
+    done_B: jax.Array  # bool, true if the row's last token was a stop token
 
 
 def init_state(model: Decoder, batch: int, seed: int = 0) -> GenerationState:
-    """The state of `batch` rows before their first token; its logits have no meaning until a prompt is read.
+    """The state of `batch` rows before their first token. Its logits are meaningless until a prompt is read.
 
     Raises:
-        UsageError: a seed outside its range.
+        UsageError: the seed is outside its range.
     """
     return state_of(model.init_carry(batch), jnp.zeros((batch, model.vocab_size), jnp.float32), seed)
 
 
 def state_of(carry: Any, logits_BA: jax.Array, seed: int = 0) -> GenerationState:
-    """The state before the first draw, after a prompt that led to this carry and these logits.
+    """The state after a prompt, before the first draw, from the prompt's carry and logits.
 
     Raises:
-        UsageError: a seed outside its range.
+        UsageError: the seed is outside its range.
     """
     check_options(seed=seed)
-    # A key takes 32 bits of a number and silently drops the others.
+    # A key uses 32 bits of an integer and silently drops the rest.
     high, low = divmod(seed, 1 << 32)
     key = jax.random.key(np.uint32(low))
     return GenerationState(
@@ -49,10 +49,10 @@ def state_of(carry: Any, logits_BA: jax.Array, seed: int = 0) -> GenerationState
 
 
 def committed(state: GenerationState, weights: Any) -> GenerationState:
-    """The state on the weights' devices, committed to them.
+    """Commits the state to the weights' devices.
 
-    A program's outputs are committed where its arguments are, and jax compiles it again where arguments that were not
-    committed now are: a fresh state would have a program of its own. Arrays spread over several devices stay there.
+    A program's outputs are committed if its arguments are, and JAX compiles again when uncommitted arguments become
+    committed: a fresh state would cost an extra compilation. Arrays sharded over these devices stay as they are.
     """
     one = jax.tree.leaves(weights)[0]
     if isinstance(one, jax.core.Tracer):
@@ -72,7 +72,7 @@ def committed(state: GenerationState, weights: Any) -> GenerationState:
 
 
 def still_done(done_B: jax.Array, nothing_new_B: np.ndarray) -> jax.Array:
-    """Rows that had stopped and got no new token; as committed as `done_B` is, without a program of its own."""
+    """Rows that had stopped and got no new token, with the sharding of `done_B`; compiles nothing."""
     if isinstance(done_B, jax.core.Tracer):
         return done_B & nothing_new_B
     return jax.device_put(np.asarray(done_B) & nothing_new_B, done_B.sharding)

@@ -1,4 +1,4 @@
-"""The state of a generation in one file, from which the text goes on exactly where it stopped."""
+"""A file for a generation state, from which generation continues exactly where it stopped."""
 
 import os
 import zipfile
@@ -19,10 +19,12 @@ FORMAT = "xlstm_jax generation state, version 1"
 
 
 def save_state(path: str | os.PathLike, state: GenerationState, texts: Sequence[np.ndarray] = ()) -> None:
-    """Write the state as one .npz file, no pickle in it; the file at `path` is at all times the old or the new one.
+    """Writes the state to one .npz file, atomically and without pickle.
 
     Args:
-        texts: tokens of each row so far, for programs that show them; the state itself does not need them.
+        path: the file.
+        state: any state.
+        texts: tokens of each row so far, for programs that show them; the state does not need them.
 
     Raises:
         UsageError: the file cannot be written.
@@ -35,14 +37,14 @@ def save_state(path: str | os.PathLike, state: GenerationState, texts: Sequence[
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
     except OSError as error:
-        raise UsageError(f"cannot write state {str(path)!r}: {one_line(error)}; give a file in a folder") from error
+        raise UsageError(f"cannot write state {str(path)!r}: {one_line(error)}; give another path") from error
 
 
 def load_state(path: str | os.PathLike, model: Decoder) -> tuple[GenerationState, list[np.ndarray]]:
-    """What `save_state` wrote: the state and the texts' tokens.
+    """Reads a file of `save_state`; returns the state and the tokens of the texts.
 
     Raises:
-        UsageError: the file is missing or damaged, or its shapes are those of another model.
+        UsageError: the file is missing or damaged, or its shapes do not fit the model.
     """
     found = _arrays(path)
     try:
@@ -50,7 +52,7 @@ def load_state(path: str | os.PathLike, model: Decoder) -> tuple[GenerationState
         rows, _ = found["logits_BA"].shape
     except (KeyError, NotImplementedError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
-    # At most as many as there are arrays: `rows` is the file's word until the shapes are compared.
+    # `rows` is unchecked until the shapes are compared, so bound it by the number of arrays.
     texts = [found.pop(f"text/{row}") for row in range(min(rows, len(found))) if f"text/{row}" in found]
     like = _plain(jax.eval_shape(lambda: init_state(model, rows))._replace(key=key))
     wanted = _leaves(like)
@@ -59,15 +61,15 @@ def load_state(path: str | os.PathLike, model: Decoder) -> tuple[GenerationState
         if there != here:
             what = name if name in wanted else shown(name)[1:-1]
             raise UsageError(
-                f"state {str(path)!r} is of another model: it holds {what} as {there}, and this model wants {here}; "
+                f"state {str(path)!r} is from another model: its {what} is {there}, but this model needs {here}; "
                 "use the run that it was saved with"
             )
     for name, leaf in wanted.items():
         if _kind(found[name]) is not _kind(leaf):
-            raise _damaged(path, TypeError(f"{name} holds {found[name].dtype}"))
+            raise _damaged(path, TypeError(f"{name} has dtype {found[name].dtype}"))
     for text in texts:
         if text.ndim != 1 or _kind(text) is not jnp.integer or ((text < 0) | (text >= model.vocab_size)).any():
-            raise _damaged(path, ValueError("its texts are no tokens of this model"))
+            raise _damaged(path, ValueError("its texts are not tokens of this model"))
     leaves = [jnp.asarray(found[name]).astype(leaf.dtype) for name, leaf in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)._replace(key=key), texts
 
@@ -83,7 +85,7 @@ def _leaves(tree: Any) -> dict[str, Any]:
 
 
 def _storable(leaf: jax.Array) -> np.ndarray:
-    """bfloat16, which .npy does not know, as float32, which holds it exactly."""
+    """Converts bfloat16, which .npy does not support, to float32, which is exact."""
     array = np.asarray(leaf)
     return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array
 
@@ -94,24 +96,24 @@ def _kind(array: Any) -> Any:
 
 def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
-        # Opened here: where numpy fails on a damaged file it leaves its own open.
+        # Opened here because numpy leaves a file that it opened open if it is damaged.
         with open(path, "rb") as file:
             _check_entries(file)
             with np.load(file, allow_pickle=False) as entries:
                 arrays = {name: entries[name] for name in entries.files}
         if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-            raise ValueError(f"{strange[0]!r} is no array")
+            raise ValueError(f"{strange[0]!r} is not an array")
     except FileNotFoundError as error:
         raise UsageError(f"no state file {str(path)!r}; --save_state=FILE writes one") from error
-    except Exception as error:  # the readers of zip and .npy let out whatever the bytes lead them to
+    except Exception as error:  # the readers of zip and .npy can raise anything on damaged files
         raise _damaged(path, error) from error
     if str(arrays.pop("format", "")) != FORMAT:
-        raise _damaged(path, ValueError(f"it is no {FORMAT}"))
+        raise _damaged(path, ValueError(f"it is not an {FORMAT}"))
     return arrays
 
 
 def _check_entries(file: BinaryIO) -> None:
-    """`save_state` compresses nothing, so that what is unpacked is no larger than the file."""
+    """Raises `ValueError` for compressed entries: `save_state` writes none, and they could unpack to any size."""
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
     size = file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""Generation in terms of text: prompts to tokens, tokens to text as they come."""
+"""Text generation: encodes prompts to tokens and decodes tokens to text as they come."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,14 +8,14 @@ import numpy as np
 from xlstm_jax.generate.decoding import PREFILL_CHUNK, decode, prefill
 from xlstm_jax.models import LanguageModel
 
-REPLACEMENT = "\ufffd"  # what decoding gives for bytes that are no character, or not yet one
+REPLACEMENT = "\ufffd"  # decoded from bytes that are not a character, or not yet a whole one
 
 
 def encode_prompts(tokenizer: Any, prompts: Sequence[str], *, begin: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens [B, T], int32, padded at the right with 0, and the length of each row [B].
+    """Returns tokens [B, T], int32, right-padded with 0, and the length of each row [B].
 
-    Names of special tokens are read as these tokens. With `begin` each prompt gets the tokenizer's prefix and suffix,
-    as from Hugging Face's tokenizers; without, the prompts go on from a text.
+    Names of special tokens are encoded as these tokens. With `begin`, each prompt gets the tokenizer's prefix and
+    suffix, like in Hugging Face's tokenizers. Without it, the prompts continue a text.
 
     Raises:
         UsageError: a prompt has characters outside the vocabulary.
@@ -30,7 +30,7 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[str], *, begin: bool = True
 
 
 def end_tokens(tokenizer: Any) -> tuple[int, ...]:
-    """The tokens that end a text of a model trained with this tokenizer; none where it has no end token."""
+    """The tokens that end a text of a model trained with this tokenizer; () if it has no end token."""
     return () if tokenizer.end_token is None else (tokenizer.end_token,)
 
 
@@ -45,10 +45,10 @@ def sample_text(
     prefill_chunk: int = PREFILL_CHUNK,
     **options: Any,
 ) -> str:
-    """The prompt and its continuation as text, up to its stop token.
+    """Returns the prompt and its continuation as text, up to the stop token.
 
     Args:
-        length: tokens to add at most.
+        length: maximum number of tokens to add.
         stop: tokens that end the text; None: the tokenizer's end token.
         seed, prefill_chunk, options: as in `generate`.
 
@@ -63,23 +63,23 @@ def sample_text(
 
 
 class TextStream:
-    """Tokens in, text out as soon as it is certain; the pieces joined are the text of all tokens at once.
+    """Decodes a stream of tokens. The returned pieces, joined, are the text of all tokens decoded at once.
 
-    The bytes of one character may come as several tokens: what could still become a character is held back. Tokens are
-    decoded together with those of the text before them, for tokenizers whose first token reads in another way.
+    The bytes of one character may be split over several tokens; an unfinished character is held back. Tokens are
+    decoded together with those before them, because some tokenizers decode the first token of a text differently.
     """
 
     def __init__(self, tokenizer: Any):
         self._tokenizer = tokenizer
-        self._before: list[int] = []  # tokens of whole characters, shown already
+        self._before: list[int] = []  # tokens already returned, ending with a whole character
         self._pending: list[int] = []
-        self._shown = 0  # characters of the pending tokens' text
+        self._shown = 0  # number of characters already returned from the text of the pending tokens
 
     def feed(self, tokens: Sequence[int]) -> str:
-        """The text that is certain now and was not before."""
+        """Adds tokens; returns the text that is final now and was not before."""
         self._pending += [int(token) for token in tokens]
         text = self._text()
-        # An unfinished character reads as one replacement at the very end; any before that one are final.
+        # An unfinished character decodes to one REPLACEMENT at the very end; earlier ones are final.
         whole = not text.endswith(REPLACEMENT)
         new = text[self._shown : len(text) if whole else -1]
         self._shown += len(new)
@@ -88,7 +88,7 @@ class TextStream:
         return new
 
     def finish(self) -> str:
-        """What was held back."""
+        """Returns the text held back so far."""
         new = self._text()[self._shown :]
         self._shown += len(new)
         return new

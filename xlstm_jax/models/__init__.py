@@ -1,4 +1,4 @@
-"""Blocks, stacks of them, inputs and heads, and the models made of these."""
+"""Models: stacks of blocks with inputs and heads."""
 
 from xlstm_jax.models.blocks.base import BLOCKS, check_context
 from xlstm_jax.models.config import ModelConfig, StackConfig

@@ -1,4 +1,4 @@
-"""One answer per sequence: tokens, a stack in one or both directions, pooling over the steps, a head."""
+"""Sequence classifiers: token embedding, a stack in one or both directions, pooling over steps, a head."""
 
 import dataclasses
 from typing import Any
@@ -22,19 +22,19 @@ class ClassifierConfig(StackConfig, name="model"):
     directions: Directions = "forward"  # forward, alternate (every second block backward) or both
     pooling: Pooling = "mean"  # last step, mean or max over the steps, or ends (last and first)
     embedding_std: NonNegativeFloat = 0.0  # initial standard deviation of the embedding; 0: sqrt(2 / (5 features))
-    token_dropout: Rate = 0.0  # share of tokens that training replaces by `unknown`
-    head_dropout: Rate = 0.0  # of the pooled features
-    reads: bool = True  # False: the baseline that ignores its input and learns the classes' frequencies
+    token_dropout: Rate = 0.0  # fraction of tokens that training replaces with `unknown`
+    head_dropout: Rate = 0.0  # dropout rate of the pooled features
+    reads: bool = True  # False: a baseline that ignores its input and learns the class frequencies
 
 
 class Classifier(SequenceModel):
     """logits = W pool(stack(E[tokens])).
 
     Args:
-        config: of the stack and of what surrounds it.
+        config: config of the stack and of the parts around it.
         vocab_size: number of tokens.
-        classes: number of outputs.
-        unknown: the token that stands for tokens dropped in training.
+        classes: A, number of outputs.
+        unknown: the token that replaces dropped tokens in training.
     """
 
     config: ClassifierConfig
@@ -52,7 +52,7 @@ class Classifier(SequenceModel):
         self.unknown, self.dropped = unknown, nnx.Dropout(config.head_dropout)
 
     def classify(self, tokens_BT: jax.Array, lengths_B: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Logits [B, A], at least float32, of sequences with these lengths; a `key` makes dropout active."""
+        """Logits [B, A], at least float32, of right-padded sequences. Dropout is active if a `key` is given."""
         token_key, key, head_key = (None,) * 3 if key is None else jax.random.split(key, 3)
         if token_key is not None and self.config.token_dropout:
             drop_BT = jax.random.bernoulli(token_key, jnp.float32(self.config.token_dropout), tokens_BT.shape)
@@ -63,7 +63,7 @@ class Classifier(SequenceModel):
 
 
 class Prior(nnx.Module):
-    """The baseline that knows the frequencies of the classes and nothing else: logits are a bias."""
+    """A baseline that learns only the class frequencies: the logits are a bias."""
 
     def __init__(self, classes: int):
         self.bias = nnx.Param(jnp.zeros((classes,), jnp.float32))

@@ -1,4 +1,4 @@
-"""Configs of stacks of blocks, and of the models that have one."""
+"""Configs of stacks of blocks and of models built on them."""
 
 import dataclasses
 import math
@@ -19,11 +19,11 @@ from xlstm_jax.models.pattern import MOST_BLOCKS, parse_pattern
 
 MOST_WIDE, MOST_TAPS = 1024, 1024
 Depth = Annotated[int, Bounds(least=0, most=MOST_BLOCKS)]
-Factor = Annotated[float, Bounds(least=0, most=MOST_WIDE)]  # one width over another
+Factor = Annotated[float, Bounds(least=0, most=MOST_WIDE)]  # ratio of two widths
 PositiveFactor = Annotated[float, Bounds(over=0, most=MOST_WIDE)]
-Taps = Annotated[int, Bounds(least=0, most=MOST_TAPS)]  # of a convolution; each is an operation of the program
+Taps = Annotated[int, Bounds(least=0, most=MOST_TAPS)]  # of a convolution; each tap is an operation of the program
 PositiveTaps = Annotated[int, Bounds(least=1, most=MOST_TAPS)]
-Cap = Annotated[float, Bounds(least=0, most=1e9)]  # of a tanh; far over it, x / cap would be 0 in float32
+Cap = Annotated[float, Bounds(least=0, most=1e9)]  # soft cap; for much larger ones, x / cap would be 0 in float32
 
 Options = TypeVar("Options", bound=Section)
 
@@ -33,25 +33,25 @@ class StackConfig(Section, name="model"):
     """A stack of blocks (`models.Stack`)."""
 
     features: PositiveInt = 128  # width of every block's input and output
-    pattern: str = "ms"  # blocks from the first to the last: letters, names ("mlstm*7,slstm") or "xLSTM[7:1]"
-    num_blocks: Depth = 0  # with a pattern xLSTM[a:b]: blocks in total, a multiple of a + b; 0: a + b
-    dropout: Rate = 0.0  # of the first block's input and of what each block adds
+    pattern: str = "ms"  # blocks in order: letters, names ("mlstm*7,slstm") or "xLSTM[7:1]"
+    num_blocks: Depth = 0  # with a pattern xLSTM[a:b]: total number of blocks, a multiple of a + b; 0: a + b
+    dropout: Rate = 0.0  # dropout rate of the first block's input and of each residual branch
     final_norm: bool = True  # a norm after the last block
     norm: Literal["layer", "rms"] = "layer"  # kind of the final norm
-    norm_eps: PositiveFloat = 1e-5  # of the final norm
+    norm_eps: PositiveFloat = 1e-5  # eps of the final norm
     # Compute dtype; parameters are float32 and states at least float32. float64 needs JAX_ENABLE_X64=1.
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    # What the backward pass computes again to save memory: nothing, each block but its products with weights, or each
-    # block. On a CPU this saves memory only together with scan_layers.
+    # What the backward pass recomputes to save memory: "none" nothing, "full" each block, "dots" each block except its
+    # products with weights. On a CPU this saves memory only together with scan_layers.
     remat: Literal["none", "dots", "full"] = "none"
     # Plain JAX code instead of hand-written backward passes, for jax.jvp, jax.jacfwd and jax.hessian; slower to train.
     forward_mode: bool = False
-    scan_layers: bool = False  # repeated blocks are compiled once and run by one scan over stacked parameters
-    blocks: tuple[Section, ...] = ()  # options of blocks, instances of their `Config`; others have their defaults
+    scan_layers: bool = False  # compile repeated blocks once and run them by a scan over stacked parameters
+    blocks: tuple[Section, ...] = ()  # options of blocks, instances of their `Config`; other blocks use defaults
 
     @classmethod
     def nested(cls) -> Mapping[str, type[Section]]:
-        """The sections `model.NAME`: each block's options."""
+        """The sections `model.NAME`, with the options of each block."""
         return {name: BLOCKS.get(name).Config for name in BLOCKS.names()}
 
     def __post_init__(self):
@@ -65,15 +65,15 @@ class StackConfig(Section, name="model"):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the blocks, from the first to the last; raises `UsageError` as `parse_pattern` does."""
+        """Names of the blocks in order; raises `UsageError` like `parse_pattern`."""
         return parse_pattern(self.pattern, self.num_blocks)
 
     def options(self, kind: type[Options]) -> Options:
-        """The options of one kind of block: those given, else the defaults."""
+        """The options of one kind of block: those in `blocks`, else the defaults."""
         return next((options for options in self.blocks if type(options) is kind), None) or kind()
 
     def with_options(self, *blocks: Section) -> "StackConfig":
-        """The same config with these options in place of those of the same kinds of blocks."""
+        """A copy with these options, replacing options of the same kinds of blocks."""
         kept = (options for options in self.blocks if type(options) not in map(type, blocks))
         return dataclasses.replace(self, blocks=(*kept, *blocks))
 
@@ -84,19 +84,17 @@ class ModelConfig(StackConfig, name="model"):
 
     vocab_size: PositiveInt = dataclasses.field(default=256, metadata={"knob": False})  # set by the tokenizer
     embedding_std: NonNegativeFloat = 0.0  # initial standard deviation of the embedding; 0: sqrt(2 / (5 features))
-    logit_softcap: Cap = 0.0  # logits are squashed into +- this by a tanh; 0: they are not
-    tie_embedding: bool = False  # the head uses the embedding's matrix
+    logit_softcap: Cap = 0.0  # soft cap of the logits, by a tanh; 0: none
+    tie_embedding: bool = False  # use the embedding matrix in the head
 
 
 def rounded_up(size: float, multiple: int) -> int:
-    """The smallest multiple that is not below `size`."""
+    """The smallest multiple of `multiple` that is at least `size`."""
     return multiple * math.ceil(size / multiple)
 
 
 def inner_width(config: StackConfig, options: Section, factor: str | None, *, heads: int = 1) -> int:
-    """Features inside a block: round(options.FACTOR * config.features), a multiple of `heads`.
-
-    Without a factor, the model's own features.
+    """The inner width of a block: round(options.FACTOR * config.features), or config.features if `factor` is None.
 
     Raises:
         UsageError: the width is 0, or not a multiple of `heads`.
@@ -105,12 +103,12 @@ def inner_width(config: StackConfig, options: Section, factor: str | None, *, he
     width = round(value * config.features)
     if not width:
         raise UsageError(
-            f"{options.section}.{factor} {value} is not allowed; with model.features {config.features} it makes a "
-            "width of 0"
+            f"{options.section}.{factor} {value} is not allowed; the width is 0 with model.features {config.features}, "
+            "so choose larger values"
         )
     if width % heads:
         raise UsageError(
             f"model.features {config.features} does not fit {options.section.removeprefix('model.')}.num_heads "
-            f"{heads}: the inner width {width} is not a multiple of it"
+            f"{heads}; the inner width {width} must be a multiple of it"
         )
     return width

@@ -1,4 +1,4 @@
-"""Blocks that read a sequence from its end to its start, alone or together with one that reads forward."""
+"""Blocks that read sequences backward, or in both directions."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ Directions = Literal["forward", "alternate", "both"]
 
 
 class Backward(nnx.Module):
-    """A block that reads each sequence from its own end to its start. It has no carry."""
+    """Runs a block from each sequence's own end to its start. It has no carry."""
 
     def __init__(self, block: Block):
         self.block = block
@@ -31,9 +31,9 @@ class Backward(nnx.Module):
 
 
 class BothWays(nnx.Module):
-    """Two blocks over the same input, one in each direction; what each adds to its input is summed.
+    """Two blocks over the same input, one in each direction. Their residual branches are summed.
 
-    Blocks that do not add to their input, such as a plain recurrent layer, have their outputs summed.
+    For blocks without a residual connection, such as a plain recurrent layer, the outputs are summed.
     """
 
     def __init__(self, forward: Block, backward: Block):
@@ -53,7 +53,7 @@ class BothWays(nnx.Module):
 
 
 def turned(x_BT: jax.Array, lengths: jax.Array | None) -> jax.Array:
-    """[B, T, ...]: each sequence from its own end to its start; padding stays where it is."""
+    """Reverses each sequence of x [B, T, ...] within its length; padding stays in place."""
     if lengths is None:
         return jnp.flip(x_BT, axis=1)
     step_BT = jnp.broadcast_to(jnp.arange(x_BT.shape[1], dtype=jnp.int32)[None, :], x_BT.shape[:2])
@@ -62,5 +62,5 @@ def turned(x_BT: jax.Array, lengths: jax.Array | None) -> jax.Array:
 
 
 def taken(x_BT: jax.Array, index_BT: jax.Array) -> jax.Array:
-    """[B, T, ...]: the steps of each row in the order of `index_BT`."""
+    """The steps of each row of x [B, T, ...] in the order of `index_BT`."""
     return jnp.take_along_axis(x_BT, index_BT.reshape(*index_BT.shape, *(1,) * (x_BT.ndim - 2)), axis=1)

@@ -1,4 +1,4 @@
-"""What turns a stack's features into outputs: at each step, or once per sequence."""
+"""Heads that map a stack's features to outputs, at each step or once per sequence."""
 
 from typing import Any, Literal
 
@@ -14,13 +14,13 @@ Pooling = Literal["last", "mean", "max", "ends"]
 
 
 class Head(nnx.Linear):
-    """A linear map without bias, computed in `dtype`; outputs are at least float32.
+    """A linear map without bias, computed in `dtype`. Outputs are at least float32.
 
     Args:
         features: D.
-        outputs: A, such as the size of a vocabulary or the number of classes.
-        cap: outputs are squashed into +- this by a tanh; 0: they are not.
-        dtype: of the product.
+        outputs: A, such as the vocabulary size or the number of classes.
+        cap: soft cap of the outputs, by a tanh; 0: none.
+        dtype: dtype of the product.
     """
 
     def __init__(self, features: int, outputs: int, *, cap: float = 0.0, dtype: Any = jnp.float32, rngs: nnx.Rngs):
@@ -31,12 +31,12 @@ class Head(nnx.Linear):
         self.cap = cap
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[..., A] of features [..., D]."""
+        """Maps features [..., D] to outputs [..., A]."""
         return capped(super().__call__(x), self.cap)
 
 
 def capped(outputs: jax.Array, cap: float) -> jax.Array:
-    """Outputs in at least float32, squashed into +- cap unless that is 0."""
+    """Outputs in at least float32, with soft cap `cap` unless it is 0."""
     return softcap(outputs.astype(state_dtype(outputs)), cap)
 
 
@@ -45,9 +45,9 @@ def pooled(x_BTD: jax.Array, lengths: jax.Array | None, pooling: Pooling) -> jax
 
     Args:
         x_BTD: features of all steps.
-        lengths: [B] ints, right padding; None: whole rows. A sequence of length 0 gives zeros.
-        pooling: "last" (the step at length - 1), "mean" or "max" over the steps, or "ends" (the last step and the
-            first, for stacks that read both ways).
+        lengths: [B] ints, for right padding; None: all rows have T steps. The result is zero for length 0.
+        pooling: "last" (step length - 1), "mean" or "max" over the steps, or "ends" (the last step and the first, for
+            stacks that read both ways).
     """
     check_choice("pooling", pooling, Pooling)
     x_BTD, lengths = checked("pooled", x_BTD=x_BTD, lengths_B=lengths)

@@ -1,4 +1,4 @@
-"""What turns the input of each step into features [B, T, D] for a stack: tokens, real numbers, both, or patches."""
+"""Input layers that map tokens, real numbers, both, or images to features [B, T, D] for a stack."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +14,7 @@ from xlstm_jax.shapes import zero_padding
 
 
 class Input(Protocol):
-    """Called with the inputs of all steps and the rows' lengths; what is in the padding may be anything."""
+    """Maps the inputs of all steps to features, given the rows' lengths. Padding may have any values."""
 
     def __call__(self, inputs: Any, lengths: jax.Array | None = None) -> jax.Array: ...
 
@@ -40,7 +40,7 @@ class Tokens(nnx.Embed):
         self.embedding.set_metadata(axes=("vocab", "embed"))
 
     def __call__(self, tokens_BT: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-        """[B, T, D] of tokens [B, T]; see `known_tokens` for those outside the vocabulary."""
+        """Maps tokens [B, T] to [B, T, D]; see `known_tokens` for tokens outside the vocabulary."""
         tokens_BT, lengths = checked("Tokens", tokens_BT=tokens_BT, lengths_B=lengths)
         return super().__call__(known_tokens(tokens_BT, self.num_embeddings, lengths))
 
@@ -48,11 +48,11 @@ class Tokens(nnx.Embed):
 class Features(nnx.Linear):
     """A linear map of real numbers: x_t = W u_t + b.
 
-    The bias starts like W: with a bias of zero, norms would hide how large a single number is, and make gradients
-    explode where it is 0.
+    The bias has the initialisation of W. With a zero bias, a norm after it would hide the magnitude of a single input
+    number, and gradients would explode at 0.
 
     Args:
-        in_features: F, numbers that each step reads.
+        in_features: F, numbers per step.
         features: D.
         std: initial standard deviation; 0: sqrt(2 / (5 D)).
         dtype: of the output.
@@ -66,38 +66,38 @@ class Features(nnx.Linear):
         self.kernel.set_metadata(axes=(None, "embed"))
 
     def __call__(self, u_BTF: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-        """[B, T, D] of real numbers [B, T, F]."""
+        """Maps real numbers [B, T, F] to [B, T, D]."""
         u_BTF, lengths = checked("Features", {"F": self.in_features}, u_BTF=u_BTF, lengths_B=lengths)
         return super().__call__(zero_padding(u_BTF, lengths))
 
 
 class TokensAndFeatures(NamedTuple):
-    """What `Both` reads."""
+    """The input of `Both`."""
 
     tokens_BT: jax.Array
     u_BTF: jax.Array
 
 
 class Both(nnx.Module):
-    """A token and real numbers at each step: the sum of the embedding and the linear map."""
+    """For a token and real numbers at each step: the sum of the embedding and the linear map."""
 
     def __init__(self, tokens: Tokens, numbers: Features):
         self.tokens, self.numbers = tokens, numbers
 
     def __call__(self, inputs: TokensAndFeatures, lengths: jax.Array | None = None) -> jax.Array:
-        """[B, T, D] of tokens [B, T] and real numbers [B, T, F]."""
+        """Maps tokens [B, T] and real numbers [B, T, F] to [B, T, D]."""
         return self.tokens(inputs.tokens_BT, lengths) + self.numbers(inputs.u_BTF, lengths)
 
 
 class Patches(nnx.Module):
-    """Images as sequences: square patches in raster order, each mapped linearly, plus a learned position.
+    """Images as sequences of square patches in raster order: a linear map of each patch plus a learned position.
 
-    As in Vision-LSTM (Alkin et al. 2024, arXiv 2406.04303) and before it the Vision Transformer.
+    As in Vision-LSTM (Alkin et al. 2024, arXiv 2406.04303) and the Vision Transformer.
 
     Args:
-        height, width: of the images, multiples of `patch`.
-        channels: of the images.
-        patch: side of a patch, in pixels.
+        height, width: size of the images, multiples of `patch`.
+        channels: channels of the images.
+        patch: side of a patch in pixels.
         features: D.
         dtype: of the output.
     """
@@ -115,7 +115,7 @@ class Patches(nnx.Module):
         self.position = nnx.Param(init(rngs.params(), (count, features), jnp.float32), decay=False)
 
     def __call__(self, images_BHWC: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-        """[B, T, D] of real images [B, H, W, C], T = H W / patch^2."""
+        """Maps real images [B, H, W, C] to [B, T, D], T = H W / patch^2."""
         images_BHWC, lengths = checked("Patches", self.sizes, images_BHWC=images_BHWC, lengths_B=lengths)
         rows, height, width, channels = images_BHWC.shape
         high, wide = height // self.patch, width // self.patch
@@ -126,13 +126,13 @@ class Patches(nnx.Module):
 
 
 def known_tokens(tokens_BT: jax.Array, vocab_size: int, lengths_B: jax.Array | None = None) -> jax.Array:
-    """Tokens in 0 to vocab_size - 1. Others are refused if their values are known, else clipped.
+    """Checks that tokens are in 0 to vocab_size - 1 outside of jit, and clips them inside.
 
-    Values are known only outside of jit. Inside it a look-up would give NaN above the vocabulary and count from its
-    end below 0. Tokens in the padding after `lengths_B` may be any number.
+    Inside jit the values are unknown; without clipping, a lookup would return NaN above the vocabulary and count from
+    its end below 0. Tokens in the padding after `lengths_B` may have any value.
 
     Raises:
-        UsageError: a token is outside the vocabulary; the message has its place.
+        UsageError: a token is outside the vocabulary; the message gives its position.
     """
     most = min(vocab_size - 1, jnp.iinfo(tokens_BT.dtype).max)
     given = (tokens_BT,) if lengths_B is None else (tokens_BT, lengths_B)
@@ -144,7 +144,7 @@ def known_tokens(tokens_BT: jax.Array, vocab_size: int, lengths_B: jax.Array | N
         if wrong.any():
             place = (*map(int, np.argwhere(wrong)[0]),)
             raise UsageError(
-                f"token {values[place]} at {place} is outside the vocabulary; tokens lie in 0 to {vocab_size - 1}"
+                f"token {values[place]} at {place} is outside the vocabulary; must be 0 to {vocab_size - 1}"
             )
         if not outside.any():
             return tokens_BT

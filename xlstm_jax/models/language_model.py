@@ -1,4 +1,4 @@
-"""Language models: the distribution of the next token, read in pieces or one token at a time."""
+"""Language models. They predict the next token and can read a text in pieces or token by token."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ from xlstm_jax.sharding import AXES
 
 
 class LanguageModel(SequenceModel):
-    """Embedding, blocks of `config.pattern`, norm, head: token logits [B, T, A]. It is a `generate.Decoder`."""
+    """Embedding, blocks of `config.pattern`, norm, head: token logits [B, T, A]. Implements `generate.Decoder`."""
 
     config: ModelConfig
 
@@ -44,29 +44,29 @@ class LanguageModel(SequenceModel):
         return capped(self.embedding.attend(x), self.config.logit_softcap)
 
     def start(self, prompt_BT: jax.Array, lengths_B: jax.Array) -> tuple[Carry, jax.Array]:
-        """The carry after each row's prompt, and the logits [B, A] of the token that follows."""
+        """Reads the prompts; returns the carry and the logits [B, A] of the first token."""
         nothing_BA = jnp.zeros((prompt_BT.shape[0], self.vocab_size), jnp.float32)
         return self.read(prompt_BT, lengths_B, self.init_carry(prompt_BT.shape[0]), nothing_BA)
 
     def read(self, piece_BL: jax.Array, lengths_B: jax.Array, carry: Carry, logits_BA: jax.Array) -> tuple[Any, ...]:
-        """The carry after a further piece of text, and the logits [B, A] after it; a row of length 0 keeps its own."""
+        """Reads the next piece; returns the carry and the logits [B, A] after it. Rows of length 0 keep theirs."""
         x_BLD, carry = self.hidden(piece_BL, carry, lengths=lengths_B)
         last_B11 = jnp.maximum(lengths_B - 1, 0)[:, None, None]
         last_BA = self.outputs(jnp.take_along_axis(x_BLD, last_B11, axis=1)[:, 0])
         return carry, jnp.where((lengths_B > 0)[:, None], last_BA, logits_BA)
 
     def step(self, token_B: jax.Array, carry: Carry, live_B: jax.Array | None = None) -> tuple[jax.Array, Carry]:
-        """Logits [B, A] after one more token, and the carry; rows with `live_B` 0 keep their carry."""
+        """Reads one token per row; returns the logits [B, A] and the carry. Rows with `live_B` 0 keep their carry."""
         logits_B1A, carry = self.unroll(token_B[:, None], carry, lengths=live_B)
         return logits_B1A[:, 0], carry
 
 
 def build_model(config: ModelConfig, *, rngs: nnx.Rngs | None = None) -> LanguageModel:
-    """The language model that `config` describes, freshly initialised; `rngs` defaults to seed 0.
+    """Builds and initialises the language model of `config`. `rngs` defaults to seed 0.
 
     Raises:
-        UsageError: sizes that do not fit together, an unknown block or cell, or a block that cannot run on the parts
-            of a sequence although the mesh in the context splits it.
+        UsageError: sizes do not fit together, a block or cell is unknown, or the mesh in the context splits the
+            sequence but a block needs all of it on one device.
     """
     mesh = jax.sharding.get_abstract_mesh()
     check_context(config, math.prod(mesh.shape.get(axis, 1) for axis in AXES["time"]))

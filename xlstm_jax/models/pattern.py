@@ -1,4 +1,4 @@
-"""Which blocks a stack has, from the config's pattern: letters, names with counts, or the xLSTM papers' ratio."""
+"""Parses the pattern of a stack's blocks: letters, names with counts, or the xLSTM papers' ratio."""
 
 import re
 
@@ -9,16 +9,16 @@ MOST_BLOCKS = 10_000
 
 
 def parse_pattern(pattern: str, num_blocks: int = 0) -> tuple[str, ...]:
-    """Names of the blocks of a stack, from the first to the last.
+    """Returns the names of a stack's blocks in order.
 
     Args:
         pattern: one letter per block ("mms"), names with optional counts ("mlstm*7,slstm"), or both ("m*7,slstm");
             or "xLSTM[a:b]", the papers' notation: a mLSTM blocks, then b sLSTM blocks, repeated.
-        num_blocks: blocks in total, a multiple of those in the pattern, which is repeated; 0: the pattern once. Only
-            for "xLSTM[a:b]"; for others it must be 0 or the number of blocks in the pattern.
+        num_blocks: for "xLSTM[a:b]", the total number of blocks, a multiple of a + b; 0: a + b. For other patterns,
+            must be 0 or the number of blocks in the pattern.
 
     Raises:
-        UsageError: an unknown block, no block, too many, or a `num_blocks` that does not fit.
+        UsageError: a block is unknown, there are no blocks or too many, or `num_blocks` does not fit.
     """
     ratio = re.fullmatch(r"xLSTM\[(\d{1,9}):(\d{1,9})\]", pattern)
     if ratio is None:
@@ -34,12 +34,12 @@ def parse_pattern(pattern: str, num_blocks: int = 0) -> tuple[str, ...]:
     _check_depth(pattern, sum(sizes))
     repeats, rest = divmod(num_blocks or sum(sizes), sum(sizes))
     if rest:
-        raise UsageError(f"model.num_blocks {num_blocks} is not a multiple of the {sum(sizes)} blocks of {pattern}")
+        raise UsageError(f"model.num_blocks {num_blocks} must be a multiple of the {sum(sizes)} blocks of {pattern}")
     return repeats * (sizes[0] * ("mlstm",) + sizes[1] * ("slstm",))
 
 
 def _part(pattern: str, part: str) -> tuple[str, ...]:
-    """The blocks of one part between commas: a name, or letters; with "*7" seven times."""
+    """The blocks of one part between commas: a name or letters; "*7" repeats it seven times."""
     what, star, count = part.partition("*")
     if not what or (star and not re.fullmatch(r"[1-9]\d{0,8}", count)):
         raise UsageError(

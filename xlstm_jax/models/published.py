@@ -1,10 +1,10 @@
-"""Published models by name: `build_model(named("xlstm_7b"))`. Sizes are counted from shapes in the tests."""
+"""Published models by name: `build_model(named("xlstm_7b"))`. Tests check their parameter counts."""
 
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
 from xlstm_jax.models.config import ModelConfig
 
-VOCABULARY = 50_304  # GPT-NeoX's, rounded up, in all of them
+VOCABULARY = 50_304  # all models use GPT-NeoX's vocabulary, rounded up
 
 # The family of xLSTM 7B, Beck et al. 2025 (arXiv 2503.13427): features, blocks, heads.
 XLSTM_7B = {
@@ -14,13 +14,13 @@ XLSTM_7B = {
     "xlstm_7b": (4096, 32, 8),
 }
 # The first paper, Beck et al. 2024 (arXiv 2405.04517): features, blocks. Each exists as xLSTM[1:0], and as xLSTM[7:1]
-# if the blocks are a multiple of 8. Every eighth block is then an sLSTM; the paper's own places differ from size to
-# size and can be given as a pattern of letters.
+# if the number of blocks is a multiple of 8. Here every eighth block is then an sLSTM. The positions in the paper
+# depend on the size; a pattern of letters can set them.
 PAPER = {"120m": (768, 12), "165m": (768, 24), "1.3b": (2048, 48), "7b": (4096, 64)}
 
 
 def names() -> tuple[str, ...]:
-    """The names that `named` takes."""
+    """The names that `named` accepts."""
     paper = [f"paper_{ratio}_{size}" for size, (_, blocks) in PAPER.items() for ratio in _ratios(blocks)]
     return (*XLSTM_7B, *sorted(paper))
 

@@ -1,4 +1,4 @@
-"""Blocks run one after the other: computed again in the backward pass, and equal ones by one scan, where asked for."""
+"""Runs blocks in sequence, optionally with rematerialisation and with a scan over repeated blocks."""
 
 import functools
 import itertools
@@ -12,7 +12,7 @@ from flax import nnx
 from xlstm_jax.checks import check_parts
 from xlstm_jax.sharding import ACTIVATIONS, constrain, parameter_axes
 
-# What the backward pass finds kept of a block, beside its inputs; all else is computed again.
+# What is saved for the backward pass in addition to a block's inputs; everything else is recomputed.
 KEPT = {
     "full": jax.checkpoint_policies.nothing_saveable,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -20,13 +20,14 @@ KEPT = {
 
 
 def rematerialised(block: Callable, remat: str, *, scanned: bool = False) -> Callable:
-    """A block (`models.blocks.Block`) of the same values and gradients, its backward pass in less memory.
+    """Wraps a block (`models.blocks.Block`) so that its backward pass needs less memory; values do not change.
 
     Args:
         block: called with (x, carry, reset=, lengths=, key=).
-        remat: "none" gives the block itself; "full" keeps its inputs alone, "dots" its products with weights too.
-        scanned: it is the body of a scan, where XLA cannot merge the two computations. Elsewhere a barrier keeps them
-            apart, which XLA's CPU backend drops before it orders the operations: unrolled, no memory is saved there.
+        remat: "none" returns the block itself; "full" saves only its inputs, "dots" also its products with weights.
+        scanned: the block is the body of a scan, where XLA cannot merge the recomputation with the first computation.
+            Elsewhere a barrier keeps them apart. XLA's CPU backend drops it before scheduling, so without a scan no
+            memory is saved there.
     """
     if remat == "none":
         return block
@@ -37,14 +38,14 @@ def rematerialised(block: Callable, remat: str, *, scanned: bool = False) -> Cal
 
 
 class Repeated(nnx.Module):
-    """A group of blocks in several turns, which one scan runs: the program does not grow with their number.
+    """A group of blocks repeated several times and run by one scan. The program size does not depend on the repeats.
 
-    Each parameter holds those of all turns, [turns, ...], from its initialisation on: stacked in the step they would be
-    copied there, and the gradient and update of each layer be taken apart again.
+    Each parameter is stored for all repeats, [turns, ...]. Stacking in the training step instead would copy the
+    parameters, and take gradients and updates apart again.
 
     Args:
-        blocks: turns times `period` of them; those at the same place in the group differ in parameters' values alone.
-        period: blocks of one turn.
+        blocks: turns * `period` blocks. Those at the same place in the group differ only in parameter values.
+        period: blocks per group.
     """
 
     def __init__(self, blocks: Sequence[nnx.Module], period: int):
@@ -52,14 +53,14 @@ class Repeated(nnx.Module):
         self.stacked = nnx.List(_stacked(blocks[place::period]) for place in range(period))
 
     def blocks(self) -> Iterator[nnx.Module]:
-        """The blocks as they are run, each with its own parameters."""
+        """Yields the blocks in order, each with its own parameters."""
         split = [nnx.split(block) for block in self.stacked]
         for turn in range(self.turns):
             for graphdef, state in split:
                 yield nnx.merge(graphdef, _of_variables(functools.partial(_layer, turn=turn), state))
 
     def __call__(self, x_BTD, carry: Sequence[Any], keys: Sequence[Any], remat: str, masks) -> tuple[Any, list[Any]]:
-        """As `run_blocks`; one carry and one key a block."""
+        """Like `run_blocks`, with one carry and one key per block."""
         period, carry = len(self.stacked), self._alike(carry, x_BTD.shape[0])
         split = [nnx.split(block) for block in self.stacked]
         layers = list(zip(carry, keys, strict=True))
@@ -75,9 +76,9 @@ class Repeated(nnx.Module):
         return x_BTD, [jax.tree.map(lambda leaf, n=n: leaf[n], one) for n in range(self.turns) for one in after]
 
     def _alike(self, carry: Sequence[Any], batch: int) -> list[Any]:
-        """The carries with those of each place in one structure, so that they can be stacked.
+        """Gives the carries at each place in the group the same structure, so that they can be stacked.
 
-        Where some layers of a place have None for a part and others do not, it becomes the block's own start.
+        If only some of them have None for a part, the part of `init_carry` replaces it.
         """
         carry, period = list(carry), len(self.stacked)
         for place in range(period):
@@ -92,14 +93,14 @@ class Repeated(nnx.Module):
 
 
 def _filled(carry: Any, start: Any) -> Any:
-    """`carry` with the parts of `start` where it is None."""
+    """Replaces parts of `carry` that are None with those of `start`."""
     return jax.tree.map(
         lambda part, own: own if part is None else part, carry, start, is_leaf=lambda part: part is None
     )
 
 
 def _stacked(blocks: Sequence[nnx.Module]) -> nnx.Module:
-    """One block whose parameters are those of all, along a new first axis."""
+    """One block with the parameters of all blocks stacked along a new first axis."""
 
     def stack(*variables: nnx.Variable) -> nnx.Variable:
         values = [variable.get_value() for variable in variables]
@@ -118,14 +119,14 @@ def _of_variables(function: Callable, *states: nnx.State) -> nnx.State:
 
 
 def scannable(blocks: Sequence[nnx.Module], letters: str) -> Iterator[nnx.Module]:
-    """The blocks, in place of each group that repeats (`repetitions` of `letters`) one `Repeated`."""
+    """The blocks, with each group that repeats (`repetitions` of `letters`) replaced by one `Repeated`."""
     for start, period, turns in repetitions(letters):
         here = blocks[start : start + period * turns]
         yield from [Repeated(here, period)] if turns > 1 else here
 
 
 def single(blocks: Sequence[nnx.Module]) -> list[nnx.Module]:
-    """The blocks one by one: the opposite of `scannable`."""
+    """The single blocks; the inverse of `scannable`."""
     return list(itertools.chain(*(block.blocks() if isinstance(block, Repeated) else [block] for block in blocks)))
 
 
@@ -138,14 +139,14 @@ def run_blocks(
     remat: str = "none",
     **masks: jax.Array | None,
 ) -> tuple[jax.Array, tuple[Any, ...]]:
-    """x [B, T, D] after the last block, and each block's carry.
+    """Returns x [B, T, D] after the last block, and the carry of each block.
 
     Args:
-        blocks: of any kinds, `Repeated` among them.
-        x_BTD: what the first one reads.
-        carry, keys: one entry a block, as a block takes them; as many as `single(blocks)`.
+        blocks: any blocks, including `Repeated`.
+        x_BTD: input of the first block.
+        carry, keys: one entry for each of `single(blocks)`.
         remat: see `rematerialised`.
-        **masks: `reset` and `lengths`, for all blocks alike.
+        **masks: `reset` and `lengths`, the same for all blocks.
     """
     after = []
     for block in blocks:
@@ -161,7 +162,7 @@ def run_blocks(
 
 
 def repetitions(letters: str) -> Iterator[tuple[int, int, int]]:
-    """(start, period, turns) that cover the sequence: from each start the longest stretch that repeats a group."""
+    """Yields (start, period, turns) that cover the sequence: from each start, the longest run of a repeated group."""
     start = 0
     while start < len(letters):
         period, turns = 1, 1

@@ -1,4 +1,4 @@
-"""An input, a stack of blocks and a head, which tasks put together."""
+"""A model with an input layer, a stack of blocks and a head."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,15 +14,15 @@ from xlstm_jax.models.stack import Carry, Stack
 
 
 class SequenceModel(Stack):
-    """A stack with an input before it and a head after it: outputs at each step.
+    """An input layer, a stack and a head, with outputs at each step.
 
-    Calling the model gives the outputs from an empty carry; `unroll` takes and returns the carry, so that a sequence
-    can be read in pieces; `hidden` gives the features before the head, for heads that need few steps or pool them.
+    Calling the model starts from an empty carry. `unroll` takes and returns the carry, so that a sequence can be read
+    in pieces. `hidden` returns the features before the head, for heads that need few steps or pool them.
 
     Args:
-        config: of the stack.
-        make_input: called with the random streams, before the blocks are made; see `models.inputs`.
-        make_head: called with the random streams, after the blocks are made; see `models.heads`.
+        config: config of the stack.
+        make_input: makes the input layer (`models.inputs`) from the random streams, before the blocks are made.
+        make_head: makes the head (`models.heads`) from the random streams, after the blocks are made.
         directions: see `Stack`.
     """
 
@@ -40,7 +40,7 @@ class SequenceModel(Stack):
         self.head = make_head(rngs)
 
     def __call__(self, inputs: Any, lengths: jax.Array | None = None) -> jax.Array:
-        """Outputs [B, T, A], at least float32; read forward, those at t see the inputs up to and including t."""
+        """Outputs [B, T, A], at least float32. With directions "forward", step t sees the inputs at steps <= t."""
         return self.unroll(inputs, lengths=lengths)[0]
 
     def unroll(
@@ -52,20 +52,20 @@ class SequenceModel(Stack):
         lengths: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, Carry | None]:
-        """Outputs [B, T, A] and the carry after the last step: `outputs` of `hidden`.
+        """Returns outputs [B, T, A] and the carry after the last step: `outputs` of `hidden`.
 
         Args:
-            inputs: what the model's input reads: tokens [B, T], real numbers [B, T, F], ...
+            inputs: input of the model's input layer: tokens [B, T], real numbers [B, T, F], ...
             carry, reset, lengths, key: see `Stack`.
         """
         x_BTD, carry = self.hidden(inputs, carry, reset=reset, lengths=lengths, key=key)
         return self.outputs(x_BTD), carry
 
     def hidden(self, inputs, carry=None, *, reset=None, lengths=None, key=None) -> tuple[jax.Array, Carry | None]:
-        """What the head reads, [B, T, D], and the carry after the last step; arguments of `unroll`."""
+        """Returns the head's input [B, T, D] and the carry after the last step; arguments as in `unroll`."""
         x_BTD = self.embedding(inputs, lengths)
         return super().__call__(x_BTD, carry, reset=reset, lengths=lengths, key=key)
 
     def outputs(self, x: jax.Array) -> jax.Array:
-        """[..., A], at least float32, of features [..., D] that `hidden` gives."""
+        """Maps features [..., D] of `hidden` to outputs [..., A], at least float32."""
         return self.head(x)

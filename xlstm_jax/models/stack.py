@@ -1,4 +1,4 @@
-"""A stack of blocks: what every model of the project is built around."""
+"""A stack of blocks, the core of every model."""
 
 import dataclasses
 from typing import Any, Self
@@ -22,17 +22,17 @@ Carry = tuple[Any, ...]
 
 
 class Stack(nnx.Module):
-    """The blocks of `config.layers` one after the other, then a norm: [B, T, D] to [B, T, D].
+    """The blocks of `config.layers` in sequence, then a norm: [B, T, D] to [B, T, D].
 
     Args:
-        config: blocks, widths, norm, dropout and how the stack is compiled.
-        directions: "forward" (every step sees the steps before it, and a carry can be passed on); "alternate" (every
-            second block reads from each sequence's end to its start, at no extra cost, as in Vision-LSTM, Alkin et al.
-            2024, arXiv 2406.04303); "both" (each layer has a block for either direction, and what they add to their
-            input is summed). With the last two every step sees the whole sequence, and there is no carry.
+        config: blocks, widths, norm, dropout and compilation options.
+        directions: "forward" (each step sees the steps before it; a carry can be passed on); "alternate" (every second
+            block reads from each sequence's end to its start, at no extra cost, as in Vision-LSTM, Alkin et al. 2024,
+            arXiv 2406.04303); "both" (each layer has one block per direction, and their residual branches are summed).
+            With "alternate" and "both" each step sees the whole sequence, and there is no carry.
 
     Raises:
-        UsageError: an unknown block or directions, sizes that do not fit, or "alternate" with a single block.
+        UsageError: a block or `directions` is unknown, sizes do not fit, or "alternate" has only one block.
     """
 
     def __init__(self, config: StackConfig, directions: Directions = "forward", *, rngs: nnx.Rngs):
@@ -58,11 +58,11 @@ class Stack(nnx.Module):
         """The carry before the first step, one entry per block.
 
         Raises:
-            UsageError: the stack reads from right to left too, and so has no carry.
+            UsageError: the stack also reads backward, so it has no carry.
         """
         check_sizes(type(self).__name__, 0, batch=batch)
         if self.directions != "forward":
-            raise UsageError(f"a model with directions {self.directions!r} has no carry: it needs the whole sequence")
+            raise UsageError(f"a model with directions {self.directions!r} has no carry; it needs the whole sequence")
         return tuple(block.init_carry(batch) for block in single(self.blocks))
 
     def __call__(
@@ -75,21 +75,21 @@ class Stack(nnx.Module):
         mask: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, Carry | None]:
-        """Features [B, T, D], and the carry after the last step; None if the stack has none.
+        """Returns features [B, T, D] and the carry after the last step, None if the stack has none.
 
         Args:
-            x_BTD: what the first block reads.
-            carry: from `init_carry` or from an earlier call; None is `init_carry`.
-            lengths: [B] ints, right padding: padded steps leave the carry as it is. What is in the padding, even a
-                NaN, reaches no other step and no gradient.
-            reset: [B, T] bools, true at the first step of a document: nothing passes from one document to another, in
-                either direction.
-            mask: [B, T] bools, false where a step is padding, anywhere in a row; instead of `lengths`. The blocks read
-                the other steps one after the other, and outputs on padding are zero.
+            x_BTD: input of the first block.
+            carry: from `init_carry` or an earlier call; None means `init_carry`.
+            lengths: [B] ints, for right padding. Padding does not change the carry. Its values, even NaN, do not affect
+                other steps or gradients.
+            reset: [B, T] bools, true at the first step of each document. Nothing passes between documents, in either
+                direction.
+            mask: [B, T] bools, false on padding, which may be anywhere in a row; use it instead of `lengths`. The
+                blocks read the remaining steps as if adjacent. Outputs on padding are zero.
             key: random key for dropout; None: no dropout.
 
         Raises:
-            UsageError: both a mask and lengths, or arrays that do not fit.
+            UsageError: both a mask and lengths are given, or arrays do not fit.
         """
         name, arrays = type(self).__name__, {"x_BTD": x_BTD, "lengths_B": lengths, "reset_BT": reset, "mask_BT": mask}
         x_BTD, lengths, reset, mask = checked(name, {"D": self.config.features}, **arrays)
@@ -98,7 +98,7 @@ class Stack(nnx.Module):
         depth = len(self.config.layers)
         carry = self._checked_carry(carry, depth)
         keys = [None] * (depth + 1) if key is None else jax.random.split(key, depth + 1)
-        # Norms come before the blocks' own masks, and 0 times a NaN is a NaN.
+        # A block's norm comes before its masking, and 0 * NaN is NaN.
         x_BTD = constrain(zero_padding(x_BTD, lengths), ACTIVATIONS)
         x_BTD = self.dropout(x_BTD, deterministic=key is None, rngs=keys[-1])
         masks = {"reset": reset, "lengths": lengths}
@@ -116,14 +116,14 @@ class Stack(nnx.Module):
         if type(carry) not in (tuple, list) or len(carry) != depth:
             raise UsageError(
                 f"{name} got carry {outline(carry)}; wanted a tuple of {depth}, one for each block of "
-                f"{self.config.pattern!r}, as init_carry makes it"
+                f"{self.config.pattern!r}, as from init_carry"
             )
         return carry
 
     def _masked(self, x_BTD, carry, lengths, reset, mask_BT, key):
-        """Moves the steps of the mask to the front, so that padding is on the right, and the features back."""
+        """Moves padding to the right, runs the stack, and moves the features back."""
         if lengths is not None:
-            raise UsageError("give a mask or lengths, not both; lengths are a mask that is false from each one on")
+            raise UsageError("mask and lengths are both given; give one")
         padding_BT = padding(None, mask_BT, x_BTD.shape[:2])
         order_BT = jnp.argsort(padding_BT, axis=1, stable=True)
         if reset is not None:
@@ -133,10 +133,9 @@ class Stack(nnx.Module):
         return zero_where(padding_BT, taken(y_BTD, jnp.argsort(order_BT, axis=1))), carry
 
     def unscanned(self) -> Self:
-        """The same model with each block by itself, as without `config.scan_layers`.
+        """The same model without `config.scan_layers`.
 
-        For decoding: a scan copies each layer's parameters out of the stack, which for one token costs as much as
-        using them.
+        Use it for decoding: a scan copies each layer's parameters, which costs as much as using them for one token.
         """
         if not self.config.scan_layers:
             return self

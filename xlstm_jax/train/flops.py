@@ -1,9 +1,9 @@
-"""What a training step computes: a count of its products that no compiler and no implementation detail changes.
+"""FLOP of a training step, counted from the trace, so independent of the compiler.
 
-Counted are matrix products and convolutions, 2 FLOP a multiply-add, of the model and its head, forward once and
-backward twice (each product's two gradients). Masked attention scores count as they are computed, in full. Not counted
-are elementwise work (gates, norms, softmax, and states updated or scanned without a product), the embedding's look-up,
-the optimizer, and what rematerialisation computes again: it is the model's cost, not the program's.
+Counts the matrix products and convolutions of the model and its head at 2 FLOP per multiply-add, once for the forward
+and twice for the backward pass (the two gradients of each product). Masked attention scores count in full, as they are
+computed. Not counted: elementwise work (gates, norms, softmax, and states updated or scanned without a product), the
+embedding lookup, the optimizer, and recomputation by rematerialisation. It is the model's cost, not the program's.
 """
 
 import math
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-BACKWARD = 2  # products in the backward pass for each one forward
-# Peak TFLOP/s of products in (bfloat16, float32) by words of the device's name, dense, from NVIDIA's data sheets (H100,
+BACKWARD = 2  # products in the backward pass per product in the forward pass
+# Peak TFLOP/s of dense products in (bfloat16, float32) by words of the device's name, from NVIDIA's data sheets (H100,
 # H200: 2024; A100: 2021; L4, L40S, A10: 2023; V100: 2018; T4: 2019) and architecture papers (Ada 2022, GA102 2020).
-# float32 is tf32 on the tensor cores that have it, which XLA takes at its default precision.
+# float32 means tf32 on tensor cores that support it, which XLA uses at its default precision.
 PEAKS = {
     "H200": (989.4, 494.7),
     "H100 PCIe": (756.5, 378.0),
@@ -34,17 +34,17 @@ PEAKS = {
 
 
 class Uncountable(Exception):
-    """Raised for products whose number does not show in a trace; the message says where they are."""
+    """Raised if the number of products is not visible in the trace; the message says where."""
 
 
 class StepCost(NamedTuple):
-    """A training step's FLOP, and the peak FLOP/s of all devices it runs on; None where they are not known."""
+    """FLOP per training step, and the peak FLOP/s of all its devices together; None if unknown."""
 
     flops: float | None
     peak: float | None
 
     def metrics(self, steps_per_second: float) -> dict[str, float]:
-        """`train/model_flops_per_second`, and `train/utilisation`: its share of the peak."""
+        """`train/model_flops_per_second` and `train/utilisation`, its fraction of the peak; only what is known."""
         if self.flops is None:
             return {}
         rate = self.flops * steps_per_second
@@ -53,14 +53,14 @@ class StepCost(NamedTuple):
 
     def __str__(self) -> str:
         if self.flops is None:
-            return "FLOP a step not known"
-        return f"{self.flops:.3g} FLOP a step" + ("" if self.peak is None else f", peak {self.peak:.3g} FLOP/s")
+            return "FLOP per step unknown"
+        return f"{self.flops:.3g} FLOP per step" + ("" if self.peak is None else f", peak {self.peak:.3g} FLOP/s")
 
 
 def step_cost(parts: Any, params: Any) -> StepCost:
-    """The cost of a step of these `train.build.Parts`, given the parameters as they are placed."""
+    """The cost of a step of `train.build.Parts`; the placement of `params` tells the devices."""
     leaf, *_ = jax.tree.leaves(params)
-    params = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)  # as on one device
+    params = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)  # drops the sharding
 
     def loss(params, batch):
         return parts.task.forward(parts.model(params), batch, None, None).loss.total
@@ -76,7 +76,7 @@ def step_cost(parts: Any, params: Any) -> StepCost:
 
 
 def known_peak(device_kind: str, dtype: str) -> float | None:
-    """FLOP/s of such a device's products, from its name, such as "NVIDIA A100-SXM4-80GB"; None where it is unknown."""
+    """Peak FLOP/s by the device's name, such as "NVIDIA A100-SXM4-80GB"; None if unknown."""
     words = device_kind.replace("-", " ").split()
     for name, peaks in PEAKS.items():
         if set(name.split()) <= set(words):
@@ -86,13 +86,13 @@ def known_peak(device_kind: str, dtype: str) -> float | None:
 
 
 def count(function: Callable, *args: Any) -> int:
-    """FLOP of the products in one call; nothing is computed.
+    """Counts the FLOP of the products in one call by tracing, without computing anything.
 
-    Loops count as often as they turn, of branches the largest, and where a branch is chosen by platform the one for all
-    platforms, so that the count is the same everywhere.
+    Loops count once per iteration, and conditionals as their most expensive branch. A choice by platform counts as its
+    branch for all platforms, so the count is the same everywhere.
 
     Raises:
-        Uncountable: products in a loop without a known number of turns, or in a kernel.
+        Uncountable: products in a loop with an unknown number of iterations, or in a kernel.
     """
     return _jaxpr(jax.make_jaxpr(function)(*args).jaxpr)
 
@@ -110,7 +110,7 @@ def _equation(eqn: JaxprEqn) -> int:
         kernel = eqn.invars[1].aval
         return 2 * eqn.outvars[0].aval.size * (kernel.size // kernel.shape[params["dimension_numbers"].rhs_spec[0]])
     if name in ("pallas_call", "kernel_elsewhere"):
-        raise Uncountable("a kernel's products do not show in a trace")
+        raise Uncountable("a trace does not show the products of a kernel")
     if name == "cond":
         platforms = params.get("branches_platforms")
         if platforms and None in platforms:
@@ -118,8 +118,8 @@ def _equation(eqn: JaxprEqn) -> int:
         return max(_jaxpr(branch.jaxpr) for branch in params["branches"])
     inside = sum(map(_jaxpr, _inner(params)))
     if name == "while" and inside:
-        raise Uncountable("products in a loop whose number of turns follows from the data")
-    if name == "shard_map":  # a device's part
+        raise Uncountable("products in a loop whose number of iterations depends on the data")
+    if name == "shard_map":  # traced for one device
         return inside * math.prod(params["mesh"].shape[axis] for axis in params["newly_manual_axes"])
     return inside * params["length"] if name == "scan" else inside
 

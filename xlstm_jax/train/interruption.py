@@ -1,4 +1,4 @@
-"""What ends a run before its last step: a signal, or another process of it that has gone."""
+"""Ends a run before its last step: after a signal, or after the loss of another process."""
 
 import contextlib
 import signal
@@ -12,15 +12,15 @@ from xlstm_jax.train.workdir.checkpoint import Checkpoints
 
 
 class Interrupted:
-    """Turns SIGTERM and Ctrl-C into a flag, so that the loop ends between two steps; a context manager."""
+    """Context manager that turns SIGTERM and Ctrl-C into a flag, so that the loop ends between two steps."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self.anywhere = False  # of several processes: some have it, as all of them have read alike
+        self.anywhere = False  # whether any of several processes has a signal; all processes agree on it
 
     @property
     def everywhere(self) -> bool:
-        """Whether to stop now, which all processes answer alike at the same step."""
+        """Whether to stop now; the same in all processes at the same step."""
         return self.anywhere if jax.process_count() > 1 else bool(self)
 
     @property
@@ -40,13 +40,13 @@ class Interrupted:
 
     def _note(self, number: int, frame: Any) -> None:
         if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt  # a second Ctrl-C does not wait
+            raise KeyboardInterrupt  # a second Ctrl-C stops at once
         self.signal = number
 
 
 @contextlib.contextmanager
 def peers_watched(checkpoints: Checkpoints) -> Iterator[None]:
-    """Of several processes: what the runtime raises when another one has gone becomes `PeerLost`."""
+    """With several processes, converts the runtime's error about a lost process to `PeerLost`."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -55,5 +55,5 @@ def peers_watched(checkpoints: Checkpoints) -> Iterator[None]:
         last = checkpoints.latest_step()
         raise PeerLost(
             f"another process of this run was lost ({one_line(error)}); "
-            f"{f'step {last} is saved' if last else 'nothing was saved yet'}; start all processes again to go on"
+            f"{f'step {last} is saved' if last else 'nothing was saved yet'}; restart all processes to resume"
         ) from error

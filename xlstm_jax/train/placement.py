@@ -1,4 +1,4 @@
-"""Where a run's arrays lie: parameters, optimiser state and batches over one mesh, of one process or several."""
+"""Placement of a run's parameters, optimiser state and batches on a mesh, with one process or several."""
 
 import functools
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from xlstm_jax.errors import UsageError
 
 
 class Placement:
-    """The layout of one model's training over a mesh.
+    """The shardings for training one model on a mesh.
 
     Args:
-        mesh: with the axes of `sharding.MeshConfig`.
-        abstract: the model's `nnx.State`, of shapes only.
-        axes: from a batch to the logical axes of each of its leaves, as `Task.axes`.
+        mesh: has the axes of `sharding.MeshConfig`.
+        abstract: the model's `nnx.State` with shapes only.
+        axes: maps a batch to the logical axes of each of its leaves, like `Task.axes`.
         batch_size: rows of the global batch.
 
     Raises:
-        UsageError: the batch cannot be shared out evenly.
+        UsageError: the batch cannot be divided evenly.
     """
 
     def __init__(self, mesh: Mesh, abstract: nnx.State, axes: Callable[[Any], Any], batch_size: int):
@@ -59,7 +59,7 @@ class Placement:
         return slice(min(first for first, _ in spans), max(last for _, last in spans))
 
     def batch(self, batch: Any) -> Any:
-        """The global batch, of which this process gives `rows`."""
+        """The global batch, given this process's `rows` of it."""
         if self.mesh.size == 1:
             return batch
 
@@ -82,7 +82,7 @@ class Placement:
         return NamedSharding(self.mesh, sharding.spec(axes, shape, self.mesh))
 
     def own_rows(self, tree: Any) -> Any:
-        """This process's `rows` of arrays [B, ...], as NumPy arrays."""
+        """This process's `rows` of global arrays [B, ...], as NumPy arrays."""
 
         def own(leaf: jax.Array) -> np.ndarray:
             if leaf.is_fully_addressable:
@@ -93,13 +93,13 @@ class Placement:
         return jax.tree.map(own, tree)
 
     def gathered(self, params: Any) -> Any:
-        """Parameters as they are used: whole along "fsdp". Inside `jit`; their gradients are summed likewise."""
+        """Gathers parameters along "fsdp" for use. Call it inside `jit`; the gradients are reduced accordingly."""
         if self.mesh.shape["fsdp"] == 1:
             return params
         return jax.tree.map(jax.lax.with_sharding_constraint, params, self._gathered)
 
     def state(self, abstract: Any, optimizer: optax.GradientTransformation) -> Any:
-        """The shardings of a whole `TrainState`: what is made like a parameter lies as it does."""
+        """The shardings of a whole `TrainState`. Optimizer arrays shaped like a parameter get its sharding."""
         opt_state = optax.tree.map_params(
             optimizer,
             lambda _, like: like,
@@ -110,7 +110,7 @@ class Placement:
         return type(abstract)(self.replicated, self.params, opt_state, self.carry(abstract.carry))
 
     def carry(self, abstract: Any) -> Any:
-        """The shardings of a model's carry, whose arrays have the batch first."""
+        """The shardings of a model's carry, whose arrays have the batch as first axis."""
 
         def placed(leaf: jax.ShapeDtypeStruct) -> NamedSharding:
             if not leaf.shape or leaf.shape[0] != self.batch_size:
@@ -120,7 +120,7 @@ class Placement:
         return jax.tree.map(placed, abstract)
 
     def any(self, flag: bool) -> jax.Array:
-        """1 where any process gives true, else 0: known to all of them alike, once computed."""
+        """1 if `flag` is true in any process, else 0; the same in all processes."""
         spread = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
         flags = jax.make_array_from_callback((self.mesh.size,), spread, lambda _: np.full(1, flag, np.int32))
         return self._max(flags)
@@ -130,7 +130,7 @@ class Placement:
         return jax.jit(jnp.max, out_shardings=self.replicated)
 
     def local(self, tree: Any) -> Any:
-        """A copy on one device of this process, for what is not shared out, such as a sample."""
+        """A whole copy on one device of this process, for work that is not sharded, such as sampling."""
         if self.mesh.size == 1:
             return tree
         whole = jax.jit(lambda tree: tree, out_shardings=self.replicated)(tree)
@@ -138,7 +138,7 @@ class Placement:
 
 
 def _shardings(abstract: nnx.State, mesh: Mesh, *, without: str = "") -> dict:
-    """The sharding of each parameter, in the shape of the state's pure dict; `without` leaves a mesh axis out."""
+    """The sharding of each parameter, as a tree like the state's pure dict; ignores the mesh axis `without`."""
 
     def placed(variable: nnx.Variable) -> nnx.Variable:
         shape = variable.get_value().shape

@@ -1,4 +1,4 @@
-"""A profiler's trace of some training steps, for TensorBoard's profiler, Perfetto or XProf."""
+"""Profiler traces of training steps, for TensorBoard's profiler, Perfetto or XProf."""
 
 import re
 from pathlib import Path
@@ -12,33 +12,33 @@ FOLDER = "profile"  # in the workdir
 
 
 def parse_steps(text: str) -> tuple[int, int] | None:
-    """(first, last) of "10:15", both of them traced; None of "".
+    """Parses "10:15" to (first, last), both inclusive, and "" to None.
 
     Raises:
-        UsageError: anything else.
+        UsageError: the text is anything else.
     """
     if not text:
         return None
     match = re.fullmatch(r"(\d+):(\d+)", text)
     steps = tuple(map(int, match.groups())) if match else (0, 0)
     if not 1 <= steps[0] <= steps[1]:
-        raise UsageError(f"--profile_steps={text} is not allowed; write FIRST:LAST, such as 10:15, FIRST at least 1")
+        raise UsageError(f"--profile_steps={text} is not allowed; write FIRST:LAST, FIRST at least 1, such as 10:15")
     return steps
 
 
 def check_steps(steps: tuple[int, int] | None, done: int, total: int) -> None:
-    """Raise `UsageError` where a run that has taken `done` of `total` steps does not take all of these."""
+    """Raises `UsageError` unless all of `steps` are still to come in a run that has done `done` of `total` steps."""
     if steps and not done < steps[0] <= steps[1] <= total:
         raise UsageError(
-            f"--profile_steps={steps[0]}:{steps[1]} are not among the steps {done + 1} to {total} of this run"
+            f"--profile_steps={steps[0]}:{steps[1]} is not allowed; must be within steps {done + 1} to {total}"
         )
 
 
 class Profile:
-    """Traces steps `first` to `last` under WORKDIR/profile; a context manager, which ends a trace that is cut short.
+    """Context manager that traces steps `first` to `last` under WORKDIR/profile; its exit ends an unfinished trace.
 
     Raises:
-        UsageError: steps that this run does not take.
+        UsageError: this run does not have these steps.
     """
 
     def __init__(self, workdir: Path, steps: tuple[int, int] | None, done: int, total: int):
@@ -52,7 +52,7 @@ class Profile:
         self._stop()
 
     def run(self, step: int, train_step, *args: Any) -> Any:
-        """`train_step(*args)`, of step number `step`; the trace ends when the device has done the last one."""
+        """Returns `train_step(*args)` for step number `step`. Stops the trace once the device has finished `last`."""
         first, last = self._steps
         if not first <= step <= last:
             return train_step(*args)

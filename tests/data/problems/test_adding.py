@@ -1,4 +1,4 @@
-"""The adding problem: rows read back in plain Python, and the law of the marks' places."""
+"""The adding problem: checks rows in plain Python, and the distribution of the marks' positions."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from xlstm_jax.tasks.adding import AddingProblem
 
 
 def rows(length, count, seed=0):
-    """(numbers, markers, target) of each row, cut at its last step."""
+    """Returns (numbers, markers, target) of each row, cut at its last step."""
     batch = Adding(length).rows(np.random.default_rng(seed), count)
     assert batch.inputs_BT.dtype == batch.targets_BT.dtype == np.float32
     for tokens, targets, mask, steps in zip(*batch, strict=True):
@@ -34,7 +34,7 @@ def test_the_target_is_the_marked_sum(length):
 
 
 def test_lengths_and_places_are_even():
-    """For T = 20: 20 to 22 steps; one of the first 10, then one of the first 9 that are left."""
+    """For T = 20: 20 to 22 steps; one of the first 10 is marked, then one of the first 9 that remain."""
     expected = {}
     for first in range(10):
         unmarked = [step for step in range(20) if step != first][:9]
@@ -55,7 +55,7 @@ def test_lengths_and_places_are_even():
 
 @pytest.mark.parametrize("length", [12, 110])
 def test_chance_is_that_of_the_drawn_rows(length):
-    """The loss of zeros, and how often 0.5 is right."""
+    """The loss of answering 0, and how often 0.5 is correct."""
     task = AddingProblem(AddingProblem.Config(sequence_length=length, long_length=0))
     targets = np.array([target for *_, target in rows(length, 40_000)])
     assert task.loss_at_chance == pytest.approx(np.mean(targets**2), rel=0.01)

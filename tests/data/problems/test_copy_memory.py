@@ -1,4 +1,4 @@
-"""Copy memory: rows against their definition, step by step."""
+"""Copy memory: checks rows against the definition, step by step."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Strings against the grammar written out as a generator of all of them, and legal symbols against its prefixes."""
+"""Checks strings against an enumeration of the grammar, and legal symbols against the prefixes of all strings."""
 
 import collections
 
@@ -11,7 +11,7 @@ INNER = {"0": "T1P2", "1": "S1X3", "2": "T2V4", "3": "X2S5", "4": "P3V5"}
 
 
 def inner(longest, so_far="", node="0"):
-    """All ways through Reber's graph of at most so many symbols."""
+    """All paths through Reber's graph with at most the given number of symbols."""
     if node == "5":
         yield so_far
     elif len(so_far) < longest:
@@ -20,7 +20,7 @@ def inner(longest, so_far="", node="0"):
 
 
 def embedded(longest):
-    """All strings of at most so many symbols, with their probabilities: one half at each choice."""
+    """All strings with at most the given number of symbols, with their probabilities: one half for each choice."""
     return {f"B{outer}B{middle}E{outer}E": 0.5 ** (1 + len(middle)) for outer in "TP" for middle in inner(longest - 6)}
 
 
@@ -39,7 +39,7 @@ def strings():
 
 @pytest.mark.parametrize("shortest, length", [(SHORTEST, 12), (13, 20)])
 def test_strings_are_the_grammars(strings, shortest, length):
-    """Each as often as its probability among those of an allowed length says."""
+    """The frequency of each string matches its probability among strings of an allowed length."""
     probability = {string: p for string, p in strings.items() if shortest <= len(string) - 1 <= length}
     total, count = sum(probability.values()), 6_000
     drawn = collections.Counter(spelt(EmbeddedReber(shortest, length).rows(np.random.default_rng(0), count)))
@@ -51,7 +51,7 @@ def test_strings_are_the_grammars(strings, shortest, length):
 
 
 def test_legal_symbols_are_those_that_go_on(strings):
-    """Upon each prefix, the symbols with which some string goes on."""
+    """The symbols with which some string continues each prefix."""
     follows = collections.defaultdict(set)
     for string in strings:
         for at in range(1, len(string)):
@@ -65,7 +65,7 @@ def test_legal_symbols_are_those_that_go_on(strings):
 
 
 def test_long_strings_are_drawn_at_once():
-    """Of the grammar's strings only one in many millions has 200 steps."""
+    """Only one in many millions of the grammar's strings has 200 steps."""
     batch = EmbeddedReber(200, 220).rows(np.random.default_rng(2), 16)
     steps_B = batch.mask_BT.sum(axis=1)
     assert (steps_B >= 200).all() and (steps_B <= 220).all()

@@ -1,4 +1,4 @@
-"""The formal languages' generators beside definitions written out: each answer computed in another way."""
+"""The generators of the formal languages against definitions that compute each answer in another way."""
 
 import collections
 
@@ -128,7 +128,7 @@ def test_vocabularies_are_the_paper_s():
 
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_answers_are_right(name):
-    """At every number of steps from the shortest on, which is used up but for a step or two."""
+    """At every number of steps from the shortest on. The rows use all steps, or all but one or two."""
     language, seen = LANGUAGES[name], set()
     for steps in [*range(language.shortest, 41), 150]:
         for _ in range(5):
@@ -146,19 +146,19 @@ def test_answers_are_right(name):
     "name", [n for n in LANGUAGES if n not in ("bucket_sort", "set", "majority", "majority_count")]
 )
 def test_no_answer_is_favoured(name):
-    """The answers' first token is spread over the choices, so that guessing gives chance.
+    """The first token of the answers is spread over the choices, so that guessing gives the chance level.
 
-    But for the sorted answers, whose first is a small one, and those with too many choices to count.
+    Except for sorted answers, which begin with a small symbol, and for languages with very many choices.
     """
     language = LANGUAGES[name]
     first = [int(language.example(RNG, 20)[1][0]) for _ in range(600)]
     counts = np.bincount(first)[np.unique(first)]
-    # Products favour zero.
+    # Products make zero more likely.
     assert len(counts) == language.choices and counts.max() < (3 if "arithmetic" in name else 1.5) * 600 / len(counts)
 
 
 def test_lengths_are_spread():
-    """Every number of steps from the shortest to the longest occurs, none more often than chance has it."""
+    """Every number of steps from the shortest to the longest occurs, with the expected frequency."""
     batch = Examples(LANGUAGES["parity"], 3, 10).rows(RNG, 800)
     steps_B = batch.mask_BT.argmax(axis=1) + 1
     counts = np.bincount(steps_B, minlength=11)[3:]
@@ -167,7 +167,7 @@ def test_lengths_are_spread():
 
 
 def test_rows_are_read_from_left_to_right():
-    """Prompt, then all of the answer but its last token; what is predicted at each step is what comes next."""
+    """A row reads the prompt and the answer without its last token; each target is the next input."""
     rows = next_tokens([np.array([5, 6, 1]), np.array([7])], [np.array([8, 9]), np.array([3])], 6)
     np.testing.assert_array_equal(rows.inputs_BT, [[5, 6, 1, 8, 0, 0], [7, 0, 0, 0, 0, 0]])
     np.testing.assert_array_equal(rows.targets_BT, [[0, 0, 8, 9, 0, 0], [3, 0, 0, 0, 0, 0]])

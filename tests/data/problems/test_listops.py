@@ -1,4 +1,4 @@
-"""Expressions against Python's own evaluation of them, rewritten as calls."""
+"""Checks expressions by rewriting them as Python calls and evaluating these."""
 
 import random
 
@@ -26,7 +26,7 @@ def evaluated(symbols):
 
 
 def measured(symbols):
-    """The deepest nesting, and each operation's number of arguments, that of the outermost last."""
+    """The maximum nesting, and the number of arguments of each operation, the outermost last."""
     counts, open_counts, depth = [], [], 0
     for symbol in symbols:
         if symbol == "]":
@@ -66,7 +66,7 @@ def test_draws_have_the_probabilities_of_the_definition():
         assert reached <= 2
         symbols += tokens
         counts += own
-        nested, could = nested + len(own) - 1, could + own[-1]  # at depth 2 only the outermost's arguments nest
+        nested, could = nested + len(own) - 1, could + own[-1]  # at depth 2 only the outermost arguments nest
     assert nested / could == pytest.approx(0.25, abs=0.02)
     for n in (2, 3, 4):
         assert counts.count(n) / len(counts) == pytest.approx(1 / 3, abs=0.03)
@@ -76,7 +76,7 @@ def test_draws_have_the_probabilities_of_the_definition():
 
 
 def test_an_expression_that_does_not_fit_is_given_up():
-    """And all that fit come, to the last step."""
+    """Expressions of up to exactly the maximum length occur."""
     uniform = random.Random(2).random
     for longest in (4, 9, 20):
         lengths = [len(tokens) for _ in range(500) if (tokens := expression(uniform, 3, 3, longest)) is not None]
@@ -85,5 +85,5 @@ def test_an_expression_that_does_not_fit_is_given_up():
 
 @pytest.mark.parametrize("arguments", [(1, 3, 6, 20), (10, 5, 1, 3)])
 def test_lengths_that_no_expression_has(arguments):
-    with pytest.raises(UsageError, match=r"none has \d+ to \d+ steps; allow other lengths"):
+    with pytest.raises(UsageError, match=r"has \d+ to \d+ steps; allow other lengths"):
         ListOps(*arguments)

@@ -1,4 +1,4 @@
-"""Associative recall: rows read back in plain Python, and the law of the queries' places."""
+"""Associative recall: checks rows in plain Python, and the distribution of the queries' positions."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from xlstm_jax.tasks.recall import AssociativeRecall, RecallConfig
 
 @pytest.mark.parametrize("problem", [Recall(64, 4, 8192, 0.01), Recall(35, 8, 18, 0.01), Recall(2048, 256, 8192, 0.5)])
 def test_rows_are_pairs_and_then_queries(problem):
-    """Also where every key is in use, and every slot."""
+    """Also if all keys and all slots are used."""
     batch, pairs = problem.rows(np.random.default_rng(0), 5), problem.pairs
     assert batch.inputs_BT.shape == (5, problem.length)
     assert batch.lengths_B is None
@@ -30,7 +30,7 @@ def test_rows_are_pairs_and_then_queries(problem):
 
 
 def one_after_another(weights, order):
-    """The probability that a draw by weight without putting back gives these numbers in this order."""
+    """The probability of drawing these numbers in this order, by weight without replacement."""
     left, probability = dict(enumerate(weights)), 1.0
     for number in order:
         probability *= left[number] / sum(left.values())
@@ -39,7 +39,7 @@ def one_after_another(weights, order):
 
 
 def test_queries_thin_out_by_the_power_law():
-    """The joint law of two keys' slots among four, each pair of slots against its probability."""
+    """The joint distribution of two keys' slots among four, for each pair of slots."""
     rows = 20_000
     problem = Recall(12, 2, 8, 0.01)
     batch = problem.rows(np.random.default_rng(1), rows)
@@ -69,7 +69,7 @@ def test_keys_and_values_are_even():
         ({"long_pairs": 65}, r"data\.long_pairs 65 is not allowed; it is at most 64 in rows of 256"),
         ({"vocab_size": 8}, r"data\.pairs 4 is not allowed; .* at most 3 .* a vocabulary of 8"),
         ({"vocab_size": 63}, r"data\.vocab_size 63 is not allowed; it is even"),
-        ({"power": 0.0}, r"data\.power 0\.0 is not allowed; it is over 0"),
+        ({"power": 0.0}, r"data\.power 0\.0 is not allowed; must be over 0"),
     ],
 )
 def test_options_that_cannot_be(options, message):

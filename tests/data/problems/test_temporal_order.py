@@ -1,4 +1,4 @@
-"""Temporal order: rows read back symbol by symbol, and the intervals of the marks."""
+"""Temporal order: checks rows symbol by symbol, and the intervals of the marks."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ ORDERS = {2: ["XX", "XY", "YX", "YY"], 3: ["XXX", "XXY", "XYX", "XYY", "YXX", "Y
 
 
 def rows(length, marks, count):
-    """(text, target) of each row."""
+    """Returns (text, target) of each row."""
     batch = TemporalOrder(length, marks).rows(np.random.default_rng(0), count)
     for tokens, targets, mask, steps in zip(*(array.tolist() for array in batch), strict=True):
         text = "".join(LETTERS[token] for token in tokens).rstrip(".")

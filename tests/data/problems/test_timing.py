@@ -1,4 +1,4 @@
-"""Spikes read one step at a time, with a clock."""
+"""Checks spikes by reading rows step by step with a clock."""
 
 import collections
 
@@ -24,7 +24,7 @@ def test_targets_are_the_steps_between_spikes(interval, offsets, length):
             else:
                 assert not batch.mask_BT[row, step] and batch.targets_BT[row, step] == 0
             clock += 1
-        assert clock <= interval + offsets  # a spike that was due by the end has come
+        assert clock <= interval + offsets  # no spike is missing at the row's end
     assert set(seen) <= set(range(offsets + 1))
     if length > 2:
         mean = sum(seen.values()) / (offsets + 1)

@@ -1,4 +1,4 @@
-"""Byte-pair encoding: bytes are counted exactly, on any text; foreign files are read or refused with a line."""
+"""Byte-pair encoding: exact byte counts for any text; files of other projects are read or refused with one line."""
 
 import json
 import os
@@ -21,7 +21,7 @@ TEXT = "Grüße 👩‍👩‍👧 e\u0301 the cat <|endoftext|> \r\n\0 \ufffd �
 
 
 def byte_level(vocabulary=None, *, prefix=False, end="</s>") -> Tokenizer:
-    """What a tokenizer.json of another project may hold: other names, other order."""
+    """A tokenizer.json as in other projects, with other names and another order."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet(), reverse=True)
     encoder = Tokenizer(models.BPE({c: n for n, c in enumerate(alphabet)} if vocabulary is None else vocabulary, []))
     encoder.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(add_prefix_space=prefix)])
@@ -33,7 +33,7 @@ def byte_level(vocabulary=None, *, prefix=False, end="</s>") -> Tokenizer:
 def test_sizes():
     assert BPE.vocab_size == 290 and BPE.end_token == 0
     assert len(BPE.encode(TRAINING)) < len(TRAINING.encode()) / 2
-    assert BPETokenizer.from_text("ab" * 9).vocab_size < 4096  # no more pairs to join
+    assert BPETokenizer.from_text("ab" * 9).vocab_size < 4096  # no pairs left to merge
 
 
 def test_training_is_deterministic():
@@ -49,7 +49,7 @@ def test_any_text_keeps_its_bytes(text):
 
 
 def test_bytes_by_decoding_each_token():
-    """A token's bytes, put together by hand from the byte-level alphabet."""
+    """A token's bytes, assembled by hand from the byte-level alphabet."""
     order = [*range(33, 127), *range(161, 173), *range(174, 256)]
     characters = {chr(byte): byte for byte in order}
     rest = [byte for byte in range(256) if byte not in order]
@@ -67,11 +67,11 @@ def test_saved_tokenizer_needs_no_other_file(tmp_path):
     np.testing.assert_array_equal(loaded.encode(TEXT), BPE.encode(TEXT))
     np.testing.assert_array_equal(loaded.bytes_per_token, BPE.bytes_per_token)
     assert (loaded.end_token, loaded.vocab_size) == (BPE.end_token, BPE.vocab_size)
-    assert BPETokenizer.from_file(tmp_path / "codec.json").to_json() == BPE.to_json()  # a workdir's serves too
+    assert BPETokenizer.from_file(tmp_path / "codec.json").to_json() == BPE.to_json()  # a workdir's file works too
 
 
 def test_a_foreign_file(tmp_path):
-    """Another order of the alphabet, added tokens of text and of none, and a limit on the length that must not act."""
+    """Another order of the alphabet, added tokens with and without bytes, and a length limit without effect."""
     encoder = byte_level()
     encoder.add_tokens(["    "])
     encoder.enable_truncation(4)
@@ -132,7 +132,7 @@ def test_missing_file(tmp_path):
 
 
 def test_normalised_text_counts_as_normalised():
-    """Bytes are those of what is encoded."""
+    """Byte counts are those of the encoded text."""
     encoder = byte_level()
     encoder.normalizer = normalizers.NFC()
     tokenizer = BPETokenizer(encoder)

@@ -1,4 +1,4 @@
-"""Texts as bytes: what Python's own strings give, at the memory of the bytes."""
+"""Documents as bytes: the results of Python's strings, with the memory of the bytes."""
 
 import tracemalloc
 
@@ -34,7 +34,7 @@ def test_a_document_is_its_text():
 
 @pytest.mark.parametrize("size", [1, 9, 40, 10_000])
 def test_pieces(size):
-    """Cut at the first single line break from `size` characters on, whatever the blocks."""
+    """Cut at the first single line break after `size` characters, regardless of the blocks."""
     wanted, start = [], 0
     while start < len(TEXT):
         cut = CUT.search(TEXT, start + size)
@@ -48,7 +48,7 @@ def test_pieces(size):
 @given(st.binary(max_size=60))
 @settings(deadline=None)
 def test_what_is_no_utf8_is_named_as_python_does(data):
-    """Also where a block ends inside a character."""
+    """Also if a block ends inside a character."""
     try:
         wanted = data.decode()
     except UnicodeDecodeError as error:
@@ -60,7 +60,7 @@ def test_what_is_no_utf8_is_named_as_python_does(data):
 
 
 def test_byte_pairs_from_pieces(monkeypatch):
-    """Trained on pieces, they are those of the whole."""
+    """Training on pieces gives the pairs of the whole text."""
     text = TEXT.replace("\ud800", "")
     whole = BPETokenizer.from_text(text, vocab_size=290).to_json()
     monkeypatch.setattr(Document.pieces, "__defaults__", (9,))
@@ -70,7 +70,7 @@ def test_byte_pairs_from_pieces(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["byte", "char"])
 def test_one_wide_character_does_not_widen_the_text(tmp_path, monkeypatch, kind):
-    """A text of 20 MB with one emoji, cut, made a vocabulary of and encoded: at most three times the text."""
+    """A text of 20 MB with one emoji is cut, made into a vocabulary and encoded with at most three times its memory."""
     monkeypatch.setattr(documents, "BLOCK_BYTES", 1 << 20)
     monkeypatch.setenv("XLSTM_JAX_CACHE", str(tmp_path / "cache"))
     size = 20_000_000

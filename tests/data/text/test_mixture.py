@@ -1,4 +1,4 @@
-"""Rows drawn from several sources: how often, which ones, and again in the same way."""
+"""Rows drawn from several sources: their frequency, their content, and reproducibility."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def mixed(seed=0, batch_size=8, packed=False, **process):
 
 
 def test_probabilities():
-    """Independent draws: counts of 8,000 rows lie within 4 standard deviations."""
+    """Independent draws: the counts of 8,000 rows are within 4 standard deviations."""
     sources = np.concatenate([mixed()[index].source_B for index in range(1000)])
     for source, weight in enumerate(WEIGHTS):
         assert abs((sources == source).mean() - weight) < 4 * np.sqrt(weight * (1 - weight) / 8000)
@@ -50,7 +50,7 @@ def test_rows_are_of_their_source(packed):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_pure_function_of_seed_and_index(packed):
-    """In any order, far on too."""
+    """In any order, and for a late batch too."""
     one, other = mixed(packed=packed), mixed(packed=packed)
     for index in (BATCHES_A_BLOCK * 3 + 5, 2, BATCHES_A_BLOCK - 1, BATCHES_A_BLOCK, 0):
         for array, again in zip(one[index], other[index], strict=True):
@@ -103,7 +103,7 @@ def test_validation_is_each_source_in_turn(carry):
     for index in range(len(batches)):
         batch = batches[index]
         assert (batch.tokens_BT[batch.mask_BT] // 1000 == np.repeat(batch.source_B, batch.mask_BT.sum(1))).all()
-    # A carry that comes in from the source before is reset.
+    # A carry from the previous source is reset.
     assert all(batches[sum(map(len, parts[:n]))].reset_BT[:, 0].all() for n in range(3))
 
 

@@ -1,4 +1,4 @@
-"""Packed rows, read off from tokens that are their own positions."""
+"""Packed rows of tokens that are their own positions."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from xlstm_jax.data.text.packing import Packing, packed_train_batches, packed_va
 from xlstm_jax.data.text.windows import validation_batches
 from xlstm_jax.errors import UsageError
 
-LENGTHS = [5, 1, 2, 13, 9, 3, 3, 2, 30, 4, 8, 1, 6]  # in tokens, end tokens included
+LENGTHS = [5, 1, 2, 13, 9, 3, 3, 2, 30, 4, 8, 1, 6]  # in tokens, including end tokens
 
 
 def corpus(lengths=LENGTHS):
@@ -22,7 +22,7 @@ def corpus(lengths=LENGTHS):
 
 
 def targets_of(lengths=LENGTHS):
-    """All tokens but the documents' first."""
+    """All tokens except the first of each document."""
     tokens, start_D = corpus(lengths)
     return np.sort(np.delete(tokens, start_D))
 
@@ -34,7 +34,7 @@ def training(lengths=LENGTHS, *, sequence_length=8, batch_size=3, seed=0, **proc
 
 
 def check_batch(batch, start_D, sequence_length):
-    """Inputs run on and targets stand one ahead within a piece; a piece begins with a reset, and with nothing else."""
+    """Within a piece, inputs are consecutive and targets are one ahead. Each piece begins with a reset."""
     assert batch.tokens_BT.dtype == batch.targets_BT.dtype == np.int32
     np.testing.assert_array_equal(batch.targets_BT[batch.mask_BT], batch.tokens_BT[batch.mask_BT] + 1)
     assert not np.isin(batch.targets_BT[batch.mask_BT] - 100, start_D).any()
@@ -49,7 +49,7 @@ def check_batch(batch, start_D, sequence_length):
 
 
 def cut(tokens, used):
-    """Pieces of a long document may stand side by side in one row."""
+    """Pieces of a long document may share a row."""
     return np.ones(used, bool) if used == len(tokens) else np.zeros(used, bool)
 
 
@@ -73,7 +73,7 @@ def test_validation_covers_every_target_once(lengths, sequence_length, batch_siz
 
 
 def test_every_document_once_an_epoch():
-    """Rows of an epoch follow one another across batches, in another order each time; all epochs have the same rows."""
+    """Each epoch has all rows once, in a new order, and continues across batches."""
     packing = Packing(corpus()[1], sum(LENGTHS), 8, seed=3)
     batches = [training(seed=3)[index] for index in range(len(packing))]
     rows = [tuple(row[mask]) for batch in batches for row, mask in zip(batch.targets_BT, batch.mask_BT, strict=True)]
@@ -133,7 +133,7 @@ def test_long_documents_are_cut():
 
 
 def test_rows_are_filled_well():
-    """Lengths as of sentences: best-fit decreasing leaves next to nothing empty."""
+    """With lengths like those of sentences, best-fit decreasing leaves almost no padding."""
     lengths = np.random.default_rng(0).integers(2, 60, 2000)
     packing = Packing(np.cumsum([0, *lengths[:-1]]), int(lengths.sum()), 64)
     assert (lengths - 1).sum() / (len(packing) * 64) > 0.99

@@ -1,4 +1,4 @@
-"""Named sources and users' own files, good and bad."""
+"""Named sources and users' own files, valid and invalid."""
 
 import os
 
@@ -20,7 +20,7 @@ def test_stdlib_is_deterministic_python_source():
     text = read_text("stdlib")
     assert text == read_text("stdlib")
     assert 1_000_000 < len(text.encode()) <= sources.STDLIB_BYTES
-    assert "class AbstractEventLoop" not in text  # packages and site-packages stay out
+    assert "class AbstractEventLoop" not in text  # packages and site-packages are left out
     assert "build_time_vars = {" not in text  # _sysconfigdata differs between machines
     with open(os.__file__, encoding="utf-8", newline="") as file:
         assert file.read() in text
@@ -86,13 +86,13 @@ def test_json_lines(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"text": "a"}\n{"text"', r"a\.jsonl' line 2 is no JSON object with a string"),
-        ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
-        ("a.jsonl", b'{"text": 3}\n', "line 1 is no JSON object"),
-        ("a.jsonl", b'{"text": "\xff"}\n', "line 1 is no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n{"text"', r"a\.jsonl' line 2 is not a JSON object with a string"),
+        ("a.jsonl", b"[1]\n", "line 1 is not a JSON object"),
+        ("a.jsonl", b'{"text": 3}\n', "line 1 is not a JSON object"),
+        ("a.jsonl", b'{"text": "\xff"}\n', "line 1 is not a JSON object"),
         ("a.jsonl", b'{"text": "a"}\n{"text": "b\\ud83d"}\n', r"a\.jsonl' line 2 has '\\ud83d' at character 1 of its"),
-        ("a.jsonl", b"\n", "holds no text"),
-        ("a.txt", b"\n\n", "holds no text"),
+        ("a.jsonl", b"\n", "has no text"),
+        ("a.txt", b"\n\n", "has no text"),
         ("none.jsonl", None, "no file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Special tokens as the `tokenizers` library places them, and tokenizers that read another text than they are given."""
+"""Special tokens as placed by the `tokenizers` library, and tokenizers that change the text."""
 
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -40,7 +40,7 @@ TEMPLATES = {
 
 @pytest.mark.parametrize("case", TEMPLATES)
 def test_prompts_are_read_as_the_library_does(case):
-    """Its post-processor's tokens around each prompt, and names of special tokens read as these."""
+    """Prompts get the post-processor's tokens, and names of special tokens are encoded as these tokens."""
     processor, prefix, suffix = TEMPLATES[case]
     tokenizer = BPETokenizer(with_template(processor))
     assert (tokenizer.prefix, tokenizer.suffix) == (prefix, suffix)
@@ -49,16 +49,16 @@ def test_prompts_are_read_as_the_library_does(case):
     tokens_BT, lengths_B = encode_prompts(tokenizer, prompts)
     for prompt, row, length in zip(prompts, tokens_BT, lengths_B, strict=True):
         assert row[:length].tolist() == theirs.encode(prompt).ids
-    # What goes on from a text is not the beginning of one.
+    # A continuation of a text gets no tokens for its beginning.
     tokens_BT, lengths_B = encode_prompts(tokenizer, prompts, begin=False)
     for prompt, row, length in zip(prompts, tokens_BT, lengths_B, strict=True):
         assert row[:length].tolist() == theirs.encode(prompt, add_special_tokens=False).ids
-    assert not set(tokenizer.encode("a</s>b <s>").tolist()) & {256, 257}  # a document's text names none
+    assert not set(tokenizer.encode("a</s>b <s>").tolist()) & {256, 257}  # names in a document are ordinary text
 
 
 @pytest.mark.parametrize("case", TEMPLATES)
 def test_documents_stand_between_them(tmp_path, monkeypatch, case):
-    """Once around a document, also where the cut for validation divides it; they have no bytes."""
+    """Once around each document, even if the cut for validation divides it. Special tokens have no bytes."""
     monkeypatch.setenv("XLSTM_JAX_CACHE", str(tmp_path / "cache"))
     processor, prefix, suffix = TEMPLATES[case]
     tokenizer, end = BPETokenizer(with_template(processor)), suffix or (256,)
@@ -75,8 +75,8 @@ def test_documents_stand_between_them(tmp_path, monkeypatch, case):
 @pytest.mark.parametrize(
     ("processor", "words"),
     [
-        (template("$A <s> $A"), "takes a text in another form than once"),
-        (processors.TemplateProcessing(single="<x> $A", special_tokens=[("<x>", 900)]), "adds token 900, and there"),
+        (template("$A <s> $A"), "changes the text or repeats it"),
+        (processors.TemplateProcessing(single="<x> $A", special_tokens=[("<x>", 900)]), "adds token 900, but there"),
     ],
 )
 def test_templates_that_do_not_serve(processor, words):
@@ -112,23 +112,23 @@ CHANGING = {
         "CAT",
         "its normalizer is NFC + Lowercase",
     ),
-    "removed": (cut_at(pre_tokenizers.Split(" ", "removed")), "a b", "its pre_tokenizer Split leaves out what it"),
-    "punctuation": (cut_at(pre_tokenizers.Punctuation("removed")), "a.b", "its pre_tokenizer Punctuation leaves"),
-    "whitespace": (cut_at(pre_tokenizers.Whitespace()), "a b", "its pre_tokenizer Whitespace leaves"),
-    "left": (with_token(lstrip=True), "a <mask>", "its token '<mask>' takes spaces beside it"),
-    "right": (with_token(rstrip=True), "<mask> a", "its token '<mask>' takes spaces beside it"),
+    "removed": (cut_at(pre_tokenizers.Split(" ", "removed")), "a b", "its pre_tokenizer Split removes the text"),
+    "punctuation": (cut_at(pre_tokenizers.Punctuation("removed")), "a.b", "its pre_tokenizer Punctuation removes"),
+    "whitespace": (cut_at(pre_tokenizers.Whitespace()), "a b", "its pre_tokenizer Whitespace removes"),
+    "left": (with_token(lstrip=True), "a <mask>", "its token '<mask>' strips adjacent spaces"),
+    "right": (with_token(rstrip=True), "<mask> a", "its token '<mask>' strips adjacent spaces"),
 }
 
 
 @pytest.mark.parametrize("case", CHANGING)
 def test_losses_on_a_changed_text_are_refused(case):
-    """Named in one line by what changes the text; a text that it keeps is taken, with all its bytes."""
+    """The message is one line and names the cause. A text that the tokenizer keeps is accepted, with all its bytes."""
     encoder, text, words = CHANGING[case]
     tokenizer = BPETokenizer(encoder)
     with pytest.raises(UsageError) as caught:
         encode_kept(tokenizer, text)
     message = str(caught.value)
-    assert words in message and "is read as" in message and "\n" not in message
+    assert words in message and "it reads" in message and "\n" not in message
     assert tokenizer.bytes_per_token[encode_kept(tokenizer, "thed")].sum() == 4
 
 
@@ -144,7 +144,7 @@ def test_what_keeps_the_text_is_taken():
 def test_a_text_of_another_length_is_refused_whatever_the_file_says():
     tokenizer = BPETokenizer(changed(normalizer=normalizers.NFC()))
     tokenizer.changes = ""
-    with pytest.raises(UsageError, match="what it does is unknown"):
+    with pytest.raises(UsageError, match="for an unknown reason"):
         encode_kept(tokenizer, "e\u0301")
 
 
@@ -152,13 +152,13 @@ def test_a_run_on_a_changed_text_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("XLSTM_JAX_CACHE", str(tmp_path / "cache"))
     (tmp_path / "text.txt").write_text("The cat. " * 20)
     corpus = Corpus(Source("", str(tmp_path / "text.txt")), 0.5, packed=False)
-    with pytest.raises(UsageError, match=r"its normalizer is Lowercase.*so that bits per byte would be of another"):
+    with pytest.raises(UsageError, match=r"its normalizer is Lowercase.*so bits per byte would be of another"):
         corpus.splits(BPETokenizer(changed(normalizer=normalizers.Lowercase())))
     assert len(corpus.splits(ByteTokenizer())["all"].tokens_N) == 180
 
 
 def test_dropout_is_switched_off():
-    """A file's dropout makes its encoding another one each time; here it is that of the file without it."""
+    """A file's dropout would make the encoding random; here it equals that of the file without dropout."""
     vocabulary = {c: n for n, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))} | {"ab": 256, "abab": 257}
     files = []
     for dropout in (None, 0.9):

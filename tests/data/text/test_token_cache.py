@@ -1,4 +1,4 @@
-"""Tokens on disk: written once, mapped afterwards, made anew where they are damaged."""
+"""Tokens on disk: written once, then memory-mapped, and written again if damaged."""
 
 import os
 import pathlib
@@ -19,7 +19,7 @@ DOCUMENTS = [
     Framed(Document.of(text), head, tail)
     for text, head, tail in (("ab\ncd", END[:0], END), ("é", END[:0], END[:0]), ("wxyz", START, END))
 ]
-DEEP = b"[" * 100_000  # more brackets than a parser can count down
+DEEP = b"[" * 100_000  # more brackets than a parser can nest
 WANTED, STARTS = b"ab\ncd\x07" + "é".encode() + b"\x01wxyz\x07", [0, 6, 8]
 
 
@@ -64,7 +64,7 @@ def test_damage_is_noticed(folder, capsys, name, harm):
         harms = {"cut": data[:-2], "empty": b"", "changed": changed, "garbage": b"\x00garbage", "deep": deep}
         path.write_bytes(harms[harm])
     if (name, harm) == ("sums.json", "cut"):
-        path.write_bytes(data[:-20])  # the last two bytes are a bracket and a line break
+        path.write_bytes(data[:-20])  # the last two bytes are a bracket and a newline
     assert_right(encode())
     assert "are damaged; encoding them again" in capsys.readouterr().err
     assert path.read_bytes() == data
@@ -73,7 +73,7 @@ def test_damage_is_noticed(folder, capsys, name, harm):
 
 @pytest.mark.parametrize("name", ["tokens.npy", "documents.npy"])
 def test_a_pickle_is_not_read(folder, tmp_path, capsys, name):
-    """It is damage as any other."""
+    """It counts as damage."""
     encode()
     np.save(folder / "key" / name, hostile_array(tmp_path / "trace"))
     assert_right(encode())
@@ -91,13 +91,13 @@ def test_no_folder_to_write_to(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XLSTM_JAX_CACHE", str(tmp_path / "file"))
     assert_right(encode())
-    assert "cannot keep tokens of test" in (shown := capsys.readouterr().err) and "they stay in memory" in shown
+    assert "cannot save tokens of test" in (shown := capsys.readouterr().err) and "keeping them in memory" in shown
     assert shown.count("\n") == 1
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS.names())
 def test_long_documents_are_encoded_in_parts(folder, monkeypatch, kind):
-    """Cut where the tokens are the same: those of the whole at once."""
+    """The tokens of all parts are those of the whole document."""
     text = "the cat\n\n sat \non\nthe mat.\n\tIt\nsat there \n\n\n and\nran\n" * 4
     tokenizer = TOKENIZERS.get(kind).from_text(text, vocab_size=290)
     parts = []

@@ -44,7 +44,7 @@ class TestEveryTokenizer:
         assert np.array_equal(loaded.encode(TEXT), tokenizer.encode(TEXT))
 
     def test_several_texts(self, kind):
-        """The documents of a source: none alone has all characters."""
+        """Several documents of a source; no single one has all characters."""
         tokenizer = TOKENIZERS.get(kind).from_text(*TEXT)
         assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT
 

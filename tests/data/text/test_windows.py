@@ -1,4 +1,4 @@
-"""Token pipelines, read off from tokens that are their own positions."""
+"""Batches of tokens that are their own positions."""
 
 import itertools
 import json
@@ -109,7 +109,7 @@ def test_windows_differ_between_batches_rows_and_seeds():
 
 
 def test_stream_reads_each_part_in_order_and_resets_between_passes():
-    # (60 - 1) // 3 = 19 targets a row, 3 whole sequences of 6 a pass.
+    # (60 - 1) // 3 = 19 targets per row, 3 whole sequences of 6 per pass.
     batches = take(training(60, sampling="stream", batch_size=3), 6)
     for index, batch in enumerate(batches):
         np.testing.assert_array_equal(batch.tokens_BT[:, 0], np.array([0, 19, 38]) + index % 3 * 6)
@@ -130,7 +130,7 @@ def test_stream_needs_a_sequence_for_each_row():
 @pytest.mark.parametrize("sequence_length", [1, 5, 8])
 @pytest.mark.parametrize("count", [2, 3, 5, 9, 33, 41, 100])
 def test_validation_covers_every_target_once(count, sequence_length, batch_size, carry):
-    # Tokens start at 1000 so that padding cannot pass for one.
+    # Tokens start at 1000, so that padding cannot look like one.
     tokens = 1000 + np.arange(count)
     batches = list(validating(tokens, sequence_length=sequence_length, batch_size=batch_size, carry=carry))
     for batch in batches:
@@ -175,7 +175,7 @@ def test_validation_processes_share_one_global_batch(carry):
 
 
 def test_validation_needs_two_tokens():
-    with pytest.raises(UsageError, match="at least 2 tokens, and there are 1;"):
+    with pytest.raises(UsageError, match="at least 2 tokens, but there are 1;"):
         validation_batches(np.arange(1), sequence_length=5, batch_size=4, carry=False)
 
 

@@ -1,4 +1,4 @@
-"""Writes the folder `huggingface` beside this file: python -m tests.models.golden.make_huggingface
+"""Writes the folder `huggingface` next to this file: python -m tests.models.golden.make_huggingface
 
 A tiny checkpoint of `transformers`' xLSTM with random weights in bfloat16, and its logits for some tokens, computed
 with them in float32. Needs torch, transformers and the official package xlstm (K and V differ here); to be made anew

@@ -1,4 +1,4 @@
-"""Expressions of +, - and * over the numbers modulo 5: drawn at a wished length, and evaluated."""
+"""Random expressions of +, - and * over the integers modulo 5, and their values."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ OPERATORS = "+-*"
 
 
 def flat(rng: np.random.Generator, length: int) -> str:
-    """d op d op ... d in at most `length` characters, and at least one."""
+    """Draws d op d op ... d, at most `length` characters but at least one."""
     terms = (max(length, 1) + 1) // 2
     digits, operators = rng.integers(0, MODULUS, terms), rng.integers(0, len(OPERATORS), terms)
     text = "".join(f"{digit}{OPERATORS[operator]}" for digit, operator in zip(digits, operators, strict=True))
@@ -15,7 +15,7 @@ def flat(rng: np.random.Generator, length: int) -> str:
 
 
 def bracketed(rng: np.random.Generator, length: int) -> str:
-    """An expression of exactly `length` characters, at least 1: d, -d, (d), (-d), or (left op right)."""
+    """Draws an expression of exactly `length` >= 1 characters: d, -d, (d), (-d), or (left op right)."""
     if length <= 4:
         digit = str(rng.integers(MODULUS))
         return (digit, f"-{digit}", f"({digit})", f"(-{digit})")[length - 1]
@@ -25,12 +25,12 @@ def bracketed(rng: np.random.Generator, length: int) -> str:
 
 
 def value(text: str) -> int:
-    """An expression's value modulo 5: brackets first, then signs, then products, then sums, from left to right.
+    """The value modulo 5, by recursive descent. Precedence: brackets, signs, products, sums; left to right.
 
-    A parser by recursive descent; `text` is well formed, as the functions above make it.
+    `text` must be well formed, like the output of `flat` and `bracketed`.
     """
     result, end = _sum(text, 0)
-    assert end == len(text), f"{text!r} is no expression"
+    assert end == len(text), f"{text!r} is not an expression"
     return result % MODULUS
 
 

@@ -1,4 +1,4 @@
-"""Rows drawn from a problem's definition: a pure function of the seed and the batch's index, as for texts."""
+"""Batches drawn from a problem's definition. As for texts, a batch is a pure function of the seed and its index."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -7,35 +7,35 @@ import numpy as np
 
 from xlstm_jax.data.batches import generator
 
-# Seeds of evaluation splits lie beyond those that anyone would give a run.
+# Seeds of evaluation splits start here, far above the seed of any run.
 EVALUATION_SEED = 2**62
 
 
 class Rows(NamedTuple):
-    """Sequences, and what is to be said at some of their steps."""
+    """Sequences with targets at some of their steps."""
 
     inputs_BT: np.ndarray  # tokens, int32, or real numbers [B, T, F], float32
     targets_BT: np.ndarray  # tokens, int32, or real numbers, float32
-    mask_BT: np.ndarray  # bool, true where the target counts; elsewhere it is 0
-    lengths_B: np.ndarray | None = None  # int32, steps of each row; inputs after them are 0. None: all rows are whole
+    mask_BT: np.ndarray  # bool, true where the target counts; elsewhere the target is 0
+    lengths_B: np.ndarray | None = None  # int32, steps of each row, 0-padded; None: all rows have T steps
 
 
 class Problem(Protocol):
-    """What rows are drawn from."""
+    """A distribution of rows."""
 
     length: int  # T, steps of a row
 
     def rows(self, rng: np.random.Generator, count: int) -> Rows:
-        """`count` rows, as `Rows` or as a tuple with further fields of the same kind."""
+        """Draws `count` rows, as `Rows` or as another named tuple of arrays over rows."""
 
 
 def chosen(rows: Any, index: Any) -> Any:
-    """Some of the rows; a field that is None stays None."""
+    """Selects rows by index; a field that is None stays None."""
     return rows._make(None if array is None else array[index] for array in rows)
 
 
 class GeneratedBatches:
-    """Random-access source: item b is the given rows of batch b."""
+    """Random-access source. Item b has the given rows of batch b."""
 
     def __init__(self, problem: Problem, length: int, *, batch_size: int, seed: int, rows: slice):
         self._problem, self._length = problem, length
@@ -49,7 +49,7 @@ class GeneratedBatches:
 
 
 class FixedRows:
-    """A problem with a fixed set of rows: training draws among them, evaluation reads each once, in order."""
+    """A problem with a fixed set of rows. Training draws from them; evaluation reads each once, in order."""
 
     def __init__(self, rows: Rows):
         self.all, self.length = rows, rows.mask_BT.shape[1]
@@ -62,7 +62,7 @@ class FixedRows:
 
 
 class FixedBatches:
-    """Random-access source of all rows of a `FixedRows` in order; rows that fill up the last batch are masked."""
+    """Random-access source of all rows of a `FixedRows` in order. Masked rows fill up the last batch."""
 
     def __init__(self, problem: FixedRows, *, batch_size: int, rows: slice):
         self._problem, self._batch_size, self._rows = problem, batch_size, rows
@@ -78,16 +78,16 @@ class FixedBatches:
 
 
 def empty_rows(count: int, length: int) -> Rows:
-    """Whole rows of zeros with no target, to be filled in."""
+    """All-zero rows without targets, for the caller to fill in."""
     inputs_BT, targets_BT = np.zeros((2, count, length), np.int32)
     return Rows(inputs_BT, targets_BT, np.zeros((count, length), bool))
 
 
 def next_tokens(prompts: Sequence[np.ndarray], answers: Sequence[np.ndarray], length: int) -> Rows:
-    """Rows that read each prompt and then its answer, and predict the answer, token after token.
+    """Rows that read each prompt and its answer and predict the answer, token by token.
 
-    The step that reads the prompt's last token predicts the answer's first one; the answer's last token is not read.
-    After it there are zeros up to `length`.
+    The step that reads the prompt's last token predicts the answer's first token. The answer's last token is not read.
+    Zeros pad each row to `length`.
     """
     rows = empty_rows(len(prompts), length)
     lengths_B = np.zeros(len(prompts), np.int32)
@@ -102,15 +102,15 @@ def next_tokens(prompts: Sequence[np.ndarray], answers: Sequence[np.ndarray], le
 
 
 def shortest_steps(length: int) -> int:
-    """T of rows with T to T + T/10 steps, `length` at most: the lengths of the tasks of 1997, 100 if it is 110."""
+    """T for rows of T to T + T/10 = `length` steps, as in the tasks of 1997; 100 for length 110."""
     return length - length // 11
 
 
 def answered_last(inputs: np.ndarray, steps_B: np.ndarray, answers_B: np.ndarray) -> Rows:
-    """Rows with one target, at the last of their `steps_B` steps; inputs after it become zeros.
+    """Rows with one target, at the last of their `steps_B` steps.
 
     Args:
-        inputs: tokens [B, T], or real numbers [B, T, F].
+        inputs: tokens [B, T] or real numbers [B, T, F]; set to zero in place after each row's last step.
         steps_B: ints, 1 to T.
         answers_B: targets, of any dtype.
     """

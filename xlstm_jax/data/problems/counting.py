@@ -1,7 +1,8 @@
-"""Strings of a^n b^n and a^n b^n c^n, the languages that need a counter, and two.
+"""Strings of a^n b^n, which needs one counter, and of a^n b^n c^n, which needs two.
 
 Gers & Schmidhuber 2001, "LSTM recurrent networks learn simple context-free and context-sensitive languages". A string
-is S, n times each letter, T. While a's come, another a or the first b may follow; from the first b on one symbol alone.
+is S, each letter n times, T. After an a, another a or the first b may follow; from the first b on, the next symbol is
+determined.
 """
 
 import dataclasses
@@ -16,22 +17,22 @@ START, END, A, B = (SYMBOLS.index(symbol) for symbol in "STab")
 
 
 def string(letters: str, n: int) -> np.ndarray:
-    """S, n times each letter, T."""
+    """S, each letter n times, T."""
     return np.array([START, *(SYMBOLS.index(letter) for letter in letters for _ in range(n)), END], np.int32)
 
 
 def vocab_size(letters: str) -> int:
-    """Padding, S, T and the letters."""
+    """Number of tokens: padding, S, T and the letters."""
     return SYMBOLS.index(letters[-1]) + 1
 
 
 def steps(letters: str, n: int) -> int:
-    """That it takes to read it, all but the T."""
+    """Steps of a row: all symbols of the string except the T, which is only predicted."""
     return 1 + len(letters) * n
 
 
 def batch(letters: str, n_B: np.ndarray, length: int) -> LegalRows:
-    """A row for each n, of `length` steps; upon S only an a may follow, as n is at least 1."""
+    """Rows of `length` steps, one for each n. n is at least 1, so only an a may follow S."""
     strings = [string(letters, int(n)) for n in n_B]
     size = vocab_size(letters)
     legal = [np.arange(size) == row[1:, None] for row in strings]
@@ -42,7 +43,7 @@ def batch(letters: str, n_B: np.ndarray, length: int) -> LegalRows:
 
 @dataclasses.dataclass(frozen=True)
 class Counting:
-    """Rows with n drawn evenly from 1 to `longest`."""
+    """Rows with n uniform in 1 to `longest`."""
 
     letters: str
     longest: int

@@ -1,12 +1,12 @@
 """Strings of the embedded Reber grammar.
 
-Reber 1967 has the inner grammar, from node 0 to node 5, each of two ways with equal probability:
+The inner grammar (Reber 1967) leads from node 0 to node 5. Each node's two edges have equal probability:
 
     0: T -> 1, P -> 2    1: S -> 1, X -> 3    2: T -> 2, V -> 4    3: X -> 2, S -> 5    4: P -> 3, V -> 5
 
-A Reber string is B, the symbols on the way, E. The embedded grammar (Hochreiter & Schmidhuber 1997, experiment 1) is
-B T <Reber string> T E or B P <Reber string> P E: the last symbol but one is the second one, which all of the string in
-between does not tell.
+A Reber string is B, the symbols along the path, E. The embedded grammar (Hochreiter & Schmidhuber 1997, experiment 1)
+is B T <Reber string> T E or B P <Reber string> P E: the last symbol but one repeats the second symbol, and nothing in
+between reveals it.
 """
 
 import dataclasses
@@ -24,11 +24,11 @@ INNER = {
     3: (("X", 2), ("S", 5)),
     4: (("P", 3), ("V", 5)),
 }
-SHORTEST = 8  # steps of the shortest strings, such as BTBTXSETE
+SHORTEST = 8  # steps of the shortest strings, such as BTBTXSETE, whose last symbol is only predicted
 
 
 def _grammar() -> dict:
-    """Each node's ways, as (symbol, next node); the node "end" has none."""
+    """The edges of each node, as (symbol, next node); the node "end" has none."""
     ways = {"start": (("B", "first"),), "first": (("T", ("T", "B")), ("P", ("P", "B"))), "last": (("E", "end"),)}
     for outer in "TP":
         ways[outer, "B"] = (("B", (outer, 0)),)
@@ -41,8 +41,8 @@ def _grammar() -> dict:
 
 GRAMMAR = _grammar()
 NODES = tuple(GRAMMAR)
-# Of each node [S, 2]: the symbols of its two ways and where they lead. The only way of a node stands there twice; from
-# "end" nothing leads on.
+# For each node, [S, 2]: the symbols of its two edges and the nodes they lead to. A node's only edge is listed twice;
+# "end" leads to itself.
 WAYS = [[*ways, *ways][:2] for ways in GRAMMAR.values()]
 SYMBOL_S2 = np.array([[SYMBOLS.index(symbol) for symbol, _ in ways] or [0, 0] for ways in WAYS], np.int32)
 NEXT_S2 = np.array([[NODES.index(to) for _, to in ways] or [NODES.index("end")] * 2 for ways in WAYS])
@@ -51,10 +51,10 @@ LEGAL_SA = np.any(SYMBOL_S2[:, :, None] == np.arange(len(SYMBOLS)), axis=1) & (n
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddedReber:
-    """Strings of `shortest` to `length` steps, as the grammar's probabilities have them among all others.
+    """Strings of `shortest` to `length` steps, drawn from the grammar's distribution conditioned on that range.
 
-    No string is drawn in vain: with the probability that a node's rest has so many symbols, a row's length is drawn,
-    and then each of its symbols, given the length.
+    There is no rejection sampling: the length is drawn first, then each symbol given the number of symbols left. Both
+    use the probabilities of `_ends`.
     """
 
     shortest: int
@@ -62,7 +62,7 @@ class EmbeddedReber:
 
     @functools.cached_property
     def _ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """P(s symbols are left | node) [length + 2, S], each row over its largest, and the log of what it is over."""
+        """P(L symbols left | node) [length + 2, S], each row divided by its maximum, and the log of each divisor."""
         ends_LS, log_scale_L = np.zeros((self.length + 2, len(NODES))), np.zeros(self.length + 2)
         ends_LS[0, NODES.index("end")] = 1
         for left in range(1, self.length + 2):
@@ -74,7 +74,7 @@ class EmbeddedReber:
 
     @functools.cached_property
     def _length_probability_L(self) -> np.ndarray:
-        """Of a string of so many symbols."""
+        """The probability of each number of symbols of a string."""
         ends_LS, log_scale_L = self._ends
         with np.errstate(divide="ignore"):  # lengths that no string has
             log_L = np.log(ends_LS[:, NODES.index("start")]) + log_scale_L
@@ -89,7 +89,7 @@ class EmbeddedReber:
         node_B = np.full(count, NODES.index("start"))
         nodes_TB, symbols_TB = [], []
         for step, chance_B in enumerate(chance_TB):
-            left_B = np.maximum(length_B - step - 1, 0)  # after a string's end nothing is read
+            left_B = np.maximum(length_B - step - 1, 0)  # 0 after a string's end
             weight_2B = ends_LS[left_B, NEXT_S2[node_B].T]
             way_B = (chance_B * np.sum(weight_2B, axis=0) >= weight_2B[0]).astype(int)
             symbols_TB.append(SYMBOL_S2[node_B, way_B])

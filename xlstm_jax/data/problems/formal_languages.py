@@ -1,7 +1,7 @@
-"""The formal languages on which the xLSTM paper compares models, as questions with their answers.
+"""The formal languages of the xLSTM paper, as prompts with answers.
 
-Languages and vocabulary sizes: Beck et al. 2024 (arXiv 2405.04517), most of them after Delétang et al. 2022 (arXiv
-2207.02098). Token 0 is padding everywhere. What the papers leave open is said beside each language.
+Languages and vocabulary sizes: Beck et al. 2024 (arXiv 2405.04517), most of them from Delétang et al. 2022 (arXiv
+2207.02098). Token 0 is always padding. Each language's docstring specifies what the papers leave open.
 """
 
 import dataclasses
@@ -13,20 +13,20 @@ from xlstm_jax.data.problems.arithmetic import MODULUS, bracketed, flat, value
 from xlstm_jax.data.problems.base import Rows, next_tokens
 
 Example = tuple[np.ndarray, np.ndarray]  # prompt, answer
-ACT = 1  # where the answer is more than one token, or stands for a part of the prompt: "answer now"
+ACT = 1  # "answer now"; ends the prompt if the answer has several tokens or is a missing part of the prompt
 
 
 @dataclasses.dataclass(frozen=True)
 class Language:
-    """One of the problems.
+    """One language.
 
     Args:
-        vocab_size: tokens, padding and marks among them.
-        choices: tokens that an answer's may be, for who knows nothing.
-        example: (rng, steps) -> prompt and answer that together have at most `steps` tokens beside the answer's last,
-            which is not read; as many as the language allows.
+        vocab_size: number of tokens, including padding and marks.
+        choices: number of equally likely tokens in an answer; sets the chance level.
+        example: (rng, steps) -> prompt and answer. Together they have at most `steps` tokens, as many as the language
+            allows, without the answer's last token, which is not read.
         shortest: steps of the shortest example.
-        chomsky: where the language stands, as the paper groups them.
+        chomsky: level in the Chomsky hierarchy, as in the paper.
     """
 
     vocab_size: int
@@ -34,13 +34,13 @@ class Language:
     example: Callable[[np.random.Generator, int], Example]
     shortest: int
     chomsky: str
-    names: tuple[str, ...] = ()  # of the tokens, for people; (): their numbers
-    answer_length: Callable[[np.ndarray], int] | None = None  # tokens in the answer to a prompt; None: one
+    names: tuple[str, ...] = ()  # readable names of the tokens; (): their numbers
+    answer_length: Callable[[np.ndarray], int] | None = None  # number of tokens in the answer to a prompt; None: one
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Rows of a language with steps drawn evenly from `shortest` to `length`."""
+    """Rows of a language with the number of steps uniform in `shortest` to `length`."""
 
     language: Language
     shortest: int
@@ -61,24 +61,24 @@ def _symbols(rng: np.random.Generator, count: int, first: int, size: int) -> np.
 
 
 def _parity(rng, steps) -> Example:
-    """Tokens a = 1 and b = 2; the answer is a where the number of b's is even, else b."""
+    """Tokens a = 1 and b = 2; the answer is a if the number of b's is even, else b."""
     prompt = _symbols(rng, steps, 1, 2)
     return prompt, _one(1 + np.sum(prompt == 2) % 2)
 
 
 def _even_pairs(rng, steps) -> Example:
-    """a where ab and ba together occur an even number of times."""
+    """Tokens as in parity; the answer is a if ab and ba together occur an even number of times, else b."""
     prompt = _symbols(rng, steps, 1, 2)
     return prompt, _one(1 + np.sum(prompt[1:] != prompt[:-1]) % 2)
 
 
 def _cycle_navigation(rng, steps) -> Example:
-    """Moves stay = 1, on = 2, back = 3 on a ring of 5 places from place 0; the answer is the place, 4 to 8."""
+    """Moves stay = 1, on = 2, back = 3 on a ring of 5 places from place 0; the answer is 4 + the final place."""
     prompt = _symbols(rng, steps, 1, 3)
     return prompt, _one(4 + (np.sum(prompt == 2) - np.sum(prompt == 3)) % 5)
 
 
-# Tokens of the three languages of arithmetic, by character; numbers are those modulo 5.
+# Tokens of the three arithmetic languages, by character; numbers are modulo 5.
 FLAT = {character: 1 + n for n, character in enumerate("+-*=01234")}
 BRACKETED = {character: 1 + n for n, character in enumerate("+-*=()01234")}
 EQUATION = {character: 2 + n for n, character in enumerate("+-*=()x01234")}
@@ -95,14 +95,14 @@ def _flat_arithmetic(rng, steps) -> Example:
 
 
 def _bracketed_arithmetic(rng, steps) -> Example:
-    """As above, with brackets around every sum, difference and product, and signs."""
+    """Modular arithmetic with signs, and with brackets around every sum, difference and product."""
     text = bracketed(rng, steps - 1)
     return _spelt(text + "=", BRACKETED), _one(BRACKETED[str(value(text))])
 
 
 def _solve_equation(rng, steps) -> Example:
-    """expression = d ACT, one of the expression's numbers being x; the answer is the only x that solves it modulo 5."""
-    while True:  # some places of x have no effect, or the same for several numbers
+    """expression = d ACT, with x for one number in the expression; the answer is the only x that solves it modulo 5."""
+    while True:  # at some places, several values of x solve the equation
         text = bracketed(rng, steps - 3)
         places = [place for place, character in enumerate(text) if character.isdigit()]
         place = places[rng.integers(len(places))]
@@ -115,7 +115,7 @@ def _solve_equation(rng, steps) -> Example:
 
 
 def _from_string(size: int, answer: Callable[[np.ndarray], np.ndarray]) -> Callable:
-    """A string of `size` symbols from 2 on, ACT, and an answer of the same length."""
+    """A string over `size` symbols from token 2 on, ACT, and an answer of the same length."""
 
     def example(rng, steps) -> Example:
         string = _symbols(rng, steps // 2, 2, size)
@@ -125,12 +125,12 @@ def _from_string(size: int, answer: Callable[[np.ndarray], np.ndarray]) -> Calla
 
 
 def _odds_first(string: np.ndarray) -> np.ndarray:
-    """The first, third, ... symbol, then the second, fourth, ..."""
+    """The first, third, ... symbols, then the second, fourth, ..."""
     return np.concatenate([string[::2], string[1::2]])
 
 
 def _missing_duplicate(rng, steps) -> Example:
-    """A string of 8 symbols from 3 on, the string again with one symbol masked (2), ACT; the answer is that symbol."""
+    """A string over 8 symbols from token 3 on, it again with one symbol masked (2), ACT; the answer is that symbol."""
     string = _symbols(rng, (steps - 1) // 2, 3, 8)
     again, place = string.copy(), rng.integers(len(string))
     again[place] = 2
@@ -141,15 +141,15 @@ PUSH, POP = 2, 3
 
 
 def _stack_manipulation(rng, steps) -> Example:
-    """A stack's content from the bottom, then PUSH symbol and POP, then ACT; the answer is the content from the top.
+    """A stack's content from the bottom, PUSH symbol and POP operations, ACT; the answer is the content from the top.
 
-    7 symbols from 4 on. A POP of an empty stack does nothing; stacks that end empty are drawn again.
+    7 symbols from token 4 on. POP of an empty stack does nothing. Examples whose stack ends empty are redrawn.
     """
     while True:
         held = int(rng.integers(1, max(steps // 3, 1) + 1))
         stack = [*map(int, _symbols(rng, held, 4, 7))]
         prompt = stack.copy()
-        # A PUSH takes two steps of the prompt and one of the answer, and content one of each.
+        # A PUSH takes two steps of the prompt and one of the answer; a symbol of the content takes one of each.
         for _ in range((steps - 2 * held) // 3):
             if rng.random() < 0.5:
                 symbol = int(rng.integers(4, 11))
@@ -163,14 +163,14 @@ def _stack_manipulation(rng, steps) -> Example:
 
 
 def _set(rng, steps) -> Example:
-    """126 symbols from 2 on, ACT; the answer are the different ones in the order in which each came first."""
+    """A string over 126 symbols from token 2 on, ACT; the answer is its distinct symbols by first occurrence."""
     string = _symbols(rng, steps // 2, 2, 126)
     _, first = np.unique(string, return_index=True)
     return np.append(string, np.int32(ACT)), string[np.sort(first)]
 
 
 def _most_frequent(rng, steps) -> tuple[np.ndarray, int, int]:
-    """A string of 63 symbols from 1 on, one of which, given with its count, is more frequent than every other."""
+    """A string over 63 symbols from token 1 on with a unique most frequent symbol; that symbol; its count."""
     string = _symbols(rng, steps, 1, 63)
     while True:
         counts = np.bincount(string, minlength=64)
@@ -188,13 +188,13 @@ def _majority(rng, steps) -> Example:
 
 
 def _majority_count(rng, steps) -> Example:
-    """The answer is how often the most frequent token occurs, 63 where that is more."""
+    """The answer is the count of the most frequent token, at most 63."""
     string, _, count = _most_frequent(rng, steps)
     return string, _one(min(count, 63))
 
 
 def _left(prompt: np.ndarray) -> int:
-    """Symbols that a stack holds after the prompt."""
+    """Number of symbols on the stack after the prompt, at least 1."""
     held, steps = 0, iter(prompt.tolist())
     for token in steps:
         if token == PUSH:
@@ -205,7 +205,7 @@ def _left(prompt: np.ndarray) -> int:
 
 
 def _named(marks: str, symbols: int) -> tuple[str, ...]:
-    """Padding, marks, and symbols s0, s1, ..."""
+    """Token names: padding, marks, and symbols s0, s1, ..."""
     return (".", *marks.split(), *(f"s{n}" for n in range(symbols)))
 
 

@@ -1,4 +1,4 @@
-"""Strings of a language read symbol by symbol, with the symbols that may come next at each step."""
+"""Strings of a language, with the symbols that may come next at each step."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,23 +9,23 @@ from xlstm_jax.data.problems.base import empty_rows
 
 
 class LegalRows(NamedTuple):
-    """`Rows` of strings; the target is the symbol that follows."""
+    """`Rows` of strings; the target is the next symbol."""
 
     inputs_BT: np.ndarray  # int32
     targets_BT: np.ndarray  # int32
     mask_BT: np.ndarray  # bool, true where a symbol follows
     lengths_B: np.ndarray  # int32
-    legal_BTA: np.ndarray  # bool, the symbols that may follow, the target among them; false after the string
+    legal_BTA: np.ndarray  # bool, symbols that may follow, including the target; false after the string's end
 
 
 def next_symbols(strings: Sequence[np.ndarray], legal: Sequence[np.ndarray], length: int, size: int) -> LegalRows:
-    """Rows that read each string but for its last symbol, and predict it but for its first.
+    """Rows that read each string without its last symbol and predict it without its first.
 
     Args:
-        strings: of symbols 1 to `size` - 1, of at most `length` + 1.
-        legal: for each string bools [its length - 1, size]: what may follow upon its first symbol, its second, ...
+        strings: symbols 1 to `size` - 1, at most `length` + 1 per string.
+        legal: for each string, bools [its length - 1, size]: the symbols that may follow its first symbol, second, ...
         length: T.
-        size: A, symbols there are, 0 for padding among them.
+        size: A, the number of symbols, including 0 for padding.
     """
     lengths_B = np.array([len(string) - 1 for string in strings], np.int32)
     legal_BTA = np.zeros((len(strings), length, size), bool)

@@ -1,7 +1,7 @@
-"""Multi-query associative recall: pairs of key and value, then the keys once more, each to be answered by its value.
+"""Multi-query associative recall: pairs of key and value, then each key again, to be answered by its value.
 
-Arora et al. 2023, "Zoology" (arXiv 2312.04927); the xLSTM paper (arXiv 2405.04517, section 4.1) takes its contexts of
-up to 2,048 steps from there.
+Arora et al. 2023, "Zoology" (arXiv 2312.04927). The xLSTM paper (arXiv 2405.04517, section 4.1) uses it with contexts
+of up to 2,048 steps.
 """
 
 import dataclasses
@@ -15,17 +15,16 @@ from xlstm_jax.data.problems.base import Rows, empty_rows
 class Recall:
     """Rows of P pairs and P queries.
 
-    The vocabulary's first half holds the keys, without 0, which stands wherever nothing else does; its second half
-    holds the values. A row begins with P different keys, each followed by a value drawn evenly: 2 P steps. What is
-    left are slots of two steps, numbered x = 1, 2, ... from there on; a key comes again at the first step of its slot,
-    where its value is the target, and is not read at the second. The keys choose their slots one after another, each
-    among those that are left, with weights x^(a - 1).
+    Keys are the first half of the vocabulary except 0, which fills all other steps. Values are the second half. A row
+    begins with P distinct keys, each followed by a uniformly drawn value: 2 P steps. The remaining steps form slots of
+    two steps, numbered x = 1, 2, ... Each key is repeated at the first step of one slot, where its value is the target;
+    the second step reads 0. The keys draw their slots one after another without replacement, with weights x^(a - 1).
 
     Args:
         length: T, at least 4 P.
         pairs: P, fewer than half the vocabulary.
         vocab_size: even.
-        power: a > 0; 1 would be even, and a small one has most queries early.
+        power: a > 0; 1 is uniform, and smaller values place most queries early.
     """
 
     length: int
@@ -38,7 +37,7 @@ class Recall:
         return (self.length - 2 * self.pairs) // 2
 
     def rows(self, rng: np.random.Generator, count: int) -> Rows:
-        values = self.vocab_size // 2  # the first of them, and how many
+        values = self.vocab_size // 2  # both the first value and the number of values
         keys_BP = 1 + _drawn(rng, np.zeros(values - 1), count, self.pairs)
         values_BP = rng.integers(values, 2 * values, (count, self.pairs))
         log_weights = (self.power - 1) * np.log(np.arange(1, self.slots + 1))
@@ -53,9 +52,9 @@ class Recall:
 
 
 def _drawn(rng: np.random.Generator, log_weights: np.ndarray, rows: int, count: int) -> np.ndarray:
-    """[rows, count] numbers from 0 on, drawn by weight one after another without putting any back."""
-    # Of exponential waiting times with rates w, the first to end is number i with probability w_i / sum w; and so on
-    # among the rest, as they have no memory. By their logarithms, which large weights do not overflow.
+    """Draws indices [rows, count] into `log_weights` by weight, in order, without replacement."""
+    # Of exponential waiting times with rates w, number i ends first with probability w_i / sum w. Waiting times are
+    # memoryless, so the same holds among the rest. Logarithms avoid overflow for large weights.
     waiting = np.log(rng.standard_exponential((rows, len(log_weights)))) - log_weights
     first = np.argpartition(waiting, count - 1, axis=1)[:, :count]
     order = np.argsort(np.take_along_axis(waiting, first, axis=1), axis=1)

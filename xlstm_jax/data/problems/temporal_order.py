@@ -1,4 +1,4 @@
-"""Tell in which order marks came, far apart among distractors (Hochreiter & Schmidhuber 1997, experiments 6a, 6b)."""
+"""Classify the order of marks far apart among distractors (Hochreiter & Schmidhuber 1997, experiments 6a, 6b)."""
 
 import dataclasses
 
@@ -8,21 +8,21 @@ from xlstm_jax.data.problems.base import Rows, answered_last, shortest_steps
 
 START, END, X = 1, 2, 3  # E and B in the paper; Y is 4
 DISTRACTORS = (5, 9)  # a to d are 5 to 8
-CLASSES = 9  # the first token of an answer
-PLACES = {2: (10, 50), 3: (10, 33, 66)}  # where a mark's interval begins, in hundredths of T, by the number of marks
+CLASSES = 9  # token of class 0
+PLACES = {2: (10, 50), 3: (10, 33, 66)}  # by number of marks: start of each mark's interval, in hundredths of T
 
 
 @dataclasses.dataclass(frozen=True)
 class TemporalOrder:
-    """Rows of T to T + T/10 steps: E, distractors drawn from four symbols, and B, at which the class is due.
+    """Rows of T to T + T/10 steps: E, distractors drawn from four symbols, and B, at which the class is the target.
 
-    Each mark, X or Y, stands at a step drawn evenly from an interval, both ends included, that lies at the same part
-    of T as in the paper: from p T / 100 to (p + 10) T / 100, rounded down, with steps counted from 0. For T = 100
-    these are the paper's 10 to 20 and 50 to 60, or 10 to 20, 33 to 43 and 66 to 76. Classes are numbered as the marks
-    in binary, X = 0 and Y = 1, the first mark the highest digit.
+    Each mark, X or Y, is at a step drawn uniformly from an interval, both ends included. The intervals scale with T:
+    p T / 100 to (p + 10) T / 100, rounded down, with steps counted from 0. For T = 100 they are the paper's 10 to 20
+    and 50 to 60, or 10 to 20, 33 to 43 and 66 to 76. The class is the marks as a binary number, X = 0 and Y = 1, with
+    the first mark as the highest digit.
 
     Args:
-        length: of the longest rows, at least 11, so that the intervals lie apart; T is 100 where it is 110.
+        length: steps of the longest row, at least 11, so that the intervals do not overlap. Length 110 means T = 100.
         marks: 2 (experiment 6a, 4 classes) or 3 (6b, 8 classes).
     """
 

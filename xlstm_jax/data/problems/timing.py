@@ -1,4 +1,4 @@
-"""Spikes that are nearly evenly spaced: what was the interval? (Gers, Schraudolph & Schmidhuber 2002, task MSD.)"""
+"""Measure the intervals between nearly evenly spaced spikes (Gers, Schraudolph & Schmidhuber 2002, task MSD)."""
 
 import dataclasses
 
@@ -9,10 +9,10 @@ from xlstm_jax.data.problems.base import Rows, empty_rows
 
 @dataclasses.dataclass(frozen=True)
 class SpikeDelays:
-    """Rows of ones (spikes) among zeros; spike n is `interval` + I(n) steps after the one before.
+    """Rows of ones (spikes) among zeros. Spike n is `interval` + I(n) steps after the previous spike.
 
-    I(n) is drawn evenly from 0 to `offsets` for each spike, and is its target; no other step has one. The first spike
-    is `interval` + I(0) steps after the row's first step.
+    I(n) is uniform in 0 to `offsets` and is the target at spike n; other steps have no target. The first spike is
+    `interval` + I(0) steps after the row's first step.
     """
 
     interval: int

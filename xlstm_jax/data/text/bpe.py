@@ -1,4 +1,4 @@
-"""Byte-pair encoding (Sennrich et al. 2016) over bytes (Radford et al. 2019), by Hugging Face's `tokenizers`."""
+"""Byte-pair encoding (Sennrich et al. 2016) over bytes (Radford et al. 2019), with Hugging Face's `tokenizers`."""
 
 import functools
 import json
@@ -16,22 +16,22 @@ from xlstm_jax.data.text.tokenizers import TOKENIZERS, VOCAB_SIZE, in_vocabulary
 from xlstm_jax.errors import UsageError, one_line
 
 END = "<|endoftext|>"
-# What published tokenizers call the token after a document; the first one present is taken.
+# Names of the end-of-document token in published tokenizers; the first one present is used.
 END_NAMES = (END, "<|end_of_text|>", "</s>", "<eos>", "[EOS]")
-# Steps before the pairs that cut the text and keep all of it; so do others that take `behavior`, but for "Removed".
+# Pre-tokenizers that split the text and keep all of it. Those with a `behavior` other than "Removed" keep it too.
 KEEPING = ("ByteLevel", "Digits", "UnicodeScripts", "FixedLength")
-# Each of these characters stands for one byte in the vocabulary of a byte-level tokenizer.
+# Each character represents one byte in the vocabulary of a byte-level tokenizer.
 ALPHABET = frozenset(pre_tokenizers.ByteLevel.alphabet())
-LEAST_VOCAB_SIZE = len(ALPHABET) + 1  # with END
+LEAST_VOCAB_SIZE = len(ALPHABET) + 1  # bytes and END
 
 
 @TOKENIZERS.register("bpe")
 class BPETokenizer:
-    """Frequent byte sequences as tokens; every text can be encoded, and no token crosses a word's start.
+    """Frequent byte sequences as tokens. Every text can be encoded; no token crosses the start of a word.
 
-    The text of a special token inside a document is read as ordinary text: only the pipeline places such tokens, and
-    prompts that name them. `prefix` and `suffix` are what the file's post-processor puts around one text. Encoding is
-    the same each time: dropout (Provilkov et al. 2020), truncation and padding of the file are switched off.
+    The name of a special token inside a document is encoded as ordinary text: only the data pipeline and prompts insert
+    special tokens. `prefix` and `suffix` are the tokens that the file's post-processor adds to a text. Encoding is
+    deterministic: the file's dropout (Provilkov et al. 2020), truncation and padding are switched off.
     """
 
     kind = "bpe"
@@ -52,25 +52,25 @@ class BPETokenizer:
         self.bytes_per_token = np.zeros(self.vocab_size, np.int32)
         for token, name in names.items():
             if token not in self.special:
-                # In an added token the text stands as it is; elsewhere each character is a byte.
+                # The name of an added token is its text; in other names each character is a byte.
                 self.bytes_per_token[token] = len(added[token].encode()) if token in added else len(name)
         ends = (encoder.token_to_id(name) for name in END_NAMES)
         self.end_token = next((token for token in ends if token in self.special), None)
         self._encoder = encoder
         self.prefix, self.suffix = _around(encoder, self.vocab_size)
-        # Where the model's own vocabulary holds one, it has a name like any token's; `encode_kept` sees it in a text.
+        # These may also be ordinary tokens of the vocabulary; `encode_kept` notices if one occurs in a text.
         self.bytes_per_token[[*self.prefix, *self.suffix]] = 0
         self.changes = _changes(self._data)
 
     @classmethod
     def from_text(cls, *texts: str | Document, vocab_size: int = VOCAB_SIZE) -> Self:
-        """Trained on `texts`; fewer tokens than `vocab_size` where no pair of neighbours is left to be joined."""
+        """Trains on `texts`. Has fewer tokens than `vocab_size` if no pair is left to merge."""
         if vocab_size < LEAST_VOCAB_SIZE:
             raise UsageError(
-                f"data.vocab_size {vocab_size} is not allowed; it is at least {LEAST_VOCAB_SIZE}: bytes, and an end"
+                f"data.vocab_size {vocab_size} is not allowed; must be at least {LEAST_VOCAB_SIZE}: bytes and an end"
             )
         if not any(texts):
-            raise UsageError("an empty text has no pairs of bytes to make a vocabulary of; give a text")
+            raise UsageError("cannot make a vocabulary from an empty text; give a text")
         encoder = Encoder(models.BPE())
         encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         encoder.decoder = decoders.ByteLevel()
@@ -84,12 +84,12 @@ class BPETokenizer:
         try:
             encoder.train_from_iterator(pieces, trainer, length=len(texts))
         except (TypeError, UnicodeEncodeError) as error:
-            raise UsageError("a text holds a lone surrogate, which UTF-8 cannot hold; give UTF-8 text") from error
+            raise UsageError("a text has a lone surrogate, which UTF-8 cannot encode; give UTF-8 text") from error
         return cls(encoder)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike) -> Self:
-        """A `tokenizer.json` of Hugging Face's, or that of a workdir; raises `UsageError` where it does not serve."""
+        """Reads Hugging Face's `tokenizer.json` or a workdir's; raises `UsageError` if it cannot be used."""
         path = Path(os.path.expanduser(path))
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
@@ -97,19 +97,19 @@ class BPETokenizer:
             return cls.from_json(data if saved else {"tokenizer": data})
         except OSError as error:
             raise UsageError(f"cannot read tokenizer {str(path)!r}: {one_line(error)}; give another path") from error
-        except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, too deep, or a UsageError about its content
+        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, too deep, or a UsageError on its content
             raise UsageError(
-                f"{str(path)!r} is no tokenizer.json of a byte-level BPE ({one_line(error, 300)}); give another one, "
-                "or none to train one on the text"
+                f"{str(path)!r} is not the tokenizer.json of a byte-level BPE ({one_line(error, 300)}); give another "
+                "file, or no file to train a tokenizer on the text"
             ) from error
 
     @classmethod
     def from_json(cls, data: dict) -> Self:
         if not isinstance(data.get("tokenizer"), dict):
-            raise UsageError('a bpe tokenizer needs "tokenizer": what Hugging Face\'s tokenizer.json holds')
+            raise UsageError('a bpe tokenizer needs "tokenizer": the content of Hugging Face\'s tokenizer.json')
         try:
             encoder = Encoder.from_str(json.dumps(data["tokenizer"]))
-        except Exception as error:  # the library raises no narrower class
+        except Exception as error:  # the library raises plain Exception
             raise UsageError(f"Hugging Face's tokenizers cannot read it: {one_line(error)}") from error
         return cls(encoder)
 
@@ -118,34 +118,34 @@ class BPETokenizer:
 
     @functools.cached_property
     def _naming(self) -> Encoder:
-        """The same tokenizer, which reads the names of special tokens as these tokens."""
+        """The same tokenizer, but encodes the names of special tokens as special tokens."""
         return Encoder.from_str(json.dumps(self._data))
 
     def encode(self, text: str, *, special: bool = False) -> np.ndarray:
-        """[T] tokens, none of them special unless the text may name them."""
+        """[T] tokens; special tokens only with `special`, from their names in the text."""
         encoder = self._naming if special else self._encoder
         try:
             tokens = encoder.encode_batch_fast([text], add_special_tokens=False)[0].ids
         except (TypeError, UnicodeEncodeError) as error:
-            raise UsageError("the text holds a lone surrogate, which UTF-8 cannot hold; give UTF-8 text") from error
+            raise UsageError("the text has a lone surrogate, which UTF-8 cannot encode; give UTF-8 text") from error
         return np.array(tokens, np.min_scalar_type(self.vocab_size - 1))
 
     def decode(self, tokens: np.ndarray) -> str:
-        """The text of [T] tokens, special ones by their names; bytes that are not UTF-8 become U+FFFD."""
+        """The text of [T] tokens, with special tokens by name. Bytes that are not UTF-8 become U+FFFD."""
         return self._encoder.decode(in_vocabulary(tokens, self.vocab_size).tolist(), skip_special_tokens=False)
 
 
 def _check(data: dict[str, Any], encoder: Encoder) -> None:
-    """Raises `UsageError` unless each token stands for a known number of bytes and every byte has a token."""
+    """Raises `UsageError` unless each token has a known number of bytes and every byte has a token."""
     before, after = (_steps(data, key) for key in ("pre_tokenizer", "decoder"))
     levels = [step for step in before if step.get("type") == "ByteLevel"]
     if data["model"]["type"] != "BPE" or not levels or "ByteLevel" not in [step.get("type") for step in after]:
         raise UsageError(
             f"its model is {data['model']['type']}, its pre_tokenizer {_types(before)}, its decoder {_types(after)}; "
-            "wanted are BPE, ByteLevel and ByteLevel"
+            "must be BPE, ByteLevel and ByteLevel"
         )
     if any(step.get("add_prefix_space") for step in levels):
-        raise UsageError("its add_prefix_space adds a space that the text does not have; wanted is false")
+        raise UsageError("its add_prefix_space adds a space that the text does not have; must be false")
     vocabulary = encoder.get_vocab(with_added_tokens=False)
     if not vocabulary.keys() >= ALPHABET:
         raise UsageError(f"{len(ALPHABET - vocabulary.keys())} of the 256 bytes have no token; each needs one")
@@ -156,29 +156,29 @@ def _check(data: dict[str, Any], encoder: Encoder) -> None:
 
 
 def _around(encoder: Encoder, vocab_size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The tokens that the post-processor puts before and after a text."""
+    """The tokens that the post-processor adds before and after a text."""
     plain, whole = (encoder.encode("a", add_special_tokens=special) for special in (False, True))
     start = [*whole.special_tokens_mask, 0].index(0)
     end = start + len(plain.ids)
     prefix, suffix = tuple(whole.ids[:start]), tuple(whole.ids[end:])
     if whole.ids[start:end] != plain.ids or not all(whole.special_tokens_mask[end:]):
-        raise UsageError("its post_processor takes a text in another form than once, as it is")
+        raise UsageError("its post_processor changes the text or repeats it; must keep it once, unchanged")
     if max(prefix + suffix, default=0) >= vocab_size:
-        raise UsageError(f"its post_processor adds token {max(prefix + suffix)}, and there are {vocab_size} tokens")
+        raise UsageError(f"its post_processor adds token {max(prefix + suffix)}, but there are {vocab_size} tokens")
     return prefix, suffix
 
 
 def _changes(data: dict[str, Any]) -> str:
-    """What of the file may change a text."""
+    """The parts of the file that may change a text, for messages."""
     found = []
     if normalizer := data.get("normalizer"):
         found.append(f"its normalizer is {_types(normalizer.get('normalizers') or [normalizer])}")
     cuts = [step for step in _steps(data, "pre_tokenizer") if step.get("type") not in KEEPING]
     if cuts := [step for step in cuts if step.get("behavior", "Removed") == "Removed"]:
-        found.append(f"its pre_tokenizer {_types(cuts)} leaves out what it cuts at")
+        found.append(f"its pre_tokenizer {_types(cuts)} removes the text that it splits at")
     for added in data.get("added_tokens", ()):
         if (added["lstrip"] or added["rstrip"]) and not added["special"]:
-            found.append(f"its token {added['content']!r} takes spaces beside it")
+            found.append(f"its token {added['content']!r} strips adjacent spaces")
     for key in ("continuing_subword_prefix", "end_of_word_suffix"):
         if data["model"].get(key):
             found.append(f"its {key} is {data['model'][key]!r}")
@@ -186,7 +186,7 @@ def _changes(data: dict[str, Any]) -> str:
 
 
 def _steps(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """The pre-tokenizer or decoder as a list of steps, whether it is one or a sequence."""
+    """The pre-tokenizer or decoder as a list of steps, even if it is a single step."""
     part = data.get(key) or {}
     return part.get("pretokenizers") or part.get("decoders") or [part]
 

@@ -1,4 +1,4 @@
-"""A source cut into a part to train on and one to validate on, and its tokens."""
+"""Splits of a source for training and validation, and their tokens."""
 
 import functools
 import hashlib
@@ -16,7 +16,7 @@ from xlstm_jax.errors import UsageError
 
 
 class Joined(Sequence):
-    """Arrays one after another, of which only what is asked for is copied."""
+    """Concatenated arrays; slicing copies only the slice."""
 
     def __init__(self, parts: Sequence[np.ndarray]):
         self._parts = parts
@@ -31,10 +31,10 @@ class Joined(Sequence):
 
 
 class Corpus:
-    """The documents of a source, its first ones for training and its last ones for validation.
+    """The documents of a source: the first ones for training, the last ones for validation.
 
-    The cut lies between the documents where the share of characters before it is nearest to `train_fraction`; a source
-    of one document is cut inside it. It does not depend on the tokenizer: losses in bits a byte are over the same text.
+    The cut is between two documents, where the fraction of characters before it is closest to `train_fraction`. A
+    single document is cut inside. The tokenizer does not matter, so losses in bits per byte are over the same text.
     """
 
     def __init__(self, source: Source, train_fraction: float, *, packed: bool):
@@ -43,7 +43,7 @@ class Corpus:
 
     @functools.cached_property
     def _survey(self) -> tuple[str, np.ndarray]:
-        """SHA-256 of the documents, and their lengths in characters."""
+        """The SHA-256 of the documents and their lengths in characters."""
         digest, lengths = hashlib.sha256(), []
         for document in self.source.documents():
             digest.update(len(document.data).to_bytes(8, "little"))
@@ -57,7 +57,7 @@ class Corpus:
 
     @functools.cached_property
     def _cut(self) -> tuple[int, int]:
-        """(documents, characters of the next one) in the part for training."""
+        """(number of whole documents, number of characters of the next document) in the training part."""
         length_D = self._survey[1]
         wanted = self._train_fraction * length_D.sum()
         if len(length_D) > 1:
@@ -66,12 +66,12 @@ class Corpus:
         if not 0 < int(wanted) < length_D[0]:
             raise UsageError(
                 f"train_fraction={self._train_fraction} of the {length_D[0]} characters of {self.source.name} leaves "
-                "no part to train on or none to validate on; give a fraction between 0 and 1, and a longer text"
+                "no text to train on or none to validate on; give a fraction between 0 and 1, or a longer text"
             )
         return 0, int(wanted)
 
     def _parts(self) -> Iterator[Document]:
-        """The documents, one that the cut divides as two."""
+        """The documents; a document that the cut divides comes as two."""
         documents, characters = self._cut
         for number, document in enumerate(self.source.documents()):
             if number == documents and characters:
@@ -85,13 +85,13 @@ class Corpus:
         return documents + bool(characters)
 
     def texts(self, *, train_only: bool) -> Iterator[Document]:
-        """All there is to encode, what is for validation left out where `train_only`."""
+        """All texts to encode; without those for validation if `train_only`."""
         yield from itertools.islice(self._parts(), self._train_parts if train_only else None)
         if self.source.separator and not self._packed:
             yield Document.of(self.source.separator)
 
     def _framed(self, tokenizer: Any) -> Iterator[Framed]:
-        """Each part with the tokens before and after it: none where the cut divides a document."""
+        """Each part with the tokens before and after it; there are none where the cut divides a document."""
         none, documents = np.array([], np.int64), len(self._survey[1])
         head, end = np.array(tokenizer.prefix, np.int64), _end(tokenizer)
         cut = self._cut[0] if self._cut[1] else None
@@ -103,13 +103,13 @@ class Corpus:
             yield Framed(part, none if inside else head, none if number == cut else tail)
 
     def splits(self, tokenizer: Any) -> dict[str, Tokens]:
-        """Tokens by split: "train", "validation", and "all" for texts that a model was not trained on.
+        """Tokens by split: "train", "validation", and "all" for texts that the model was not trained on.
 
-        Each document has the tokenizer's prefix before it and its suffix after it, or without a suffix its end token.
-        Where the tokenizer has neither, nothing follows if documents are packed, else the separator, as in the text.
+        The tokenizer's prefix precedes each document; its suffix, or else its end token, follows. If the tokenizer has
+        neither, packed documents get nothing and others get the separator, as in the text.
 
-        Validation begins one token before the cut, unless packed documents are cut apart: that token is the first
-        input only, so that predicting all others covers the last part exactly once.
+        Validation begins one token before the cut, unless documents are packed and the cut is between two of them. That
+        token is only an input, so the targets cover the validation part exactly once.
         """
         sha256, length_D = self._survey
         around = tokenizer.prefix, _end(tokenizer)
@@ -127,7 +127,7 @@ def _end(tokenizer: Any) -> tuple[int, ...]:
 def _divide(tokens: Tokens, train_documents: int, *, apart: bool) -> dict[str, Tokens]:
     cut = int(tokens.start_D[train_documents])
     first = cut if apart else cut - 1
-    # With one token of what is before, validation's first document begins there.
+    # If validation begins one token before the cut, so does its first document.
     start_D = np.maximum(tokens.start_D[train_documents:] - first, 0)
     start_D[0] = 0
     return {

@@ -1,4 +1,4 @@
-"""A document as the bytes of UTF-8, decoded piece by piece: one wide character does not make the whole text wide."""
+"""Documents as UTF-8 bytes, decoded piece by piece, so one wide character does not widen the whole string in memory."""
 
 import re
 from collections.abc import Iterator
@@ -6,17 +6,17 @@ from typing import Self
 
 import numpy as np
 
-BLOCK_BYTES = 1 << 20  # looked at at once
+BLOCK_BYTES = 1 << 20  # processed at once
 PIECE_CHARACTERS = 1_000_000
-# Single line breaks between words: no token of a byte-level BPE crosses one, so a text may be cut after it.
+# Single line breaks between words. No token of a byte-level BPE crosses one, so a text may be cut after it.
 CUT = re.compile(r"(?<=\S)\n(?=\S)")
 
 
 class Document:
-    """A text of any length; lone surrogates, which a JSON string may hold, are kept as three bytes each.
+    """A text of any length. Lone surrogates, which JSON strings can contain, are kept as three bytes each.
 
     Args:
-        data: well-formed UTF-8, which is not copied; `from_bytes` checks it.
+        data: well-formed UTF-8 (`from_bytes` checks it); not copied.
     """
 
     def __init__(self, data: bytes | memoryview):
@@ -28,7 +28,7 @@ class Document:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Raises `UnicodeDecodeError`, with the offset in all of the data, where they are not UTF-8."""
+        """Raises `UnicodeDecodeError`, with the offset in the whole data, if they are not UTF-8."""
         document = cls(data)
         for start, block in document._blocks():
             try:
@@ -48,7 +48,7 @@ class Document:
         return _decoded(self.data)
 
     def divided(self, characters: int) -> tuple[Self, Self]:
-        """The first `characters` and the rest."""
+        """Splits into the first `characters` characters and the rest."""
         left = characters
         for start, block in self._blocks():
             position_C = np.flatnonzero(_starts(block))
@@ -59,7 +59,7 @@ class Document:
         return self, type(self)(b"")
 
     def split(self, separator: str) -> Iterator[Self]:
-        """As `str.split`; the parts are views of the whole."""
+        """Like `str.split`; the parts are views of the whole."""
         start = 0
         for found in re.finditer(re.escape(separator.encode("utf-8", "surrogatepass")), self.data):
             yield type(self)(self.data[start : found.start()])
@@ -67,14 +67,14 @@ class Document:
         yield type(self)(self.data[start:])
 
     def pieces(self, characters: int = PIECE_CHARACTERS, *, anywhere: bool = False) -> Iterator[str]:
-        """The text in pieces of at least as many characters, but for the last one, each cut at `CUT`, or anywhere."""
+        """Cuts the text, at `CUT` or anywhere, into pieces of at least `characters`; the last may be shorter."""
         text, searched = "", characters
         for _, block in self._blocks():
             text += _decoded(block)
             while len(text) > characters:
                 cut = None if anywhere else CUT.search(text, searched)
                 if not anywhere and cut is None:
-                    # A break at the very end shows itself as one with the next block's first character.
+                    # Whether a newline at the very end is a CUT depends on the next block's first character.
                     searched = max(characters, len(text) - 1)
                     break
                 end = characters if anywhere else cut.end()
@@ -84,7 +84,7 @@ class Document:
             yield text
 
     def _blocks(self) -> Iterator[tuple[int, memoryview]]:
-        """Offset and bytes of blocks of whole characters."""
+        """Yields offset and bytes of blocks of whole characters."""
         start, size = 0, len(self.data)
         while start < size:
             end = min(start + BLOCK_BYTES, size)
@@ -95,7 +95,7 @@ class Document:
 
 
 def _starts(block: memoryview) -> np.ndarray:
-    """Where a character begins: all bytes but those that continue one."""
+    """Bools: the bytes that begin a character, which are all but continuation bytes."""
     return np.frombuffer(block, np.uint8) & 0xC0 != 0x80
 
 

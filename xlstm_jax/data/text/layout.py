@@ -1,4 +1,4 @@
-"""Batches of next-token prediction, cut from one array of tokens."""
+"""Batches for next-token prediction, cut from one array of tokens."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,15 +10,15 @@ from xlstm_jax.errors import UsageError
 
 class Batch(NamedTuple):
     tokens_BT: np.ndarray  # int32
-    targets_BT: np.ndarray  # int32, the token after each of tokens_BT
+    targets_BT: np.ndarray  # int32, the next token
     mask_BT: np.ndarray  # bool, true where the target counts; elsewhere token and target are 0
-    reset_BT: np.ndarray  # bool, true where a row starts afresh and the carry must not pass
+    reset_BT: np.ndarray  # bool, true where the carry is reset
 
 
 class Layout(NamedTuple):
-    """Where one batch lies in an array of tokens."""
+    """The positions of a batch in an array of tokens."""
 
-    position_BT: np.ndarray  # of the inputs; each one's target is one on
+    position_BT: np.ndarray  # of the inputs; the targets are one further
     mask_BT: np.ndarray
     reset_BT: np.ndarray
 
@@ -33,7 +33,7 @@ class Layout(NamedTuple):
 
 
 def spans(start_B: np.ndarray, end_B: np.ndarray, sequence_length: int, *, fresh: bool) -> Layout:
-    """Row r reads positions start to end, at most T of them; `fresh`: it resets the carry at its first step."""
+    """Row r reads positions start to end, at most T of them. `fresh` resets the carry at the first step."""
     position_BT = start_B[:, None] + np.arange(sequence_length)
     mask_BT = position_BT < end_B[:, None]
     reset_BT = np.zeros_like(mask_BT)
@@ -42,7 +42,7 @@ def spans(start_B: np.ndarray, end_B: np.ndarray, sequence_length: int, *, fresh
 
 
 def apart(layout: Layout, start_D: np.ndarray) -> Layout:
-    """The layout with documents kept apart: each start [D] resets the carry and is no target."""
+    """Keeps documents apart: each document start, [D], resets the carry and is not a target."""
     at_D1 = np.append(start_D, np.iinfo(np.int64).max)
 
     def starts(position_BT: np.ndarray) -> np.ndarray:
@@ -55,7 +55,7 @@ def apart(layout: Layout, start_D: np.ndarray) -> Layout:
 
 
 class TokenBatches:
-    """Random-access source whose item b is the given rows of batch b."""
+    """Random-access source. Item b has the given rows of batch b."""
 
     def __init__(self, tokens: np.ndarray, length: int, layout_of: Callable[[int], Layout], rows: slice):
         self._tokens = tokens

@@ -1,4 +1,4 @@
-"""Batches whose rows come from several sources, each with its own probability."""
+"""Batches with rows from several sources, each with its own probability."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -10,24 +10,24 @@ from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, checked_seed, generator
 from xlstm_jax.data.text.layout import Batch, Layout, TokenBatches, check_shape
 from xlstm_jax.data.text.windows import window_layouts
 
-BATCHES_A_BLOCK = 1024  # draws are made for so many batches at once
+BATCHES_A_BLOCK = 1024  # batches drawn at once
 
 
 class MixedBatch(NamedTuple):
-    """A `Batch` that knows where its rows come from."""
+    """A `Batch` with the source of each row."""
 
     tokens_BT: np.ndarray
     targets_BT: np.ndarray
     mask_BT: np.ndarray
     reset_BT: np.ndarray
-    source_B: np.ndarray  # int32, the number of each row's source
+    source_B: np.ndarray  # int32, index of each row's source
 
 
 class Draws:
-    """Which source each row of batch b comes from, and how many rows that source gave before: functions of seed and b.
+    """The source of each row of batch b and the row's rank among all rows of that source, as functions of seed and b.
 
-    Rows are drawn independently with probabilities `weight_S`. Draws are made in blocks of batches, so that counting
-    those before a batch far on is quick.
+    Rows are drawn independently with probabilities `weight_S`, in blocks of batches: counting the rows before a late
+    batch is fast.
     """
 
     def __init__(self, weight_S: np.ndarray, batch_size: int, seed: int):
@@ -42,7 +42,7 @@ class Draws:
         return np.bincount(drawn.ravel(), minlength=len(self._weight_S))
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """(source [B], rank [B]): the row is its source's rank-th one."""
+        """Returns source [B] and rank [B]: the row is number `rank`, from 0, of its source."""
         block, offset = divmod(index, BATCHES_A_BLOCK)
         while len(self._before) <= block:
             self._before.append(self._before[-1] + self._count(self._block(len(self._before) - 1)))
@@ -57,14 +57,14 @@ class Draws:
 
 
 def spawned(seed: int, number: int) -> int:
-    """A seed of its own for each source of a mixture."""
+    """A separate seed for source `number` of a mixture."""
     return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def window_rows(token_count: int, sequence_length: int, seed: int) -> Callable[[int, np.ndarray], Layout]:
-    """Random windows of one source, as `MixedTrainBatches` takes them."""
+    """Random windows of one source, for `layouts_S` of `MixedTrainBatches`."""
 
-    window_layouts(token_count, sequence_length, 1, seed)  # a text too short shows now
+    window_layouts(token_count, sequence_length, 1, seed)  # raises now if the text is too short
 
     def rows(index: int, rank_B: np.ndarray) -> Layout:
         return window_layouts(token_count, sequence_length, len(rank_B), seed)(index)
@@ -76,10 +76,10 @@ class MixedTrainBatches:
     """Endless random-access source of batches with rows drawn from several sources.
 
     Args:
-        tokens_S: each source's tokens.
-        layouts_S: for each source, (batch index, ranks [n]) -> where its n rows of that batch lie.
+        tokens_S: the tokens of each source.
+        layouts_S: for each source, (batch index, ranks [n]) -> the layout of its n rows of that batch.
         weight_S: probabilities, summing to 1.
-        sequence_length, batch_size, seed, rows: as of `train_batches`.
+        sequence_length, batch_size, seed, rows: as in `train_batches`.
     """
 
     def __init__(

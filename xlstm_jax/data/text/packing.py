@@ -1,4 +1,4 @@
-"""Several documents in one row: each starts from an empty state, and nothing is predicted across their borders."""
+"""Several documents per row. Each starts from an empty state; nothing is predicted across document boundaries."""
 
 import functools
 
@@ -10,32 +10,32 @@ from xlstm_jax.errors import UsageError
 
 
 class Packing:
-    """Documents in rows of at most T inputs.
+    """Documents packed into rows of at most T inputs.
 
-    A document of n tokens has n - 1 targets; one with more than T is cut into pieces of T, each of which starts afresh
-    and the last of which is shorter. Pieces go, the longest first, into the fullest row that has room (best-fit
-    decreasing; for language models: Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). Documents
-    without a target are left out.
+    A document of n tokens has n - 1 targets. If it has more than T, it is cut into pieces of T (the last may be
+    shorter), each starting from an empty state. The longest piece is placed first, in the fullest row that has room
+    (best-fit decreasing; for language models: Ding et al. 2024, "Fewer Truncations Improve Language Modeling").
+    Documents without a target are left out.
 
     Args:
         start_D: positions of the documents' first tokens, ascending, the first 0.
         token_count: N, where the last document ends.
         sequence_length: T.
-        seed: of which documents of equal length share a row, and of the order of rows in `shuffled`.
+        seed: decides which documents of equal length share a row, and the order of rows in `shuffled`.
     """
 
     def __init__(self, start_D: np.ndarray, token_count: int, sequence_length: int, seed: int = 0):
         self.sequence_length, self._seed = sequence_length, checked_seed(seed)
         start_P, length_P = _pieces(start_D, token_count, sequence_length)
         if not len(start_P):
-            raise UsageError("no document has 2 tokens, so that there is nothing to predict; give longer documents")
+            raise UsageError("no document has 2 tokens, so there is nothing to predict; give longer documents")
         order_P = generator(seed, 0).permutation(len(start_P))
         order_P = order_P[np.argsort(-length_P[order_P], kind="stable")]
         row_P = _best_fit(length_P[order_P], sequence_length)
         by_row_P = np.argsort(row_P, kind="stable")
         self._start_P, self._length_P = start_P[order_P][by_row_P], length_P[order_P][by_row_P]
         self._first_R1 = np.searchsorted(row_P[by_row_P], np.arange(row_P.max() + 2))
-        # One entry an epoch; a batch reads from two of them at most, unless there are fewer rows than it takes.
+        # One entry per epoch. A batch spans at most two epochs, unless the batch size exceeds the number of rows.
         self._order = functools.lru_cache(maxsize=4)(lambda epoch: generator(seed, epoch + 1).permutation(len(self)))
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ class Packing:
         return len(self._first_R1) - 1
 
     def rows(self, row_B: np.ndarray) -> Layout:
-        """The given rows; a number outside 0 to R - 1 is an empty one."""
+        """The given rows; a number outside 0 to R - 1 gives an empty row."""
         shape = (len(row_B), self.sequence_length)
         layout = Layout(np.zeros(shape, np.int64), np.zeros(shape, bool), np.zeros(shape, bool))
         for b, row in enumerate(row_B):
@@ -59,7 +59,7 @@ class Packing:
         return layout
 
     def shuffled(self, rank_B: np.ndarray) -> Layout:
-        """Rows by rank in an endless order: every R ranks are all rows once, each time in another random order."""
+        """Rows by rank in an endless order. Each block of R ranks has all rows once, in a new random order."""
         epoch_B, index_B = np.divmod(rank_B, len(self))
         row_B = np.empty_like(index_B)
         for epoch in np.unique(epoch_B):
@@ -76,9 +76,9 @@ def packed_train_batches(
     seed: int,
     rows: slice = ALL_ROWS,
 ) -> TokenBatches:
-    """Endless batches of packed rows: every document once an epoch, epochs following one another with no gap.
+    """Endless batches of packed rows: every document once per epoch, with no gap between epochs.
 
-    Arguments as of `train_batches` and `Packing`.
+    Arguments as in `train_batches` and `Packing`.
     """
     check_shape(sequence_length, batch_size)
     packing = Packing(start_D, len(tokens), sequence_length, seed)
@@ -97,7 +97,7 @@ def packed_validation_batches(
     batch_size: int,
     rows: slice = ALL_ROWS,
 ) -> TokenBatches:
-    """Batches of packed rows in which every token but the documents' first is a target exactly once."""
+    """Batches of packed rows; every token is a target exactly once, except the first token of each document."""
     check_shape(sequence_length, batch_size)
     packing = Packing(start_D, len(tokens), sequence_length)
 
@@ -108,7 +108,7 @@ def packed_validation_batches(
 
 
 def _pieces(start_D: np.ndarray, token_count: int, sequence_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """First input and number of inputs of each piece [P] of the documents."""
+    """The first input and the number of inputs of each piece, both [P]."""
     targets_D = np.diff(start_D, append=token_count) - 1
     pieces_D = np.maximum(-(-targets_D // sequence_length), 0)
     document_P = np.repeat(np.arange(len(start_D)), pieces_D)
@@ -118,9 +118,9 @@ def _pieces(start_D: np.ndarray, token_count: int, sequence_length: int) -> tupl
 
 
 def _best_fit(length_P: np.ndarray, sequence_length: int) -> np.ndarray:
-    """The row [P] that each piece goes to, taken in the order given."""
-    rows_with_room = [[] for _ in range(sequence_length + 1)]  # by the room that is left
-    rooms = 0  # bit n is set where a row with room n is left: its lowest bit from the length on is the best fit
+    """The row of each piece, [P]; pieces are placed in the given order."""
+    rows_with_room = [[] for _ in range(sequence_length + 1)]  # by the room left
+    rooms = 0  # bit n is set if a row with room n exists; the lowest set bit >= the piece's length is the best fit
     row_P, rows = np.empty(len(length_P), np.int64), 0
     for piece, length in enumerate(length_P.tolist()):
         fitting = rooms >> length

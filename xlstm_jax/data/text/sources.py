@@ -1,4 +1,4 @@
-"""Texts to train on: a named source, or the user's own files, as documents."""
+"""Documents to train on, from a named source or the user's own files."""
 
 import dataclasses
 import json
@@ -15,17 +15,17 @@ from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.registry import Registry
 
 STDLIB_BYTES = 4_000_000
-# JSON can write one half of a pair of UTF-16 as an escape; whole pairs have become one character when it is read.
+# JSON can escape half of a UTF-16 surrogate pair. The JSON reader joins whole pairs into one character.
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 SOURCES: Registry[Callable[[], str]] = Registry("data source")
 
 
 def read_text(source: str, path: str = "") -> str:
-    """The text of the file at `path`, or of the named source where `path` is empty.
+    """The text of the file at `path`, or of the named source if `path` is empty.
 
-    Bytes are decoded as they stand (no newline translation, a byte-order mark stays), so that byte tokens of the
-    result are the file's bytes.
+    Decoding keeps every byte (no newline translation, a byte-order mark stays), so byte tokens of the text are the
+    file's bytes.
 
     Raises:
         UsageError: the source is unknown, or the file is missing, a folder, unreadable, empty or not UTF-8.
@@ -37,13 +37,13 @@ def read_text(source: str, path: str = "") -> str:
 class Source:
     """Documents of a named source or of a path.
 
-    A file is one document, or several with `separator` between them; a `.jsonl` file has a document a line, under
-    "text"; a folder has one in each `.txt` file at any depth, in order of path. Empty documents are left out.
+    A file is one document, or several with `separator` between them. A `.jsonl` file has one document per line, under
+    "text". A folder has one document per `.txt` file, at any depth, in order of path. Empty documents are left out.
     """
 
     source: str  # a name in SOURCES
-    path: str = ""  # wins over the name
-    separator: str = ""  # between the documents of one text; "": the whole is one
+    path: str = ""  # overrides the name
+    separator: str = ""  # between the documents of one text; "": the text is one document
     weight: float = 1.0  # in a mixture
 
     @property
@@ -52,7 +52,7 @@ class Source:
         return os.path.basename(os.path.normpath(self.path)) if self.path else self.source
 
     def documents(self) -> Iterator[Document]:
-        """The documents one by one; raises `UsageError` as `read_text` does, or where there is none."""
+        """Yields the documents; raises `UsageError` like `read_text`, or if there is none."""
         path = Path(os.path.expanduser(self.path))
         found = False
         for document in self._read(path):
@@ -61,7 +61,7 @@ class Source:
                 yield document
         if not found:
             wanted = ".txt files with text" if self.path and path.is_dir() else "text"
-            raise UsageError(f"{self.path or self.source!r} holds no {wanted}; give a file or a folder that does")
+            raise UsageError(f"{self.path or self.source!r} has no {wanted}; give a file or a folder that does")
 
     def _read(self, path: Path) -> Iterator[Document]:
         if self.path and path.is_dir():
@@ -76,10 +76,10 @@ class Source:
 
 
 def parse_mixture(mixture: str, separator: str = "") -> tuple[Source, ...]:
-    """Sources of "tinyshakespeare:0.7,my/folder:0.3", their weights summing to 1; what is no name is a path.
+    """Parses "tinyshakespeare:0.7,my/folder:0.3". An unknown name is a path. Weights are scaled to sum to 1.
 
     Raises:
-        UsageError: a part without a weight over 0, or a source given twice.
+        UsageError: a part has no weight over 0, or a source occurs twice.
     """
     sources = []
     for part in mixture.split(","):
@@ -91,7 +91,7 @@ def parse_mixture(mixture: str, separator: str = "") -> tuple[Source, ...]:
         if not name or not 0 < value < math.inf:
             raise UsageError(
                 f"data.mixture {mixture!r}: {part.strip()!r} is not allowed; write NAME:WEIGHT with a weight over 0, "
-                "as in 'tinyshakespeare:0.7,stdlib:0.3'; a path may stand for a name"
+                "as in 'tinyshakespeare:0.7,stdlib:0.3'; NAME may be a path"
             )
         known = name in SOURCES.names()
         sources.append(Source(name if known else "", "" if known else name, separator, value))
@@ -114,10 +114,10 @@ def tinyshakespeare() -> str:
 
 @SOURCES.register("stdlib")
 def stdlib() -> str:
-    """The running interpreter's top-level standard library modules in order of name, up to 4 MB of whole files.
+    """The running interpreter's top-level standard library modules by name, up to 4 MB of whole files.
 
-    Needs no network. The text is the same on every machine with the same Python version: modules that describe the
-    build or the site are left out.
+    Needs no network. The text is the same on every machine with the same Python version, because modules that describe
+    the build or the site are left out.
     """
     folder = Path(sysconfig.get_paths()["stdlib"])
     parts, size = [], 0
@@ -135,8 +135,8 @@ def stdlib() -> str:
         size += len(data)
     if not parts:
         raise UsageError(
-            f"this interpreter keeps no readable *.py files in {str(folder)!r}; "
-            "take another text with --config.data.path=FILE"
+            f"this interpreter has no readable *.py files in {str(folder)!r}; "
+            "choose another text with --config.data.path=FILE"
         )
     return "".join(parts)
 
@@ -154,13 +154,13 @@ def _json_lines(path: Path) -> Iterator[Document]:
                         raise TypeError
                 except (ValueError, TypeError, KeyError, RecursionError) as error:
                     raise UsageError(
-                        f'{name} line {number} is no JSON object with a string "text": {line.strip()[:60]!r}; '
-                        "each line needs one"
+                        f'{name} line {number} is not a JSON object with a string "text": {line.strip()[:60]!r}; '
+                        "each line must be one"
                     ) from error
                 if not text.isascii() and (lone := LONE_SURROGATE.search(text)) is not None:
                     raise UsageError(
                         f'{name} line {number} has {lone[0]!r} at character {lone.start()} of its "text": half of a '
-                        "pair, which no UTF-8 text can hold; take it out"
+                        "surrogate pair, which UTF-8 cannot encode; remove it"
                     )
                 yield Document.of(text)
     except FileNotFoundError as error:
@@ -177,7 +177,7 @@ def _read_file(path: Path) -> Document:
         raise UsageError(f"no file {name}; give the path of a UTF-8 text file") from error
     except IsADirectoryError as error:
         raise UsageError(f"{name} is a folder; give the path of one UTF-8 text file") from error
-    except (OSError, ValueError) as error:  # ValueError: the path holds a null byte
+    except (OSError, ValueError) as error:  # ValueError: the path has a null byte
         raise UsageError(f"cannot read {name}: {one_line(error)}; give the path of a UTF-8 text file") from error
     if not data:
         raise UsageError(f"{name} is empty; give a UTF-8 text file with at least a few sequences of text")

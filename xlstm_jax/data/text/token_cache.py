@@ -1,4 +1,4 @@
-"""Texts encoded for losses, and their tokens on disk: a source is encoded once, and later runs map the file."""
+"""A cache of tokens on disk. A source is encoded once; later runs memory-map the file."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ from xlstm_jax.data.text.tokenizers import Tokenizer
 from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.files import replacing
 
-QUIET_SECONDS = 10.0  # between lines where the output is no terminal
+QUIET_SECONDS = 10.0  # between progress lines if the output is not a terminal
 
 
 class Tokens(NamedTuple):
-    """Documents one after another."""
+    """Concatenated documents."""
 
     tokens_N: np.ndarray  # the smallest unsigned dtype that holds the vocabulary
     start_D: np.ndarray  # int64, where each document begins, the first at 0
@@ -38,16 +38,17 @@ class Framed(NamedTuple):
 
 
 def tokenised(documents: Iterable[Framed], key: str, tokenizer: Any, size: int, name: str) -> Tokens:
-    """The tokens of documents, mapped from a file in the cache folder.
+    """Returns the tokens of the documents, memory-mapped from a file in the cache folder.
 
-    The file is made where it is missing or does not have the checksum noted with it; it appears whole or not at all.
-    Where the cache folder cannot be written to, the tokens are kept in memory instead, and a line says so.
+    Writes the file, atomically, if it is missing or does not match its checksum. If the cache folder is not writable,
+    prints a line and keeps the tokens in memory.
 
     Args:
-        documents: read only where the file has to be made.
-        key: names the file; another one for other documents or another tokenizer.
-        size: characters in all documents, for the progress bar.
-        name: of the source, for messages.
+        documents: read only if the file must be written.
+        key: the file's name; must differ for other documents and other tokenizers.
+        tokenizer: encodes the documents.
+        size: number of characters in all documents, for the progress bar.
+        name: the source's name, for messages.
 
     Raises:
         UsageError: the tokenizer cannot encode a document, or changes its text.
@@ -66,19 +67,19 @@ def tokenised(documents: Iterable[Framed], key: str, tokenizer: Any, size: int, 
             _write(temporary, encoded, np.min_scalar_type(tokenizer.vocab_size - 1))
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        found = _load(folder)  # another process may have been quicker
+        found = _load(folder)  # another process may have written it meanwhile
         if found is not None:
             return found
         console.print(
-            f"cannot keep tokens of {name} in {folder.parent} ({one_line(error)}); they stay in memory "
-            "(XLSTM_JAX_CACHE names another folder)"
+            f"cannot save tokens of {name} in {folder.parent} ({one_line(error)}); keeping them in memory "
+            "(set XLSTM_JAX_CACHE to another folder)"
         )
         return _in_memory(_encoded(documents, tokenizer))
     return _load(folder)
 
 
 class Part(NamedTuple):
-    """A piece of a document, encoded."""
+    """An encoded piece of a document."""
 
     tokens: np.ndarray
     first: bool  # whether a document begins here
@@ -89,7 +90,7 @@ def _encoded(documents: Iterable[Framed], tokenizer: Any) -> Iterator[Part]:
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     for document, head, tail in documents:
         first = True
-        # A piece is given out when the next one is there: the last one still gets the tail.
+        # Yields a piece only once the next one is there, because the last one also gets the tail.
         tokens, characters = head.astype(dtype), 0
         for piece in document.pieces(PIECE_CHARACTERS, anywhere=tokenizer.changes is None):
             if characters:
@@ -100,10 +101,10 @@ def _encoded(documents: Iterable[Framed], tokenizer: Any) -> Iterator[Part]:
 
 
 def encode_kept(tokenizer: Tokenizer, text: str) -> np.ndarray:
-    """[T] tokens of a text whose loss is given per byte: its bytes are the tokens' bytes.
+    """[T] tokens of a text, checked for losses per byte: the tokens' bytes are the text's bytes.
 
     Raises:
-        UsageError: the tokenizer changes the text (to lower case, say), and the loss per byte would be of another one.
+        UsageError: the tokenizer changes the text (to lower case, say), so the loss per byte would be of another text.
     """
     tokens_T = tokenizer.encode(text)
     if tokenizer.changes is None:
@@ -118,8 +119,8 @@ def encode_kept(tokenizer: Tokenizer, text: str) -> np.ndarray:
     first = next((n for n, (there, got) in pairs if there != got), min(len(text), len(read)))
     there, instead = (repr(either[first : first + 20]) for either in (text, read))
     raise UsageError(
-        f"the tokenizer changes the text ({tokenizer.changes or 'what it does is unknown'}): {there} is read as "
-        f"{instead}, so that bits per byte would be of another text; give a text that it keeps, or another tokenizer"
+        f"the tokenizer changes the text ({tokenizer.changes or 'for an unknown reason'}): it reads {there} as "
+        f"{instead}, so bits per byte would be of another text; give a text that it keeps, or another tokenizer"
     )
 
 
@@ -134,7 +135,7 @@ def _in_memory(parts: Iterator[Part]) -> Tokens:
 
 
 def _write(folder: Path, parts: Iterator[Part], dtype: np.dtype) -> None:
-    """`tokens.npy`, `documents.npy`, and `sums.json` with their checksums."""
+    """Writes `tokens.npy`, `documents.npy`, and `sums.json` with their checksums."""
     start_D, count, digest = [], 0, hashlib.sha256()
     with open(folder / "tokens.npy", "wb") as file:
         _header(file, 0, dtype)
@@ -146,7 +147,7 @@ def _write(folder: Path, parts: Iterator[Part], dtype: np.dtype) -> None:
             digest.update(data)
             count += len(part.tokens)
         file.seek(0)
-        _header(file, count, dtype)  # as long as the first one: numpy leaves room for the length to grow
+        _header(file, count, dtype)  # same size as the first header: numpy leaves room for the length to grow
     documents = np.array(start_D, np.int64)
     np.save(folder / "documents.npy", documents)
     sums = {"tokens": digest.hexdigest(), "documents": hashlib.sha256(documents.tobytes()).hexdigest()}
@@ -159,7 +160,7 @@ def _header(file: Any, count: int, dtype: np.dtype) -> None:
 
 
 def _load(folder: Path) -> Tokens | None:
-    """The tokens, mapped; None where they are missing or damaged."""
+    """Memory-maps the tokens; returns None if they are missing or damaged."""
     try:
         sums = json.loads((folder / "sums.json").read_text(encoding="utf-8"))
         names = ("tokens", "documents")
@@ -167,14 +168,14 @@ def _load(folder: Path) -> Tokens | None:
         for name, array in zip(names, arrays, strict=True):
             if hashlib.sha256(array.data).hexdigest() != sums[name]:
                 return None
-    except Exception:  # the readers of JSON and .npy let out whatever the bytes lead them to
+    except Exception:  # the readers of JSON and .npy can raise anything on damaged files
         return None
-    # Plain arrays over the mapped memory: a memmap's subclass would stay with every slice.
+    # Plain arrays over the mapped memory; slices of a memmap would be memmaps too.
     return Tokens(*(array.view(np.ndarray) for array in arrays))
 
 
 def _with_progress(parts: Iterator[Part], size: int, name: str, console: Console) -> Iterator[Part]:
-    """`parts`, with a bar on a terminal and a line now and then elsewhere."""
+    """Yields `parts`; shows a progress bar on a terminal, else prints a line every `QUIET_SECONDS`."""
     named = TextColumn("encoding {task.description}", markup=False)
     columns = named, BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     done, last_line = 0, time.monotonic()

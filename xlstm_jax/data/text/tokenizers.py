@@ -1,4 +1,4 @@
-"""Text to integers and back: bytes, or the characters of the text; `bpe` has the third kind."""
+"""Tokenizers: text to integers and back. Bytes and characters are here; `bpe` has byte-pair encoding."""
 
 from typing import Protocol, Self
 
@@ -8,26 +8,26 @@ from xlstm_jax.data.text.documents import Document
 from xlstm_jax.errors import UsageError
 from xlstm_jax.registry import Registry
 
-VOCAB_SIZE = 4096  # where no number of tokens is asked for
+VOCAB_SIZE = 4096  # default
 
 
 class Tokenizer(Protocol):
-    """What a tokenizer offers; `kind` is its registered name, which its JSON form contains."""
+    """The interface of tokenizers. `kind` is the registered name; the JSON form includes it."""
 
     kind: str
-    closed: bool  # whether a character it was not made from has no token: then it is made from all text there is
-    end_token: int | None  # after each document; it has no bytes
-    prefix: tuple[int, ...]  # tokens before each text, such as one for its beginning; they have no bytes
-    suffix: tuple[int, ...]  # tokens after each text; where there are any, they take the end token's place
-    changes: str | None  # what in it may change a text, for messages; "": nothing known; None: it changes none
+    closed: bool  # whether unseen characters have no token; such a tokenizer is made from all splits
+    end_token: int | None  # added after each document; has no bytes
+    prefix: tuple[int, ...]  # tokens added before each text, such as a begin token; they have no bytes
+    suffix: tuple[int, ...]  # tokens added after each text; if not empty, they replace the end token
+    changes: str | None  # what may change a text, for messages; "": unknown; None: never changes a text
 
     @classmethod
     def from_text(cls, *texts: str | Document, vocab_size: int = VOCAB_SIZE) -> Self:
-        """The tokenizer for the documents of a training text; `vocab_size` is for kinds that can choose."""
+        """Makes the tokenizer from training documents; kinds with a fixed vocabulary ignore `vocab_size`."""
 
     @classmethod
     def from_json(cls, data: dict) -> Self:
-        """The inverse of `to_json`; raises `UsageError` where the data cannot come from it."""
+        """The inverse of `to_json`; raises `UsageError` for invalid data."""
 
     def to_json(self) -> dict: ...
 
@@ -37,12 +37,12 @@ class Tokenizer(Protocol):
 
     @property
     def bytes_per_token(self) -> np.ndarray:
-        """[A] int32, UTF-8 bytes that each token stands for; turns nats per token into bits per byte."""
+        """[A] int32, number of UTF-8 bytes of each token; converts nats per token to bits per byte."""
 
     def encode(self, text: str, *, special: bool = False) -> np.ndarray:
         """[T] tokens in the smallest unsigned dtype that holds A - 1, without prefix and suffix.
 
-        With `special` the names of special tokens are read as these tokens, else as text like any other.
+        With `special`, names of special tokens are encoded as these tokens, otherwise as ordinary text.
         """
 
     def decode(self, tokens: np.ndarray) -> str:
@@ -54,7 +54,7 @@ TOKENIZERS: Registry[type[Tokenizer]] = Registry("tokenizer", package="xlstm_jax
 
 @TOKENIZERS.register("byte")
 class ByteTokenizer:
-    """The 256 bytes of UTF-8: no text is outside the vocabulary."""
+    """The 256 byte values of UTF-8 text. Every text can be encoded."""
 
     kind = "byte"
     vocab_size = 256
@@ -79,10 +79,10 @@ class ByteTokenizer:
     def encode(self, text: str, *, special: bool = False) -> np.ndarray:
         del special  # there are none
         try:
-            # Command-line arguments that are not UTF-8 arrive with surrogate escapes, which stand for their bytes.
+            # Python passes command-line bytes that are not UTF-8 as surrogate escapes.
             return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
         except UnicodeEncodeError as error:
-            raise UsageError(f"text holds {text[error.start]!r} at {error.start}, which UTF-8 cannot hold") from error
+            raise UsageError(f"text has {text[error.start]!r} at {error.start}, which UTF-8 cannot encode") from error
 
     def decode(self, tokens: np.ndarray) -> str:
         """The text of the bytes; bytes that are not UTF-8 become U+FFFD."""
@@ -91,7 +91,7 @@ class ByteTokenizer:
 
 @TOKENIZERS.register("char")
 class CharTokenizer:
-    """One token a character: the characters of the training text in order of code point."""
+    """One token per character: the characters of the training text in order of code point."""
 
     kind = "char"
     closed = True
@@ -100,14 +100,14 @@ class CharTokenizer:
     def __init__(self, characters: str):
         self.characters = characters
         self._codes_A = _codes(characters)
-        # Entry c is code point c's token, or A outside the vocabulary; the last entry serves everything beyond.
+        # Entry c is the token of code point c, or A if outside the vocabulary. The last entry serves larger ones.
         self._table = np.full(int(self._codes_A[-1]) + 2, len(characters), np.uint32)
         self._table[self._codes_A] = np.arange(len(characters))
 
     @classmethod
     def from_text(cls, *texts: str | Document, vocab_size: int = VOCAB_SIZE) -> Self:
         if not any(texts):
-            raise UsageError("an empty text has no characters to make a vocabulary of; give a text")
+            raise UsageError("cannot make a vocabulary from an empty text; give a text")
         characters = set()
         for text in texts:
             for piece in Document.of(text).pieces(anywhere=True):
@@ -133,7 +133,7 @@ class CharTokenizer:
         return np.array([len(c.encode("utf-8", "surrogatepass")) for c in self.characters], np.int32)
 
     def encode(self, text: str, *, special: bool = False) -> np.ndarray:
-        """[T] tokens; raises `UsageError` that lists the characters outside the vocabulary."""
+        """[T] tokens; raises a `UsageError` that lists the characters outside the vocabulary."""
         del special  # there are none
         codes_T = _codes(text)
         tokens_T = self._table[np.minimum(codes_T, len(self._table) - 1)]
@@ -142,7 +142,7 @@ class CharTokenizer:
             unknown = [chr(code) for code in np.unique(codes_T[outside_T])]
             shown = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
             raise UsageError(
-                f"{len(unknown)} characters outside the vocabulary: {shown}; allowed are the {self.vocab_size} "
+                f"{len(unknown)} characters outside the vocabulary: {shown}; use only the {self.vocab_size} "
                 f"characters of the training text: {_shortened(self.characters)} (tokenizer 'byte' takes any text)"
             )
         return tokens_T.astype(np.min_scalar_type(self.vocab_size - 1))
@@ -164,12 +164,14 @@ def _codes(text: str) -> np.ndarray:
 
 
 def in_vocabulary(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
-    """`tokens` as an array; raises `ValueError` where one lies outside the vocabulary."""
+    """Returns `tokens` as an array; raises `ValueError` if one is outside the vocabulary."""
     tokens = np.asarray(tokens)
     if tokens.size == 0:
         return tokens.astype(np.uint8)
     if tokens.min() < 0 or tokens.max() >= vocab_size:
-        raise ValueError(f"tokens from {tokens.min()} to {tokens.max()}; a vocabulary of {vocab_size} starts at 0")
+        raise ValueError(
+            f"tokens from {tokens.min()} to {tokens.max()} are not allowed; must be 0 or more and under {vocab_size}"
+        )
     return tokens
 
 

@@ -1,4 +1,4 @@
-"""Where batches are cut from one text: at random, in streams, and each token once for validation."""
+"""Batches from one text: at random offsets, in streams, and with each token once for validation."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ SAMPLINGS: Registry[Callable[[int, int, int, int], Callable[[int], Layout]]] = R
 
 @SAMPLINGS.register("windows")
 def window_layouts(token_count: int, sequence_length: int, batch_size: int, seed: int) -> Callable[[int], Layout]:
-    """Windows at uniformly random offsets, each on its own."""
+    """Independent windows at uniformly random offsets."""
     _check_length(token_count, sequence_length)
 
     def layout_of(index: int) -> Layout:
@@ -27,9 +27,9 @@ def window_layouts(token_count: int, sequence_length: int, batch_size: int, seed
 
 @SAMPLINGS.register("stream")
 def _stream(token_count: int, sequence_length: int, batch_size: int, seed: int) -> Callable[[int], Layout]:
-    """Row r reads the r-th contiguous part of the tokens from its start to its end, again and again.
+    """Row r reads the r-th contiguous part of the tokens from start to end, over and over.
 
-    The carry passes from batch to batch; what is left of a part after its last whole sequence is not used.
+    The carry passes from batch to batch. Tokens after a part's last whole sequence are not used.
     """
     del seed  # the order is fixed
     _check_length(token_count, sequence_length)
@@ -38,8 +38,8 @@ def _stream(token_count: int, sequence_length: int, batch_size: int, seed: int) 
     if batches_per_pass == 0:
         raise UsageError(
             f"stream sampling of {batch_size} rows of {sequence_length} steps needs at least "
-            f"{batch_size * sequence_length + 1} training tokens, and there are {token_count}; "
-            "use a longer text, or a smaller batch size or sequence length, or sampling 'windows'"
+            f"{batch_size * sequence_length + 1} training tokens, but there are {token_count}; "
+            "use a longer text, a smaller batch size or sequence length, or sampling 'windows'"
         )
     part_B = np.arange(batch_size) * part_length
 
@@ -64,13 +64,12 @@ def train_batches(
 
     Args:
         tokens: [N] integers.
-        sampling: "windows" (uniformly random offsets, every row starts afresh) or "stream" (each row reads its own
+        sampling: "windows" (uniformly random offsets; every row resets the carry) or "stream" (each row reads its own
             contiguous part of the tokens, and the carry passes from batch to batch).
         sequence_length: T.
         batch_size: rows of the global batch, over all processes.
         seed: of the random offsets, at least 0.
-        rows: of each global batch, those that this process reads.
-
+        rows: the rows of each global batch that this process reads.
     """
     check_shape(sequence_length, batch_size)
     layout_of = SAMPLINGS.get(sampling)(len(tokens), sequence_length, batch_size, checked_seed(seed))
@@ -86,22 +85,22 @@ def validation_batches(
     start_D: np.ndarray | None = None,
     rows: slice = ALL_ROWS,
 ) -> TokenBatches:
-    """Batches in which every token but the first is a target exactly once; padding has mask False.
+    """Batches in which every token except the first is a target exactly once. Padding has mask False.
 
     Args:
         tokens: [N] integers, N at least 2.
         sequence_length: T.
         batch_size: rows of the global batch, over all processes.
-        carry: False cuts consecutive windows of T, each starting afresh. True lays B contiguous parts side by side
-            and resets only at their first step: the carry passes from batch to batch.
-        start_D: starts of documents, the first 0; where given, documents are kept apart, and their first tokens are
-            no targets. None: the tokens are one document.
-        rows: of each global batch, those that this process reads.
+        carry: False cuts consecutive windows of T, each of which resets the carry. True reads one of B contiguous parts
+            per row; the carry passes from batch to batch and is reset only at a part's first step.
+        start_D: starts of documents, the first 0. Documents are kept apart, and their first tokens are not targets.
+            None: the tokens are one document.
+        rows: the rows of each global batch that this process reads.
     """
     check_shape(sequence_length, batch_size)
     target_count = len(tokens) - 1
     if target_count < 1:
-        raise UsageError(f"validation needs at least 2 tokens, and there are {len(tokens)}; lower train_fraction")
+        raise UsageError(f"validation needs at least 2 tokens, but there are {len(tokens)}; lower train_fraction")
     row_B = np.arange(batch_size)
     part_length = -(-target_count // batch_size)
 
@@ -114,7 +113,7 @@ def validation_batches(
         end_B = np.minimum((row_B + 1) * part_length, target_count)
         return spans(row_B * part_length + index * sequence_length, end_B, sequence_length, fresh=index == 0)
 
-    # Either way B x T targets a batch at most; side by side, the longest part decides.
+    # Each batch has at most B x T targets. With `carry`, the longest part sets the number of batches.
     length = -(-part_length // sequence_length) if carry else -(-target_count // (batch_size * sequence_length))
     layout_of = stream if carry else windows
     if start_D is not None:
@@ -125,6 +124,6 @@ def validation_batches(
 def _check_length(token_count: int, sequence_length: int) -> None:
     if token_count < sequence_length + 1:
         raise UsageError(
-            f"sequence_length={sequence_length} needs at least {sequence_length + 1} training tokens, and there are "
+            f"sequence_length={sequence_length} needs at least {sequence_length + 1} training tokens, but there are "
             f"{token_count}; use a longer text or a shorter sequence length"
         )

@@ -1,4 +1,4 @@
-"""Blocks of the stack, one file each: the block and the options that a config can set, `model.NAME`."""
+"""Blocks of the stack. Each file has one block and its options, the config section `model.NAME`."""
 
 from xlstm_jax.models.blocks.base import BLOCKS, Block
 

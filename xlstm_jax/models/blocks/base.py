@@ -1,4 +1,4 @@
-"""What all blocks share: the registry, the contract, and the checks of their arguments."""
+"""The registry of blocks, their interface, and checks of their arguments."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Block(Protocol):
-    """One layer of a stack: maps x [B, T, D] to [B, T, D] and a carry to the carry after the last step.
+    """One layer of a stack. Maps x [B, T, D] to [B, T, D] and a carry to the carry after the last step.
 
-    A carry of None means `init_carry`. `reset` and `lengths` are as in `ops.mlstm`; dropout is active if a `key` is
+    A carry of None means `init_carry`. `reset` and `lengths` are as in `ops.mlstm`. Dropout is active if a `key` is
     given.
     """
 
-    Config: ClassVar[type["Section"]]  # its options, the section `model.NAME` of a config; all fields have defaults
+    Config: ClassVar[type["Section"]]  # the block's options, config section `model.NAME`; all fields have defaults
 
     def __init__(self, config: "StackConfig", index: int, *, rngs: nnx.Rngs):
         """Block number `index` of the stack; `config.options(Config)` has its options."""
@@ -46,32 +46,32 @@ class Block(Protocol):
 
 
 class Blocks(Registry[type[Block]]):
-    """The registry of blocks: each has a name, and some have a letter for short patterns such as "mms"."""
+    """The registry of blocks. Each has a name; some have a letter for short patterns such as "mms"."""
 
     def __init__(self):
         super().__init__("block", package="xlstm_jax.models.blocks")
         self._letters: dict[str, str] = {}
 
     def register(self, name: str, letter: str = "") -> Callable[[type[Block]], type[Block]]:
-        """Decorator that registers a block under its name, which is also its section `model.NAME` of a config.
+        """Decorator that registers a block under its name, which is also its config section `model.NAME`.
 
         Args:
-            name: more than one character.
+            name: at least two characters, without "," and "*".
             letter: optional abbreviation, a single character.
 
         Raises:
-            ValueError: the name or the letter is taken, or of the wrong length.
+            ValueError: the name or the letter is taken or invalid.
         """
         if len(name) < 2 or len(letter) > 1 or "," in name + letter or "*" in name + letter:
             raise ValueError(f"block {name!r}, letter {letter!r}: use a longer name and at most one letter")
         if self._letters.get(letter, name) != name:
-            raise ValueError(f"the letter {letter!r} is that of block {self._letters[letter]!r}")
+            raise ValueError(f"the letter {letter!r} is taken by block {self._letters[letter]!r}; use another one")
         if letter:
             self._letters[letter] = name
         return super().register(name)
 
     def name_of(self, letter: str) -> str:
-        """The name of the block with that letter; raises `UsageError` if there is none."""
+        """Returns the name of the block with that letter; raises `UsageError` if there is none."""
         known = self.letters()
         if letter not in known:
             choices = ", ".join(f"{name} ({letter})" for letter, name in sorted(known.items()))
@@ -91,7 +91,7 @@ BLOCKS = Blocks()
 def checked_inputs(
     block: Block, features: int, x_BTD: jax.Array, carry: Any, reset: jax.Array | None, lengths: jax.Array | None
 ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-    """x, reset and lengths of a block that reads `features` features, as arrays that fit each other and the carry.
+    """Checks a block's arguments against each other and returns x, reset and lengths as arrays.
 
     Raises:
         UsageError: an argument does not fit; the message names it.
@@ -104,7 +104,7 @@ def checked_inputs(
 
 
 def check_context(config: "StackConfig", context: int) -> None:
-    """Raises `UsageError` if a block of the stack needs all steps on one device, and `context` devices share them."""
+    """Raises `UsageError` if `context` > 1 devices split the sequence but a block needs all steps on one device."""
     if context == 1:
         return
     for name in config.layers:
@@ -113,5 +113,5 @@ def check_context(config: "StackConfig", context: int) -> None:
             raise UsageError(
                 f"mesh.context {context} splits the sequence, but block {name!r} of model.pattern "
                 f"{config.pattern!r} needs all of it on one device: {why}; "
-                f"use mesh.context=1 or blocks of {', '.join(able)}"
+                f"use mesh.context=1 or other blocks: {', '.join(able)}"
             )

@@ -1,4 +1,4 @@
-"""Gated feed-forward layers, and blocks that have one after what mixes over time."""
+"""Gated feed-forward layers, and the base of blocks with a second, feed-forward branch."""
 
 from typing import Any
 
@@ -12,11 +12,10 @@ from xlstm_jax.nn import gelu, layer_norm, linear, small_init, wang_init
 
 
 class TwoBranches(nnx.Module):
-    """x += mix(norm(x)), then x += ffn(ffn_norm(x)), each with dropout where a key is given.
+    """x += mix(norm(x)), then x += ffn(ffn_norm(x)), each branch with dropout if a key is given.
 
-    A block that is one makes `norm`, `ffn_norm`, `ffn` and `dropout`, and says what its first branch adds:
-    `mix(u_BTD, carry, masks)` -> (y [B, T, D], carry), where `masks` holds `reset` and `lengths`. Where `ffn` is None
-    there is no second branch.
+    A subclass sets `norm`, `ffn_norm`, `ffn` and `dropout`, and defines the first branch, `mix(u_BTD, carry, masks)` ->
+    (y [B, T, D], carry), where `masks` has `reset` and `lengths`. If `ffn` is None, there is no second branch.
     """
 
     def __call__(self, x_BTD: jax.Array, carry: Any, *, reset=None, lengths=None, key=None) -> tuple[jax.Array, Any]:
@@ -45,9 +44,10 @@ class GatedGELU(nnx.Module):
 def post_projection(
     features: int, factor: float, num_blocks: int, *, dtype: jnp.dtype, rngs: nnx.Rngs
 ) -> tuple[nnx.LayerNorm | None, GatedGELU | None]:
-    """Norm and gated layer of the sLSTM block's second branch, `factor` times as wide as the model; None without one.
+    """Norm and gated layer of the sLSTM block's second branch; (None, None) if `factor` is 0.
 
-    The width is rounded up to a multiple of 64. Beck et al. 2024 (arXiv 2405.04517), figure 10: post up-projection.
+    The width is `factor` * features, rounded up to a multiple of 64. Beck et al. 2024 (arXiv 2405.04517), figure 10:
+    post up-projection.
     """
     if not factor:
         return None, None

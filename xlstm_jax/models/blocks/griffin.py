@@ -24,7 +24,7 @@ class GriffinBlockConfig(Section, name="model.griffin"):
 class GriffinBlock(Residuals):
     """mix(u) = W_out(GELU(W_gate u) * RG-LRU(conv(W_in u))); parallel over time.
 
-    De et al. 2024 (arXiv 2402.19427), section 2: Griffin's recurrent block, Hawk where it is alone.
+    De et al. 2024 (arXiv 2402.19427), section 2: the recurrent block of Griffin; a stack of only this block is Hawk.
     """
 
     Config = GriffinBlockConfig

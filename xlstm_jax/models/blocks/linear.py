@@ -1,4 +1,4 @@
-"""What blocks around cells that are linear in their carry share."""
+"""Shared parts of blocks around cells that are linear in their carry."""
 
 from typing import Any, NamedTuple
 
@@ -13,16 +13,16 @@ from xlstm_jax.nn import rms_norm
 
 class LinearCarry(NamedTuple):
     conv: jax.Array | None  # [B, W-1, inner]
-    state: Any  # of the cell
+    state: Any  # the cell's carry
 
 
 def last_init(config: StackConfig) -> nnx.Initializer:
-    """Of the map that ends a branch."""
+    """Initialisation of the last linear map of a branch."""
     return nnx.initializers.variance_scaling(1 / len(config.layers), "fan_in", "truncated_normal")
 
 
 class Residuals(TwoBranches):
-    """RMS norms, and W_down(GELU(a) * b), [a, b] = W_up u, after `mix`."""
+    """`TwoBranches` with RMS norms and the feed-forward layer W_down(GELU(a) * b), [a, b] = W_up u."""
 
     def __init__(self, config: StackConfig, options: Any, *, rngs: nnx.Rngs):
         features, self.dtype = config.features, jnp.dtype(config.dtype)

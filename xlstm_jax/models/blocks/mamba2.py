@@ -1,4 +1,4 @@
-"""Mamba-2's block: a state space model with a scalar decay a head, run by the mLSTM's core."""
+"""Mamba-2's block: a state space model with one scalar decay per head, run by the mLSTM's core."""
 
 import dataclasses
 import math
@@ -40,8 +40,8 @@ class Mamba2BlockConfig(Section, name="model.mamba2"):
     state_features: PositiveInt = 128  # N, features of the state
     num_groups: PositiveInt = 1  # groups of heads that share B and C
     conv_width: PositiveTaps = 4  # taps of the causal convolution
-    norm_eps: PositiveFloat = 1e-5  # of its RMS norms
-    chunk_size: NonNegativeInt = 0  # of the chunkwise form; 0: chosen from the length
+    norm_eps: PositiveFloat = 1e-5  # eps of the block's RMS norms
+    chunk_size: NonNegativeInt = 0  # steps per chunk of the chunkwise form; 0: chosen from the length
     implementation: str = ""  # a name in ops.mlstm.IMPLEMENTATIONS; "": chosen from the length
 
 
@@ -51,8 +51,8 @@ class Mamba2Block(nnx.Module):
 
         [z, u, dt] = W_in rmsnorm(x)      [x', B, C] = SiLU(conv(u))      dt = softplus(dt + b)
 
-    Dao & Gu 2024 (arXiv 2405.21060), section 7. -A starts uniform in 1 to 16, dt log-uniform in 0.001 to 0.1, D at 1;
-    no feed-forward layer.
+    Dao & Gu 2024 (arXiv 2405.21060), section 7. Initially, -A is uniform in 1 to 16, dt is log-uniform in 0.001 to 0.1,
+    and D is 1. There is no feed-forward layer.
     """
 
     Config = Mamba2BlockConfig
@@ -64,8 +64,8 @@ class Mamba2Block(nnx.Module):
         heads, rest = divmod(inner, block.head_features)
         if rest or heads % groups:
             raise UsageError(
-                f"model.features {features} does not fit mamba2: the inner width {inner} is a multiple of "
-                f"head_features {block.head_features}, and so many heads are a multiple of num_groups {groups}"
+                f"model.features {features} does not fit mamba2; the inner width {inner} must be a multiple of "
+                f"head_features {block.head_features}, and the number of heads a multiple of num_groups {groups}"
             )
         self.config, self.dtype, self.heads = block, dtype, heads
         self.widths = inner, groups * state
@@ -76,7 +76,7 @@ class Mamba2Block(nnx.Module):
         self.conv = CausalConv(mixed, block.conv_width, dtype=dtype, rngs=rngs)
         self.A_log = nnx.Param(jnp.log(jax.random.uniform(rngs.params(), (heads,), jnp.float32, 1.0, 16.0)))
         dt = jnp.exp(jax.random.uniform(rngs.params(), (heads,), jnp.float32, math.log(1e-3), math.log(0.1)))
-        self.dt_bias = nnx.Param(dt + jnp.log(-jnp.expm1(-dt)))  # softplus of it is dt
+        self.dt_bias = nnx.Param(dt + jnp.log(-jnp.expm1(-dt)))  # inverse softplus
         self.D = nnx.Param(jnp.ones((heads,), jnp.float32))
         self.gated_norm = rms_norm(inner, eps=block.norm_eps, dtype=dtype, rngs=rngs)
         self.down = linear(inner, features, init, axes=("inner", "embed"), dtype=dtype, rngs=rngs)

@@ -1,4 +1,4 @@
-"""The block of minLSTM and minGRU, recurrences without feedback."""
+"""The block of minLSTM and minGRU, recurrences whose gates do not depend on the hidden state."""
 
 import dataclasses
 from typing import Literal
@@ -14,7 +14,7 @@ from xlstm_jax.nn import CausalConv, Recurrent, linear
 
 @dataclasses.dataclass(frozen=True)
 class MinimalBlockConfig(Section, name="model.minimal"):
-    cell: Literal["minlstm", "mingru"] = "minlstm"  # the recurrence
+    cell: Literal["minlstm", "mingru"] = "minlstm"  # the recurrent cell
     expansion: PositiveFactor = 2.0  # width of the recurrence over model width
     conv_width: PositiveTaps = 4  # taps of the causal convolution
     ffn_factor: PositiveFactor = 8 / 3  # feed-forward width over model width
@@ -23,10 +23,10 @@ class MinimalBlockConfig(Section, name="model.minimal"):
 
 @BLOCKS.register("minimal", "n")
 class MinimalBlock(Residuals):
-    """mix(u) = W_down minLSTM(conv(u)), or the minGRU, `expansion` times as wide; parallel over time.
+    """mix(u) = W_down minLSTM(conv(u)), or with minGRU, `expansion` times as wide as the model; parallel over time.
 
     A convolution, the recurrence and a feed-forward layer, as in the language models of Feng et al. 2024
-    (arXiv 2410.01201); the feed-forward layer is gated here, as in the other blocks.
+    (arXiv 2410.01201). Here the feed-forward layer is gated, as in the other blocks.
     """
 
     Config = MinimalBlockConfig

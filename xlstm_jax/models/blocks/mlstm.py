@@ -1,4 +1,4 @@
-"""The xLSTM paper's mLSTM block: pre up-projection around a matrix memory."""
+"""The xLSTM paper's mLSTM block: a matrix memory with pre up-projection."""
 
 import dataclasses
 from typing import Literal, NamedTuple
@@ -34,21 +34,21 @@ from xlstm_jax.shapes import state_dtype
 class MLSTMBlockConfig(Section, name="model.mlstm"):
     num_heads: PositiveInt = 4  # heads of the matrix memory
     proj_factor: PositiveFactor = 2.0  # inner width over model width
-    qkv_block_size: PositiveInt = 4  # blocks of the block-diagonal q, k, v maps
+    qkv_block_size: PositiveInt = 4  # size of the blocks of the block-diagonal q, k, v maps
     conv_width: Taps = 4  # taps of the causal convolution; 0: none
     ffn_factor: Factor = 0.0  # width of a feed-forward layer after the block over model width; 0: none
     input_gate: Literal["exp", "sigmoid"] = "exp"  # activation of the input gate
     forget_gate: Literal["sigmoid", "exp"] = "sigmoid"  # activation of the forget gate
-    # A gate's pre-activation: a map of q, k, v and a bias; that bias only; or that bias, not trained.
+    # A gate's pre-activation: a linear map of q, k, v plus a bias; only the bias; or only the bias, not trained.
     input_gate_form: Literal["linear", "bias", "fixed"] = (  #
-        "linear"  # a map of q, k, v and a bias; the bias only; or the bias, not trained
+        "linear"  # a linear map of q, k, v plus a bias; only the bias; or only the bias, not trained
     )
-    forget_gate_form: Literal["linear", "bias", "fixed"] = "linear"  # likewise
+    forget_gate_form: Literal["linear", "bias", "fixed"] = "linear"  # as input_gate_form
     input_bias_mean: FiniteFloat = 0.0  # mean of the input gate's initial bias, which is normal
     input_bias_std: NonNegativeFloat = 0.1  # standard deviation of the input gate's initial bias
-    forget_bias_low: FiniteFloat = 3.0  # initial bias of the first head's forget gate; heads are spread evenly
-    forget_bias_high: FiniteFloat = 6.0  # initial bias of the last head's forget gate
-    chunk_size: NonNegativeInt = 0  # of the chunkwise form; 0: chosen from the length
+    forget_bias_low: FiniteFloat = 3.0  # initial forget gate bias of the first head; the heads are evenly spaced
+    forget_bias_high: FiniteFloat = 6.0  # initial forget gate bias of the last head
+    chunk_size: NonNegativeInt = 0  # steps per chunk of the chunkwise form; 0: chosen from the length
     implementation: str = ""  # recurrent, parallel, chunkwise, associative or pallas; "": chosen from the length
 
 
@@ -58,14 +58,14 @@ class MLSTMCarry(NamedTuple):
 
 
 class Gates(nnx.Module):
-    """Pre-activations i, f, each [B, T, H]: W x + b, or b alone, learned or not."""
+    """Pre-activations i, f, each [B, T, H]: W x + b, or only b, trained or fixed."""
 
     def __init__(self, in_features: int, config: MLSTMBlockConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.forms, self.heads, self.dtype = (config.input_gate_form, config.forget_gate_form), config.num_heads, dtype
         columns = self.forms.count("linear") * self.heads
         zeros = jnp.zeros((in_features, columns), jnp.float32)
         self.kernel = nnx.Param(zeros, axes=("embed", "inner")) if columns else None
-        key = [rngs.params() for _ in range(3)][-1]  # two are passed over, so that a seed gives what it always gave
+        key = [rngs.params() for _ in range(3)][-1]  # skips two keys, so that seeds give the same values as before
         start = gate_bias_init(
             key,
             self.heads,
@@ -97,13 +97,13 @@ class MLSTMBlock(TwoBranches):
 
         [a, z] = W_up norm(x)          s = SiLU(conv(a))
         q, k from s, v from a          by block-diagonal maps
-        i, f = W_if [q, k, v] + b_if   one value a head
+        i, f = W_if [q, k, v] + b_if   one value per head
         h = headnorm(mLSTM(q, k, v, i, f))
 
     Beck et al. 2024 (arXiv 2405.04517), figure 11 and section 2.4.
 
-    With `ffn_factor` the sLSTM block's feed-forward branch follows; with `proj_factor` 1 too, that is the
-    mLSTM in a post up-projection block. `input_gate_form` and `forget_gate_form` leave W_if out (their table 2).
+    With `ffn_factor`, the sLSTM block's feed-forward branch follows. With `proj_factor` 1 as well, this is the mLSTM in
+    a post up-projection block. `input_gate_form` and `forget_gate_form` can leave out W_if (table 2 of the paper).
     """
 
     Config = MLSTMBlockConfig
@@ -113,7 +113,7 @@ class MLSTMBlock(TwoBranches):
         block, features, dtype = config.options(MLSTMBlockConfig), config.features, jnp.dtype(config.dtype)
         inner = inner_width(config, block, "proj_factor", heads=block.num_heads)
         if inner % (size := block.qkv_block_size):
-            raise UsageError(f"model.mlstm.qkv_block_size {size} is not allowed; it divides the inner width {inner}")
+            raise UsageError(f"model.mlstm.qkv_block_size {size} is not allowed; must divide the inner width {inner}")
         init = small_init(features)
         self.config, self.dtype = block, dtype
         self.norm = layer_norm(features, dtype=dtype, rngs=rngs)

@@ -16,36 +16,36 @@ from xlstm_jax.models.blocks.feed_forward import post_projection
 from xlstm_jax.models.config import Factor, StackConfig
 from xlstm_jax.nn import NORMS, BatchNorm, Recurrent
 
-SIZES = ("in_features", "features")  # of a cell's config; the model sets them
+SIZES = ("in_features", "features")  # fields of a cell's config that the model sets
 
 
 @dataclasses.dataclass(frozen=True)
 class RecurrentBlockConfig(Section, name="model.recurrent"):
     cell: str = "lstm"  # a name in CELLS
-    options: str = ""  # of the cell's config, such as "forget_bias=3,recurrent_init=identity"
+    options: str = ""  # options of the cell's config, such as "forget_bias=3,recurrent_init=identity"
     dropout: Rate = 0.0  # inside the layer; model.dropout is between layers
     dropout_kind: Literal["variational", "recurrent", "zoneout"] = (  # see nn.Recurrent
-        "variational"  # of recurrent.dropout; see nn.Recurrent
+        "variational"  # kind of recurrent.dropout; see nn.Recurrent
     )
-    norm: Literal["none", "layer", "rms", "batch"] = "none"  # of the layer's input; batch: over rows and steps
-    residual: bool = False  # the block adds its input to its output
+    norm: Literal["none", "layer", "rms", "batch"] = "none"  # norm of the layer's input; batch: over rows and steps
+    residual: bool = False  # add the block's input to its output
     ffn_factor: Factor = 0.0  # width of a feed-forward layer after it over model width; 0: none; needs residual
 
     def __post_init__(self):
         super().__post_init__()
         if self.ffn_factor and not self.residual:
             raise UsageError(
-                f"model.recurrent.ffn_factor {self.ffn_factor} needs model.recurrent.residual=True: the feed-forward "
-                "layer adds to the residual sum"
+                f"model.recurrent.ffn_factor {self.ffn_factor} needs model.recurrent.residual=True, because the "
+                "feed-forward layer is a residual branch"
             )
 
 
 @BLOCKS.register("recurrent", "r")
 class RecurrentBlock(nnx.Module):
-    """One layer of the cell `model.recurrent.cell`: y = layer(norm(x)), with `residual` x + layer(norm(x)).
+    """One layer of the cell `model.recurrent.cell`: y = layer(norm(x)), or x + layer(norm(x)) with `residual`.
 
-    Where the config has them there is a norm, and after a residual layer the feed-forward branch of the sLSTM block;
-    dropout inside the layer as in `nn.Recurrent`.
+    The norm is optional. With `ffn_factor`, the feed-forward branch of the sLSTM block follows a residual layer.
+    Dropout inside the layer is as in `nn.Recurrent`.
     """
 
     Config = RecurrentBlockConfig
@@ -75,7 +75,7 @@ class RecurrentBlock(nnx.Module):
     def unsplittable(config: StackConfig) -> str:
         cell = config.options(RecurrentBlockConfig).cell
         linear = issubclass(CELLS.get(cell), LinearCell)
-        return "" if linear else f"the cell {cell!r} is sequential, each of its steps needs the one before"
+        return "" if linear else f"the cell {cell!r} is sequential, each step needs the previous one"
 
     def init_carry(self, batch: int):
         return self.layer.init_carry(batch)
@@ -95,11 +95,10 @@ class RecurrentBlock(nnx.Module):
 
 
 def cell_options(text: str, cell: str) -> dict[str, Any]:
-    """Fields of a cell's config from "name=value,name=value", each value of its field's type.
+    """Parses options of a cell's config, "name=value,name=value", to values of the fields' types.
 
     Raises:
-        UsageError: an unknown cell, an option that it does not have, or a value that the option does not take; the
-            message names what was typed.
+        UsageError: the cell or an option is unknown, or a value is not allowed; the message quotes the text.
     """
     where = "model.recurrent.options"
     fields = {field.name: field for field in dataclasses.fields(CELLS.get(cell).Config) if field.name not in SIZES}
@@ -107,11 +106,11 @@ def cell_options(text: str, cell: str) -> dict[str, Any]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
-            raise UsageError(f"{where} {text!r}: {part!r} is not allowed; write name=value, several with commas")
+            raise UsageError(f"{where} {text!r}: {part!r} is not allowed; write name=value,name=value")
         if name not in fields:
             known = ", ".join(fields) or "none"
             raise UsageError(f"{where}: cell {cell!r} has no option {name!r}; its options: {known}")
         if name in options:
-            raise UsageError(f"{where} {text!r} gives {name} twice; give it once")
+            raise UsageError(f"{where} {text!r} has {name} twice; give it once")
         options[name] = typed(fields[name].type, value, f"{where}.{name}")
     return options

@@ -1,4 +1,4 @@
-"""RWKV-6's block (Finch): linear attention with decays from the data, then a squared-ReLU feed-forward layer."""
+"""RWKV-6's block (Finch): linear attention with data-dependent decay, then a squared-ReLU feed-forward layer."""
 
 import dataclasses
 from typing import NamedTuple
@@ -33,29 +33,29 @@ class RWKV6Carry(NamedTuple):
 
 
 def _shifted(x_BTD, carry, reset, lengths):
-    """x_{t-1}, zero at the start, and the carry to go on with."""
+    """Returns x_{t-1}, zero at the start, and the new carry."""
     kernel = jnp.stack([jnp.ones(x_BTD.shape[-1:], x_BTD.dtype), jnp.zeros(x_BTD.shape[-1:], x_BTD.dtype)])
     return causal_conv(x_BTD, kernel, jnp.zeros_like(kernel[0]), carry_BWD=carry, reset_BT=reset, lengths_B=lengths)
 
 
 def _toward(x, other, weight):
-    """x + (other - x) * weight, feature by feature."""
+    """x + (other - x) * weight, elementwise."""
     return x + (other - x) * jnp.broadcast_to(weight, x.shape).astype(x.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
 class RWKV6BlockConfig(Section, name="model.rwkv6"):
     head_features: PositiveInt = 64  # features of each head
-    mix_rank: PositiveInt = 32  # rank of the maps that weigh a step's input against the previous one
-    decay_rank: PositiveInt = 64  # rank of the map that makes the decay
+    mix_rank: PositiveInt = 32  # rank of the maps that mix a step's input with the previous one
+    decay_rank: PositiveInt = 64  # rank of the map for the decay
     ffn_factor: PositiveFactor = 3.5  # feed-forward width over model width
 
 
 @BLOCKS.register("rwkv6", "w")
 class RWKV6Block(nnx.Module):
-    """Two residual branches over u = layernorm(x), u' the step before,
+    """Two residual branches over u = layernorm(x), with u' = u at the previous step:
 
-        each of w, k, v, r, g reads   c = u + (u' - u) (mu_c + tanh((u + (u' - u) mu) A_c) B_c)
+        input of each of w, k, v, r, g   c = u + (u' - u) (mu_c + tanh((u + (u' - u) mu) A_c) B_c)
         k, v, r, g = W c              w = exp(-exp(lambda + tanh(c A) B))
         x += W_out(SiLU(g) * headnorm(rwkv6(r, k, v, w, bonus)))
         x += sigmoid(W_r c_r) * W_v relu(W_k c_k)^2       c_r, c_k = u + (u' - u) mu_r, ... mu_k, u of the new x
@@ -70,7 +70,7 @@ class RWKV6Block(nnx.Module):
         heads, rest = divmod(features, block.head_features)
         if rest:
             raise UsageError(
-                f"model.features {features} does not fit rwkv6.head_features {block.head_features}; it is a multiple"
+                f"model.features {features} does not fit rwkv6.head_features {block.head_features}; must be a multiple"
             )
         self.sizes, self.dtype = (heads, block.head_features), dtype
         depth = index / max(len(config.layers) - 1, 1)
@@ -79,7 +79,7 @@ class RWKV6Block(nnx.Module):
         last = nnx.initializers.variance_scaling(1 / len(config.layers), "fan_in", "truncated_normal")
 
         def mixing():
-            # Early features of early blocks look further back.
+            # Early features of early blocks take more of the previous step.
             return nnx.Param(1 - ramp ** (1 - depth / 2))
 
         self.norm = layer_norm(features, dtype=dtype, rngs=rngs)
@@ -87,7 +87,7 @@ class RWKV6Block(nnx.Module):
         rank = block.mix_rank
         self.mix_down = nnx.Param(small(rngs.params(), (features, len(MIXED) * rank), jnp.float32))
         self.mix_up = nnx.Param(small(rngs.params(), (len(MIXED), rank, features), jnp.float32))
-        # Decays from e^(-e^-6) to e^(-e^-1) a step over features.
+        # Decay per step from e^(-e^-6) to e^(-e^-1) over features.
         self.decay = nnx.Param(-6 + 5 * ramp ** (0.7 + 1.3 * depth))
         self.decay_down = nnx.Param(small(rngs.params(), (features, block.decay_rank), jnp.float32))
         self.decay_up = nnx.Param(small(rngs.params(), (block.decay_rank, features), jnp.float32))
@@ -106,7 +106,7 @@ class RWKV6Block(nnx.Module):
     @staticmethod
     def unsplittable(config: StackConfig) -> str:
         del config
-        return "its states are not combined across devices"
+        return "it cannot combine its states across devices"
 
     def init_carry(self, batch: int) -> RWKV6Carry:
         heads, width = self.sizes
@@ -143,7 +143,7 @@ class RWKV6Block(nnx.Module):
         return x_BTD, RWKV6Carry((before, ffn_before), state)
 
     def _mixed(self, u, shifted):
-        """Five mixtures of a step's input and that of the step before, by weights from both."""
+        """Yields five mixtures of a step's input and the previous one, with weights computed from both."""
         low = jnp.tanh(_toward(u, shifted, self.mu[...]) @ self.mix_down[...].astype(u.dtype))
         low = low.reshape(*u.shape[:2], len(MIXED), self.mix_up.shape[1])
         weights = jnp.einsum("btmr,mrd->mbtd", low, self.mix_up[...].astype(u.dtype))

@@ -33,24 +33,24 @@ class SLSTMCarry(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class SLSTMBlockConfig(Section, name="model.slstm"):
     num_heads: PositiveInt = 4  # blocks of the recurrent matrices
-    proj_factor: Factor = 0.0  # inner width over model width, as in the mLSTM block; 0: the model's own width
+    proj_factor: Factor = 0.0  # inner width over model width, as in the mLSTM block; 0: the model's width
     conv_width: Taps = 4  # taps of the causal convolution; 0: none
-    ffn_factor: Factor = 1.3  # feed-forward width over model width, rounded up to a multiple of 64; 0: no such layer
+    ffn_factor: Factor = 1.3  # feed-forward width over model width, rounded up to a multiple of 64; 0: no layer
     input_gate: Literal["exp", "sigmoid"] = "exp"  # activation of the input gate
     forget_gate: Literal["sigmoid", "exp"] = "sigmoid"  # activation of the forget gate
-    implementation: str = ""  # scan or pallas; "": chosen
+    implementation: str = ""  # scan or pallas; "": chosen automatically
 
 
 @BLOCKS.register("slstm", "s")
 class SLSTMBlock(TwoBranches):
     """Two residual branches: x += headnorm(sLSTM(.)), then x += feedforward(norm(x)).
 
-    Input pre-activations of i, f come from SiLU(conv(norm(x))), those of z, o from norm(x), by maps that are
-    block-diagonal over heads; the recurrent matrix is too, and starts at zero.
+    The pre-activations of i, f are linear maps of SiLU(conv(norm(x))), those of z, o of norm(x). The maps are
+    block-diagonal over heads. So is the recurrent matrix, which is initially zero.
     Beck et al. 2024 (arXiv 2405.04517), figure 10 and section 2.4.
 
-    With `proj_factor` the sLSTM takes the mLSTM's place in the mLSTM block: [a, z] = W_up norm(x), the above with a for
-    norm(x), and the branch ends in W_down(h * SiLU(z)). With `ffn_factor` 0 there is no second branch.
+    With `proj_factor`, the sLSTM replaces the mLSTM in the mLSTM block: [a, z] = W_up norm(x), a replaces norm(x)
+    above, and the branch ends with W_down(h * SiLU(z)). With `ffn_factor` 0 there is no second branch.
     """
 
     Config = SLSTMBlockConfig
@@ -79,7 +79,7 @@ class SLSTMBlock(TwoBranches):
     @staticmethod
     def unsplittable(config: StackConfig) -> str:
         del config
-        return "an sLSTM is sequential, each of its steps needs the output of the one before"
+        return "an sLSTM is sequential, each step needs the output of the previous one"
 
     def init_carry(self, batch: int) -> SLSTMCarry:
         _, heads, width, _ = self.recurrent.shape

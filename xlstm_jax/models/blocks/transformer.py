@@ -1,4 +1,4 @@
-"""A Transformer's block as Llama has it: the baseline that keeps every step of a window."""
+"""Llama's Transformer block: a baseline whose memory is every step of a window."""
 
 import dataclasses
 import math
@@ -28,21 +28,22 @@ from xlstm_jax.ops.attention import KVCache, attention, empty_cache
 @dataclasses.dataclass(frozen=True)
 class TransformerBlockConfig(Section, name="model.transformer"):
     num_heads: PositiveInt = 4  # heads of queries
-    num_kv_heads: NonNegativeInt = 0  # heads of keys and values, each shared by as many query heads; 0: num_heads
-    window: PositiveInt = 2048  # steps that a step attends to, itself among them
-    rotary_base: RotaryBase = 10_000.0  # of the angles of rotary positions
+    num_kv_heads: NonNegativeInt = 0  # heads of keys and values, each shared by a group of query heads; 0: num_heads
+    window: PositiveInt = 2048  # number of steps that a step attends to, including itself
+    rotary_base: RotaryBase = 10_000.0  # base of the angles of rotary positions
     ffn_factor: PositiveFactor = 8 / 3  # feed-forward width over model width
     ffn_multiple: PositiveInt = 64  # the feed-forward width is rounded up to a multiple of it
-    norm_eps: PositiveFloat = 1e-5  # of its RMS norms
+    norm_eps: PositiveFloat = 1e-5  # eps of the block's RMS norms
 
 
 @BLOCKS.register("transformer", "t")
 class TransformerBlock(TwoBranches):
     """Two residual branches: x += W_o attention(q, k, v), q, k, v = W rmsnorm(x), then x += SwiGLU(rmsnorm(x)).
 
-    Rotary positions, grouped queries, a sliding window of `window` steps, so that a sequence can be read in pieces
+    Rotary positions, grouped queries, and a sliding window of `window` steps, so that a sequence can be read in pieces
     and text of any length generated in constant memory. Touvron et al. 2023 (arXiv 2302.13971, 2307.09288).
-    Kernels start normal with standard deviation 0.02, those that end a branch divided by sqrt(2 NB).
+    Kernels are initially normal with standard deviation 0.02, divided by sqrt(2 NB) for the last kernel of a branch,
+    with NB blocks in the stack.
     """
 
     Config = TransformerBlockConfig
@@ -54,8 +55,8 @@ class TransformerBlock(TwoBranches):
         width = features // heads
         if features % heads or width % 2 or heads % groups:
             raise UsageError(
-                f"model.features {features} does not fit transformer.num_heads {heads}, num_kv_heads {groups}: heads "
-                "have an even number of features, and each group of keys serves as many heads"
+                f"model.features {features} does not fit transformer.num_heads {heads}, num_kv_heads {groups}; "
+                "features per head must be even, and num_heads a multiple of num_kv_heads"
             )
         self.config, self.sizes = block, (heads, groups, width)
         first = nnx.initializers.normal(0.02)
@@ -74,7 +75,7 @@ class TransformerBlock(TwoBranches):
     @staticmethod
     def unsplittable(config: StackConfig) -> str:
         del config
-        return "attention sees keys and values of all steps before, not a state of fixed size"
+        return "attention needs the keys and values of earlier steps, not a state of fixed size"
 
     def init_carry(self, batch: int) -> KVCache:
         _, groups, width = self.sizes

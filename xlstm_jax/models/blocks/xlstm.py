@@ -1,4 +1,4 @@
-"""The block of xLSTM 7B: a matrix memory between plain projections, then a gated feed-forward layer."""
+"""The block of xLSTM 7B: a matrix memory between linear projections, then a gated feed-forward layer."""
 
 import dataclasses
 
@@ -33,19 +33,19 @@ class XLSTMBlockConfig(Section, name="model.xlstm"):
     """The block of xLSTM 7B."""
 
     num_heads: PositiveInt = 4  # heads of the matrix memory
-    qk_factor: PositiveFactor = 0.5  # width of the queries of all heads, and of the keys, over model width
-    v_factor: PositiveFactor = 1.0  # width of the values of all heads over model width
+    qk_factor: PositiveFactor = 0.5  # total width of the queries, and of the keys, over model width
+    v_factor: PositiveFactor = 1.0  # total width of the values over model width
     ffn_factor: PositiveFactor = 2.667  # feed-forward width over model width
     ffn_multiple: PositiveInt = 64  # the feed-forward width is rounded up to a multiple of it
-    ffn_features: NonNegativeInt = 0  # feed-forward width itself; 0: from ffn_factor
-    gate_softcap: Cap = 15.0  # pre-activations of i and f lie in +- this
-    norm_eps: PositiveFloat = 1e-6  # of its RMS norms and head norm
+    ffn_features: NonNegativeInt = 0  # feed-forward width; 0: from ffn_factor
+    gate_softcap: Cap = 15.0  # soft cap of the pre-activations of i and f
+    norm_eps: PositiveFloat = 1e-6  # eps of the block's RMS norms and head norm
     eps: NonNegativeFloat = 1e-6  # added to the mLSTM's denominator
-    chunk_size: NonNegativeInt = 0  # of the chunkwise form; 0: chosen from the length
+    chunk_size: NonNegativeInt = 0  # steps per chunk of the chunkwise form; 0: chosen from the length
     implementation: str = ""  # a name in ops.mlstm.IMPLEMENTATIONS; "": chosen from the length
 
     def ffn_width(self, features: int) -> int:
-        """F of a model of that width."""
+        """The feed-forward width F for a model of that width."""
         return self.ffn_features or rounded_up(self.ffn_factor * features, self.ffn_multiple)
 
 
@@ -53,11 +53,11 @@ class XLSTMBlockConfig(Section, name="model.xlstm"):
 class XLSTMBlock(TwoBranches):
     """Two residual branches: x += W_out(sigmoid(o) * headnorm(mLSTM(q, k, v, i, f))), then x += SwiGLU(rmsnorm(x)),
 
-        q, k, v, o = W rmsnorm(x)          i, f = softcap(W rmsnorm(x) + b, 15)     one value a head
+        q, k, v, o = W rmsnorm(x)          i, f = softcap(W rmsnorm(x) + b, 15)     one value per head
 
-    with eps in the mLSTM's denominator. No convolution and no sLSTM, so that all of it is parallel over time.
-    Beck et al. 2025 (arXiv 2503.13427), section 3. The gates' kernels and o's start at zero, i's bias at -10, f's bias
-    from 3 to 6 over heads.
+    with eps in the mLSTM's denominator. There is no convolution and no sLSTM, so the block is parallel over time.
+    Beck et al. 2025 (arXiv 2503.13427), section 3. Initially, the kernels of i, f and o are zero, the bias of i is -10,
+    and the bias of f is 3 to 6 over heads.
     """
 
     Config = XLSTMBlockConfig

@@ -1,4 +1,4 @@
-"""Whole checkpoints: a folder to a model, a model to a folder."""
+"""Loads a model from a checkpoint folder and saves a model to one."""
 
 import dataclasses
 import functools
@@ -26,23 +26,23 @@ Compute = Literal["float32", "bfloat16"]
 Parameters = Literal["float32", "file"]
 Written = Literal["as_is", "float32", "bfloat16", "float16"]
 WeightMode = Literal["single", "fused"]
-LARGE = 1_000_000_000  # bytes from which on loading shows its progress
+LARGE = 1_000_000_000  # loading shows its progress from this number of bytes on
 
 
 def load(folder: str | Path, *, dtype: Compute = "float32", param_dtype: Parameters = "float32") -> LanguageModel:
-    """The model of a checkpoint such as NX-AI/xLSTM-7b's: blocks "x", `model(tokens_BT)` gives logits [B, T, A].
+    """Loads a checkpoint such as NX-AI/xLSTM-7b as a model of "x" blocks; `model(tokens_BT)` returns logits [B, T, A].
 
-    Tensors are read one after the other, each onto the default device, so that memory holds the parameters once, and
-    beside them one tensor and the pages of one file.
+    Tensors are read one by one to the default device. Memory has the parameters once, plus one tensor and the pages of
+    one file.
 
     Args:
-        folder: config.json with model.safetensors, or with several files and their index; weights fused or not, in
-            float32, bfloat16 or float16.
-        dtype: of the products; gates, states and logits are float32.
-        param_dtype: "float32", or "file": matrices as the file has them (vectors, which are few, in float32).
+        folder: has config.json and model.safetensors, or several files with an index. Weights may be fused, in float32,
+            bfloat16 or float16.
+        dtype: dtype of the products; gates, states and logits are float32.
+        param_dtype: "float32", or "file": matrices keep the file's dtype (vectors, which are small, are float32).
 
     Raises:
-        UsageError: the folder is no such checkpoint, or lacks something; the line names it.
+        UsageError: the folder is not such a checkpoint, or something is missing; the message names it.
     """
     check_choice("dtype", dtype, Compute)
     check_choice("param_dtype", param_dtype, Parameters)
@@ -54,10 +54,10 @@ def load(folder: str | Path, *, dtype: Compute = "float32", param_dtype: Paramet
         config = model_config(values, weights.shapes, tied=tied, dtype=dtype)
         one_block, _ = _abstract(dataclasses.replace(config, pattern="x"))
     except UsageError as error:
-        raise UsageError(f"{folder / CONFIG} describes no model of these tensors: {error}") from error
+        raise UsageError(f"{folder / CONFIG} does not describe a model with these tensors: {error}") from error
     tensors = layout.tensors(config, fused=layout.is_fused(weights.shapes))
     found = {name: shape for name, shape in weights.shapes.items() if not (tied and name == layout.HEAD)}
-    # All blocks are alike: no more than one is built before it is known that the file holds the others.
+    # All blocks are alike. Build only one until it is known that the file has the others.
     _compare(folder, found, {name: layout.shape_of_one(one_block, paths) for name, paths in tensors.items()})
     params, graphdef = _abstract(config)
     arrays = weights.read(tensors)
@@ -82,22 +82,23 @@ def save(
     config: Mapping[str, Any] | None = None,
     beside: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Write a model of "x" blocks as such a folder: config.json, and model.safetensors or several with an index.
+    """Writes a model of "x" blocks to a folder, atomically: config.json, and model.safetensors or shards with an index.
 
-    The folder appears under its name when it is whole. `load` gives the same model back. So do `transformers` and the
-    official code, which however run only where the widths of all heads' keys and values are multiples of 64, and of
-    which `transformers` always has a final norm, and no tied head (one is written out as lm_head too).
+    `load` returns the same model. `transformers` and the official code read the folder too, but run only if the total
+    widths of keys and of values are multiples of 64. `transformers` always has a final norm and does not support tied
+    embeddings (a tied head is also written as lm_head).
 
     Args:
-        folder: a new one, or an empty one.
-        weight_mode: "fused" stacks what reads the same input into one tensor.
-        dtype: of the files; "as_is": each tensor's own.
-        max_shard_size: bytes a file.
-        config: further keys of config.json, such as the ids of special tokens; the model's own win.
-        beside: files that go along, by name, such as a tokenizer's.
+        model: a language model of "x" blocks.
+        folder: new or empty.
+        weight_mode: "fused" stacks weights with the same input into one tensor.
+        dtype: dtype of the files; "as_is": each tensor keeps its own.
+        max_shard_size: maximum number of bytes per file.
+        config: further keys of config.json, such as ids of special tokens; the model's own keys take precedence.
+        beside: further files by name, such as a tokenizer's.
 
     Raises:
-        UsageError: the format cannot hold this model, or the folder is taken or cannot be written.
+        UsageError: the format does not support the model, or the folder is not empty or cannot be written.
     """
     check_choice("weight_mode", weight_mode, WeightMode)
     check_choice("dtype", dtype, Written)
@@ -113,7 +114,7 @@ def save(
     sizes = {name: layout.size(params, paths) * dtypes[name].itemsize for name, paths in tensors.items()}
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} is there already and not empty; give a new folder")
+            raise UsageError(f"{folder} already exists and is not empty; give a new folder")
         with replacing(folder) as new:
             new.mkdir(parents=True)
             files.write(new, sizes, lambda name: _stacked(params, tensors[name], dtypes[name]), limit=max_shard_size)
@@ -126,13 +127,17 @@ def save(
 
 
 def _abstract(config: ModelConfig) -> tuple[dict[str, Any], Any]:
-    """A model's parameters as shapes, and its graph; nothing is computed."""
+    """The shapes of a model's parameters, and its graph; computes nothing."""
     graphdef, state = nnx.split(nnx.eval_shape(lambda: build_model(config)))
     return nnx.to_pure_dict(state), graphdef
 
 
 def _is_tied(values: Mapping[str, Any], weights: files.Weights) -> bool:
-    """Whether the head is the embedding: the file says so, or says nothing, and has no other head."""
+    """Whether the head is tied to the embedding.
+
+    Without an lm_head: unless tie_word_embeddings is false. With one: if tie_word_embeddings is true and the two are
+    equal.
+    """
     if layout.HEAD not in weights.shapes:
         return bool(values.get("tie_word_embeddings", True))
     if not values.get("tie_word_embeddings") or layout.EMBEDDING not in weights.shapes:
@@ -142,10 +147,10 @@ def _is_tied(values: Mapping[str, Any], weights: files.Weights) -> bool:
 
 
 def _parameter(tensor: np.ndarray, path: layout.Path, dtype: jnp.dtype) -> jax.Array:
-    """One parameter on the device; waits for it, so that what is no longer needed goes before the next one comes."""
+    """Puts one parameter on the device. Waits for it, so that temporary memory is freed before the next one."""
     if layout.is_transposed(path):
         return jax.block_until_ready(_transposed(tensor, jnp.dtype(dtype)))
-    # A copy: on CPU the array could else be the memory of all that shares a tensor with it.
+    # Copy: on CPU the array could otherwise keep the memory of the whole fused tensor.
     return jax.block_until_ready(jnp.array(tensor, dtype, copy=True))
 
 
@@ -178,7 +183,7 @@ def _compare(folder: Path, found: Mapping[str, tuple], wanted: Mapping[str, tupl
     }
     lines = [_listed(kind, names) for kind, names in problems.items() if names]
     if lines:
-        raise UsageError(f"{folder} does not hold the tensors of its config.json: {'; '.join(lines)}")
+        raise UsageError(f"the tensors in {folder} do not fit its config.json: {'; '.join(lines)}")
 
 
 def _listed(kind: str, names: list[str], most: int = 3) -> str:

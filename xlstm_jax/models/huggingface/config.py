@@ -1,4 +1,4 @@
-"""config.json of such a checkpoint, to a `ModelConfig` and back."""
+"""Conversion of a checkpoint's config.json to a `ModelConfig` and back."""
 
 import json
 import math
@@ -12,51 +12,51 @@ from xlstm_jax.models.blocks.xlstm import XLSTMBlockConfig
 from xlstm_jax.models.config import ModelConfig
 from xlstm_jax.models.huggingface.layout import OUT_NORM, block_name
 
-# Stands for "no soft cap" in files: the format has no other word for it, and what is that far away changes no logit.
+# Means "no soft cap" in files: the format has no other way to say it, and such a large cap changes no logit.
 NO_CAP = 1e9
 CONFIG = "config.json"
-MOST_BYTES = 100_000_000  # of a JSON file; safetensors allows no more in its own headers
-# Keys that count something of which the tensors hold at least as much.
+MOST_BYTES = 100_000_000  # limit for a JSON file, the same as for headers in safetensors
+# Keys whose values cannot exceed the number of values in all tensors.
 SIZES = ("hidden_size", "embedding_dim", "vocab_size", "num_heads", "ffn_round_up_to_multiple_of")
 BLOCKS = ("num_hidden_layers", "num_blocks")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The keys of `folder`'s config.json.
+    """Reads `folder`'s config.json.
 
     Raises:
-        UsageError: it is missing, no JSON object, or of another model.
+        UsageError: it is missing, not a JSON object, or for another kind of model.
     """
     path = folder / CONFIG
     values = read_json(path)
     if values.get("model_type") != "xlstm":
-        raise UsageError(f"{path} has model_type {shown(values.get('model_type'))}; 'xlstm' alone can be loaded")
+        raise UsageError(f"{path} has model_type {shown(values.get('model_type'))}; only 'xlstm' can be loaded")
     if values.get("use_bias"):
-        raise UsageError(f"{path} has use_bias, and these blocks hold no biases but the gates'; none can be loaded")
+        raise UsageError(f"{path} has use_bias; blocks with biases other than the gates' cannot be loaded")
     return values
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; `UsageError` where there is none."""
+    """Reads the object in a JSON file; raises `UsageError` if there is none."""
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise UsageError(f"{path} has more than {MOST_BYTES:,} bytes; it is no file of a checkpoint")
+            raise UsageError(f"{path} has more than {MOST_BYTES:,} bytes, too many for a checkpoint; fetch it again")
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({one_line(error)})"
         raise UsageError(f"{path} {why}; give the folder of a Hugging Face checkpoint") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON ({one_line(error)}); fetch it again") from error
+        raise UsageError(f"{path} is not JSON ({one_line(error)}); fetch it again") from error
     if not isinstance(values, dict):
-        raise UsageError(f"{path} holds no JSON object; fetch it again")
+        raise UsageError(f"{path} is not a JSON object; fetch it again")
     return values
 
 
 def bound_sizes(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Bound the sizes in an untrusted config.json by what the files hold, before anything is made of them.
+    """Checks the sizes in an untrusted config.json against the files before they are used.
 
     Raises:
-        UsageError: more blocks than tensors, or a size beyond the number of values in all tensors.
+        UsageError: there are more blocks than tensors, or a size exceeds the number of values in all tensors.
     """
     held = sum(math.prod(shape) for shape in shapes.values())
     for names, most, what in ((BLOCKS, len(shapes), "tensors"), (SIZES, held, "numbers in all tensors")):
@@ -64,20 +64,21 @@ def bound_sizes(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
             value = values.get(name)
             if isinstance(value, int | float) and value > most:
                 raise UsageError(
-                    f"{CONFIG} has {name} {shown(value)}, and the files hold {most} {what}; fetch it again"
+                    f"{CONFIG} has {name} {shown(value)}, but the files have {most} {what}; fetch it again"
                 )
 
 
 def model_config(
     values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], *, tied: bool, dtype: str
 ) -> ModelConfig:
-    """The model of a checkpoint with these keys and tensors.
+    """The model config of a checkpoint with these keys and tensor shapes.
 
-    Widths of q and k, of v, and of the feed-forward layer are those of block 0's tensors, since writers round them
-    differently; a final norm is there where the file has its weight, or `add_out_norm` asks for it.
+    The widths of q and k, of v, and of the feed-forward layer are taken from block 0's tensors, because programs that
+    write checkpoints round them differently. There is a final norm if the file has its weight, or `add_out_norm` is
+    true.
 
     Raises:
-        UsageError: a size is missing or no number.
+        UsageError: a size is missing or not a number.
     """
     features = _number(values, "hidden_size", "embedding_dim")
     blocks = _number(values, *BLOCKS)
@@ -109,22 +110,22 @@ def model_config(
 
 
 def file_config(config: ModelConfig, *, fused: bool) -> dict[str, Any]:
-    """The keys that describe `config`, which has blocks "x" alone.
+    """The keys of config.json for a model config.
 
     Raises:
-        UsageError: the format has no word for an option of the model.
+        UsageError: the model has other blocks than "x", or an option that the format does not support.
     """
     block = config.options(XLSTMBlockConfig)
     if set(config.layers) != {"xlstm"}:
-        raise UsageError(f"model.pattern {config.pattern!r} does not fit the format: all its blocks are 'xlstm'")
+        raise UsageError(f"model.pattern {config.pattern!r} does not fit the format; all blocks must be 'xlstm'")
     if config.final_norm and (config.norm, config.norm_eps) != ("rms", block.norm_eps):
         raise UsageError(
-            f"model.norm {config.norm!r} with model.norm_eps {config.norm_eps} does not fit the format: its final "
-            f"norm is 'rms' with the blocks' own eps, {block.norm_eps}"
+            f"model.norm {config.norm!r} with model.norm_eps {config.norm_eps} does not fit the format; the final "
+            f"norm must be 'rms' with the blocks' eps, {block.norm_eps}"
         )
     inner = block.ffn_width(config.features)
     factor, multiple = block.ffn_factor, block.ffn_multiple
-    # Some writers cut the product to a whole number before they round it up.
+    # Some programs truncate the product to an integer before rounding it up.
     if any(multiple * math.ceil(width / multiple) != inner for width in _products(factor, config.features)):
         factor, multiple = (inner - 0.5) / config.features, inner
     values = {
@@ -157,7 +158,7 @@ def _products(factor: float, features: int) -> tuple[float, float]:
 
 
 def _widths(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
-    """Widths of all heads' queries, of their values, and of the feed-forward layer; 0 where the tensor is missing."""
+    """Total widths of the queries and of the values, and the feed-forward width; 0 if the tensor is missing."""
 
     def axis(end: str, index: int) -> int:
         shape = shapes.get(block_name(0, end), ())
@@ -170,7 +171,7 @@ def _widths(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
 
 
 def _number(values: Mapping[str, Any], *names: str, default: float | None = None) -> Any:
-    """The value under the first of `names` that is given: a positive float where `default` is one, else an int."""
+    """The value of the first of `names` that is present: a positive float if `default` is a float, else an int."""
     name = next((name for name in names if values.get(name) is not None), None)
     if name is None:
         if default is None:
@@ -179,12 +180,12 @@ def _number(values: Mapping[str, Any], *names: str, default: float | None = None
     value, kinds = values[name], (int, float) if isinstance(default, float) else (int,)
     if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value <= sys.float_info.max:
         what = "number" if float in kinds else "whole number"
-        raise UsageError(f"{CONFIG} has {name} {shown(value)}; it is a {what} over 0")
+        raise UsageError(f"{CONFIG} has {name} {shown(value)}; must be a {what} over 0")
     return float(value) if isinstance(default, float) else value
 
 
 def _cap(values: Mapping[str, Any], name: str, default: float) -> float:
-    """A soft cap; 0, none, where the file says null or a number beyond all logits."""
+    """A soft cap; 0 (none) if the file has null, 0, or at least `NO_CAP`."""
     if name in values and values[name] in (None, 0):
         return 0.0
     cap = _number(values, name, default=default)

@@ -1,4 +1,4 @@
-"""Which tensor of a file holds which of our parameters."""
+"""The mapping between tensors in files and the parameters of our models."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from xlstm_jax.models.config import ModelConfig
 EMBEDDING, OUT_NORM, HEAD = "backbone.embeddings.weight", "backbone.out_norm.weight", "lm_head.weight"
 OLD_NAMES = {"embedding.weight": EMBEDDING}
 
-# Of one block: the end of a tensor's name, and the path to our parameter.
+# For one block: the end of a tensor's name, and the path to our parameter.
 BLOCK = {
     "norm_mlstm.weight": ("norm", "scale"),
     "mlstm_layer.q.weight": ("q", "kernel"),
@@ -27,7 +27,7 @@ BLOCK = {
     "ffn.proj_up.weight": ("ffn", "up", "kernel"),
     "ffn.proj_down.weight": ("ffn", "down", "kernel"),
 }
-# The weights of one tensor, one under the other, where they are fused.
+# Fused tensors: the weights that each stacks along its first axis.
 FUSED = {
     "mlstm_layer.qkv_opreact.weight": tuple(f"mlstm_layer.{part}.weight" for part in ("q", "k", "v", "ogate_preact")),
     "mlstm_layer.ifgate_preact.weight": ("mlstm_layer.igate_preact.weight", "mlstm_layer.fgate_preact.weight"),
@@ -47,7 +47,7 @@ def is_fused(names: Mapping[str, Any]) -> bool:
 
 
 def tensors(config: ModelConfig, *, fused: bool) -> dict[str, tuple[Path, ...]]:
-    """Each tensor's name, and the paths to our parameters in it, one under the other."""
+    """Maps each tensor's name to the paths of our parameters in it, in the order in which it stacks them."""
     paths: dict[str, tuple[Path, ...]] = {EMBEDDING: (("embedding", "embedding"),)}
     inside = {single for group in FUSED.values() for single in group} if fused else set()
     for index in range(len(config.layers)):
@@ -64,7 +64,7 @@ def tensors(config: ModelConfig, *, fused: bool) -> dict[str, tuple[Path, ...]]:
 
 
 def is_transposed(path: Path) -> bool:
-    """Files have linear maps as [out, in], our kernels are [in, out]."""
+    """Whether the file stores the transpose: linear maps are [out, in] in files, but our kernels are [in, out]."""
     return path[-1] == "kernel"
 
 
@@ -79,16 +79,16 @@ def file_shape(leaf: Any, path: Path) -> tuple[int, ...]:
 
 
 def stacked_shape(params: Mapping, paths: tuple[Path, ...]) -> tuple[int, ...]:
-    """Of the tensor that holds the parameters at `paths`."""
+    """The shape of the tensor with the parameters at `paths`."""
     shapes = [file_shape(at(params, path), path) for path in paths]
     return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
 def shape_of_one(params: Mapping, paths: tuple[Path, ...]) -> tuple[int, ...]:
-    """`stacked_shape` of any block's tensor, from the parameters of a model with block 0 alone."""
+    """`stacked_shape` of any block's tensor, from the parameters of a model that has only block 0."""
     return stacked_shape(params, tuple((path[0], 0, *path[2:]) if path[0] == "blocks" else path for path in paths))
 
 
 def size(params: Mapping, paths: tuple[Path, ...]) -> int:
-    """Number of values in that tensor."""
+    """The number of values in the tensor with the parameters at `paths`."""
     return math.prod(stacked_shape(params, paths))

@@ -1,4 +1,4 @@
-"""Checkpoints: model, optimizer, step, data position and codec together, by orbax; written in the background."""
+"""Checkpoints of model, optimizer, step, data position and codec, written by orbax in the background."""
 
 import logging
 import math
@@ -19,15 +19,15 @@ from xlstm_jax.train.workdir.lock import RUN_LOCK, read_lock
 from xlstm_jax.train.workdir.plain_path import PlainPath
 
 FOLDER = "checkpoints"
-SPLIT = "validation"  # whose metric picks the best checkpoint
+SPLIT = "validation"  # the split whose metric selects the best checkpoint
 STATE, DATA, CODEC = "state", "data", "codec"
-EARLIER = "tokenizer"  # what the codec was called before version 0.2
-MERGED = "manifest.ocdbt"  # beside the arrays of all processes
-REMOVAL_SECONDS = 2.0  # for which a checkpoint that is damaged may be one that is just being removed
+EARLIER = "tokenizer"  # name of the codec before version 0.2
+MERGED = "manifest.ocdbt"  # exists once the arrays of all processes are merged
+REMOVAL_SECONDS = 2.0  # for this long, a checkpoint that looks damaged may be in the middle of its removal
 
 
 class Removed(UsageError):
-    """The training that goes on in the workdir has removed a checkpoint while it was read."""
+    """A checkpoint was removed, by a training running in the workdir, while it was read."""
 
 
 class Restored(NamedTuple):
@@ -39,17 +39,17 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints of one workdir: the latest `keep`, and the best one by a validation metric.
 
-    A context manager: leaving it waits for the save in flight. A save becomes visible under its step's name only when
-    it is whole, so that a killed process leaves nothing half-written that could be taken for a checkpoint.
+    A context manager; its exit waits for the save in progress. Saves are atomic: a checkpoint gets its step's name only
+    when it is complete, so a killed process cannot leave a partial checkpoint.
 
-    Opened for writing, it checks the sums of all checkpoints and moves what is damaged to `checkpoints-damaged`, so
-    that a run goes on from the latest whole one. Opened for reading, it leaves all as it is: see `select`.
+    When opened for writing, checks the checksums of all checkpoints and moves damaged ones to `checkpoints-damaged`, so
+    that a run resumes from the latest undamaged one. When opened for reading, changes nothing; see `select`.
     """
 
     def __init__(
         self, workdir: Path, keep: int = 1, *, best: tuple[str, str] = ("loss", "lower"), read_only: bool = False
     ):
-        # orbax reports every phase of every save, and prints the traceback of whatever it raises.
+        # orbax logs every phase of every save and the traceback of every exception.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.folder = Path(workdir).absolute() / FOLDER
         self._saving: int | None = None
@@ -60,7 +60,7 @@ class Checkpoints:
         self._plain = PlainPath(self.folder.parent)
         best = policies.BestN(get_metric_fn=self._cost, reverse=True, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
-            # best_fn is what makes orbax write the metrics that the policy reads after a restart.
+            # With best_fn, orbax writes the metrics, which the policy needs after a restart.
             best_fn=self._cost,
             best_mode="min",
             preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
@@ -71,15 +71,15 @@ class Checkpoints:
         )
         try:
             if not read_only:
-                self.folder.mkdir(parents=True, exist_ok=True)  # a link to what is not there yet cannot be followed
+                self.folder.mkdir(parents=True, exist_ok=True)  # a link to a missing folder cannot be followed
             self._manager = ocp.CheckpointManager(self._plain.path / FOLDER, options=options)
-        except (OSError, ValueError) as error:  # no right to write there, or a damaged file of metrics
+        except (OSError, ValueError) as error:  # no write permission, or a damaged metrics file
             self._plain.remove()
             if read_only and self._in_training():
-                raise Removed(f"{self.folder} was changed by a training while it was read; run again") from error
+                raise Removed(f"{self.folder} was changed by a training run while it was read; run again") from error
             raise UsageError(
-                f"{self.folder} cannot be opened ({self._why(error)}); delete the checkpoint in it whose "
-                "metrics/metrics is damaged, or use another workdir"
+                f"{self.folder} cannot be opened ({self._why(error)}); delete the checkpoint whose metrics/metrics is "
+                "damaged, or use another workdir"
             ) from error
 
     def __enter__(self) -> "Checkpoints":
@@ -87,11 +87,11 @@ class Checkpoints:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and issubclass(kind, PeerLost):
-            return  # closing would wait for the one that is lost
+            return  # closing would wait for the lost process
         try:
             self._manager.close()
         except Exception as error:
-            if kind is None:  # what ends the run already is to be told, and not what came of it
+            if kind is None:  # report the exception that ends the run, not one that follows from it
                 raise self._unsaved(error) from error
         finally:
             self._plain.remove()
@@ -104,19 +104,19 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """The step with the best validation metric; the latest if none was evaluated."""
+        """The step with the best validation metric, or the latest step if none was evaluated."""
         best = self._manager.best_step()
         return best if best is not None else self.latest_step()
 
     def select(self, which: str) -> int:
-        """The step that "best", "latest" or a number names; in place of a damaged best or latest the next one.
+        """Returns the step for "best", "latest" or a number. If "best" or "latest" is damaged, returns the next one.
 
         Raises:
-            Removed: a training has removed it in the meantime.
-            UsageError: there is no such checkpoint, or it is damaged, as are all others.
+            Removed: a training run removed it in the meantime.
+            UsageError: there is no such checkpoint, the numbered one is damaged, or all are damaged.
         """
         if not self.steps:
-            raise UsageError(f"{self.folder.parent} holds no checkpoint; train there first")
+            raise UsageError(f"{self.folder.parent} has no checkpoint; train there first")
         if which == "latest":
             order = self.steps[::-1]
         elif which == "best":
@@ -126,27 +126,27 @@ class Checkpoints:
             order = [int(which)]
         else:
             steps = ", ".join(str(step) for step in self.steps)
-            raise UsageError(f"checkpoint {which!r} is not there; allowed: best, latest, or one of {steps}")
+            raise UsageError(f"checkpoint {which!r} does not exist; choose best, latest, or one of {steps}")
         damage = {}
         for step in dict.fromkeys(order):
             damage[step] = find_damage(self.folder / str(step))
             self._check_there(step, damage[step])
             if damage[step] is None:
                 for other in list(damage)[:-1]:
-                    say(f"checkpoint {self.folder / str(other)} is damaged ({damage[other]}); step {step} is taken")
+                    say(f"checkpoint {self.folder / str(other)} is damaged ({damage[other]}); using step {step}")
                 return step
         first = order[0]
         others = [str(step) for step in self.steps if step not in damage]
-        rest = f"allowed: best, latest, or one of {', '.join(others)}" if others else "no other checkpoint is left"
+        rest = f"choose best, latest, or one of {', '.join(others)}" if others else "no other checkpoint is left"
         raise UsageError(f"checkpoint {self.folder / str(first)} is damaged ({damage[first]}); {rest}")
 
     def save(self, step: int, state: Any, data: dict, codec: dict, metric: float | None = None) -> None:
-        """Start saving `state` as step `step`; returns when its values are copied, not when they are on disk.
+        """Starts saving `state` as step `step`. Returns once its values are copied; the write continues in background.
 
-        `metric` is the one that picks the best checkpoint; None if the step was not evaluated.
+        `metric` selects the best checkpoint; None if the step was not evaluated.
 
         Raises:
-            UsageError: this save or the one before failed, as on a full disk.
+            UsageError: this save or the previous one failed, for example on a full disk.
         """
         self.wait()
         self._saving = step
@@ -158,14 +158,14 @@ class Checkpoints:
         metrics = None if metric is None else {self._metric_name: metric}
         try:
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
-        except Exception as error:  # orbax, tensorstore and the system each have their own kinds
+        except Exception as error:  # orbax, tensorstore and the system raise different classes
             raise self._unsaved(error) from error
 
     def wait(self) -> None:
-        """Until the save in flight is on disk.
+        """Waits until the save in progress is on disk.
 
         Raises:
-            UsageError: it failed, as on a full disk.
+            UsageError: it failed, for example on a full disk.
         """
         try:
             self._manager.wait_until_finished()
@@ -173,10 +173,10 @@ class Checkpoints:
             raise self._unsaved(error) from error
 
     def restore(self, step: int, like: Any) -> Restored:
-        """The checkpoint of `step`, its arrays shaped and typed as `like` (arrays or `jax.ShapeDtypeStruct`s).
+        """Restores the checkpoint of `step` with the shapes and dtypes of `like` (arrays or `jax.ShapeDtypeStruct`s).
 
         Raises:
-            UsageError: a file is missing or damaged, or the shapes are those of another model.
+            UsageError: a file is missing or damaged, or the shapes do not fit.
         """
         self._check_shapes(step, like)
         abstract, codec = jax.tree.map(ocp.utils.to_shape_dtype_struct, like), self._codec_item(step)
@@ -191,12 +191,12 @@ class Checkpoints:
                     }
                 ),
             )
-        except Exception as error:  # orbax, tensorstore and json each have their own kinds
+        except Exception as error:  # orbax, tensorstore and json raise different classes
             raise self._damaged(step, error) from error
         return Restored(restored[STATE], restored[DATA], restored[codec])
 
     def restore_params(self, step: int, like: Any) -> Any:
-        """The parameters alone, shaped as `like`."""
+        """Restores only the parameters, with the shapes of `like`."""
         self._check_shapes(step, {"params": like})
         abstract = {"params": jax.tree.map(ocp.utils.to_shape_dtype_struct, like)}
         arguments = ocp.checkpoint_utils.construct_restore_args(abstract)
@@ -211,7 +211,7 @@ class Checkpoints:
         return restored["params"]
 
     def codec(self, step: int) -> dict[str, Any]:
-        """The codec of `step` in its JSON form."""
+        """The codec of `step` as JSON data."""
         item = self._codec_item(step)
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(**{item: ocp.args.JsonRestore()}))
@@ -223,17 +223,17 @@ class Checkpoints:
         return EARLIER if (self.folder / str(step) / EARLIER).exists() else CODEC
 
     def _cost(self, metrics: dict[str, float] | None) -> float:
-        """What the best checkpoint has least of."""
+        """The value that is smallest for the best checkpoint."""
         return self._sign * (metrics or {}).get(self._metric_name, self._sign * math.inf)
 
     def _write_sums(self) -> None:
-        """Called by orbax, in the background, when all files of a save are written and before it gets its name."""
+        """orbax calls this in the background after writing all files of a save, before renaming it to its step."""
         if jax.process_index() == 0:
             (temporary,) = self.folder.glob(f"{self._saving}.orbax-checkpoint-tmp*")
             write_sums(temporary)
 
     def _check_shapes(self, step: int, like: Any) -> None:
-        """Compare with the shapes on disk first: orbax's own message for a misfit is hundreds of lines long."""
+        """Compares with the shapes on disk first, because orbax's own message is hundreds of lines long."""
         try:
             with ocp.PyTreeCheckpointer() as checkpointer:
                 found = _shapes(checkpointer.metadata(self._plain.path / FOLDER / str(step) / STATE).item_metadata.tree)
@@ -242,22 +242,22 @@ class Checkpoints:
         for name, shape in _shapes(like).items():
             if found.get(name) != shape:
                 raise UsageError(
-                    f"checkpoint {step} in {self.folder} holds {name} as {found.get(name, 'nothing')}, and the config "
-                    f"wants {shape}; use the config it was trained with, or another workdir"
+                    f"checkpoint {step} in {self.folder} does not fit: {name} is {found.get(name, 'missing')}, but the "
+                    f"config needs {shape}; use the config it was trained with, or another workdir"
                 )
 
     def _unsaved(self, error: Exception) -> UsageError:
-        # What is there, and not what the manager knows: it drops what a save replaces before that save is whole.
+        # Look at the disk: the manager forgets the checkpoints that a save replaces before that save is complete.
         whole = steps_in(self.folder)
-        last = f"the last whole one is step {max(whole)}" if whole else "there is none before it"
+        last = f"the last complete one is step {max(whole)}" if whole else "there is no earlier one"
         reason = next((text for text in map(os.strerror, FULL) if text in str(error)), self._why(error))
         return UsageError(
-            f"checkpoint {self._saving} cannot be saved in {self.folder} ({reason}); {last}; make room there, and run "
-            "again to go on"
+            f"checkpoint {self._saving} cannot be saved in {self.folder} ({reason}); {last}; free space there and run "
+            "again to resume"
         )
 
     def _check_there(self, step: int, damage: object) -> None:
-        """Raise `Removed` where that is why a checkpoint looks damaged: its files go one after the other."""
+        """Raises `Removed` if a checkpoint looks damaged because its files are being removed one by one."""
         begun = time.monotonic()
         while damage and self._read_only and (self.folder / str(step)).exists():
             if not self._in_training() or time.monotonic() - begun > REMOVAL_SECONDS:
@@ -265,7 +265,7 @@ class Checkpoints:
             time.sleep(0.05)
         if damage and self._read_only:
             raise Removed(
-                f"checkpoint {self.folder / str(step)} was removed while it was read, as later ones took its place; "
+                f"checkpoint {self.folder / str(step)} was removed while it was read, because a later one replaced it; "
                 "run again"
             )
 
@@ -277,20 +277,20 @@ class Checkpoints:
         self._check_there(step, error)
         arrays = self.folder / str(step) / STATE
         if not (arrays / MERGED).exists() and (parts := sorted(path.name for path in arrays.glob("ocdbt.process_*"))):
-            # orbax takes brackets in a path for a pattern, finds nothing there to merge, and says nothing of it.
-            todo = f"copy what is in {arrays / parts[0]} to {arrays}" if len(parts) == 1 else "merge these"
+            # orbax treats brackets in a path as a pattern, finds nothing to merge, and does not report it.
+            todo = f"copy the files in {arrays / parts[0]} to {arrays}" if len(parts) == 1 else "merge these"
             return UsageError(
-                f"checkpoint {step} in {self.folder} has its arrays in {', '.join(parts)} alone, as an earlier version "
-                f"left them in a path with characters such as [ and ]; {todo}, and run again"
+                f"checkpoint {step} in {self.folder} has its arrays only in {', '.join(parts)}, because an earlier "
+                f"version did not merge them in a path with characters such as [ and ]; {todo}, and run again"
             )
         others = [str(other) for other in self.steps if other != step]
-        rest = f"then step {others[-1]} is taken" if others else "no other checkpoint is left"
+        rest = f"step {others[-1]} will be used" if others else "no other checkpoint is left"
         return UsageError(
-            f"checkpoint {self.folder / str(step)} is damaged ({self._why(error)}); delete that folder: {rest}"
+            f"checkpoint {self.folder / str(step)} is damaged ({self._why(error)}); delete that folder; {rest}"
         )
 
     def _why(self, error: Exception) -> str:
-        """Its first line. Memory that does not suffice is no fault of the files: that error goes on as it is."""
+        """The error's first line. Raises an out-of-memory error again, because the files are not at fault."""
         if out_of_memory(error):
             raise error
         return self._plain.named(one_line(error))

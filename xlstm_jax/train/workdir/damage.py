@@ -1,4 +1,4 @@
-"""Damaged checkpoints: noticed by checksums, for their formats let changed bytes pass, and moved out of the way."""
+"""Detects damaged checkpoints by checksums, because their formats accept changed bytes, and moves them away."""
 
 import hashlib
 import itertools
@@ -13,22 +13,22 @@ from jax.experimental import multihost_utils
 from xlstm_jax.console import say
 from xlstm_jax.errors import UsageError
 
-NAME = "SHA256SUMS"  # beside what it lists, as `sha256sum --check` reads it
+NAME = "SHA256SUMS"  # in the checkpoint's folder, in the format of `sha256sum --check`
 
 
 def write_sums(folder: Path) -> None:
-    """Note the SHA-256 of every file in the folders below `folder`: orbax itself adds to the files beside them."""
+    """Writes the SHA-256 of every file in subfolders of `folder`; orbax still changes the files directly in it."""
     names = [name for name in _files(folder) if "/" in name]
     with open(folder / NAME, "w", encoding="utf-8") as file:
         file.writelines(f"{digest}  {name}\n" for name, digest in _digests(folder, names))
         file.flush()
-        os.fsync(file.fileno())  # after a power cut an empty list would pass for damage
+        os.fsync(file.fileno())  # after a power failure, an empty list would look like damage
 
 
 def find_damage(folder: Path) -> str | None:
-    """What is wrong with the checkpoint in `folder`, in a few words; None where nothing is.
+    """Describes what is wrong with the checkpoint in `folder`; None if nothing is.
 
-    A checkpoint without sums, from before there were any, passes. Links do not: they may point anywhere.
+    A checkpoint without checksums, from an earlier version, passes. Links do not pass, because they may point anywhere.
     """
     try:
         if folder.is_symlink():
@@ -48,24 +48,24 @@ def find_damage(folder: Path) -> str | None:
                 return f"{name} is missing"
         for name, digest in _digests(folder, noted):
             if digest != noted[name]:
-                return f"{name} is not as it was saved"
+                return f"{name} has changed since it was saved"
     except ValueError:
-        return f"{NAME} is not as it was saved"
+        return f"{NAME} has changed since it was saved"
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
     return None
 
 
 def steps_in(folder: Path) -> list[int]:
-    """The steps of the checkpoints in a folder, those that are damaged among them."""
+    """The steps of the checkpoints in a folder, including damaged ones."""
     return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdecimal() and path.name.isascii())
 
 
 def set_aside_damaged(folder: Path) -> None:
-    """Move damaged checkpoints out of `folder`, into FOLDER-damaged beside it, and say so, a line for each.
+    """Moves damaged checkpoints from `folder` to FOLDER-damaged next to it, and prints a line for each.
 
     Raises:
-        UsageError: none would be left, and nothing is moved; or there is no right to move them.
+        UsageError: all are damaged (nothing is moved), or there is no permission to move them.
     """
     steps = steps_in(folder)
     found = {step: find_damage(folder / str(step)) for step in steps}
@@ -84,12 +84,12 @@ def set_aside_damaged(folder: Path) -> None:
                 (folder / str(step)).rename(place)
             except OSError as error:
                 raise UsageError(f"damaged checkpoint {step} cannot be moved to {place} ({error.strerror})") from error
-            say(f"checkpoint {step} is damaged ({found[step]}): moved to {place}; step {whole[-1]} is taken")
+            say(f"checkpoint {step} is damaged ({found[step]}); moved to {place}; using step {whole[-1]}")
     multihost_utils.sync_global_devices("damaged checkpoints set aside")
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Relative names of all files, and of links in a folder's place."""
+    """Relative names of all files and of links to folders."""
     for where, folders, files in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(where, name))]
         for name in files + links:
@@ -97,7 +97,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _digests(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(name, SHA-256) of each, several files at a time."""
+    """Yields (name, SHA-256) for each file; reads several files at a time."""
 
     def digest(name: str) -> str:
         with open(folder / name, "rb") as file:

@@ -1,4 +1,4 @@
-"""Whether a folder can be the workdir of a run: it holds none, or one of the same config, and no process uses it."""
+"""Checks that a folder can be a run's workdir: it has no run or one of the same config, and no process uses it."""
 
 import contextlib
 import dataclasses
@@ -19,7 +19,7 @@ from xlstm_jax.train.workdir.earlier import upgraded
 from xlstm_jax.train.workdir.lock import RUN_LOCK, Lock
 
 CONFIG, CODEC = "config.json", "codec.json"
-# What may change when a run is resumed.
+# Keys that may change when a run is resumed.
 RESUMABLE = (
     "plugins",
     "train.steps",
@@ -32,7 +32,7 @@ RESUMABLE = (
 
 
 def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
-    """Raise `UsageError`, naming the keys, where the workdir holds a run of another config."""
+    """Raises a `UsageError` that names the differing keys if the workdir has a run of another config."""
     if workdir.exists() and not workdir.is_dir():
         raise UsageError(f"workdir {workdir} is a file; give a folder")
     path = workdir / CONFIG
@@ -40,7 +40,7 @@ def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
         return
     load_plugins(values.get("plugins", ""))
     saved, given = _flat(read_config(path)), _flat(values)
-    # A knob that the saved run did not have yet was at its default.
+    # A key that did not exist when the run was saved had its default.
     saved = {key: value for key, value in _flat(defaults(values["task"])).items() if key in given} | saved
     differing = sorted(
         key for key in saved.keys() | given.keys() if saved.get(key) != given.get(key) and key not in RESUMABLE
@@ -48,33 +48,33 @@ def check_workdir(workdir: Path, values: dict[str, Any]) -> None:
     if differing:
         shown = ", ".join(f"{key} (saved {saved.get(key)!r}, given {given.get(key)!r})" for key in differing[:5])
         more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
-        raise UsageError(f"workdir {workdir} holds a run with another config: {shown}{more}; use another workdir")
+        raise UsageError(f"workdir {workdir} has a run with another config: {shown}{more}; use another workdir")
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The config that a run left. Its sections are checked here, the values in them where they are used.
+    """Reads a run's config. Checks its sections here; their values are checked when they are used.
 
     Raises:
-        UsageError: it cannot be read, or a section is missing, unknown or of another type.
+        UsageError: it cannot be read, or a section is missing, unknown or of the wrong type.
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read as JSON: it is damaged; restore it, or train anew") from error
+        raise UsageError(f"{path} cannot be read as JSON; restore it from a copy, or train from scratch") from error
     if not isinstance(config, dict):
-        raise UsageError(f"{path} is damaged: it holds no sections; restore it from a copy, or train anew")
+        raise UsageError(f"{path} is damaged: it has no sections; restore it from a copy, or train from scratch")
     config = upgraded(config)
     for name in dict.fromkeys((*NAMES, *config)):
         wanted = VALUES.get(name, dict)
         if name not in config or name not in NAMES or type(config[name]) is not wanted:
-            what = "missing" if name not in config else "unknown" if name not in NAMES else f"no {wanted.__name__}"
-            raise UsageError(f"{path} is damaged: {name!r} is {what} in it; restore it from a copy, or train anew")
+            what = "missing" if name not in config else "unknown" if name not in NAMES else f"not {wanted.__name__}"
+            raise UsageError(f"{path} is damaged: {name!r} is {what}; restore it from a copy, or train from scratch")
     return config
 
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[Lock]:
-    """The lock of a workdir, which the processes of one run share: process 0 holds it, and all raise alike."""
+    """Holds the workdir's lock for all processes of one run. Process 0 has the lock; all raise the same error."""
     lock, refusal = Lock(workdir / RUN_LOCK), None
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
@@ -90,7 +90,7 @@ def locked(workdir: Path) -> Iterator[Lock]:
 
 
 def _of_first_process(text: str) -> str:
-    """The text that process 0 gives, in all processes; of up to 1,000 bytes."""
+    """Broadcasts process 0's text, up to 1,000 bytes, to all processes."""
     data = np.zeros(1000, np.uint8)
     encoded = np.frombuffer(text.encode("utf-8", "backslashreplace")[: len(data)], np.uint8)
     data[: len(encoded)] = encoded

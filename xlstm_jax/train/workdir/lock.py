@@ -1,4 +1,4 @@
-"""One writer for a folder: a lock file that names host and process, and that is free again when the process is gone."""
+"""A lock file that allows one writer per folder. It names host and process; if the process is gone, it is free."""
 
 import contextlib
 import json
@@ -15,13 +15,13 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.files import FULL
 
 RUN_LOCK = "run.lock"  # in the workdir of a run
-BEAT_SECONDS = 10.0  # between two signs of life
-GONE_SECONDS = 120.0  # without a sign of life, after which a process of another host counts as gone
-MAKING_SECONDS = 1.0  # for which a file that cannot be read may be one that is just being written
+BEAT_SECONDS = 10.0  # between heartbeats
+GONE_SECONDS = 120.0  # a process on another host counts as gone after this long without a heartbeat
+MAKING_SECONDS = 1.0  # for this long, an unreadable file may be in the middle of being written
 
 
 class Held(UsageError):
-    """Another process, which still runs, has the lock; `who` names it."""
+    """Another running process has the lock; `who` names it."""
 
     def __init__(self, who: str):
         super().__init__(f"{who}; wait for it to end, or use another workdir")
@@ -29,44 +29,43 @@ class Held(UsageError):
 
 
 class Holder(NamedTuple):
-    """What is in a lock file, and how old its last sign of life is."""
+    """The content of a lock file and the age of its last heartbeat."""
 
     host: str
     pid: int
-    space: str  # of process numbers: two processes of one space can see each other; "" where that is not known
-    started: str  # of the process, so that a later one with its number is told apart; "" where that is not known
-    token: str  # of this taking of the lock
-    since: str  # for people
-    quiet: float  # seconds since the last sign of life
+    space: str  # pid namespace; processes in the same one can see each other; "" if unknown
+    started: str  # start time of the process, to detect a later process with its pid; "" if unknown
+    token: str  # unique for each acquisition of the lock
+    since: str  # time of the acquisition, for people
+    quiet: float  # seconds since the last heartbeat
 
     @property
     def gone(self) -> bool:
-        """Whether the process has ended: known at once of one on this host, of others after `GONE_SECONDS`."""
+        """Whether the process has ended: known at once for a process on this host, else after `GONE_SECONDS`."""
         if not self.here:
             return self.quiet > GONE_SECONDS
-        # With no time of its start, as on macOS, another process may have its number by now.
+        # If the start time is unknown, as on macOS, another process may have the pid by now.
         return not _runs(self.pid, self.started) or (not self.started and self.quiet > GONE_SECONDS)
 
     @property
     def here(self) -> bool:
-        """Whether this process can see that one, as those of one host do unless a container divides them."""
+        """Whether this process can see the holder: they are on one host and not in separate containers."""
         return self.pid > 0 and (self.space == _space() if self.space else self.host == socket.gethostname())
 
 
 class Lock:
-    """Held from `with` on to its end, by one process; the file is removed then.
+    """Context manager that holds the lock for one process and removes the file at exit.
 
-    A holder that is gone, as after `kill -9`, is no obstacle. The file is made by an exclusive creation, and taken over
-    under the protection of a second such file, so that of several processes one alone succeeds, on network file
-    systems too.
+    A lock whose holder is gone, as after `kill -9`, is taken over. The lock file is created exclusively. A second such
+    file guards a takeover. So only one of several processes succeeds, also on network file systems.
 
     Raises:
-        Held: another process has it.
+        Held: another process has the lock.
     """
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        self.lost = False  # taken over by another process, while this one was suspended for long
+        self.lost = False  # whether another process took the lock over while this one was suspended
         self._token = uuid.uuid4().hex
         self._ended = threading.Event()
         self._beats = threading.Thread(target=self._beat, daemon=True)
@@ -84,11 +83,11 @@ class Lock:
             self.path.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """Raise `UsageError` where the lock was lost: what another process writes must not be written over."""
+        """Raises `UsageError` if the lock was lost, so that this process does not overwrite another one's files."""
         if self.lost:
             raise UsageError(
-                f"{self.path} is no longer that of this process, which may have been suspended for over "
-                f"{GONE_SECONDS:.0f} s; it ends, so that two do not write there; run again to go on"
+                f"{self.path} was taken over by another process, perhaps because this one was suspended for over "
+                f"{GONE_SECONDS:.0f} s; stopping, so that only one writes there; run again to resume"
             )
 
     def _take(self) -> None:
@@ -102,20 +101,20 @@ class Lock:
                     raise
                 raise UsageError(f"{self.path} cannot be written ({error.strerror}); use another workdir") from error
             if found is None:
-                continue  # it was given up in the meantime
+                continue  # it was released in the meantime
             if not found.gone:
                 raise Held(_user(self.path, found))
             if self._take_over(found):
                 return
 
     def _take_over(self, found: Holder) -> bool:
-        """Put this process in the place of one that is gone; False where another one was quicker."""
+        """Takes the lock from a holder that is gone; returns False if another process was faster."""
         guard = self.path.with_name(f"{self.path.name}.{found.token or 'damaged'}")
         try:
             self._write(guard)
         except FileExistsError:
             with contextlib.suppress(FileNotFoundError):
-                if _now(guard.parent) - guard.stat().st_mtime > GONE_SECONDS:  # killed in these few lines
+                if _now(guard.parent) - guard.stat().st_mtime > GONE_SECONDS:  # its owner was killed in this function
                     guard.unlink()
             time.sleep(0.01)
             return False
@@ -154,11 +153,11 @@ class Lock:
 
 
 def read_lock(path: Path) -> Holder | None:
-    """Who has the lock, or had it when it was killed; None where there is no such file."""
+    """Reads the lock's holder, which may be gone; returns None if there is no lock file."""
     begun = time.monotonic()
     while True:
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:  # opened, its times are those of the server
+            with open(path, encoding="utf-8", errors="replace") as file:  # opening refreshes its times from the server
                 text, beat = file.read(), os.fstat(file.fileno()).st_mtime
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -177,23 +176,23 @@ def read_lock(path: Path) -> Holder | None:
 
 
 def check_free(workdir: Path) -> None:
-    """Raise `Held` where another process trains in the workdir; nothing is taken and nothing written."""
+    """Raises `Held` if another process trains in the workdir. Does not take the lock."""
     found = read_lock(workdir / RUN_LOCK)
     if found is not None and not found.gone:
         raise Held(_user(workdir / RUN_LOCK, found))
 
 
 def _user(path: Path, found: Holder) -> str:
-    """Who uses the lock's folder, for messages."""
+    """Describes the process that uses the lock's folder, for messages."""
     user = f"workdir {path.parent} is in use by process {found.pid} on {found.host} since {found.since}"
     if not found.here:
         quiet = f"{max(found.quiet, 0):.0f} s"
-        user += f" (its last sign of life was {quiet} ago; after {GONE_SECONDS:.0f} s it counts as gone)"
+        user += f" (last heartbeat {quiet} ago; after {GONE_SECONDS:.0f} s it counts as gone)"
     return user
 
 
 def _space() -> str:
-    """Names what processes share that see one another's numbers: a start of the system and a container."""
+    """Identifies the pid namespace: the boot of the system and the container. "" if unknown."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -201,30 +200,30 @@ def _space() -> str:
 
 
 def _runs(pid: int, started: str) -> bool:
-    """Whether the process with that number runs, and began then, as far as both are known."""
+    """Whether the process with that pid is running and has that start time, as far as this is known."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # another user's
+        pass  # the process belongs to another user
     state, since = _stat(pid)
     return state not in ("Z", "X") and (not started or not since or started == since)
 
 
 def _stat(pid: int) -> tuple[str, str]:
-    """(state, time of start) of a process, as Linux tells them; ("", "") elsewhere."""
+    """(state, start time) of a process on Linux; ("", "") elsewhere."""
     with contextlib.suppress(OSError):
-        # The name, in brackets, may hold anything; the state is the first field after it, the start the twentieth.
+        # The name, in brackets, may contain anything. After it, the state is field 1 and the start time field 20.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return fields[0], fields[19]
     return "", ""
 
 
 def _now(folder: Path) -> float:
-    """The time by the clock that stamps the folder's files, which may be a server's."""
+    """The time by the clock that stamps the folder's files, which may be a file server's."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             return os.fstat(file.fileno()).st_mtime
-    except OSError:  # no right to write there
+    except OSError:  # no permission to write there
         return time.time()

@@ -1,4 +1,4 @@
-"""What a run writes for people: `metrics.jsonl`, TensorBoard events, `loss.png`, `sample.txt`."""
+"""A run's readable output: `metrics.jsonl`, TensorBoard events, `loss.png`, `sample.txt`."""
 
 import io
 import json
@@ -14,17 +14,17 @@ from xlstm_jax.console import say
 from xlstm_jax.files import replacing
 
 JSONL, FIGURE, SAMPLE = "metrics.jsonl", "loss.png", "sample.txt"
-# What a clock measures: all else is the same in a run that is repeated.
+# Metrics that depend on timing; all others are the same if a run is repeated.
 TIMED = ("train/tokens_per_second", "train/model_flops_per_second", "train/utilisation")
 
 
 class MetricWriter:
-    """Appends flat records, one JSON object a line with `step` in it, and the same numbers as TensorBoard events.
+    """Appends records as JSON lines, each a flat object with `step`, and as TensorBoard events.
 
-    Records after `last_step`, left by a run that was killed past its last checkpoint, are dropped first: the resumed
-    run writes those steps again. Of several processes one alone is the `primary`, and the others write nothing.
+    First drops records after `last_step`: a run killed after its last checkpoint leaves them, and the resumed run
+    writes those steps again. Only the `primary` process writes; the others do nothing.
 
-    A line is written whole, or not at all where the disk is full: that raises an OSError.
+    Lines are never partial: if the disk is full, nothing of the line is written and an OSError is raised.
     """
 
     def __init__(self, workdir: Path, last_step: int, *, primary: bool = True):
@@ -52,9 +52,9 @@ class MetricWriter:
 
 
 class Events:
-    """TensorBoard's file of scalars, written by whoever calls: tensorboardX has a thread for it, whose errors are lost.
+    """TensorBoard's event file of scalars, written synchronously: tensorboardX loses errors in its writer thread.
 
-    With `purge_step`, TensorBoard forgets that step and later ones of earlier files.
+    With `purge_step`, TensorBoard discards that step and later ones of earlier files.
     """
 
     def __init__(self, workdir: Path, purge_step: int | None):
@@ -90,7 +90,7 @@ class Events:
 
 
 def _append(file: io.FileIO, data: bytes) -> None:
-    """All of the data, or none of it and an OSError that names the file."""
+    """Appends all of the data; on failure appends none and raises an OSError that names the file."""
     before = os.fstat(file.fileno()).st_size
     try:
         while data:
@@ -101,10 +101,10 @@ def _append(file: io.FileIO, data: bytes) -> None:
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """All records of a workdir in order.
+    """Returns all records of a workdir in order.
 
-    A last line cut off by a kill is left out. Of a damaged line before it, as a failing disk leaves one, the records
-    that are whole are kept, and a message on the console names the line.
+    Leaves out an incomplete last line, as from a killed process. Keeps the complete records in other damaged lines, as
+    from a failing disk, and prints a message that names the line.
     """
     path = Path(workdir) / JSONL
     if not path.exists():
@@ -121,13 +121,13 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     records += [record] if (record := _record(last)) is not None else []
     if damaged:
         lines = f"line {damaged[0]} is" if len(damaged) == 1 else f"{len(damaged)} lines from line {damaged[0]} on are"
-        whole = f", and {saved} {'record' if saved == 1 else 'records'} found whole in such a line" if saved else ""
-        say(f"{path}: {lines} damaged; all others are kept{whole}")
+        whole = f" and {saved} complete {'record' if saved == 1 else 'records'} in damaged lines" if saved else ""
+        say(f"{path}: {lines} damaged; keeping all other lines{whole}")
     return records
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """The record that a line holds, all of it numbers; None where it holds none, or more than that."""
+    """Parses a line with one record of numbers; returns None for anything else."""
     try:
         record = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -139,13 +139,13 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _whole_records(line: bytes) -> list[dict[str, Any]]:
-    """The records in a line with more or less than one, which are flat: from a brace to the next closing one."""
+    """The complete records in a damaged line. Records are flat, so each ends at the next closing brace."""
     found = re.findall(rb'\{"step": [^{}]*\}', line)
     return [record for text in found if (record := _record(text)) is not None]
 
 
 def draw_losses(workdir: Path, unit: str) -> Path:
-    """Draw training and validation loss against the step as `loss.png`; `unit` is the loss's, as "nats per byte"."""
+    """Plots training and validation loss against the step as `loss.png`; `unit` is the loss's, like "nats per byte"."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""A path that orbax and tensorstore take as it is, for a folder of any name."""
+"""A path that orbax and tensorstore use literally, for a folder of any name."""
 
 import re
 import tempfile
@@ -6,18 +6,18 @@ from pathlib import Path
 
 from xlstm_jax.errors import UsageError
 
-# In other paths they read brackets, stars and backslashes as patterns, and "/gs/" or "gs:" as a bucket.
+# In other paths they treat brackets, stars and backslashes as patterns, and "/gs/" or "gs:" as a bucket.
 PLAIN = re.compile(r"(?!/(?:gs|s3|az|hf)/)[\w/.,=+@~ -]+", re.ASCII)
 
 
 class PlainPath:
-    """`path` leads to `folder`: it is the folder's own where that is plain, and else a link in a temporary folder.
+    """`path` leads to `folder`: the folder's own path if that is plain, else a link in a temporary folder.
 
     Args:
-        folder: absolute; it need not be there yet.
+        folder: absolute; need not exist yet.
 
     Raises:
-        UsageError: they would not take the path of the temporary folder as it is either.
+        UsageError: the path of the temporary folder is not plain either.
     """
 
     def __init__(self, folder: Path):
@@ -29,16 +29,16 @@ class PlainPath:
         if not PLAIN.fullmatch(str(self.path)):
             self.remove()
             raise UsageError(
-                f"{folder} has characters for which checkpoints need a link, and so has the link's own path, "
+                f"{folder} has characters that checkpoints cannot use without a link, and so does the link's path "
                 f"{self.path}; set TMPDIR to a folder such as /tmp"
             )
         self.path.symlink_to(folder, target_is_directory=True)
 
     def remove(self) -> None:
-        """Remove the link, if there is one, and nothing that it leads to."""
+        """Removes the link, if there is one, but not the folder it leads to."""
         if self._place is not None:
             self._place.cleanup()
 
     def named(self, text: str) -> str:
-        """`text` with the folder's own name."""
+        """Replaces the link's path in a text with the folder's own path."""
         return text.replace(str(self.path), str(self._folder))

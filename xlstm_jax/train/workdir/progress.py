@@ -1,4 +1,4 @@
-"""What training shows while it runs: a live bar on a terminal, a line now and then elsewhere."""
+"""Progress display of training: a live bar on a terminal, else a line every few seconds."""
 
 import time
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-QUIET_SECONDS = 10.0  # between lines where the output is no terminal
+QUIET_SECONDS = 10.0  # between lines if the output is not a terminal
 
 
 class TrainProgress:
-    """Step, loss, tokens per second and time left; a context manager."""
+    """Context manager that shows step, loss, tokens per second and time left."""
 
     def __init__(self, console: Console, first_step: int, steps: int, tokens_per_step: int):
         self._console = console
@@ -40,19 +40,19 @@ class TrainProgress:
         self._bar.stop()
 
     def pause(self) -> float:
-        """Call before other work than training steps; hand the result to `resume`."""
+        """Call before work other than training steps; pass the result to `resume`."""
         return time.monotonic()
 
     def resume(self, paused_at: float) -> None:
-        """Leave the time since `pause` out of the rates."""
+        """Excludes the time since `pause` from the rates."""
         away = time.monotonic() - paused_at
         self._window_start += away
         self._start += away
 
     def update(self, step: int, loss: float) -> None:
-        """Show that `step` is done."""
+        """Shows that `step` is done."""
         now = time.monotonic()
-        if self._counted is None:  # the first step compiles: no measure of those that follow
+        if self._counted is None:  # the first step includes compilation, so leave it out
             self._start, self._counted = now, step
         rate = f"{self._rate:,.0f}" if self._rate else "-"
         self._bar.update(self._task, completed=step, loss=f"{loss:.4f}", rate=rate)
@@ -70,5 +70,5 @@ class TrainProgress:
         return self._rate
 
     def say(self, text: Any) -> None:
-        """Print a line above the bar."""
+        """Prints a line above the bar."""
         self._console.print(text)
