@@ -24,7 +24,7 @@ def test_a_tree():
 
 @pytest.mark.parametrize("text", ["", "film", "(2", "(4 (2 A) (3 film)", ")"])
 def test_what_is_no_tree(text):
-    with pytest.raises(UsageError, match="is no tree such as"):
+    with pytest.raises(UsageError, match="is not a tree; write it like"):
         sst.parse(text)
 
 

@@ -92,7 +92,7 @@ def test_an_exported_file_answers_as_the_run_does(programs, workdir, tmp_path):
         (b"s0 ACT\n\n", (), "line 2 of .* the input is empty; give at least one symbol"),
         (None, (), "cannot read .* No such file"),
         (b"s0 ACT\n", ("--output={tmp}/none/out.jsonl",), "its folder does not exist; give a file in one that does"),
-        (b"s0 ACT\n", ("--checkpoint=7",), "checkpoint '7' is not there"),
+        (b"s0 ACT\n", ("--checkpoint=7",), "checkpoint '7' does not exist"),
     ],
 )
 def test_bad_input(programs, workdir, tmp_path, content, options, message):

@@ -70,7 +70,10 @@ def test_a_folder_of_ones_own_is_learned(folder, tmp_path, capsys):
     config.model.update({"dropout": 0.0, "head_dropout": 0.0, "token_dropout": 0.0, "directions": "both"})
     config.optimizer.learning_rate, config.train.steps, config.train.eval_every = 3e-2, 20, 5
     assert train(config, tmp_path / "run") == 0
-    records = [record for record in read_metrics(tmp_path / "run") if "validation/accuracy" in record]
+    assert train(config, tmp_path / "run") == 0  # which has ended, so that nothing is scored again
+    scored = read_metrics(tmp_path / "run")
+    assert [(r["step"], r["test/accuracy"]) for r in scored if "test/accuracy" in r] == [(20, 1)]
+    records = [record for record in scored if "validation/accuracy" in record]
     assert records[-1]["validation/accuracy"] == 1
     parts, params, step = saved.load(tmp_path / "run")
     best = max(records, key=lambda record: (record["validation/accuracy"], record["step"]))  # of equals the latest

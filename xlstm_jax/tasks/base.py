@@ -65,6 +65,7 @@ class Task:
             scaling. It has `to_json()`, and is saved with the run.
         splits: by name, what is evaluated.
         evaluated: the splits that are scored during training.
+        held_out: the splits that the best checkpoint is scored on once, when training ends.
         best: the metric of the first of these that picks the best checkpoint, and which values of it are better.
         unit: of the loss, for people, such as "nats per byte".
         passes_carry: whether training hands the carry from batch to batch.
@@ -79,6 +80,7 @@ class Task:
     codec: Any
     splits: Mapping[str, Any]
     evaluated: tuple[str, ...] = ("validation",)
+    held_out: tuple[str, ...] = ()
     best: tuple[str, Literal["lower", "higher"]] = ("loss", "lower")
     unit: str
     passes_carry: bool = False

@@ -95,6 +95,10 @@ class Sentiment(Task):
         """Tokens and classes of each split."""
         return {name: (self._tokens(rows), self._labels(rows)) for name, rows in self._examples.items()}
 
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        return ("test",) if "test" in self.splits else ()
+
     @functools.cached_property
     def splits(self) -> dict[str, Any]:
         return {name: rows for name, rows in self._rows.items() if name != "train"}

@@ -24,7 +24,7 @@ from xlstm_jax.train.step import abstract_state, compiled_step, init_state
 from xlstm_jax.train.workdir.checkpoint import Checkpoints
 from xlstm_jax.train.workdir.folder import CODEC, CONFIG, check_workdir, locked
 from xlstm_jax.train.workdir.lock import Lock, check_free
-from xlstm_jax.train.workdir.metrics import SAMPLE, MetricWriter, draw_losses
+from xlstm_jax.train.workdir.metrics import SAMPLE, MetricWriter, draw_losses, read_metrics
 from xlstm_jax.train.workdir.progress import TrainProgress
 
 # Metrics are read this many steps late, when they are long computed, so that the device never waits for the host.
@@ -87,6 +87,8 @@ def _train(parts: Parts, values: dict, workdir: Path, profile_steps: tuple[int, 
                         parts, state, iterator, first, checkpoints, workdir, console, interrupted, cost, profile, lock
                     )
             checkpoints.wait()
+            if int(state.step) == options.steps:
+                _score_held_out(parts, state, checkpoints, workdir, console)
         if primary:
             draw_losses(workdir, task.unit)
         if int(state.step) == options.steps:
@@ -143,7 +145,7 @@ def _loop(parts, state, iterator, first, checkpoints, workdir, console, interrup
 
     in_a_row = 0  # steps skipped, up to the last one read
 
-    def read_metrics(keep: int) -> None:
+    def read_pending(keep: int) -> None:
         nonlocal in_a_row
         while len(pending) > keep:
             step, metrics = pending.popleft()
@@ -173,16 +175,16 @@ def _loop(parts, state, iterator, first, checkpoints, workdir, console, interrup
                 if jax.process_count() > 1:
                     metrics["stop"] = placement.any(bool(interrupted))
                 pending.append((step, metrics))
-                read_metrics(LAG)
+                read_pending(LAG)
                 if step % options.eval_every == 0 or step == options.steps:
-                    read_metrics(0)
+                    read_pending(0)
                     paused = progress.pause()
                     results = _evaluated(parts, state.params, step, checkpoints, workdir, progress)
                     writer.write(step, results)
                     save(step, results[f"{task.evaluated[0]}/{task.best[0]}"])
                     progress.resume(paused)
                 elif interrupted.everywhere:
-                    read_metrics(0)
+                    read_pending(0)
                     save(step)
                 if interrupted.everywhere and step < options.steps:
                     checkpoints.wait()
@@ -203,6 +205,25 @@ def _evaluated(parts, params, step: int, checkpoints, workdir: Path, progress) -
         progress.say(f"step {step}  {parts.task.describe(result, split, carry=carry)}")
         results |= {f"{split}/{name}": value for name, value in result.items()}
     return results
+
+
+def _score_held_out(parts: Parts, state: Any, checkpoints: Checkpoints, workdir: Path, console: Console) -> None:
+    """Scores the best checkpoint once on the splits that nothing was chosen on; the metrics have the last step."""
+    done = {name for record in read_metrics(workdir) if record["step"] == int(state.step) for name in record}
+    splits = [split for split in parts.task.held_out if f"{split}/loss" not in done]
+    best = checkpoints.best_step()
+    if not splits or best is None:
+        return
+    params, results = checkpoints.restore_params(best, state.params), {}
+    for split in splits:
+        result = evaluate(parts, params, split)
+        console.print(f"best checkpoint, step {best}: {parts.task.describe(result, split, carry=False)}")
+        results |= {f"{split}/{name}": value for name, value in result.items()}
+    writer = MetricWriter(workdir, int(state.step), primary=jax.process_index() == 0)
+    try:
+        writer.write(int(state.step), results)
+    finally:
+        writer.close()
 
 
 def _diverged(what: str, where: str, checkpoints: Checkpoints, workdir: Path) -> UsageError:

@@ -1,0 +1,43 @@
+"""Which models tell the sentiment of a sentence best, without pretrained vectors: SST with two and with five classes.
+
+    python -m experiments.sweep --sweep=experiments/sweeps/sentiment.py --workdir=/tmp/sentiment --num_workers=2
+    python -m experiments.report --workdir=/tmp/sentiment
+
+Takes about 75 minutes for two classes on 2 CPU cores (estimated from one run of 11 minutes). `:five` has five classes;
+`:tiny` (40 steps on whole sentences) takes 3 minutes. The test split is scored once, by the checkpoint with the best
+validation accuracy.
+"""
+
+from experiments.sweeping.base import Sweep, axis
+
+MODELS = {
+    "majority": "majority",
+    "LSTM": "lstm",
+    "GRU": "gru",
+    "BiLSTM": "bilstm",
+    "xLSTM (ms, alternating)": "xlstm",
+    "Transformer": "transformer",
+}
+SMALL = {"data.phrases": False, "model.features": 32, "train.eval_every": 20}
+# the config's variant, changes, seeds
+VARIANTS = {
+    "": ("", {"train.steps": 6_000}, (0, 1, 2)),
+    "five": (",five", {"train.steps": 6_000}, (0, 1, 2)),
+    "tiny": ("", {"train.steps": 40, **SMALL}, (0,)),
+}
+
+
+def get_sweep(variant: str = "") -> Sweep:
+    classes, changes, seeds = VARIANTS[variant]
+    return Sweep(
+        question="Which model tells the sentiment of a sentence best, without pretrained vectors?",
+        config=f"configs/sentiment.py:bilstm{classes}",
+        points=axis("model", {name: {"config": f"configs/sentiment.py:{v}{classes}"} for name, v in MODELS.items()}),
+        changes=changes,
+        seeds=seeds,
+        metric="test/accuracy",
+        better="higher",
+        also=("validation/accuracy",),
+        published="with two classes 85.4 for the RNTN, a network over the trees (Socher et al. 2013), and 87.5 for a BiLSTM "
+        "that starts from GloVe vectors (Tai et al. 2015)",
+    )
