@@ -67,7 +67,7 @@ def _slice(shard: str | None) -> tuple[int, int]:
         return (own - first) // step, count
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard or "1/1")
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard={shard} is not allowed; it must be K/N with K from 1 to N, such as 3/8")
+        raise UsageError(f"--shard={shard} is not allowed; must be K/N with K from 1 to N, such as 3/8")
     return int(match[1]) - 1, int(match[2])
 
 

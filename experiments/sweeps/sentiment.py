@@ -38,6 +38,6 @@ def get_sweep(variant: str = "") -> Sweep:
         metric="test/accuracy",
         better="higher",
         also=("validation/accuracy",),
-        published="with two classes 85.4 for the RNTN, a network over the trees (Socher et al. 2013), and 87.5 for a BiLSTM "
-        "that starts from GloVe vectors (Tai et al. 2015)",
+        published="with two classes 85.4 for the RNTN, a network over the trees (Socher et al. 2013), and 87.5 for a "
+        "BiLSTM that starts from GloVe vectors (Tai et al. 2015)",
     )

@@ -65,7 +65,7 @@ class CountingTask(LegalSymbolsTask):
             return FixedRows(batch(config.letters, np.arange(1, config.longest + 1), config.sequence_length))
         if config.longest_tested <= config.longest:
             raise UsageError(
-                f"data.longest_tested {config.longest_tested} is not allowed; it is over data.longest {config.longest},"
+                f"data.longest_tested {config.longest_tested} is not allowed; must be over data.longest {config.longest},"
                 ' or 0 for no split "long"'
             )
         return FixedRows(

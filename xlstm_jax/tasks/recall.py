@@ -42,11 +42,11 @@ class AssociativeRecall(ProblemTask):
         config = self.config
         name, pairs = ("long_pairs", config.long_pairs) if split == "long" else ("pairs", config.pairs)
         if config.vocab_size % 2:
-            raise UsageError(f"data.vocab_size {config.vocab_size} is not allowed; it is even")
+            raise UsageError(f"data.vocab_size {config.vocab_size} is not allowed; must be even")
         most = min(length // 4, config.vocab_size // 2 - 1)
         if pairs > most:
             raise UsageError(
-                f"data.{name} {pairs} is not allowed; it is at most {most} in rows of {length} steps "
+                f"data.{name} {pairs} is not allowed; must be at most {most} in rows of {length} steps "
                 f"with a vocabulary of {config.vocab_size}"
             )
         return Recall(length, pairs, config.vocab_size, config.power)

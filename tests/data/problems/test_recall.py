@@ -64,11 +64,11 @@ def test_keys_and_values_are_even():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pairs": 17}, r"data\.pairs 17 is not allowed; it is at most 16 in rows of 64 steps"),
+        ({"pairs": 17}, r"data\.pairs 17 is not allowed; must be at most 16 in rows of 64 steps"),
         ({"pairs": 0}, r"data\.pairs 0 is not allowed"),
-        ({"long_pairs": 65}, r"data\.long_pairs 65 is not allowed; it is at most 64 in rows of 256"),
+        ({"long_pairs": 65}, r"data\.long_pairs 65 is not allowed; must be at most 64 in rows of 256"),
         ({"vocab_size": 8}, r"data\.pairs 4 is not allowed; .* at most 3 .* a vocabulary of 8"),
-        ({"vocab_size": 63}, r"data\.vocab_size 63 is not allowed; it is even"),
+        ({"vocab_size": 63}, r"data\.vocab_size 63 is not allowed; must be even"),
         ({"power": 0.0}, r"data\.power 0\.0 is not allowed; must be over 0"),
     ],
 )
