@@ -65,8 +65,8 @@ class CountingTask(LegalSymbolsTask):
             return FixedRows(batch(config.letters, np.arange(1, config.longest + 1), config.sequence_length))
         if config.longest_tested <= config.longest:
             raise UsageError(
-                f"data.longest_tested {config.longest_tested} is not allowed; must be over data.longest {config.longest},"
-                ' or 0 for no split "long"'
+                f"data.longest_tested {config.longest_tested} is not allowed; must be over data.longest "
+                f'{config.longest}, or 0 for no split "long"'
             )
         return FixedRows(
             batch(config.letters, np.arange(config.longest, config.longest_tested) + 1, config.long_length)
