@@ -15,7 +15,7 @@ FIELD = re.compile(r"    (?P<name>\w+): .*?(?:\s+# (?P<comment>.*))?$")
 def as_rst(app, what, name, obj, options, lines: list[str]) -> None:
     """Our docstrings are plain text with `code` and indented equations: set those as they stand, escape the rest.
 
-    An indented block is set as it stands, but under a heading such as "Args:", which napoleon reads.
+    An indented block is kept as it is, but under a heading such as "Args:", which napoleon reads.
     """
     lines[:] = _as_rst(lines)
 

@@ -11,7 +11,7 @@ stage: each adds something to the one before it.
     LSTM                 plain layers (block r)
     + residual           x + LSTM(layernorm(x))
     + up-projection      then the sLSTM block's gated feed-forward layer: an LSTM in a post up-projection block
-    + heads              the sLSTM block (s) with a sigmoid input gate: maps per head, convolution, normaliser
+    + heads              the sLSTM block (s) with a sigmoid input gate: maps per head, convolution, normalizer
     + exponential gating xLSTM[0:1]: the sLSTM block. The paper combines this step with the previous one
     + matrix memory      xLSTM[7:1]
 ratio: mLSTM to sLSTM blocks; [0:1] and [7:1] are among the stages.

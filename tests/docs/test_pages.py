@@ -16,7 +16,7 @@ from tests.flags import FAST
 DOCS = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "knobs.md")
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in (*DOCS, ROOT / "README.md")}
 PYTHON = {name: re.findall(r"^```python\n(.*?)^```", text, flags=re.S | re.M) for name, text in TEXTS.items()}
-# An indented block or a fenced one; a command may go on behind a backslash.
+# An indented block or a fenced one; a command may continue after a backslash.
 COMMAND = re.compile(r"python -m experiments\.([a-z]\w*)((?:[^\n`|&)]|\\\n)*)")
 COMMANDS = sorted({(name, *found) for name, text in TEXTS.items() for found in COMMAND.findall(text)})
 # Run by tests/test_readme.py, and by tests/experiments/test_export.py with a file to read.

@@ -1,4 +1,4 @@
-"""A package of a user's own, installed beside this one: the example of docs/plugins.md, and plugins that fail."""
+"""A user's own package, installed: the example of docs/plugins.md, and plugins that fail."""
 
 import json
 import shutil

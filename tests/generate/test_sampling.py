@@ -9,7 +9,7 @@ from xlstm_jax.generate import pick, restrict
 
 
 def kept_by_hand(logits, top_k, top_p):
-    """The kept indices: the k largest, then the fewest of them whose renormalised probabilities reach p."""
+    """The kept indices: the k largest, then the fewest of them whose renormalized probabilities reach p."""
     order = sorted(range(len(logits)), key=lambda index: -logits[index])[: top_k or None]
     weights = np.exp(logits[order] - logits.max())
     total, kept = 0.0, set()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.models.oracle import convolved, gelu, normalised, rms_normalised, silu, swiglu
+from tests.models.oracle import convolved, gelu, normalized, rms_normalized, silu, swiglu
 
 
 def sigmoid(x):
@@ -20,7 +20,7 @@ def transformer_block(p, x, options):
     """Touvron et al. 2023 (arXiv 2302.13971): attention over the last `window` steps, then SwiGLU."""
     batch, time, features = x.shape
     heads, groups = options.num_heads, options.num_kv_heads
-    u = rms_normalised(x, p["norm"]["scale"], 1e-5)
+    u = rms_normalized(x, p["norm"]["scale"], 1e-5)
     q, k, v = (
         (u @ p[name]["kernel"]).reshape(batch, time, n, -1) for name, n in (("q", heads), ("k", groups), ("v", groups))
     )
@@ -31,7 +31,7 @@ def transformer_block(p, x, options):
         weights = np.exp(scores / np.sqrt(q.shape[-1]))
         y[b, t, h] = weights / weights.sum() @ v[b, seen.start : t + 1, group]
     x = x + y.reshape(batch, time, -1) @ p["out"]["kernel"]
-    return x + swiglu(p["ffn"], rms_normalised(x, p["ffn_norm"]["scale"], 1e-5))
+    return x + swiglu(p["ffn"], rms_normalized(x, p["ffn_norm"]["scale"], 1e-5))
 
 
 def mamba2_block(p, x, options):
@@ -39,7 +39,7 @@ def mamba2_block(p, x, options):
     batch, time, _ = x.shape
     heads, groups, state, width = len(p["D"]), options.num_groups, options.state_features, options.head_features
     inner, mapped = heads * width, groups * state
-    parts = rms_normalised(x, p["norm"]["scale"], 1e-5) @ p["up"]["kernel"]
+    parts = rms_normalized(x, p["norm"]["scale"], 1e-5) @ p["up"]["kernel"]
     z, u, dt = np.split(parts, [inner, 2 * inner + 2 * mapped], axis=-1)
     u = silu(convolved(u, p["conv"]["kernel"], p["conv"]["bias"]))
     a, B, C = np.split(u, [inner, inner + mapped], axis=-1)
@@ -51,17 +51,17 @@ def mamba2_block(p, x, options):
         for t in range(time):
             S = np.exp(dt[b, t, h] * A[h]) * S + dt[b, t, h] * np.outer(B[b, t, of_group], a[b, t, features])
             y[b, t, features] = C[b, t, of_group] @ S + p["D"][h] * a[b, t, features]
-    return x + rms_normalised(y * silu(z), p["gated_norm"]["scale"], 1e-5) @ p["down"]["kernel"]
+    return x + rms_normalized(y * silu(z), p["gated_norm"]["scale"], 1e-5) @ p["down"]["kernel"]
 
 
 def feed_forward(p, x):
-    a, b = np.split(rms_normalised(x, p["ffn_norm"]["scale"]) @ p["ffn"]["up"]["kernel"], 2, axis=-1)
+    a, b = np.split(rms_normalized(x, p["ffn_norm"]["scale"]) @ p["ffn"]["up"]["kernel"], 2, axis=-1)
     return x + (gelu(a) * b) @ p["ffn"]["down"]["kernel"]
 
 
 def minimal_block(p, x, options):
     """Feng et al. 2024 (arXiv 2410.01201): convolution, minLSTM, feed-forward layer."""
-    u = convolved(rms_normalised(x, p["norm"]["scale"]), p["conv"]["kernel"], p["conv"]["bias"])
+    u = convolved(rms_normalized(x, p["norm"]["scale"]), p["conv"]["kernel"], p["conv"]["bias"])
     w = p["layer"]["layers"][0]
     f, i, n = np.split(u @ w["w_x"] + w["b"], 3, axis=-1)
     f, i = sigmoid(f) / (sigmoid(f) + sigmoid(i)), sigmoid(i) / (sigmoid(f) + sigmoid(i))
@@ -73,7 +73,7 @@ def minimal_block(p, x, options):
 
 def griffin_block(p, x, options):
     """De et al. 2024 (arXiv 2402.19427), section 2."""
-    u = rms_normalised(x, p["norm"]["scale"])
+    u = rms_normalized(x, p["norm"]["scale"])
     b = convolved(u @ p["up"]["kernel"], p["conv"]["kernel"], p["conv"]["bias"])
     w, heads = p["layer"]["layers"][0], options.num_heads
 
@@ -98,7 +98,7 @@ def rwkv6_block(p, x, options):
     def before(u):
         return np.concatenate([np.zeros_like(u[:, :1]), u[:, :-1]], axis=1) - u
 
-    u = normalised(x, p["norm"]["scale"])
+    u = normalized(x, p["norm"]["scale"])
     low = np.tanh((u + before(u) * p["mu"]) @ p["mix_down"]).reshape(batch, time, 5, -1)
     w, k, v, r, g = (u + before(u) * (p["mus"][n] + low[:, :, n] @ p["mix_up"][n]) for n in range(5))
     w = np.exp(-np.exp(p["decay"] + np.tanh(w @ p["decay_down"]) @ p["decay_up"]))
@@ -113,6 +113,6 @@ def rwkv6_block(p, x, options):
     centred = o - o.mean(-1, keepdims=True)
     o = (centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 64e-5)).reshape(batch, time, -1)
     x = x + (silu(g) * o * p["head_norm"]["scale"]) @ p["out"]["kernel"]
-    u = normalised(x, p["ffn_norm"]["scale"])
+    u = normalized(x, p["ffn_norm"]["scale"])
     k = np.maximum((u + before(u) * p["ffn_mu_k"]) @ p["ffn_k"]["kernel"], 0) ** 2
     return x + sigmoid((u + before(u) * p["ffn_mu_r"]) @ p["ffn_r"]["kernel"]) * (k @ p["ffn_v"]["kernel"])

@@ -18,15 +18,15 @@ def gelu(x):
     return 0.5 * x * (1 + erf(x / math.sqrt(2)))
 
 
-def normalised(x, scale):
+def normalized(x, scale):
     """Layer norm over the last axis, eps 1e-5, no bias."""
     centred = x - x.mean(-1, keepdims=True)
     return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * scale
 
 
-def head_normalised(h, scale):
+def head_normalized(h, scale):
     """Each head separately: [B, T, H, V] -> [B, T, H V]."""
-    heads = [normalised(h[:, :, j], 1.0) for j in range(h.shape[2])]
+    heads = [normalized(h[:, :, j], 1.0) for j in range(h.shape[2])]
     return np.concatenate(heads, axis=-1) * scale
 
 
@@ -53,7 +53,7 @@ def zero_start(batch, time):
 def mlstm_block(p, x, heads, **gates):
     """Figure 11: pre up-projection around a matrix memory, without a feed-forward layer."""
     batch, time, _ = x.shape
-    a, z = np.split(normalised(x, p["norm"]["scale"]) @ p["up"]["kernel"], 2, axis=-1)
+    a, z = np.split(normalized(x, p["norm"]["scale"]) @ p["up"]["kernel"], 2, axis=-1)
     s = silu(convolved(a, p["conv"]["kernel"], p["conv"]["bias"])) if "conv" in p else a
     q, k, v = blockwise(s, p["q"]["kernel"]), blockwise(s, p["k"]["kernel"]), blockwise(a, p["v"]["kernel"])
     i, f = np.split(np.concatenate([q, k, v], axis=-1) @ p["gates"]["kernel"] + p["gates"]["bias"], 2, axis=-1)
@@ -61,7 +61,7 @@ def mlstm_block(p, x, heads, **gates):
     width = q.shape[-1]
     state = (np.zeros((batch, heads, width, width)), np.zeros((batch, heads, width)), np.zeros((batch, heads)))
     h, _ = mlstm(q, k, v, i, f, state, *zero_start(batch, time), **gates)
-    h = head_normalised(h, p["head_norm"]["scale"])
+    h = head_normalized(h, p["head_norm"]["scale"])
     return x + ((h + p["skip"] * s) * silu(z)) @ p["down"]["kernel"]
 
 
@@ -73,21 +73,21 @@ def slstm_mixed(p, u, heads, **gates):
     pre = np.stack([part.reshape(batch, time, heads, -1) for part in pre], axis=2) + p["bias"]
     zero = np.zeros((batch, heads, features // heads))
     y, _ = slstm(pre, p["recurrent"], (zero, zero, zero - np.inf, zero), *zero_start(batch, time), **gates)
-    return head_normalised(y, p["head_norm"]["scale"])
+    return head_normalized(y, p["head_norm"]["scale"])
 
 
 def feed_forward(p, x):
     """A residual branch: norm and the gated layer."""
-    a, b = np.split(normalised(x, p["ffn_norm"]["scale"]) @ p["ffn"]["up"]["kernel"], 2, axis=-1)
+    a, b = np.split(normalized(x, p["ffn_norm"]["scale"]) @ p["ffn"]["up"]["kernel"], 2, axis=-1)
     return x + (gelu(a) * b) @ p["ffn"]["down"]["kernel"]
 
 
 def slstm_block(p, x, heads, **gates):
     """Figure 10: post up-projection; then norm and the gated feed-forward layer."""
-    return feed_forward(p, x + slstm_mixed(p, normalised(x, p["norm"]["scale"]), heads, **gates))
+    return feed_forward(p, x + slstm_mixed(p, normalized(x, p["norm"]["scale"]), heads, **gates))
 
 
-def rms_normalised(x, scale, eps=1e-6):
+def rms_normalized(x, scale, eps=1e-6):
     return x / np.sqrt((x**2).mean(-1, keepdims=True) + eps) * scale
 
 
@@ -98,7 +98,7 @@ def swiglu(p, x):
 def xlstm_block(p, x, heads):
     """The block of xLSTM 7B (Beck et al. 2025, arXiv 2503.13427): matrix memory, then SwiGLU."""
     batch, time, _ = x.shape
-    u = rms_normalised(x, p["norm"]["scale"])
+    u = rms_normalized(x, p["norm"]["scale"])
     q, k, v = ((u @ p[name]["kernel"]).reshape(batch, time, heads, -1) for name in "qkv")
     i, f = (15 * np.tanh((u @ p[name]["kernel"] + p[name]["bias"]) / 15) for name in "if")
     keys, values = q.shape[-1], v.shape[-1]
@@ -108,4 +108,4 @@ def xlstm_block(p, x, heads):
     h = (centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)).reshape(batch, time, -1)
     o = 1 / (1 + np.exp(-u @ p["o"]["kernel"]))
     x = x + (o * h * p["head_norm"]["scale"]) @ p["out"]["kernel"]
-    return x + swiglu(p["ffn"], rms_normalised(x, p["ffn_norm"]["scale"]))
+    return x + swiglu(p["ffn"], rms_normalized(x, p["ffn_norm"]["scale"]))

@@ -92,7 +92,7 @@ def test_model(pattern):
         name, wanted_of = BLOCKS[letter]
         x = wanted_of(params["blocks"][index], x, OPTIONS[name])
     assert got.dtype == jnp.float32
-    assert error(got, oracle.normalised(x, params["norm"]["scale"]) @ params["head"]["kernel"]) <= 2e-5
+    assert error(got, oracle.normalized(x, params["norm"]["scale"]) @ params["head"]["kernel"]) <= 2e-5
 
 
 @pytest.mark.parametrize(("letter", "name"), [("d", "A_log"), ("w", "decay")])

@@ -115,7 +115,7 @@ def stacked(config, block):
     """(logits of the model, logits of an oracle whose only block is `block(p, x)`)."""
     params, made = block_params(config)
     x = block(params["blocks"][0], params["embedding"]["embedding"][TOKENS])
-    x = oracle.normalised(x, params["norm"]["scale"])
+    x = oracle.normalized(x, params["norm"]["scale"])
     return made.unroll(made.params, TOKENS)[0], x @ params["head"]["kernel"]
 
 
@@ -158,7 +158,7 @@ def test_pre_up_projection_of_an_slstm():
     assert not {"ffn", "ffn_norm"} & set(params)
 
     def block(p, x):
-        a, z = np.split(oracle.normalised(x, p["norm"]["scale"]) @ p["up"]["kernel"], 2, axis=-1)
+        a, z = np.split(oracle.normalized(x, p["norm"]["scale"]) @ p["up"]["kernel"], 2, axis=-1)
         return x + (oracle.slstm_mixed(p, a, heads) * oracle.silu(z)) @ p["down"]["kernel"]
 
     got, wanted = stacked(slstm(proj_factor=2.0, ffn_factor=0.0), block)
@@ -180,7 +180,7 @@ def lstm(p, x):
 
 def test_an_lstm_in_residual_branches():
     def block(p, x):
-        return oracle.feed_forward(p, x + lstm(p, oracle.normalised(x, p["norm"]["scale"])))
+        return oracle.feed_forward(p, x + lstm(p, oracle.normalized(x, p["norm"]["scale"])))
 
     got, wanted = stacked(small("r", recurrent=RESIDUAL), block)
     assert error(got, wanted) <= 1e-5

@@ -9,7 +9,7 @@ from flax import nnx
 from xlstm_jax.nn import BatchNorm, HeadNorm, layer_norm
 
 
-def normalised(x):
+def normalized(x):
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
 
 
@@ -23,7 +23,7 @@ def test_head_norm(scale):
     module = HeadNorm(4, 5, dtype=jnp.float32, rngs=nnx.Rngs(0))
     assert (module.scale[...] == 1).all()
     module.scale[...] = jnp.asarray(weight)
-    wanted = normalised(h.astype(np.float64)).reshape(2, 3, 20) * weight
+    wanted = normalized(h.astype(np.float64)).reshape(2, 3, 20) * weight
     np.testing.assert_allclose(module(jnp.asarray(h)), wanted, atol=2e-5)
 
 
@@ -34,7 +34,7 @@ def test_head_norm_takes_statistics_in_float32():
     with jax.numpy_dtype_promotion("standard"):
         y = HeadNorm(1, 8, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))(h)
     assert y.dtype == jnp.bfloat16
-    wanted = normalised(np.asarray(h, np.float64)).reshape(1, 1, 8)
+    wanted = normalized(np.asarray(h, np.float64)).reshape(1, 1, 8)
     np.testing.assert_allclose(np.asarray(y, np.float64), wanted, atol=1e-2)
 
 
@@ -43,7 +43,7 @@ def test_layer_norm(scale):
     x = scale * np.random.default_rng(0).standard_normal((2, 3, 16)).astype(np.float32) + scale
     module = layer_norm(16, dtype=jnp.float32, rngs=nnx.Rngs(0))
     assert list(nnx.to_pure_dict(nnx.split(module)[1])) == ["scale"]
-    np.testing.assert_allclose(module(jnp.asarray(x)), normalised(x.astype(np.float64)), atol=2e-5)
+    np.testing.assert_allclose(module(jnp.asarray(x)), normalized(x.astype(np.float64)), atol=2e-5)
 
 
 def batch_norm(features):

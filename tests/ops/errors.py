@@ -174,7 +174,7 @@ def scales(case: Case, which: str) -> dict[str, float]:
     """Norms of gradients before large terms cancel, to which rounding errors are relative.
 
     A norm after h removes from a gradient everything that only scales h, often nearly all of it. The scale is then that
-    of the gradient without those two projections. The normaliser does the same within h, completely if h has one term
+    of the gradient without those two projections. The normalizer does the same within h, completely if h has one term
     (T = 1, a reset at each step). The forget gate's gradient is a sum of differences, which vanishes at a reset. For
     these gradients and for that of the state's m, which without eps has no meaning apart from C and n, a part of
     v . dv counts: the gradient of a step's weight in the numerator only.

@@ -142,7 +142,7 @@ def full_gate_recurrence(w, x, carry, reset, lengths):
 
 
 def layer_norm(w, x, carry, reset, lengths, eps=1e-5):
-    """Ba, Kiros & Hinton 2016 (arXiv 1607.06450), equations 20-22, normalised as in equation 3 with eps in the root.
+    """Ba, Kiros & Hinton 2016 (arXiv 1607.06450), equations 20-22, normalized as in equation 3 with eps in the root.
 
     The first two norms share one bias, the b of equation 20. Order i, f, z, o.
     """

@@ -199,7 +199,7 @@ def test_metrics_of_each_source(make, tmp_path):
 
 
 def test_bits_per_byte_are_over_the_same_text(make):
-    """Whatever the tokenizer: all bytes behind the cut, which lies where it lay."""
+    """Whatever the tokenizer: all bytes after the cut, which lies where it lay."""
     for tokenizer in ("byte", "char", "bpe"):
         task = make(tokenizer=tokenizer, vocab_size=260)
         sizes = task.codec.bytes_per_token[task.splits["validation"][1:]]

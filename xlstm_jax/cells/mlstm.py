@@ -14,7 +14,7 @@ class MLSTMState(NamedTuple):
     """State of an mLSTM. m is a gauge: only C e^m and n e^m have meaning."""
 
     C: jax.Array  # [..., H, K, V] matrix memory, scaled by e^-m
-    n: jax.Array  # [..., H, K]    normaliser, scaled by e^-m
+    n: jax.Array  # [..., H, K]    normalizer, scaled by e^-m
     m: jax.Array  # [..., H]       stabiliser
 
 
@@ -34,21 +34,21 @@ def _divide(x: jax.Array, y: jax.Array) -> jax.Array:
 
 @_divide.defjvp
 def _divide_jvp(primals, tangents):
-    # JAX's own rule computes x * y^-2, which overflows if y is the smallest normal number, the guard in `normalise`.
+    # JAX's own rule computes x * y^-2, which overflows if y is the smallest normal number, the guard in `normalize`.
     (x, y), (dx, dy) = primals, tangents
     ratio = _divide(x, y)
     return ratio, (dx - ratio * dy) / clamped(y)
 
 
 def clamped(denominator: jax.Array) -> jax.Array:
-    """The denominator for derivatives: at least a little above the guard in `normalise`.
+    """The denominator for derivatives: at least a little above the guard in `normalize`.
 
     At the guard itself, 1 / denominator overflows as soon as it is summed over features.
     """
     return jnp.maximum(denominator, 2.0**16 * jnp.finfo(denominator.dtype).tiny)
 
 
-def normalise(numerator: jax.Array, nq: jax.Array, m: jax.Array, eps: float) -> jax.Array:
+def normalize(numerator: jax.Array, nq: jax.Array, m: jax.Array, eps: float) -> jax.Array:
     """h = numerator / (max(|n.q|, e^-m) + eps); numerator [..., V], nq and m [...].
 
     The denominator is at least the smallest normal number, to avoid 0/0 if e^-m underflows. With m = 0 it is the
@@ -112,7 +112,7 @@ def mlstm_step(
     # As batched products: XLA's CPU backend runs them many times faster than multiply-and-sum.
     h = jnp.einsum("...k,...kv->...v", q, C, precision="highest")
     if normalize:
-        h = normalise(h, jnp.einsum("...k,...k->...", n, q, precision="highest"), m, eps)
+        h = normalize(h, jnp.einsum("...k,...k->...", n, q, precision="highest"), m, eps)
     return MLSTMState(C=C, n=n, m=m), h
 
 

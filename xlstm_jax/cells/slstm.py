@@ -1,4 +1,4 @@
-"""sLSTM: scalar memory, exponential gating, a normaliser state, and memory mixing within each head."""
+"""sLSTM: scalar memory, exponential gating, a normalizer state, and memory mixing within each head."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class SLSTMState(NamedTuple):
     """State of an sLSTM, each [..., H, D]. m is a gauge: only c e^m and n e^m have meaning; -inf is the empty state."""
 
     c: jax.Array  # cell, scaled by e^-m
-    n: jax.Array  # normaliser, scaled by e^-m
+    n: jax.Array  # normalizer, scaled by e^-m
     m: jax.Array  # stabiliser
     y: jax.Array  # output, fed back
 

@@ -1,4 +1,4 @@
-"""A model as programs that run without this package: StableHLO by `jax.export`, beside the weights, in one file."""
+"""A model as programs that run without this package: StableHLO by `jax.export` and the weights, in one file."""
 
 import importlib.util
 import json

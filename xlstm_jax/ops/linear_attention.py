@@ -1,6 +1,6 @@
 """Linear recurrences with one scalar gate per head: retention, gated linear attention, Mamba-2's SSD.
 
-Each is the mLSTM's matrix memory without stabiliser and normaliser:
+Each is the mLSTM's matrix memory without stabiliser and normalizer:
 
     S_t = f_t S_{t-1} + i_t k_t v_t^T        o_t = S_t^T q_t        f_t > 0, i_t >= 0, one scalar per head and step
 
@@ -91,7 +91,7 @@ def gated_linear_attention(
     """Linear attention with a data-dependent scalar gate: S_t = f_t S_{t-1} + k_t v_t^T, o_t = S_t^T q_t.
 
     Yang et al. 2023 (arXiv 2312.06635), section 4.1, with their vector gate alpha_t restricted to one number per head.
-    f = 1 is linear attention without normaliser. q is not scaled.
+    f = 1 is linear attention without normalizer. q is not scaled.
 
     Args:
         q_BTHK, k_BTHK, v_BTHV: queries, keys, values: float32, bfloat16 or float64.

@@ -123,7 +123,7 @@ class Task:
         """What passes from batch to batch, before the first.
 
         Raises:
-            UsageError: nothing can pass, as each row stands for itself.
+            UsageError: nothing can pass, as the rows are independent.
         """
         raise UsageError("each row of this task starts from an empty state; leave evaluation.carry and --carry off")
 

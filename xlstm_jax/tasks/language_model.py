@@ -67,7 +67,7 @@ class ExampleConfig(Section, name="sample"):
 
 @TASKS.register("language_model")
 class LanguageModeling(Task):
-    """Next-token prediction on texts; loss in nats a token, beside it bits a byte.
+    """Next-token prediction on texts; loss in nats per token, and in bits per byte.
 
     With `sampling` "windows" each row is a random window and starts from an empty carry; with "stream" each row reads
     on where it stopped, and the carry passes from batch to batch (backpropagation through time cut at batch ends); with

@@ -131,7 +131,7 @@ def test_missing_file(tmp_path):
         BPETokenizer.from_file(tmp_path / "none.json")
 
 
-def test_normalised_text_counts_as_normalised():
+def test_normalized_text_counts_as_normalized():
     """Byte counts are those of the encoded text."""
     encoder = byte_level()
     encoder.normalizer = normalizers.NFC()

@@ -182,7 +182,7 @@ def test_validation_needs_two_tokens():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sampling": "random"}, "unknown sampling 'random'; known: stream, windows"),
+        ({"sampling": "random"}, "sampling 'random' is unknown; allowed: 'windows', 'stream'"),
         ({"sequence_length": 0}, "sequence_length=0"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"seed": -1}, "seed=-1"),

@@ -1,18 +1,16 @@
 """Batches from one text: at random offsets, in streams, and with each token once for validation."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
+from xlstm_jax.checks import check_choice
 from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, checked_seed, generator
 from xlstm_jax.data.text.layout import Layout, TokenBatches, apart, check_shape, spans
 from xlstm_jax.errors import UsageError
-from xlstm_jax.registry import Registry
-
-SAMPLINGS: Registry[Callable[[int, int, int, int], Callable[[int], Layout]]] = Registry("sampling")
 
 
-@SAMPLINGS.register("windows")
 def window_layouts(token_count: int, sequence_length: int, batch_size: int, seed: int) -> Callable[[int], Layout]:
     """Independent windows at uniformly random offsets."""
     _check_length(token_count, sequence_length)
@@ -25,8 +23,7 @@ def window_layouts(token_count: int, sequence_length: int, batch_size: int, seed
     return layout_of
 
 
-@SAMPLINGS.register("stream")
-def _stream(token_count: int, sequence_length: int, batch_size: int, seed: int) -> Callable[[int], Layout]:
+def _stream_layouts(token_count: int, sequence_length: int, batch_size: int, seed: int) -> Callable[[int], Layout]:
     """Row r reads the r-th contiguous part of the tokens from start to end, over and over.
 
     The carry passes from batch to batch. Tokens after a part's last whole sequence are not used.
@@ -72,7 +69,9 @@ def train_batches(
         rows: the rows of each global batch that this process reads.
     """
     check_shape(sequence_length, batch_size)
-    layout_of = SAMPLINGS.get(sampling)(len(tokens), sequence_length, batch_size, checked_seed(seed))
+    check_choice("sampling", sampling, Literal["windows", "stream"])
+    layouts = window_layouts if sampling == "windows" else _stream_layouts
+    layout_of = layouts(len(tokens), sequence_length, batch_size, checked_seed(seed))
     return TokenBatches(tokens, ENDLESS, layout_of, rows)
 
 

@@ -62,7 +62,7 @@ def mlstm(
         lengths_B: lengths under right padding. Padded steps leave the state unchanged and output zero.
         input_gate: "exp" or "sigmoid". With "sigmoid", m stays 0 and the denominator is max(|n.q|, 1) + eps.
         forget_gate: "sigmoid" or "exp".
-        normalize: divide by the normaliser. False requires the sigmoid input gate.
+        normalize: divide by the normalizer. False requires the sigmoid input gate.
         eps: added to the denominator in the stabilised scale, as in published checkpoints (1e-6 there).
         chunk_size: for "chunkwise", "associative" and "pallas" (rounded up to a multiple of 16 there); None chooses
             from T. Any T works with any chunk size.
@@ -85,7 +85,7 @@ def mlstm(
             that the number of devices along the mesh axis "context" does not divide.
     """
     if not normalize and input_gate == "exp":
-        raise UsageError("normalize=False needs input_gate='sigmoid': unnormalised, an exponential gate is unbounded")
+        raise UsageError("normalize=False needs input_gate='sigmoid': unnormalized, an exponential gate is unbounded")
     check_value(NonNegativeFloat, eps, "mlstm eps")
     arrays = {"q_BTHK": q_BTHK, "k_BTHK": k_BTHK, "v_BTHV": v_BTHV, "i_BTH": i_BTH, "f_BTH": f_BTH}
     masks = {"reset_BT": reset_BT, "lengths_B": lengths_B}

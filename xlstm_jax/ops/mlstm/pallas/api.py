@@ -81,7 +81,7 @@ def _forward(tiles, options, scale, q, k, v, exponents, factors, C, n):
 def _backward(tiles, options, scale, residuals, cotangents):
     q, k, v, exponents, factors, C, n, h, nq = residuals
     dh, dC, dn = cotangents
-    of, dm = _through_normaliser(options, scale, dh, h, nq, exponents.m)
+    of, dm = _through_normalizer(options, scale, dh, h, nq, exponents.m)
     of = of._replace(dh=dh.astype(v.dtype))
     C_before, n_before, *_ = forward.chunk_states(k, v, factors, C, n, tiles)
     after = backward.state_gradients(q, of, factors, C_before, n_before, dC, dn, tiles)
@@ -96,8 +96,8 @@ def _backward(tiles, options, scale, residuals, cotangents):
 _core.defvjp(_forward, _backward)
 
 
-def _through_normaliser(options, scale, dh_BTHV, h_BTHV, nq_BHT, m_BHT):
-    """Cotangents of the unnormalised sums, and of m through the lower bound of the denominator."""
+def _through_normalizer(options, scale, dh_BTHV, h_BTHV, nq_BHT, m_BHT):
+    """Cotangents of the unnormalized sums, and of m through the lower bound of the denominator."""
     if not options.normalize:
         return backward.Cotangents(dh_BTHV, jnp.full_like(nq_BHT, scale), jnp.zeros_like(nq_BHT)), jnp.zeros_like(m_BHT)
     bound = least_denominator(m_BHT)
