@@ -50,7 +50,7 @@ def run(main: Callable[[], int | None], smaller: str = "use a smaller model or f
         except OSError as error:
             what = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes | os.PathLike) else ""
             if error.errno in FULL:
-                return _fail(f"cannot write{what} ({error.strerror}); free some space, and run again to resume")
+                return _fail(f"cannot write{what} ({error.strerror}); free space there and run again to resume")
             if what and error.errno in REFUSED:
                 return _fail(f"cannot use{what} ({error.strerror}); give another path, or change its permissions")
             raise
