@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     nothing. The temporary name has the suffix of `path`, for libraries that choose a format by it.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.tmp{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -65,7 +65,8 @@ def tokenised(documents: Iterable[Framed], key: str, tokenizer: Any, size: int, 
         with replacing(folder) as temporary:
             temporary.mkdir(parents=True, exist_ok=True)
             _write(temporary, encoded, np.min_scalar_type(tokenizer.vocab_size - 1))
-            shutil.rmtree(folder, ignore_errors=True)
+            if _load(folder) is None:  # otherwise another process has just written it, and the renaming fails
+                shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         found = _load(folder)  # another process may have written it meanwhile
         if found is not None:
@@ -75,7 +76,8 @@ def tokenised(documents: Iterable[Framed], key: str, tokenizer: Any, size: int, 
             "(set XLSTM_JAX_CACHE to another folder)"
         )
         return _in_memory(_encoded(documents, tokenizer))
-    return _load(folder)
+    found = _load(folder)
+    return _in_memory(_encoded(documents, tokenizer)) if found is None else found
 
 
 class Part(NamedTuple):

@@ -250,6 +250,11 @@ class Checkpoints:
         # Look at the disk: the manager forgets the checkpoints that a save replaces before that save is complete.
         whole = steps_in(self.folder)
         last = f"the last complete one is step {max(whole)}" if whole else "there is no earlier one"
+        if jax.process_count() > 1 and isinstance(error, jax.errors.JaxRuntimeError) and not out_of_memory(error):
+            return PeerLost(
+                f"another process of this run was lost while checkpoint {self._saving} was saved ({one_line(error)}); "
+                f"{last}; restart all processes to resume"
+            )
         reason = next((text for text in map(os.strerror, FULL) if text in str(error)), self._why(error))
         return UsageError(
             f"checkpoint {self._saving} cannot be saved in {self.folder} ({reason}); {last}; free space there and run "
