@@ -107,7 +107,7 @@ def test_one_killed_the_other_ends_soon(programs, arguments, tmp_path, victim):
     begun = time.monotonic()
     status, _, errors = ended(processes, 30)[1 - victim]
     assert time.monotonic() - begun < 30 and status == 3, errors
-    line = re.search(r"^error: another process of this run was lost \(.*\); step (\d+) is saved; start", errors, re.M)
+    line = re.search(r"^error: another process of this run was lost \(.*\); step (\d+) is saved; restart", errors, re.M)
     assert line and int(line[1]) >= 10, errors
     steps = int(line[1]) + 10
     shown = programs.output("train", *arguments[:-1], f"--config.train.steps={steps}", f"--workdir={workdir}")

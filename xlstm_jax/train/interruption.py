@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from xlstm_jax.errors import PeerLost, one_line, out_of_memory
+from xlstm_jax.errors import out_of_memory
 from xlstm_jax.train.workdir.checkpoint import Checkpoints
 
 
@@ -52,8 +52,4 @@ def peers_watched(checkpoints: Checkpoints) -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1 or out_of_memory(error):
             raise
-        last = checkpoints.latest_step()
-        raise PeerLost(
-            f"another process of this run was lost ({one_line(error)}); "
-            f"{f'step {last} is saved' if last else 'nothing was saved yet'}; restart all processes to resume"
-        ) from error
+        raise checkpoints.lost(error) from error

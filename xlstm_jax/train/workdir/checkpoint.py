@@ -251,14 +251,19 @@ class Checkpoints:
         whole = steps_in(self.folder)
         last = f"the last complete one is step {max(whole)}" if whole else "there is no earlier one"
         if jax.process_count() > 1 and isinstance(error, jax.errors.JaxRuntimeError) and not out_of_memory(error):
-            return PeerLost(
-                f"another process of this run was lost while checkpoint {self._saving} was saved ({one_line(error)}); "
-                f"{last}; restart all processes to resume"
-            )
+            return self.lost(error)
         reason = next((text for text in map(os.strerror, FULL) if text in str(error)), self._why(error))
         return UsageError(
             f"checkpoint {self._saving} cannot be saved in {self.folder} ({reason}); {last}; free space there and run "
             "again to resume"
+        )
+
+    def lost(self, error: Exception) -> PeerLost:
+        """The error to raise if the runtime reports that another process has ended."""
+        whole = steps_in(self.folder)
+        saved = f"step {max(whole)} is saved" if whole else "nothing was saved yet"
+        return PeerLost(
+            f"another process of this run was lost ({one_line(error)}); {saved}; restart all processes to resume"
         )
 
     def _check_there(self, step: int, damage: object) -> None:
