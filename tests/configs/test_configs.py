@@ -41,7 +41,12 @@ def test_there_are_configs():
     assert ("char_lm", "tiny") in CONFIGS
 
 
-@pytest.mark.parametrize("name, variant", CONFIGS)
+def _marked(name, variant):
+    large = name == "xlstm" and variant and re.search(r"\db$", variant)  # billions of parameters
+    return pytest.param(name, variant, marks=[pytest.mark.slow] if large else [])
+
+
+@pytest.mark.parametrize("name, variant", [_marked(*config) for config in CONFIGS])
 def test_config_builds(name, variant):
     """Except the data: sections parse, the model's sizes fit, the optimizer's options go together."""
     config = get(name, variant).to_dict()

@@ -63,6 +63,7 @@ def test_metrics_by_hand(folder):
     )
 
 
+@pytest.mark.slow
 def test_a_folder_of_ones_own_is_learned(folder, tmp_path, capsys):
     """And the checkpoint with the best accuracy is kept, and asked in the words of a user."""
     config = tiny_config("sentiment", tmp_path)
@@ -130,6 +131,7 @@ def test_inputs_that_cannot_be(folder):
             task.read(text)
 
 
+@pytest.mark.slow
 @needs_data
 def test_the_treebank(tmp_path):
     """Binary leaves neutral sentences out; phrases are for training only; the majority is half of the test split."""
