@@ -19,11 +19,11 @@ EVERY = [
         example,
         check,
         id=f"{example!r}-{check.__name__}",
-        marks=[pytest.mark.slow] * example.name.endswith("bias=False"),
+        marks=[pytest.mark.slow] * example.without_bias,
     )
     for example in examples()
     for check in cells.CHECKS
-    if not (example.name.endswith("bias=False") and check in OTHERS)
+    if not (example.without_bias and check in OTHERS)
 ]
 
 

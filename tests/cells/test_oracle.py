@@ -27,12 +27,12 @@ def assert_within_limits(example, dtype):
             example,
             dtype,
             id=f"{example!r}-{dtype.__name__}",
-            marks=[pytest.mark.slow] * example.name.endswith("bias=False"),
+            marks=[pytest.mark.slow] * example.without_bias,
         )
         for dtype in LIMITS
         for example in EVERY
         # Removing the bias does not change the rounding.
-        if dtype == np.float64 or not example.name.endswith("bias=False")
+        if dtype == np.float64 or not example.without_bias
     ],
 )
 def test_cell_equals_oracle(example, dtype):

@@ -139,7 +139,9 @@ def test_state_has_a_gauge(implementation, reset, lengths, by, scale):
         assert jax.tree.all(jax.tree.map(lambda a, b: error(a, b) < 1e-11, got, wanted))
 
 
-@pytest.mark.parametrize("implementation", ["scan", pytest.param("pallas", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "implementation", [pytest.param(name, marks=[pytest.mark.slow] * (name == "pallas")) for name in IMPLEMENTATIONS]
+)
 @few(max_examples=4)
 @hypothesis.given(reset=resets, lengths=lengths, at=st.integers(1, 11))
 def test_split_anywhere(implementation, reset, lengths, at):

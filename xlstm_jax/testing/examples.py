@@ -27,6 +27,11 @@ class Example:
     def __repr__(self) -> str:
         return self.name
 
+    @property
+    def without_bias(self) -> bool:
+        """Whether the cell has an option for its bias, and goes without."""
+        return not getattr(self.config, "bias", True)
+
     def params(self, dtype, seed: int = 0) -> CellParams:
         """Weights of `init` plus noise, because weights that start at zero would hide a missing product."""
         rng, params = np.random.default_rng(seed), _initial(self.cell, self.config, seed)
