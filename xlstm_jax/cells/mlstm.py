@@ -34,21 +34,21 @@ def _divide(x: jax.Array, y: jax.Array) -> jax.Array:
 
 @_divide.defjvp
 def _divide_jvp(primals, tangents):
-    # JAX's own rule computes x * y^-2, which overflows if y is the smallest normal number, the guard in `normalize`.
+    # JAX's own rule computes x * y^-2, which overflows if y is the smallest normal number, the guard in `normalized`.
     (x, y), (dx, dy) = primals, tangents
     ratio = _divide(x, y)
     return ratio, (dx - ratio * dy) / clamped(y)
 
 
 def clamped(denominator: jax.Array) -> jax.Array:
-    """The denominator for derivatives: at least a little above the guard in `normalize`.
+    """The denominator for derivatives: at least a little above the guard in `normalized`.
 
     At the guard itself, 1 / denominator overflows as soon as it is summed over features.
     """
     return jnp.maximum(denominator, 2.0**16 * jnp.finfo(denominator.dtype).tiny)
 
 
-def normalize(numerator: jax.Array, nq: jax.Array, m: jax.Array, eps: float) -> jax.Array:
+def normalized(numerator: jax.Array, nq: jax.Array, m: jax.Array, eps: float) -> jax.Array:
     """h = numerator / (max(|n.q|, e^-m) + eps); numerator [..., V], nq and m [...].
 
     The denominator is at least the smallest normal number, to avoid 0/0 if e^-m underflows. With m = 0 it is the
@@ -112,7 +112,7 @@ def mlstm_step(
     # As batched products: XLA's CPU backend runs them many times faster than multiply-and-sum.
     h = jnp.einsum("...k,...kv->...v", q, C, precision="highest")
     if normalize:
-        h = normalize(h, jnp.einsum("...k,...k->...", n, q, precision="highest"), m, eps)
+        h = normalized(h, jnp.einsum("...k,...k->...", n, q, precision="highest"), m, eps)
     return MLSTMState(C=C, n=n, m=m), h
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.autodiff import custom_vjp
 from xlstm_jax.cells.gates import exp_and_rest, log_decay, next_stabiliser
-from xlstm_jax.cells.mlstm import MLSTMState, normalize, stabiliser_gradient
+from xlstm_jax.cells.mlstm import MLSTMState, normalized, stabiliser_gradient
 from xlstm_jax.ops.mlstm.decays import Parts, decays, exponent
 
 _einsum = functools.partial(jnp.einsum, precision="highest")
@@ -91,7 +91,7 @@ def outputs(state: MLSTMState, chunk: Chunk, options: Options):
     h_BHLV = scale * (numerator + carried_BHL[..., None] * _einsum("bhtk,bhkv->bhtv", q_state, state.C))
     if options.normalize:
         nq = scale * (nq + carried_BHL * _einsum("bhtk,bhk->bht", q_state, state.n))
-        h_BHLV = normalize(h_BHLV, nq, m, options.eps)
+        h_BHLV = normalized(h_BHLV, nq, m, options.eps)
     return jnp.swapaxes(h_BHLV, 1, 2), m, (carried_BHL, rest_BHL)
 
 
