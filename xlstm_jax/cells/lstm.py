@@ -7,14 +7,7 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xlstm_jax.cells.base import (
-    CELLS,
-    CellParams,
-    RecurrentConfig,
-    SplitCell,
-    block_diagonals,
-    gate_weights,
-)
+from xlstm_jax.cells.base import CELLS, CellParams, RecurrentConfig, SplitCell, block_diagonals, gate_weights
 from xlstm_jax.config import FiniteFloat
 
 

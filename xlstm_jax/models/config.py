@@ -5,14 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 
-from xlstm_jax.config import (
-    Bounds,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    Rate,
-    Section,
-)
+from xlstm_jax.config import Bounds, NonNegativeFloat, PositiveFloat, PositiveInt, Rate, Section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks.base import BLOCKS
 from xlstm_jax.models.pattern import MOST_BLOCKS, parse_pattern

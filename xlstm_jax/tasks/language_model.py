@@ -35,25 +35,17 @@ from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
 class DataConfig(Section, name="data"):
     source: str = "stdlib"  # a name in SOURCES, such as stdlib or tinyshakespeare
     # A UTF-8 text file, a .jsonl file ("text" in each line) or a folder of .txt files; instead of source.
-    path: str = (
-        ""  # a UTF-8 text file, a .jsonl file ("text" in each line) or a folder of .txt files; instead of source
-    )
+    path: str = ""
     mixture: str = ""  # "tinyshakespeare:0.7,my/folder:0.3": sources or paths with weights; instead of path
     document_separator: str = ""  # between the documents of one text; "": it is one document
     tokenizer: str = "byte"  # byte, char or bpe
     # Tokens of a bpe that is trained on the text.
-    vocab_size: Annotated[int, Bounds(least=LEAST_VOCAB_SIZE, under=INT32)] = (
-        VOCAB_SIZE  # tokens of a bpe that is trained on the text
-    )
+    vocab_size: Annotated[int, Bounds(least=LEAST_VOCAB_SIZE, under=INT32)] = VOCAB_SIZE
     tokenizer_path: str = ""  # a tokenizer.json (Hugging Face's, byte-level BPE) for bpe; "": one is trained
     # The rest, at the end of the text, is for validation.
-    train_fraction: Annotated[float, Bounds(over=0, under=1)] = (
-        0.9  # the rest, at the end of the text, is for validation
-    )
+    train_fraction: Annotated[float, Bounds(over=0, under=1)] = 0.9
     # Random windows, each from an empty state; one stream, whose state is passed on; or packed documents.
-    sampling: Literal["windows", "stream", "packed"] = (
-        "windows"  # random windows, each from an empty state; one stream, state passed on; or packed documents
-    )
+    sampling: Literal["windows", "stream", "packed"] = "windows"
     sequence_length: PositiveInt = 100  # tokens in a row of a batch
     batch_size: PositiveInt = 64  # rows in a batch, over all devices
 

@@ -5,12 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from xlstm_jax.data.text.tokenizers import (
-    TOKENIZERS,
-    ByteTokenizer,
-    CharTokenizer,
-    tokenizer_from_json,
-)
+from xlstm_jax.data.text.tokenizers import TOKENIZERS, ByteTokenizer, CharTokenizer, tokenizer_from_json
 from xlstm_jax.errors import UsageError
 
 TEXT = "Grüße, Welt!\r\n\tна здоровье \U0001f600 e\u0301 \u20ac\0"

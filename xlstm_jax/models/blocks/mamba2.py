@@ -9,20 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.cells.gates import decay_rate
-from xlstm_jax.config import (
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Section,
-)
+from xlstm_jax.config import NonNegativeInt, PositiveFloat, PositiveInt, Section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks.base import BLOCKS, checked_inputs
-from xlstm_jax.models.config import (
-    PositiveFactor,
-    PositiveTaps,
-    StackConfig,
-    inner_width,
-)
+from xlstm_jax.models.config import PositiveFactor, PositiveTaps, StackConfig, inner_width
 from xlstm_jax.nn import CausalConv, linear, rms_norm
 from xlstm_jax.ops.linear_attention import ssd
 from xlstm_jax.shapes import state_dtype

@@ -8,23 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.cells.mlstm import MLSTMState, gate_bias_init, zero_state
-from xlstm_jax.config import (
-    FiniteFloat,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-    Section,
-)
+from xlstm_jax.config import FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveInt, Section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks.base import BLOCKS
 from xlstm_jax.models.blocks.feed_forward import TwoBranches, post_projection
-from xlstm_jax.models.config import (
-    Factor,
-    PositiveFactor,
-    StackConfig,
-    Taps,
-    inner_width,
-)
+from xlstm_jax.models.config import Factor, PositiveFactor, StackConfig, Taps, inner_width
 from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, linear, small_init, wang_init
 from xlstm_jax.ops.mlstm import mlstm
 from xlstm_jax.shapes import state_dtype
@@ -40,9 +28,7 @@ class MLSTMBlockConfig(Section, name="model.mlstm"):
     input_gate: Literal["exp", "sigmoid"] = "exp"  # activation of the input gate
     forget_gate: Literal["sigmoid", "exp"] = "sigmoid"  # activation of the forget gate
     # A gate's pre-activation: a linear map of q, k, v plus a bias; only the bias; or only the bias, not trained.
-    input_gate_form: Literal["linear", "bias", "fixed"] = (  #
-        "linear"  # a linear map of q, k, v plus a bias; only the bias; or only the bias, not trained
-    )
+    input_gate_form: Literal["linear", "bias", "fixed"] = "linear"
     forget_gate_form: Literal["linear", "bias", "fixed"] = "linear"  # as input_gate_form
     input_bias_mean: FiniteFloat = 0.0  # mean of the input gate's initial bias, which is normal
     input_bias_std: NonNegativeFloat = 0.1  # standard deviation of the input gate's initial bias

@@ -24,9 +24,8 @@ class RecurrentBlockConfig(Section, name="model.recurrent"):
     cell: str = "lstm"  # a name in CELLS
     options: str = ""  # options of the cell's config, such as "forget_bias=3,recurrent_init=identity"
     dropout: Rate = 0.0  # inside the layer; model.dropout is between layers
-    dropout_kind: Literal["variational", "recurrent", "zoneout"] = (  # see nn.Recurrent
-        "variational"  # kind of recurrent.dropout; see nn.Recurrent
-    )
+    # Kind of recurrent.dropout; see nn.Recurrent.
+    dropout_kind: Literal["variational", "recurrent", "zoneout"] = "variational"
     norm: Literal["none", "layer", "rms", "batch"] = "none"  # norm of the layer's input; batch: over rows and steps
     residual: bool = False  # add the block's input to its output
     ffn_factor: Factor = 0.0  # width of a feed-forward layer after it over model width; 0: none; needs residual

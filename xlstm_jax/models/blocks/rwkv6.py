@@ -8,17 +8,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.cells.gates import decay_rate
-from xlstm_jax.config import (
-    PositiveInt,
-    Section,
-)
+from xlstm_jax.config import PositiveInt, Section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks.base import BLOCKS, checked_inputs
-from xlstm_jax.models.config import (
-    PositiveFactor,
-    StackConfig,
-    inner_width,
-)
+from xlstm_jax.models.config import PositiveFactor, StackConfig, inner_width
 from xlstm_jax.nn import HeadNorm, layer_norm, linear
 from xlstm_jax.ops.conv import causal_conv
 from xlstm_jax.ops.rwkv import rwkv6

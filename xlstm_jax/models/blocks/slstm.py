@@ -8,18 +8,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.cells.slstm import SLSTMState, empty_state, forget_bias_init
-from xlstm_jax.config import (
-    PositiveInt,
-    Section,
-)
+from xlstm_jax.config import PositiveInt, Section
 from xlstm_jax.models.blocks.base import BLOCKS
 from xlstm_jax.models.blocks.feed_forward import TwoBranches, post_projection
-from xlstm_jax.models.config import (
-    Factor,
-    StackConfig,
-    Taps,
-    inner_width,
-)
+from xlstm_jax.models.config import Factor, StackConfig, Taps, inner_width
 from xlstm_jax.nn import CausalConv, HeadNorm, Headwise, layer_norm, linear, small_init, wang_init
 from xlstm_jax.ops.slstm import slstm
 from xlstm_jax.shapes import state_dtype

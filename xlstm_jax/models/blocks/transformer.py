@@ -6,21 +6,11 @@ import math
 import jax.numpy as jnp
 from flax import nnx
 
-from xlstm_jax.config import (
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    RotaryBase,
-    Section,
-)
+from xlstm_jax.config import NonNegativeInt, PositiveFloat, PositiveInt, RotaryBase, Section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks.base import BLOCKS
 from xlstm_jax.models.blocks.feed_forward import SwiGLU, TwoBranches
-from xlstm_jax.models.config import (
-    PositiveFactor,
-    StackConfig,
-    rounded_up,
-)
+from xlstm_jax.models.config import PositiveFactor, StackConfig, rounded_up
 from xlstm_jax.nn import linear, rms_norm
 from xlstm_jax.ops.attention import KVCache, attention, empty_cache
 

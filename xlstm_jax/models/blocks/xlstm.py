@@ -7,22 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.cells.mlstm import MLSTMState, zero_state
-from xlstm_jax.config import (
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Section,
-)
+from xlstm_jax.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Section
 from xlstm_jax.models.blocks.base import BLOCKS
 from xlstm_jax.models.blocks.feed_forward import SwiGLU, TwoBranches
-from xlstm_jax.models.config import (
-    Cap,
-    PositiveFactor,
-    StackConfig,
-    inner_width,
-    rounded_up,
-)
+from xlstm_jax.models.config import Cap, PositiveFactor, StackConfig, inner_width, rounded_up
 from xlstm_jax.nn import HeadNorm, linear, rms_norm, small_init, softcap, wang_init
 from xlstm_jax.ops.mlstm import mlstm
 from xlstm_jax.shapes import state_dtype
