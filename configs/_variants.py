@@ -19,12 +19,14 @@ def compose(config: ConfigDict, chosen: str, variants: Variants, default: str) -
         chosen: names of variants and `key=value`, with commas between them; "" is `default`. A key is written as on
             the command line (`model.features`), or by its last part (`features`) if only one section has it.
         variants: by name, functions that change the config.
-        default: what applies if nothing is chosen.
+        default: what applies first if only values, or nothing, are chosen.
 
     Raises:
         UsageError: an unknown variant or key, or a value of another type.
     """
-    for part in (chosen or default).split(","):
+    if all("=" in part for part in chosen.split(",") if chosen):
+        chosen = f"{default},{chosen}" if chosen else default
+    for part in chosen.split(","):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if equals:
             _set(config, key, value)

@@ -4,8 +4,8 @@
 
 Takes about a minute on 2 CPU cores. After 500 steps an LSTM accepts every n up to 10, but only the next three beyond.
 
-`--config.data.language=anbncn` selects the context-sensitive language. Variants by model: rnn, lstm, gru, slstm, mlstm,
-xlstm, transformer, mamba2; and `tiny` (seconds, for tests). The paper's cell is
+`--config.data.language=anbncn` selects the context-sensitive language. Variants by model: rnn, lstm_1997, lstm, gru,
+slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests). The paper's cell is
 `--config.model.recurrent.cell=lstm_peephole`.
 """
 

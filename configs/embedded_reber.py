@@ -5,8 +5,7 @@
 Takes about half a minute on 2 CPU cores. After 500 steps an LSTM has all of validation right (including the long lag)
 and 99% of the split "long".
 
-Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests). For the
-cell of 1997, add `--config.model.recurrent.cell=lstm_1997`.
+Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests).
 """
 
 from ml_collections import ConfigDict

@@ -2,9 +2,9 @@
 
     python -m experiments.train --config=configs/formal_language.py:slstm --workdir=/tmp/parity --config.seed=1
 
-`--config.data.language` selects another language than parity. Variants by model: rnn, lstm, gru, slstm (without
-convolution, as in the paper), mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny` (seconds, for
-tests). The paper reports the best of learning rates 1e-2, 1e-3 and 1e-4 after 100,000 steps.
+`--config.data.language` selects another language than parity. Variants by model: rnn, lstm_1997, lstm, gru, slstm
+(without convolution, as in the paper), mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2; and `tiny`
+(seconds, for tests). The paper reports the best of learning rates 1e-2, 1e-3 and 1e-4 after 100,000 steps.
 """
 
 from ml_collections import ConfigDict

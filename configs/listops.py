@@ -8,7 +8,7 @@ Small expressions take minutes on 2 CPU cores. With these options, an LSTM solve
     --config.model.features=64 --config.optimizer.learning_rate=3e-3 --config.train.steps=1200
 
 The arena's sizes are `--config.data.arguments=10 --config.data.shortest=500 --config.data.sequence_length=2000`.
-Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests).
+Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests).
 """
 
 from ml_collections import ConfigDict

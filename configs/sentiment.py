@@ -25,10 +25,6 @@ def xlstm(config: ConfigDict) -> None:
     config.model.directions = "alternate"
 
 
-def transformer(config: ConfigDict) -> None:
-    stack_of("transformer")(config)
-
-
 def majority(config: ConfigDict) -> None:
     config.model.reads = False
 
@@ -51,7 +47,7 @@ VARIANTS = {
     "bilstm": bilstm,
     "gru": stack_of("gru", 1),
     "xlstm": xlstm,
-    "transformer": transformer,
+    "transformer": stack_of("transformer"),
     "majority": majority,
     "five": five,
     "tiny": tiny,

@@ -12,7 +12,7 @@ steps:
 The first is learned by an LSTM after 250 steps. The second is learned by an LSTM with peepholes after 600; without them
 it stays at chance (one seed each). The interval of 49 was not learned by either in the first 600 and 360 steps.
 
-Variants by model: rnn, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests).
+Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2; and `tiny` (seconds, for tests).
 """
 
 from ml_collections import ConfigDict

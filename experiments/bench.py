@@ -59,13 +59,18 @@ def main() -> None:
     from experiments.benching.timing import Row, measure
     from experiments.programs.figures import draw
     from xlstm_jax.console import plain_console
+    from xlstm_jax.errors import UsageError
+    from xlstm_jax.files import replacing
     from xlstm_jax.plugins import load_plugins
 
     load_plugins(_PLUGINS.value)
-    rows = measure(SUITES.get(_SUITE.value)(_TINY.value), _ROUNDS.value, patience=_PATIENCE.value)
-    out = pathlib.Path(_OUT.value)
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / f"{_SUITE.value}.csv").open("w", newline="") as file:
+    suite, out = SUITES.get(_SUITE.value), pathlib.Path(_OUT.value)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out={out} cannot be made ({error.strerror}); give another folder") from error
+    rows = measure(suite(_TINY.value), _ROUNDS.value, patience=_PATIENCE.value)
+    with replacing(out / f"{_SUITE.value}.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(Row._fields)
         writer.writerows(rows)
@@ -74,7 +79,8 @@ def main() -> None:
     header += known
     cells = [_cells(row, known) for row in rows]
     crossings = list(_crossings(rows))
-    (out / f"{_SUITE.value}.md").write_text(_markdown(header, cells, crossings), encoding="utf-8")
+    with replacing(out / f"{_SUITE.value}.md") as temporary:
+        temporary.write_text(_markdown(header, cells, crossings), encoding="utf-8")
     written = ".csv, .md"
     if not all(row.stopped for row in rows):
         draw(rows, out / f"{_SUITE.value}.png")
@@ -131,6 +137,8 @@ def _markdown(header, cells, crossings) -> str:
     command = f"python -m experiments.bench --suite={_SUITE.value} --rounds={_ROUNDS.value} --out=OUT"
     command += " --keep_memory" if _KEEP_MEMORY.value else ""
     command += f" --cpu_devices={_CPU_DEVICES.value}" if _CPU_DEVICES.value > 1 else ""
+    command += f" --plugins={_PLUGINS.value}" if _PLUGINS.value else ""
+    command += " --tiny" if _TINY.value else ""
     command += f" --patience={_PATIENCE.value:g}" if math.isfinite(_PATIENCE.value) else ""
     lines = [f"`{command}` on {_machine()}; {_ROUNDS.value} rounds, interleaved.", ""]
     lines += ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)]

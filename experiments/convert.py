@@ -57,7 +57,7 @@ def _of_run():
 
     from xlstm_jax.train.workdir import saved
 
-    trained = saved.load(_FROM_WORKDIR.value, _CHECKPOINT.value)
+    trained = saved.load_language_model(_FROM_WORKDIR.value, _CHECKPOINT.value)
     print(f"step {trained.step} ({_CHECKPOINT.value}) of {_FROM_WORKDIR.value}")
     tokenizer = trained.parts.task.codec
     if tokenizer.kind != "bpe":

@@ -18,33 +18,35 @@ from xlstm_jax.errors import UsageError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
 _HUGGINGFACE = flags.DEFINE_string("huggingface", None, "folder of an official checkpoint, instead of a run")
-_DTYPE = flags.DEFINE_string("dtype", "float32", "of an official checkpoint's products: float32 or bfloat16")
+_DTYPE = flags.DEFINE_string("dtype", "float32", "dtype of matrix products for --huggingface: float32 or bfloat16")
 _TEXTS = flags.DEFINE_list(
     "texts", None, "names or paths of texts to evaluate on, each as a whole, instead of the run's own"
 )
 _SPLIT = flags.DEFINE_string("split", "validation", "what to evaluate on, such as test; --texts are taken whole")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (by the task's validation metric), latest, or a step")
 _SEQUENCE_LENGTH = flags.DEFINE_integer(
-    "sequence_length", None, "tokens a window; as trained where not given", lower_bound=1, upper_bound=cli.INT32_MOST
+    "sequence_length", None, "tokens per window; default: as in training", lower_bound=1, upper_bound=cli.INT32_MOST
 )
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", None, "windows at once; as trained where not given", lower_bound=1, upper_bound=cli.INT32_MOST
+    "batch_size", None, "windows per batch; default: as in training", lower_bound=1, upper_bound=cli.INT32_MOST
 )
 _CARRY = flags.DEFINE_boolean(
-    "carry", None, "pass the state from window to window, or start each one empty; as the config says where not given"
+    "carry", None, "pass the state from window to window; default: evaluation.carry of the config"
 )
 _POSITIONS = flags.DEFINE_boolean(
     "positions", False, "instead: loss by position in windows of up to 16 times the training length"
 )
 _JSON = flags.DEFINE_boolean("json", False, "print one JSON object with the metrics, and nothing else")
-_OUT = flags.DEFINE_string("out", None, "folder for what is written; the workdir where not given")
+_OUT = flags.DEFINE_string("out", None, "folder for the results; default: the workdir")
 
-OFFICIAL_LENGTH, OFFICIAL_BATCH = 1024, 4  # of an official checkpoint, where the flags say nothing
+OFFICIAL_LENGTH, OFFICIAL_BATCH = 1024, 4  # defaults for --huggingface
 
 
 def main() -> None:
     if _HUGGINGFACE.value and not (_TEXTS.value and _OUT.value):
         raise UsageError("--huggingface needs --texts, as a checkpoint comes without data, and --out for the result")
+    if _JSON.value and _POSITIONS.value:
+        raise UsageError("--json does not apply to --positions, which writes a JSON file of its own; leave one out")
     cli.start_jax()
     from xlstm_jax.files import write_json
     from xlstm_jax.train.evaluate import evaluate

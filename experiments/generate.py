@@ -82,7 +82,7 @@ def _of_run():
     from xlstm_jax.generate import end_tokens
     from xlstm_jax.train.workdir import saved
 
-    trained = saved.load(_WORKDIR.value, _CHECKPOINT.value)
+    trained = saved.load_language_model(_WORKDIR.value, _CHECKPOINT.value)
     codec = trained.parts.task.codec
     return trained.model, codec, end_tokens(codec)
 

@@ -8,9 +8,9 @@ from absl import flags
 
 from experiments.programs import cli
 
-_MEASURE = flags.DEFINE_string("measure", None, "name of a measure in experiments/measures")
+_MEASURE = flags.DEFINE_string("measure", None, "name of a measure, from experiments/measures or a plugin")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "best (lowest validation loss), latest, or a step")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "best (by the task's validation metric), latest, or a step")
 
 
 def main() -> None:
@@ -18,8 +18,8 @@ def main() -> None:
     from experiments.sweeping.measured import MEASURES, write_measured
     from xlstm_jax.train.workdir import saved
 
+    parts, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)  # imports the run's plugins
     measure = MEASURES.get(_MEASURE.value)
-    parts, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)
     path = write_measured(_WORKDIR.value, _MEASURE.value, measure(parts, params), step=step)
     print(f"step {step} ({_CHECKPOINT.value}) measured; written to {path}")
 

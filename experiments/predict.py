@@ -53,7 +53,7 @@ def _predictor() -> Any:
     if _EXPORTED.value:
         return load_predictor(_EXPORTED.value)
     parts, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)
-    return Predictor(parts.task, step, None, lambda batch: predict(parts, params, batch))
+    return Predictor(parts.task, step, lambda batch: predict(parts, params, batch))
 
 
 def _read(task: Any, text: str, number: int, count: int) -> Any:
@@ -84,10 +84,11 @@ def _name() -> str:
 def _lines() -> list[str]:
     try:
         data = sys.stdin.buffer.read() if _INPUT.value == "-" else Path(_INPUT.value).read_bytes()
-        lines = data.decode("utf-8").splitlines()
+        # Not `splitlines`, which also cuts at characters such as U+2028, which a text may hold.
+        lines = data.decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {_name()}: {one_line(error)}; give a file of UTF-8 text") from error
-    if not lines:
+    if lines == [""]:
         raise UsageError(f"{_name()} is empty; give one example per line")
     return lines
 

@@ -45,7 +45,11 @@ def _import(name: str, what: str) -> None:
             raise UsageError(
                 f"{what} is not installed (no module {error.name!r}); install its package, or set PYTHONPATH"
             ) from error
-        raise UsageError(f"{what} cannot be imported: {one_line(error)}; mend it, or leave it out") from error
+        raise UsageError(
+            f"{what} cannot be imported: {one_line(error)}; fix it, or remove it from the plugins"
+        ) from error
     except Exception as error:  # whatever the plugin's own code raises
         kind = type(error).__name__
-        raise UsageError(f"{what} cannot be imported: {kind}: {one_line(error)}; mend it, or leave it out") from error
+        raise UsageError(
+            f"{what} cannot be imported: {kind}: {one_line(error)}; fix it, or remove it from the plugins"
+        ) from error

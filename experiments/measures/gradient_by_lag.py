@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.sweeping.measured import MEASURES, Curve, Measured
+from xlstm_jax.errors import UsageError
 from xlstm_jax.models.repeated import run_blocks
 from xlstm_jax.train.build import Parts
 from xlstm_jax.train.step import init_state
@@ -32,6 +33,8 @@ def gradient_by_lag(parts: Parts, params: Any) -> Measured:
     """
     batches = parts.task.batches("validation", rows=slice(0, ROWS))
     batches = [*itertools.islice(batches, BATCHES)]
+    if not hasattr(batches[0], "mask_BT"):
+        raise UsageError("gradient_by_lag needs a task with targets at steps; this one has a target for each row")
     directions_KD = random_directions(jax.random.key(parts.sections.seed), parts.sections.model.features, DIRECTIONS)
 
     @jax.jit

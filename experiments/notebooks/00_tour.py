@@ -45,8 +45,8 @@ seed = 0
 # %% [markdown]
 # ## Train
 #
-# A config is a tree of hyperparameters. `configs/base.py` defines all of them, each with a comment. A file such as
-# `char_lm.py` sets the values for one task. The code below overrides some of them.
+# A config is a tree of hyperparameters; docs/knobs.md explains all of them. A file such as `char_lm.py` sets the values
+# for one task. The code below overrides some of them.
 
 # %%
 from configs import char_lm

@@ -73,13 +73,14 @@ plt.show()
 # correct at the end of training; guessing scores a quarter. `experiments/sweeps/` has larger sweeps.
 
 # %%
-from experiments.sweeping.base import Sweep, product, values
+from experiments.sweeping.base import Sweep, axis, product, values
 from experiments.sweeping.runner import run_all
 
+initial = {f"{bias:g}": {"model.recurrent.options": f"forget_bias={bias}"} for bias in biases}
 sweep = Sweep(
     question="Which initial bias of the forget gate lets the cell remember the marks?",
     config="configs/temporal_order.py:lstm",
-    points=product(values("model.recurrent.cell", cells), values("model.recurrent.forget_bias", biases)),
+    points=product(values("model.recurrent.cell", cells), axis("forget_bias", initial)),
     changes={
         "data.sequence_length": length,
         "data.long_length": 0,

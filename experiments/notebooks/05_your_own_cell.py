@@ -152,15 +152,15 @@ from xlstm_jax.train.loop import train
 from xlstm_jax.train.workdir.metrics import read_metrics
 
 start_jax()  # keep compiled programs between runs
-models = {"JANET": ("janet", 1.0), "LSTM, bias 1": ("lstm", 1.0)}
-models[f"LSTM, bias {np.log(length / 2):.1f}"] = ("lstm", float(np.log(length / 2)))
+models = {"JANET": ("janet", ""), "LSTM, bias 1": ("lstm", "forget_bias=1")}
+models[f"LSTM, bias {np.log(length / 2):.1f}"] = ("lstm", f"forget_bias={np.log(length / 2)}")
 records = {}
-for name, (cell, bias) in models.items():
+for name, (cell, options) in models.items():
     config = temporal_order.get_config("lstm")
     config.seed = seed
     config.data.sequence_length, config.data.long_length = length, 0
     config.model.features = features
-    config.model.recurrent.cell, config.model.recurrent.forget_bias = cell, bias
+    config.model.recurrent.cell, config.model.recurrent.options = cell, options
     config.train.steps, config.train.eval_every = steps, max(steps // 7, 1)
     workdir = tempfile.mkdtemp()
     train(config, workdir)

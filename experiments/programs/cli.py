@@ -1,6 +1,5 @@
 """Shared by all command-line programs: parsing flags, and printing each error as one line with exit status 2."""
 
-import contextlib
 import errno
 import importlib.util
 import inspect
@@ -110,10 +109,15 @@ def located(path: str) -> str:
     if (ROOT / path).is_file():
         return str(ROOT / path)
     if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path) and not path.endswith(".py"):
-        with contextlib.suppress(ImportError, ValueError):
-            found = importlib.util.find_spec(path)
-            if found is not None and found.origin and os.path.isfile(found.origin):
-                return found.origin
+        try:
+            found = importlib.util.find_spec(path)  # imports the packages that the module is in
+        except (ModuleNotFoundError, ValueError):
+            return path
+        except Exception as error:  # whatever the package's own code raises
+            kind = type(error).__name__
+            raise UsageError(f"module {path!r} cannot be imported: {kind}: {one_line(error)}; fix it") from error
+        if found is not None and found.origin and os.path.isfile(found.origin):
+            return found.origin
     return path
 
 
@@ -153,9 +157,13 @@ def _parse(argv: list[str]) -> list[str]:
         sys.exit(_fail("--config= is empty; give a file, such as one of configs/"))
     config = config or ""
     path, colon, variant = config.partition(":")
-    if config and not os.path.isfile(located(path)):
+    try:
+        file = located(path)
+    except UsageError as error:
+        sys.exit(_fail(str(error)))
+    if config and not os.path.isfile(file):
         sys.exit(_fail(f"config file {path!r} does not exist; the project's config files are in configs/"))
-    full = f"{located(path)}{colon}{variant}"
+    full = f"{file}{colon}{variant}"
     argv = [re.sub(rf"\A((--?config=)?){re.escape(config)}\Z", lambda match: match[1] + full, a) for a in argv]
     try:
         rest = flags.FLAGS(argv)

@@ -14,9 +14,13 @@ def report(parts: Any, params: Any, about: dict[str, Any], which: str, folder: P
     from experiments.programs.figures import draw_positions
     from experiments.programs.loss_by_position import loss_by_position
     from xlstm_jax.console import plain_console
+    from xlstm_jax.errors import UsageError
     from xlstm_jax.files import write_json
+    from xlstm_jax.models import LanguageModel
     from xlstm_jax.tasks.language_model import perplexity
 
+    if not isinstance(parts.model(params), LanguageModel):
+        raise UsageError(f"--positions is for language models, and {which} is not one; leave it out")
     split = about["split"]
     windows, bins = loss_by_position(parts, params, split)
     trained, unit = parts.task.config.sequence_length, parts.task.codec.kind

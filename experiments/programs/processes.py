@@ -49,6 +49,6 @@ def start() -> None:
         )
     except (RuntimeError, ValueError) as error:
         raise UsageError(
-            f"the {_NUM_PROCESSES.value or ''} processes of this run could not connect ({one_line(error)}); "
+            f"the processes of this run could not connect ({one_line(error)}); "
             "check --coordinator, or the scheduler's environment"
         ) from error

@@ -189,10 +189,12 @@ class _Pool:
         place = f"--workdir={folder.resolve()}"
         programs = [["experiments.train", *run.arguments, place]]
         programs += [["experiments.measure", f"--measure={run.measure}", place]] if run.measure else []
-        for program in programs:
-            if (status := self._program(program, folder, cores)) or self.signal:
-                break
-        self._cores.put(cores)
+        try:
+            for program in programs:
+                if (status := self._program(program, folder, cores)) or self.signal:
+                    break
+        finally:
+            self._cores.put(cores)
         if self.signal:
             return None
         share = {"cores": len(cores) or os.cpu_count(), "workers": self._workers}

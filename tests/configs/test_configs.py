@@ -94,6 +94,7 @@ def test_variants_compose():
     assert (config.model.features, config.optimizer.learning_rate) == (512, 3e-4)
     assert (config.model.recurrent.cell, config.sample.prompt) == ("lstm", "To be")
     assert get("char_lm", "tie_embedding=true").model.tie_embedding is True
+    assert get("char_lm", "features=512").model.pattern == get("char_lm").model.pattern  # the default variant's
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,16 @@ def test_an_empty_config(programs, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_config_module_that_cannot_be_imported(programs, tmp_path):
+    """The packages that a module is in are imported in search of it."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "__init__.py").write_text("undefined\n")
+    arguments = ("--config=broken.config", f"--workdir={tmp_path / 'run'}")
+    done = programs.run("train", *arguments, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "module 'broken.config' cannot be imported: NameError: name 'undefined'" in done.stderr
+
+
 FAILS = """
 import sys
 from experiments.programs import cli

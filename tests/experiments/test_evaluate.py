@@ -74,6 +74,7 @@ def test_an_official_checkpoint_is_evaluated_as_the_run_it_came_from(programs, f
             "flag --sequence_length=0: 0 is not an integer in the range",
         ),
         (["--workdir={folder}/run", "--out={folder}/one.txt"], "cannot be made"),
+        (["--workdir={folder}/run", "--json", "--positions"], "--json does not apply to --positions"),
     ],
 )
 def test_one_line(programs, folder, arguments, message):

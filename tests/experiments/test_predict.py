@@ -44,7 +44,8 @@ def lines(done):
 
 def test_answers_do_not_depend_on_their_batch(programs, workdir, tmp_path):
     """One at a time, all at once, in a file, or by name of the symbols; answers are as long as the task says."""
-    (tmp_path / "in.txt").write_text("s0 s1 s2 ACT\ns3 ACT\ns1 s1 s4 s9 s0 ACT\n", encoding="utf-8")
+    # A line ends at a newline alone: U+2028 is only another space.
+    (tmp_path / "in.txt").write_text("s0 s1 s2 ACT\r\ns3\u2028ACT\ns1 s1 s4 s9 s0 ACT", encoding="utf-8")
     arguments = (f"--workdir={workdir}", f"--input={tmp_path}/in.txt")
     together = lines(programs.run("predict", *arguments, "--json"))
     assert [len(answer["answer"].split()) for answer in together] == [3, 1, 5]
@@ -52,7 +53,7 @@ def test_answers_do_not_depend_on_their_batch(programs, workdir, tmp_path):
     apart = lines(programs.run("predict", *arguments, "--json", "--batch_size=1"))
     assert [one["answer"] for one in apart] == [one["answer"] for one in together]
     shown = programs.output("predict", *arguments)
-    assert shown.count("answer: ") == 3 and "s3 ACT\n    answer: " in shown
+    assert shown.count("answer: ") == 3 and "s3\u2028ACT\n    answer: " in shown
     shown = programs.output("predict", *arguments, f"--output={tmp_path}/out.jsonl")
     assert "3 answers of step 4 written to" in shown
     assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == together
@@ -62,8 +63,8 @@ def test_answers_do_not_depend_on_their_batch(programs, workdir, tmp_path):
 @pytest.mark.slow
 def test_an_exported_file_answers_as_the_run_does(programs, workdir, tmp_path):
     out = tmp_path / "task.zip"
-    shown = programs.output("export", f"--workdir={workdir}", f"--out={out}", "--longest=16")
-    assert "inputs of up to 16 steps" in shown
+    shown = programs.output("export", f"--workdir={workdir}", f"--out={out}", "--longest=12")
+    assert "inputs of up to 12 steps" in shown  # the programs are of 8 and 16
     (tmp_path / "in.txt").write_text("s0 s1 s2 ACT\n" + "s1 " * 9 + "ACT\n", encoding="utf-8")
     ours, theirs = (
         lines(programs.run("predict", source, f"--input={tmp_path}/in.txt", "--json"))
@@ -105,6 +106,21 @@ def test_bad_input(programs, workdir, tmp_path, content, options, message):
     done = programs.run("predict", f"--workdir={workdir}", f"--input={path}", *options)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and re.search(message, done.stderr)
     assert sorted(tmp_path.iterdir()) == ([] if content is None else [path])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("generate", ["--workdir={run}", "--prompt=s0"]),
+        ("convert", ["--from_workdir={run}", "--to_huggingface={tmp}/folder"]),
+        ("evaluate", ["--workdir={run}", "--positions", "--out={tmp}/positions"]),
+    ],
+)
+def test_what_only_a_language_model_can_do(programs, workdir, tmp_path, name, options):
+    done = programs.run(name, *(option.format(run=workdir, tmp=tmp_path) for option in options))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "holds no language model" in done.stderr or "--positions is for language models" in done.stderr
+    assert not (tmp_path / "folder").exists()
 
 
 def test_a_language_model_points_to_generate(programs, tiny_run, tmp_path):

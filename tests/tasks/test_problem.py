@@ -1,10 +1,14 @@
-"""The head applied at answers alone: loss, metrics and gradients are those of all steps."""
+"""Tasks with generated data: the head at answers alone, tied weights, and no carry from batch to batch."""
+
+import dataclasses
 
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from tests.tasks.examples import tiny_config
+from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import mean
 from xlstm_jax.train.build import build
 from xlstm_jax.train.step import init_state
@@ -38,3 +42,23 @@ def test_steps_that_do_not_count_are_left_out(run, monkeypatch):
     few = results()
     monkeypatch.setattr(run.task, "answers", lambda length: length)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), few, results())
+
+
+def test_tied_weights(run, tmp_path):
+    """The head is the transposed embedding of tokens; real numbers have none."""
+    config = run.sections.model
+    tied = run.task.build(dataclasses.replace(config, tie_embedding=True), rngs=nnx.Rngs(0))
+    x_BTD = np.random.default_rng(0).standard_normal((2, 3, config.features)).astype(np.float32)
+    wanted = np.einsum("btd,ad->bta", x_BTD, tied.embedding.embedding[...])
+    np.testing.assert_allclose(tied.outputs(x_BTD), wanted, rtol=1e-4, atol=1e-5)
+    config = tiny_config("adding", tmp_path)
+    config.model.tie_embedding = True
+    with pytest.raises(UsageError, match="tie_embedding is for tasks that read tokens"):
+        build(config.to_dict())
+
+
+def test_no_carry_is_refused_before_training(tmp_path):
+    config = tiny_config("recall", tmp_path)
+    config.evaluation.carry = True
+    with pytest.raises(UsageError, match="starts from an empty state; leave evaluation.carry"):
+        build(config.to_dict())

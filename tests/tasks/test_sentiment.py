@@ -10,10 +10,11 @@ import pytest
 
 from tests.tasks.examples import tiny_config
 from xlstm_jax.data import sst
+from xlstm_jax.data.labelled import BINARY, split_words
 from xlstm_jax.data.sentences import Sentences
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import added, metrics
-from xlstm_jax.tasks.sentiment import BINARY, Sentiment, SentimentCodec, SentimentConfig, split_words
+from xlstm_jax.tasks.sentiment import Sentiment, SentimentCodec, SentimentConfig
 from xlstm_jax.train.build import build
 from xlstm_jax.train.evaluate import evaluate, predict
 from xlstm_jax.train.loop import train
@@ -43,6 +44,7 @@ def folder(tmp_path):
 def test_words_as_the_treebank_has_them():
     text = "It's a well-made film, isn't it -- don't miss (it)..."
     assert " ".join(split_words(text)) == "It 's a well-made film , is n't it -- do n't miss ( it ) ..."
+    assert " ".join(split_words("DON'T say it\u2019s isn\u2019t")) == "DO N'T say it 's is n't"
 
 
 def test_metrics_by_hand(folder):
@@ -95,10 +97,14 @@ def test_a_folder_of_ones_own_is_learned(folder, tmp_path, capsys):
         ({"train": [(GOOD, "up")]}, r"cannot read '.*validation\.jsonl': .*; give UTF-8 JSON lines"),
         (
             {"train": [("", "up")], "validation": [(BAD, "up")]},
-            r"train\.jsonl' line 1: \"text\" is a string with at least",
+            r"train\.jsonl' line 1: \"text\" must be a string with at least",
         ),
         ({"train": [(GOOD, 1.5)], "validation": [(BAD, "up")]}, r"line 1: .*\"label\" a string or an integer"),
-        ({"train": [(GOOD, "up")], "validation": [(BAD, "sideways")]}, "label 'sideways' is unknown; this run has: up"),
+        (
+            {"train": [(GOOD, "up")], "validation": [(BAD, "sideways")]},
+            "label 'sideways' of split 'validation' is not one of",
+        ),
+        ({"train": [(GOOD, "up")] * 7, "validation": [(BAD, "up")]}, "data.batch_size 8 is more than the 7 training"),
     ],
 )
 def test_a_folder_that_cannot_be(tmp_path, splits, message):
@@ -112,6 +118,14 @@ def test_a_folder_that_cannot_be(tmp_path, splits, message):
 def train_and_score(config):
     parts = build(config)
     return parts.task.batches("validation")
+
+
+def test_a_line_ends_only_at_a_newline(folder):
+    """JSON may hold U+2028 as it is, which `str.splitlines` takes for the end of a line."""
+    record = json.dumps({"text": "one\u2028line", "label": "up"}, ensure_ascii=False)
+    (folder / "train.jsonl").write_text(f"{record}\n" * 64, encoding="utf-8")
+    (folder / "validation.jsonl").write_text(record, encoding="utf-8")
+    assert "train 64, validation 1" in Sentiment(SentimentConfig(path=str(folder))).summary().replace("test 4", "")
 
 
 def test_lines_that_are_no_records(folder):

@@ -131,6 +131,7 @@ def test_speed_and_utilisation():
         ("NVIDIA A10", "float32", PEAKS["A10"][1]),
         ("NVIDIA L4", "bfloat16", PEAKS["L4"][0]),
         ("Tesla T4", "bfloat16", None),
+        ("NVIDIA A10", "float64", None),
         ("NVIDIA GeForce RTX 4090", "bfloat16", PEAKS["RTX 4090"][0]),
         ("cpu", "float32", None),
     ],

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.checks import check_config
+from xlstm_jax.errors import UsageError
 from xlstm_jax.registry import Registry
 from xlstm_jax.shapes import state_dtype
 
@@ -197,8 +198,14 @@ def output_field(carry: Any) -> str:
 
 
 def output_of(carry: Any) -> jax.Array:
-    """The output that a carry in plain scale holds."""
-    return getattr(carry, output_field(carry))
+    """The output that a carry in plain scale holds.
+
+    Raises:
+        UsageError: the class of the carry declares no `output_field`.
+    """
+    if not (field := output_field(carry)):
+        raise UsageError(f"{type(carry).__name__} declares no output; set output_field to the name of its field")
+    return getattr(carry, field)
 
 
 def affine(x: jax.Array, w: jax.Array, b: jax.Array | None) -> jax.Array:

@@ -111,9 +111,8 @@ class Labels:
 
     def probabilities(self, logits_A: np.ndarray) -> dict[str, float]:
         """Softmax of the logits by class name, most probable first."""
-        shifted = np.asarray(logits_A, np.float64) - np.max(logits_A)
-        share = np.exp(shifted) / np.exp(shifted).sum()
-        return {self.names[index]: float(share[index]) for index in np.argsort(-share, kind="stable")}
+        share_A = softmax(logits_A)
+        return {self.names[index]: float(share_A[index]) for index in np.argsort(-share_A, kind="stable")}
 
 
 class Vocabulary:
@@ -124,18 +123,18 @@ class Vocabulary:
     """
 
     kind = "vocabulary"
-    PADDING, UNKNOWN = 0, 1
+    UNKNOWN = 1
 
     def __init__(self, words: Iterable[str]):
         self.words = tuple(words)
         self._tokens = {word: token for token, word in enumerate(self.words, start=2)}
 
     @classmethod
-    def of(cls, sentences: Iterable[Iterable[str]], *, least: int = 1, most: int | None = None) -> Self:
-        """The `most` most frequent words that occur at least `least` times; ties are in alphabetical order."""
+    def of(cls, sentences: Iterable[Iterable[str]], *, least: int = 1) -> Self:
+        """The words that occur at least `least` times, most frequent first; ties are in alphabetical order."""
         counts = Counter(word for sentence in sentences for word in sentence)
-        kept = sorted((word for word, count in counts.items() if count >= least), key=lambda w: (-counts[w], w))
-        return cls(kept[:most])
+        kept = (word for word, count in counts.items() if count >= least)
+        return cls(sorted(kept, key=lambda word: (-counts[word], word)))
 
     def __len__(self) -> int:
         return len(self.words) + 2
@@ -151,17 +150,21 @@ class Vocabulary:
         """[T] tokens, int32."""
         return np.array([self._tokens.get(word, self.UNKNOWN) for word in words], np.int32)
 
-    def is_known(self, word: str) -> bool:
-        return word in self._tokens
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [..., A] of logits [..., A], float64."""
+    logits = np.asarray(logits, np.float64)
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
-def padded(rows: list[np.ndarray], *, multiple_of: int = 1, least: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def padded(rows: list[np.ndarray], *, multiple_of: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Pads rows on the right with zeros to one array [B, T, ...]; returns it with the lengths [B], int32.
 
-    T is the largest length, but at least `least`, rounded up to a multiple of `multiple_of`.
+    T is the largest length, but at least 1, rounded up to a multiple of `multiple_of`.
     """
     lengths_B = np.array([len(row) for row in rows], np.int32)
-    time = multiple_of * math.ceil(max(least, *lengths_B.tolist()) / multiple_of)
+    time = multiple_of * math.ceil(max(1, *lengths_B.tolist()) / multiple_of)
     array_BT = np.zeros((len(rows), time, *rows[0].shape[1:]), rows[0].dtype)
     for target_T, row in zip(array_BT, rows, strict=True):
         target_T[: len(row)] = row

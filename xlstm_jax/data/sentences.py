@@ -8,6 +8,7 @@ import numpy as np
 
 from xlstm_jax.data.batches import ENDLESS, generator
 from xlstm_jax.data.codecs import padded
+from xlstm_jax.errors import UsageError
 
 POOL = 50  # batches per pool; rows are sorted by length within a pool
 
@@ -37,11 +38,16 @@ class TrainSentences:
         seed: of the order.
         part: the rows of each global batch that this process reads.
         multiple_of: the padded length is a multiple of it.
+
+    Raises:
+        UsageError: there are fewer rows than fill one batch.
     """
 
     def __init__(
         self, rows: list[np.ndarray], labels: np.ndarray, *, batch_size: int, seed: int, part: slice, multiple_of: int
     ):
+        if len(rows) < batch_size:
+            raise UsageError(f"data.batch_size {batch_size} is more than the {len(rows)} training examples; lower it")
         self._rows, self._labels, self._seed = rows, labels, seed
         self._size, self._part, self._multiple = batch_size, part, multiple_of
         self._length_N = np.array([len(row) for row in rows])

@@ -52,7 +52,7 @@ def read(split: str) -> list[Tree]:
     """Returns the trees of "train", "validation" or "test". Downloads the files on first use."""
     lines = _lines(split)
     if split == "train":
-        # In these files those of validation are also the last of train.txt: the published split has them once.
+        # This train.txt ends with the validation trees, which the published training split does not have.
         validation = _lines("validation")
         lines = lines[: -len(validation)] if lines[-len(validation) :] == validation else lines
     return [parse(line) for line in lines]

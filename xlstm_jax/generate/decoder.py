@@ -21,7 +21,7 @@ class Decoder(Protocol):
 
 
 @runtime_checkable
-class Reader(Protocol):
+class Reader(Decoder, Protocol):
     """A decoder whose prompt consists of its own tokens, so that it can be read in pieces and continued."""
 
     def init_carry(self, batch: int) -> Any:

@@ -29,7 +29,7 @@ class Decoded(NamedTuple):
 
 
 def prefill(
-    model: Decoder,
+    model: Reader,
     prompt_BT: jax.Array | np.ndarray,
     *,
     lengths: jax.Array | np.ndarray | Sequence[int] | None = None,
@@ -153,7 +153,7 @@ def generate(
     Raises:
         UsageError: the prompt is empty, or an option is outside its range.
     """
-    check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
+    check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     if isinstance(model, Reader):
         state = prefill(model, prompt_BT, lengths=lengths, seed=seed, prefill_chunk=prefill_chunk)
     else:

@@ -4,7 +4,7 @@ import importlib.util
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def export_programs(
     try:
         carry = jax.eval_shape(lambda: model.init_carry(size))
     except Exception as error:
-        raise refused_export(error, batch) from error
+        raise _refused(error, batch) from error
     carry_def = jax.tree.structure(carry)
 
     def made(weights: list) -> LanguageModel:
@@ -78,23 +78,36 @@ def export_programs(
         "step": (step, (ints(size), leaves)),
     }
     like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in weights]
-    programs = {}
-    for name, (function, inputs) in arguments.items():
-        try:
-            exported = jax.export.export(jax.jit(function), platforms=tuple(platforms))(like, *inputs)
-            programs[name] = bytes(exported.serialize())
-        except Exception as error:  # whatever a block does that jax cannot take down for this batch or platform
-            raise refused_export(error, batch) from error
-    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(carry)]
-    described = [
+    programs = {
+        name: serialised(function, (like, *inputs), platforms, batch) for name, (function, inputs) in arguments.items()
+    }
+    return programs, weights, {"carry": _described(carry)}
+
+
+def serialised(
+    function: Callable, arguments: tuple[Any, ...], platforms: Sequence[str], batch: int | None = 1
+) -> bytes:
+    """The program of a function for arguments of these shapes. `batch` is for the message: None is a batch of any size.
+
+    Raises:
+        UsageError: jax cannot export it.
+    """
+    try:
+        return bytes(jax.export.export(jax.jit(function), platforms=tuple(platforms))(*arguments).serialize())
+    except Exception as error:  # whatever a block does that jax cannot export for this batch or platform
+        raise _refused(error, batch) from error
+
+
+def _described(carry: Any) -> list[dict[str, Any]]:
+    """Name, shape and dtype of each leaf, for the header."""
+    return [
         {
             "name": jax.tree_util.keystr(path, simple=True, separator="/"),
             "shape": [n if isinstance(n, int) else "b" for n in leaf.shape],
             "dtype": str(leaf.dtype),
         }
-        for path, leaf in zip(paths, leaves, strict=True)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(carry)
     ]
-    return programs, weights, {"carry": described}
 
 
 def write_export(
@@ -134,7 +147,7 @@ def write_export(
 
 
 def versions() -> dict[str, str]:
-    """Of what made a file, for its header."""
+    """The versions of the packages that write a file, for its header."""
     return {"xlstm_jax": xlstm_jax.__version__, "jax": jax.__version__, "numpy": np.__version__}
 
 
@@ -158,17 +171,23 @@ def write_programs(
         raise UsageError(f"cannot write {str(path)!r}: {one_line(error)}; give a file in a folder") from error
 
 
-def check_export(platforms: Sequence[str], prefill_chunk: int, batch: int | None) -> None:
+def check_export(platforms: Sequence[str], prefill_chunk: int = 1, batch: int | None = None) -> None:
+    """Raises `UsageError` for an unknown platform, a size below 1, or if flatbuffers is not installed."""
     known = ("cpu", "cuda", "rocm", "tpu")
     for platform in platforms or [""]:
         if platform not in known:
             raise UsageError(f"platform {platform!r} is unknown; known: {', '.join(known)}")
     if prefill_chunk < 1 or (batch is not None and batch < 1):
-        raise UsageError(f"prefill_chunk {prefill_chunk}, batch {batch}: sizes are at least 1")
+        raise UsageError(f"prefill_chunk {prefill_chunk} and batch {batch} are not allowed; both must be at least 1")
+    check_flatbuffers()
+
+
+def check_flatbuffers() -> None:
+    """Raises `UsageError` if the package is missing with which jax writes and reads programs."""
     if importlib.util.find_spec("flatbuffers") is None:
-        raise UsageError("jax writes programs by flatbuffers, which is not installed; pip install flatbuffers")
+        raise UsageError("exported programs need the package flatbuffers; pip install flatbuffers")
 
 
-def refused_export(error: Exception, batch: int | None) -> UsageError:
+def _refused(error: Exception, batch: int | None) -> UsageError:
     help_ = "fix the batch with --batch=N, or name other platforms" if batch is None else "name other platforms"
-    return UsageError(f"this model cannot be exported so: {one_line(error)}; {help_}")
+    return UsageError(f"this model cannot be exported with these options: {one_line(error)}; {help_}")

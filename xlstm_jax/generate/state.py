@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xlstm_jax.generate.decoder import Decoder
+from xlstm_jax.generate.decoder import Reader
 from xlstm_jax.generate.options import check_options
 
 
@@ -20,7 +20,7 @@ class GenerationState(NamedTuple):
     done_B: jax.Array  # bool, true if the row's last token was a stop token
 
 
-def init_state(model: Decoder, batch: int, seed: int = 0) -> GenerationState:
+def init_state(model: Reader, batch: int, seed: int = 0) -> GenerationState:
     """The state of `batch` rows before their first token. Its logits are meaningless until a prompt is read.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 
 from xlstm_jax.errors import UsageError, one_line, shown
 from xlstm_jax.files import replacing
-from xlstm_jax.generate.decoder import Decoder
+from xlstm_jax.generate.decoder import Reader
 from xlstm_jax.generate.state import GenerationState, init_state
 
 FORMAT = "xlstm_jax generation state, version 1"
@@ -40,7 +40,7 @@ def save_state(path: str | os.PathLike, state: GenerationState, texts: Sequence[
         raise UsageError(f"cannot write state {str(path)!r}: {one_line(error)}; give another path") from error
 
 
-def load_state(path: str | os.PathLike, model: Decoder) -> tuple[GenerationState, list[np.ndarray]]:
+def load_state(path: str | os.PathLike, model: Reader) -> tuple[GenerationState, list[np.ndarray]]:
     """Reads a file of `save_state`; returns the state and the tokens of the texts.
 
     Raises:

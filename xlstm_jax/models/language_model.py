@@ -9,7 +9,7 @@ from flax import nnx
 
 from xlstm_jax.models.blocks.base import check_context
 from xlstm_jax.models.config import ModelConfig
-from xlstm_jax.models.heads import Head, capped
+from xlstm_jax.models.heads import Head
 from xlstm_jax.models.inputs import Tokens
 from xlstm_jax.models.sequence_model import SequenceModel
 from xlstm_jax.models.stack import Carry
@@ -37,11 +37,6 @@ class LanguageModel(SequenceModel):
     @property
     def vocab_size(self) -> int:
         return self.config.vocab_size
-
-    def outputs(self, x: jax.Array) -> jax.Array:
-        if self.head is not None:
-            return self.head(x)
-        return capped(self.embedding.attend(x), self.config.logit_softcap)
 
     def start(self, prompt_BT: jax.Array, lengths_B: jax.Array) -> tuple[Carry, jax.Array]:
         """Reads the prompts; returns the carry and the logits [B, A] of the first token."""

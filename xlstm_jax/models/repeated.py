@@ -118,9 +118,9 @@ def _of_variables(function: Callable, *states: nnx.State) -> nnx.State:
     return jax.tree.map(function, *states, is_leaf=lambda node: isinstance(node, nnx.Variable))
 
 
-def scannable(blocks: Sequence[nnx.Module], letters: str) -> Iterator[nnx.Module]:
-    """The blocks, with each group that repeats (`repetitions` of `letters`) replaced by one `Repeated`."""
-    for start, period, turns in repetitions(letters):
+def scannable(blocks: Sequence[nnx.Module], kinds: Sequence[Any]) -> Iterator[nnx.Module]:
+    """The blocks, with each group that repeats (`repetitions` of `kinds`, one per block) replaced by one `Repeated`."""
+    for start, period, turns in repetitions(kinds):
         here = blocks[start : start + period * turns]
         yield from [Repeated(here, period)] if turns > 1 else here
 
@@ -161,14 +161,14 @@ def run_blocks(
     return x_BTD, tuple(after)
 
 
-def repetitions(letters: str) -> Iterator[tuple[int, int, int]]:
+def repetitions(kinds: Sequence[Any]) -> Iterator[tuple[int, int, int]]:
     """Yields (start, period, turns) that cover the sequence: from each start, the longest run of a repeated group."""
     start = 0
-    while start < len(letters):
+    while start < len(kinds):
         period, turns = 1, 1
-        for length in range(1, (len(letters) - start) // 2 + 1):
-            group, count = letters[start : start + length], 1
-            while letters[start + count * length : start + (count + 1) * length] == group:
+        for length in range(1, (len(kinds) - start) // 2 + 1):
+            group, count = kinds[start : start + length], 1
+            while kinds[start + count * length : start + (count + 1) * length] == group:
                 count += 1
             if count > 1 and count * length > turns * period:
                 period, turns = length, count

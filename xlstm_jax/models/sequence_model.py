@@ -8,7 +8,7 @@ from flax import nnx
 
 from xlstm_jax.models.config import StackConfig
 from xlstm_jax.models.directions import Directions
-from xlstm_jax.models.heads import Head
+from xlstm_jax.models.heads import Head, capped
 from xlstm_jax.models.inputs import Input
 from xlstm_jax.models.stack import Carry, Stack
 
@@ -22,7 +22,8 @@ class SequenceModel(Stack):
     Args:
         config: config of the stack.
         make_input: makes the input layer (`models.inputs`) from the random streams, before the blocks are made.
-        make_head: makes the head (`models.heads`) from the random streams, after the blocks are made.
+        make_head: makes the head (`models.heads`) from the random streams, after the blocks are made; None for the
+            transposed token embedding.
         directions: see `Stack`.
     """
 
@@ -68,4 +69,6 @@ class SequenceModel(Stack):
 
     def outputs(self, x: jax.Array) -> jax.Array:
         """Maps features [..., D] of `hidden` to outputs [..., A], at least float32."""
-        return self.head(x)
+        if self.head is not None:
+            return self.head(x)
+        return capped(self.embedding.attend(x), self.config.logit_softcap)

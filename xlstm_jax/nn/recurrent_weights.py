@@ -1,5 +1,6 @@
 """The weights of a stack of recurrent layers, and the carry before the first step."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,12 @@ class Directions(NamedTuple):
 
     forward: Any
     backward: Any
+
+
+def parameters(cell: type[Cell], weights: Mapping[str, jax.Array]) -> nnx.Dict:
+    """A cell's weights as parameters; those in `undecayed` are marked, so that weight decay leaves them out."""
+    marks = {name: {"decay": False} if name in cell.undecayed else {} for name in weights}
+    return nnx.Dict({name: nnx.Param(weight, **marks[name]) for name, weight in weights.items()})
 
 
 class RecurrentWeights(nnx.Module):
@@ -55,10 +62,7 @@ class RecurrentWeights(nnx.Module):
 
     def _weights(self, rngs: nnx.Rngs) -> nnx.List:
         drawn = (self.cell.init(rngs.params(), config) for config in self.configs)
-        return nnx.List([nnx.Dict({name: self._param(name, w) for name, w in params.items()}) for params in drawn])
-
-    def _param(self, name: str, weight: jax.Array) -> nnx.Param:
-        return nnx.Param(weight, decay=False) if name in self.cell.undecayed else nnx.Param(weight)
+        return nnx.List([parameters(self.cell, weights) for weights in drawn])
 
     def _starts(self) -> nnx.List:
         carries = [self.cell.init_carry(config, ()) for config in self.configs]

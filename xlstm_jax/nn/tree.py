@@ -10,6 +10,7 @@ from xlstm_jax.cells import CELLS, CellParams
 from xlstm_jax.checks import check_dtype, checked
 from xlstm_jax.config import from_section
 from xlstm_jax.errors import UsageError
+from xlstm_jax.nn.recurrent_weights import parameters
 from xlstm_jax.ops.tree import Forest, tree_recurrence
 
 
@@ -42,9 +43,7 @@ class Tree(nnx.Module):
         self.config = from_section(
             self.cell.Config, {"in_features": in_features, "features": features, **options}, cell
         )
-        self.weights = nnx.Dict(
-            {name: nnx.Param(weight) for name, weight in self.cell.init(rngs.params(), self.config).items()}
-        )
+        self.weights = parameters(self.cell, self.cell.init(rngs.params(), self.config))
 
     def __call__(self, x_ND: jax.Array, shape: Forest) -> tuple[jax.Array, Any]:
         """Outputs [N, features] and states of all nodes; see `ops.tree.tree_recurrence`."""

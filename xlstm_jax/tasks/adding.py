@@ -1,4 +1,4 @@
-"""The adding problem: the one task of real numbers."""
+"""The adding problem: add the two marked numbers of a sequence."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ from xlstm_jax.tasks.problem import ProblemTask
 
 @TASKS.register("adding")
 class AddingProblem(ProblemTask):
-    """Mean squared error of the sum at a row's end; an answer is right where it is off by less than 0.04.
+    """Predict the sum at a row's end; mean squared error. An answer within 0.04 of the sum is right.
 
-    Scaled accuracy is 0 for who always answers 0.5, the target's mean.
+    Scaled accuracy is 0 for always answering 0.5, the target's mean.
     """
 
     unit = "squared error"
@@ -32,7 +32,7 @@ class AddingProblem(ProblemTask):
 
     @property
     def loss_at_chance(self) -> float:
-        """0.5^2 and the variance: 1/16 of that of two numbers that are even in [-1, 1], 1/3 each, or of one of them."""
+        """0.5^2 plus the target's variance: 1/16 of that of one or two numbers, each uniform in [-1, 1]."""
         return 0.25 + (2 - self._problems["train"].zeroed) / 48
 
     @property
@@ -56,7 +56,7 @@ class AddingProblem(ProblemTask):
 
     def problem(self, split: str, length: int) -> Adding:
         if length < 12:
-            raise self.refused(split, length, "the shortest rows need 11 steps: at least 12")
+            raise self.refused(split, length, "must be at least 12, so that the shortest rows have 11 steps")
         return Adding(length)
 
 

@@ -1,4 +1,4 @@
-"""The contract of every task, the sums it gives, and the registry of tasks."""
+"""The task interface, the ratios that tasks return, and the registry of tasks."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -35,10 +35,10 @@ class Ratio(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a task says of one batch."""
+    """Loss and metrics of one batch, and the carry after it."""
 
     loss: Ratio  # its value is minimised
-    ratios: dict[str, Ratio]  # further metrics; those that training does not ask for are not computed
+    ratios: dict[str, Ratio]  # further metrics; training does not compute them
     carry: Any  # what passes to the next batch
 
 
@@ -50,9 +50,9 @@ class NoExample(Section, name="sample"):
 class Task:
     """A learning problem: its data, codec, model, loss and metrics.
 
-    A subclass is registered under its name, and made from a config's section `data` and, for a saved run, the codec
-    that the run used; with a codec it reads the data only when they are asked for, as predictions need none. Nothing
-    else of the project knows what its batches hold.
+    A subclass is registered under its name. It is constructed from the section `data` and, for a saved run, that run's
+    codec. With a codec, it reads data only when they are needed, because predictions need none. No other part of the
+    project depends on the contents of its batches.
 
     A batch is a NamedTuple of arrays whose first axis is the batch (or None for a field that it lacks); its first field
     is what the model reads. Rows of different lengths come with their lengths, `lengths_B`.
@@ -61,12 +61,13 @@ class Task:
         Config: frozen dataclass of the section `data`; it has `batch_size`, as a field or a property.
         Model: frozen dataclass of the section `model`.
         Example: dataclass of the section `sample`: how the example shown at the end of training is made.
-        codec: what turns raw input into arrays, and results into something to read: vocabularies, names of labels,
-            scaling. It has `to_json()`, and is saved with the run.
-        splits: by name, what is evaluated.
+        codec: converts raw input to arrays and results to readable form: vocabularies, label names, scaling. It has
+            `to_json()`, and is saved with the run.
+        splits: evaluation splits by name.
         evaluated: the splits that are scored during training.
         held_out: the splits that the best checkpoint is scored on once, when training ends.
-        best: the metric of the first of these that picks the best checkpoint, and which values of it are better.
+        best: name of the metric that selects the best checkpoint, on the first split of `evaluated`, and which of its
+            values are better.
         unit: of the loss, for people, such as "nats per byte".
         passes_carry: whether training hands the carry from batch to batch.
         loss_at_chance: loss of a model whose outputs are all zero.
@@ -87,7 +88,7 @@ class Task:
     loss_at_chance: float
 
     def __init__(self, config: Any, codec: Any = None):
-        """Reads the data; a codec that is not given is made from them."""
+        """Reads the data, and makes a codec from them if none is given."""
         raise NotImplementedError
 
     @classmethod
@@ -120,26 +121,26 @@ class Task:
         return jax.tree.map(lambda leaf: ("batch", "time", *(None,) * leaf.ndim)[: leaf.ndim], batch)
 
     def init_carry(self, model: nnx.Module, batch_size: int) -> Any:
-        """What passes from batch to batch, before the first.
+        """The carry before the first batch.
 
         Raises:
-            UsageError: nothing can pass, as the rows are independent.
+            UsageError: there is none, because the rows are independent.
         """
         raise UsageError("each row of this task starts from an empty state; leave evaluation.carry and --carry off")
 
     def forward(self, model: nnx.Module, batch: Any, carry: Any, key: jax.Array | None) -> Outcome:
         """Loss and metrics of a batch, in training (with a key, for dropout) and in evaluation (without).
 
-        `carry` is what the batch before gave, or None: every row starts afresh.
+        `carry` is from the previous batch; None: every row starts from an empty state.
         """
         raise NotImplementedError
 
     def predict(self, model: nnx.Module, batch: Any) -> Any:
         """A tree of arrays [B, ...] from which `render` and `judge` make answers. Compiled; optional."""
-        raise UsageError("this task makes no predictions")
+        raise UsageError(f"{type(self).__name__} makes no predictions; override predict, or use another task")
 
     def judge(self, predicted: Any, batch: Any) -> dict[str, Ratio]:
-        """Metrics that need the host, such as counts of words in decoded text. None by default."""
+        """Metrics computed on the host, such as counts of words in decoded text; empty by default."""
         return {}
 
     def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
@@ -147,16 +148,16 @@ class Task:
         return {}
 
     def read(self, text: str) -> Any:
-        """One example, as `collate` takes it, from what a user typed or one line of a file.
+        """One example for `collate`, from a user's input or one line of a file.
 
         Raises:
             UsageError: it is empty, too long, or not what the task reads.
         """
-        raise UsageError("this task reads no input of users")
+        raise UsageError(f"{type(self).__name__} reads no input; override read, or use another task")
 
     def blank(self, length: int) -> Any:
         """An example of that many steps, as `read` makes them, for its shape."""
-        raise UsageError("this task makes no predictions")
+        raise UsageError(f"{type(self).__name__} makes no predictions; override predict, or use another task")
 
     def collate(self, examples: list[Any]) -> Any:
         """A batch for `predict` of examples from `read`, padded to a power of two of steps, 8 at least."""
@@ -170,7 +171,7 @@ class Task:
         """Raises `UsageError` if no example can be made at the end of training; called before it starts."""
 
     def example(self, model: nnx.Module, options: Any, seed: int) -> str | None:
-        """Something that the trained model made, for people; None for nothing."""
+        """An example made by the trained model, as text; None if the task shows none."""
         return None
 
     def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:

@@ -18,5 +18,5 @@ class CopyTask(ProblemTask):
 
     def problem(self, split: str, length: int) -> CopyMemory:
         if length < 2 * COPIED + 1:
-            raise self.refused(split, length, "it is 20 and a lag of at least 1: 21 or more")
+            raise self.refused(split, length, "must be at least 21: 20 steps and a lag of 1")
         return CopyMemory(length)

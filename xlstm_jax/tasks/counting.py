@@ -23,7 +23,7 @@ class CountingConfig(Section, name="data"):
     language: Literal["anbn", "anbncn"] = "anbn"  # the strings to count
     longest: PositiveInt = 10  # n of the longest training string
     longest_tested: NonNegativeInt = 100  # n of the longest of the split "long", over `longest`; 0: no such split
-    target: Literal["symbol", "legal"] = "legal"  # the loss's: the symbol that came, or all that may follow
+    target: Literal["symbol", "legal"] = "legal"  # compared by the loss: the next symbol, or all that may follow
     batch_size: PositiveInt = 64
 
     @property

@@ -1,8 +1,9 @@
 """Tell a handwritten digit that is read pixel by pixel."""
 
 import dataclasses
+import functools
 import hashlib
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from xlstm_jax.config import PositiveInt, Section
 from xlstm_jax.data.codecs import Numbers
@@ -23,15 +24,15 @@ class DigitsConfig(Section, name="data"):
 
 @TASKS.register("digits")
 class Digits(ProblemTask):
-    """One real number a step, the class at the last step; training draws among 1,437 images, 360 are validated."""
+    """Reads one pixel per step and predicts the class at the last step. 1,437 training images, 360 for validation."""
 
     Config = DigitsConfig
     unit = "nats per image"
     outputs = choices = CLASSES
 
-    def __init__(self, config: DigitsConfig, codec: Any = None):
-        self._rows = {name: FixedRows(batch) for name, batch in read(permuted=config.permuted).items()}
-        super().__init__(config, codec)
+    @functools.cached_property
+    def _rows(self) -> dict[str, FixedRows]:
+        return {name: FixedRows(batch) for name, batch in read(permuted=self.config.permuted).items()}
 
     def answers(self, length: int) -> int:
         del length

@@ -17,7 +17,7 @@ from xlstm_jax.tasks.problem import ProblemConfig
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddedReberConfig(ProblemConfig):
-    target: Literal["symbol", "legal"] = "symbol"  # the loss's: the symbol that came, or all that may follow
+    target: Literal["symbol", "legal"] = "symbol"  # compared by the loss: the next symbol, or all that may follow
 
 
 @TASKS.register("embedded_reber")
@@ -36,8 +36,8 @@ class EmbeddedReberTask(LegalSymbolsTask):
     def problem(self, split: str, length: int) -> EmbeddedReber:
         shortest = max(self.config.sequence_length + 1 if split == "long" else 0, SHORTEST)
         if length < shortest:
-            why = f"data.sequence_length + 1, and {SHORTEST}" if split == "long" else "that of the shortest strings"
-            raise self.refused(split, length, f"it is at least {shortest} ({why})")
+            why = f"data.sequence_length + 1, and no less than {SHORTEST}" if split == "long" else "the shortest string"
+            raise self.refused(split, length, f"must be at least {shortest} ({why})")
         return EmbeddedReber(shortest, length)
 
     def scored(self, logits_BQA: jax.Array, batch: LegalRows, carry: Any) -> Outcome:

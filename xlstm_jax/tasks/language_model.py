@@ -42,7 +42,7 @@ class DataConfig(Section, name="data"):
     # Tokens of a bpe that is trained on the text.
     vocab_size: Annotated[int, Bounds(least=LEAST_VOCAB_SIZE, under=INT32)] = VOCAB_SIZE
     tokenizer_path: str = ""  # a tokenizer.json (Hugging Face's, byte-level BPE) for bpe; "": one is trained
-    # The rest, at the end of the text, is for validation.
+    # Fraction of the text for training; the rest, at its end, is for validation.
     train_fraction: Annotated[float, Bounds(over=0, under=1)] = 0.9
     # Random windows, each from an empty state; one stream, whose state is passed on; or packed documents.
     sampling: Literal["windows", "stream", "packed"] = "windows"

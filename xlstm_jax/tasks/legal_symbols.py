@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from xlstm_jax.data.codecs import softmax
 from xlstm_jax.data.problems.legal_symbols import LegalRows
 from xlstm_jax.tasks.base import Ratio
 from xlstm_jax.tasks.problem import ProblemTask
@@ -41,8 +42,7 @@ class LegalSymbolsTask(ProblemTask):
 
     def render(self, predicted: np.ndarray, example: np.ndarray) -> dict[str, Any]:
         del example
-        share_A = np.exp(predicted[0] - predicted[0].max())
-        share_A /= share_A.sum()
+        share_A = softmax(predicted[0])
         ranked = np.argsort(-share_A, kind="stable")
         return {"next": {self.codec.names[token]: float(share_A[token]) for token in ranked}}
 

@@ -13,8 +13,8 @@ from xlstm_jax.tasks.problem import ProblemConfig, ProblemTask
 
 @dataclasses.dataclass(frozen=True)
 class ListOpsConfig(ProblemConfig):
-    depth: PositiveInt = 10  # of operations in one another, at most
-    arguments: Annotated[int, Bounds(least=2, under=INT32)] = 5  # of an operation, at most
+    depth: PositiveInt = 10  # maximum nesting of operations
+    arguments: Annotated[int, Bounds(least=2, under=INT32)] = 5  # maximum number of arguments of an operation
     shortest: PositiveInt = 4  # steps of the shortest training rows
 
 
@@ -38,5 +38,5 @@ class ListOpsTask(ProblemTask):
         shortest = config.sequence_length if split == "long" else config.shortest
         if shortest > length:
             name, before = ("long_length", "sequence_length") if split == "long" else ("sequence_length", "shortest")
-            raise UsageError(f"data.{name} {length} is under data.{before} {shortest}; raise it")
+            raise UsageError(f"data.{name} {length} is not allowed; must be at least data.{before} {shortest}")
         return ListOps(config.depth, config.arguments, shortest, length)

@@ -1,6 +1,7 @@
-"""What the tasks with generated data share: endless rows, splits of a given size, answers at some steps of a row."""
+"""The base of tasks with generated data: endless training rows, evaluation splits, targets at some steps."""
 
 import dataclasses
+import functools
 import hashlib
 import math
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from flax import nnx
 
 from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
 from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, checked_seed, dataset
-from xlstm_jax.data.codecs import Numbers, Symbols, padded, power_of_two
+from xlstm_jax.data.codecs import Numbers, Symbols, padded, power_of_two, softmax
 from xlstm_jax.data.problems.base import EVALUATION_SEED, FixedBatches, FixedRows, GeneratedBatches, Problem, Rows
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import ModelConfig, SequenceModel
@@ -33,7 +34,7 @@ class ProblemConfig(Section, name="data"):
 
 
 class Prompts(NamedTuple):
-    """What `predict` reads."""
+    """A batch for `predict`."""
 
     inputs_BT: np.ndarray  # tokens or real numbers
     lengths_B: np.ndarray
@@ -43,7 +44,7 @@ class Prompts(NamedTuple):
 class ProblemTask(Task):
     """A task whose rows come from a `Problem`: it predicts the targets at the steps that have one.
 
-    Splits are "validation", drawn as the training rows are, and "long", with longer rows; of a problem with `FixedRows`
+    Splits are "validation", drawn like the training rows, and "long", with longer rows. For a problem with `FixedRows`,
     each row is scored once. A subclass defines `problem`, `codec`, `outputs` and `choices`, and `answers` if only few
     steps have a target; it may replace `cost` and `right`.
 
@@ -56,11 +57,23 @@ class ProblemTask(Task):
 
     def __init__(self, config: Any, codec: Any = None):
         self.config = config
-        lengths = {"train": config.sequence_length, "validation": config.sequence_length, "long": config.long_length}
-        self._problems = {name: self.problem(name, length) for name, length in lengths.items() if length}
-        self.splits = {name: problem for name, problem in self._problems.items() if name != "train"}
-        self.evaluated = tuple(self.splits)
         self.codec = codec or self.make_codec()
+        if codec is None:
+            self._problems  # noqa: B018  options that do not fit show before anything is built
+
+    @functools.cached_property
+    def _problems(self) -> dict[str, Problem]:
+        config = self.config
+        lengths = {"train": config.sequence_length, "validation": config.sequence_length, "long": config.long_length}
+        return {name: self.problem(name, length) for name, length in lengths.items() if length}
+
+    @functools.cached_property
+    def splits(self) -> dict[str, Problem]:
+        return {name: problem for name, problem in self._problems.items() if name != "train"}
+
+    @functools.cached_property
+    def evaluated(self) -> tuple[str, ...]:
+        return tuple(self.splits)
 
     def make_codec(self) -> Symbols | Numbers:
         """Names of the tokens that the rows hold, or how many numbers each step reads."""
@@ -72,7 +85,7 @@ class ProblemTask(Task):
             return None
         kinds = {kind.kind: kind for kind in (Symbols, Numbers)}
         if not isinstance(data, dict) or data.get("kind") not in kinds:
-            raise UsageError(f"a codec of this task is of kind {' or '.join(kinds)}; this one is damaged")
+            raise UsageError(f"the codec is damaged; its kind must be {' or '.join(kinds)}")
         return kinds[data["kind"]].from_json(data)
 
     @property
@@ -90,7 +103,7 @@ class ProblemTask(Task):
         return math.log(self.outputs)
 
     def problem(self, split: str, length: int) -> Problem:
-        """What a split's rows of `length` steps are drawn from; raises `UsageError` for options that cannot be."""
+        """The problem that draws a split's rows of `length` steps; raises `UsageError` if the options do not fit."""
         raise NotImplementedError
 
     @staticmethod
@@ -104,7 +117,7 @@ class ProblemTask(Task):
         return length
 
     def fingerprint(self) -> str:
-        # Version 0.1 called the class of the config so: its runs can be resumed.
+        # Version 0.1 called this class GeneratedConfig; the fingerprint keeps that name, so that its runs resume.
         config = repr(self.config).replace("ProblemConfig(", "GeneratedConfig(")
         return hashlib.sha256(f"({type(self).__name__!r}, {config})".encode()).hexdigest()
 
@@ -122,7 +135,9 @@ class ProblemTask(Task):
                 return Features(self.codec.width, config.features, rngs=rngs, **sizes)
             return Tokens(len(self.codec), config.features, rngs=rngs, **sizes)
 
-        def make_head(rngs: nnx.Rngs) -> Head:
+        def make_head(rngs: nnx.Rngs) -> Head | None:
+            if config.tie_embedding:
+                return None
             return Head(config.features, self.outputs, cap=config.logit_softcap, dtype=config.dtype, rngs=rngs)
 
         return SequenceModel(config, make_input, make_head, rngs=rngs)
@@ -226,10 +241,9 @@ class ProblemTask(Task):
         return jnp.swapaxes(outputs_SBA, 0, 1)
 
     def render(self, predicted: np.ndarray, example: np.ndarray) -> dict[str, Any]:
-        logits_SA = np.asarray(predicted, np.float64)[: self.answer_length(example)]
-        shifted_SA = np.exp(logits_SA - logits_SA.max(axis=-1, keepdims=True))
-        share_S = shifted_SA.max(axis=-1) / shifted_SA.sum(axis=-1)
-        return {"answer": self.name_answer(logits_SA.argmax(axis=-1)), "probability": float(np.prod(share_S))}
+        share_SA = softmax(predicted[: self.answer_length(example)])
+        answer = self.name_answer(share_SA.argmax(axis=-1))
+        return {"answer": answer, "probability": float(np.prod(share_SA.max(axis=-1)))}
 
     def name_answer(self, tokens_S: np.ndarray) -> str:
         """An answer in words."""

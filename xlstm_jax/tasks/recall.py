@@ -13,10 +13,11 @@ from xlstm_jax.tasks.problem import ProblemConfig, ProblemTask
 @dataclasses.dataclass(frozen=True)
 class RecallConfig(ProblemConfig):
     sequence_length: PositiveInt = 64
-    pairs: PositiveInt = 4  # of key and value in a training row
-    long_pairs: PositiveInt = 16  # in a row of the split "long"
+    pairs: PositiveInt = 4  # pairs of key and value in a training row
+    long_pairs: PositiveInt = 16  # pairs in a row of the split "long"
     vocab_size: Annotated[int, Bounds(least=4, under=INT32)] = 8192  # the first half keys, the second values
-    power: PositiveFloat = 0.01  # of the law by which queries thin out after the pairs
+    # Exponent of the queries' positions: 1 is uniform, smaller values put most queries early.
+    power: PositiveFloat = 0.01
 
 
 @TASKS.register("recall")

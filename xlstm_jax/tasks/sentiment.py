@@ -3,11 +3,8 @@
 import dataclasses
 import functools
 import hashlib
-import json
 import math
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import grain
@@ -18,18 +15,15 @@ import optax
 from flax import nnx
 
 from xlstm_jax.config import PositiveInt, Section
-from xlstm_jax.data import sst
+from xlstm_jax.data import labelled
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Labels, Vocabulary, power_of_two
 from xlstm_jax.data.sentences import EvaluationSentences, Sentences, TrainSentences, batch_of
-from xlstm_jax.errors import UsageError, one_line, shown
+from xlstm_jax.errors import UsageError, shown
 from xlstm_jax.models.classifier import Classifier, ClassifierConfig, Prior
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
 
 MOST_WORDS = 1000  # of an example to predict
-BINARY = ("negative", "positive")
-
-Example = tuple[list[str], str]  # words, label
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +31,9 @@ class SentimentConfig(Section, name="data"):
     path: str = ""  # folder with train.jsonl, validation.jsonl and perhaps test.jsonl ("text", "label"); "": SST
     classes: Literal[2, 5] = 2  # of SST: 2 leaves out neutral sentences
     phrases: bool = True  # of SST: train on all labelled phrases, not only on sentences
-    lowercase: bool = True  # words are told apart without their case
-    least_count: PositiveInt = 1  # rarer words of the training data are unknown
-    batch_size: PositiveInt = 64  # rows of similar length
+    lowercase: bool = True  # convert words to lower case
+    least_count: PositiveInt = 1  # words that occur less often in the training data are unknown
+    batch_size: PositiveInt = 64  # sentences in a batch, of similar length
     multiple_of: PositiveInt = 8  # rows are padded to a multiple of it, so that few programs are compiled
 
 
@@ -56,7 +50,7 @@ class SentimentCodec:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "SentimentCodec":
         if not isinstance(data, dict) or data.get("kind") != "sentiment" or type(data.get("lowercase")) is not bool:
-            raise UsageError("a codec of kind 'sentiment' has words, labels and lowercase; this one is damaged")
+            raise UsageError("the codec is damaged; kind 'sentiment' needs words, labels, and lowercase, true or false")
         return cls(Vocabulary.from_json(data.get("words")), Labels.from_json(data.get("labels")), data["lowercase"])
 
     def encode(self, words: list[str]) -> np.ndarray:
@@ -78,22 +72,28 @@ class Sentiment(Task):
 
     def __init__(self, config: SentimentConfig, codec: SentimentCodec | None = None):
         self.config = config
-        self.codec = codec or self._new_codec()
+        self.codec = codec
+        if codec is None:
+            self.codec = self._new_codec()
+            self.train_batches(seed=0)  # unknown labels, or too few examples, show before anything is built
 
     def _new_codec(self) -> SentimentCodec:
         config, train = self.config, self._examples["train"]
-        names = sorted({label for _, label in train}) if config.path else _names(config)
+        names = sorted({label for _, label in train}) if config.path else labelled.treebank_labels(config.classes)
         words = (map(str.lower, words) if config.lowercase else words for words, _ in train)
         return SentimentCodec(Vocabulary.of(words, least=config.least_count), Labels(names), config.lowercase)
 
     @functools.cached_property
-    def _examples(self) -> dict[str, list[Example]]:
-        return _own(self.config) if self.config.path else _treebank(self.config)
+    def _examples(self) -> dict[str, list[labelled.Example]]:
+        config = self.config
+        return (
+            labelled.folder(config.path) if config.path else labelled.treebank(config.classes, phrases=config.phrases)
+        )
 
     @functools.cached_property
     def _rows(self) -> dict[str, tuple[list[np.ndarray], np.ndarray]]:
         """Tokens and classes of each split."""
-        return {name: (self._tokens(rows), self._labels(rows)) for name, rows in self._examples.items()}
+        return {name: (self._tokens(rows), self._labels(name, rows)) for name, rows in self._examples.items()}
 
     @property
     def held_out(self) -> tuple[str, ...]:
@@ -103,13 +103,16 @@ class Sentiment(Task):
     def splits(self) -> dict[str, Any]:
         return {name: rows for name, rows in self._rows.items() if name != "train"}
 
-    def _tokens(self, rows: list[Example]) -> list[np.ndarray]:
+    def _tokens(self, rows: list[labelled.Example]) -> list[np.ndarray]:
         return [self.codec.encode(words) for words, _ in rows]
 
-    def _labels(self, rows: list[Example]) -> np.ndarray:
+    def _labels(self, split: str, rows: list[labelled.Example]) -> np.ndarray:
         numbers = {name: number for number, name in enumerate(self.codec.labels.names)}
         if unknown := [label for _, label in rows if label not in numbers]:
-            raise UsageError(f"label {shown(unknown[0])} is unknown; this run has: {', '.join(numbers)}")
+            raise UsageError(
+                f"label {shown(unknown[0])} of split {split!r} is not one of the training labels: "
+                f"{', '.join(numbers)}; correct it"
+            )
         return np.array([numbers[label] for _, label in rows], np.int32)
 
     @classmethod
@@ -161,7 +164,7 @@ class Sentiment(Task):
         return {"sentences": float(ratios["loss"].count)}
 
     def read(self, text: str) -> np.ndarray:
-        words = split_words(text)
+        words = labelled.split_words(text)
         if not words:
             raise UsageError("the input is empty; give a sentence")
         if len(words) > MOST_WORDS:
@@ -182,60 +185,3 @@ class Sentiment(Task):
         del example
         shares = self.codec.labels.probabilities(predicted)
         return {"label": next(iter(shares)), "probabilities": shares}
-
-
-def _names(config: SentimentConfig) -> tuple[str, ...]:
-    return BINARY if config.classes == 2 else sst.SENTIMENTS
-
-
-def split_words(text: str) -> list[str]:
-    """The words and punctuation marks of a sentence, with clitics such as n't apart, as the treebank writes them."""
-    text = re.sub(r"(?i)(n't|'(?:s|re|ve|ll|d|m))\b", r" \1", text)
-    return re.findall(r"n't|'\w+|\w+(?:[-.]\w+)*|\.{2,}|--|[^\w\s]", text)
-
-
-def _treebank(config: SentimentConfig) -> dict[str, list[Example]]:
-    """The splits of SST; of the training sentences every phrase, once for each sentiment that it has."""
-    examples, names = {}, _names(config)
-    for split in sst.SPLITS:
-        trees = sst.read(split)
-        if split == "train" and config.phrases:
-            trees = [phrase for tree in trees for phrase in tree.phrases()]
-        rows = [(tuple(tree.words()), tree.sentiment) for tree in trees]
-        rows = list(dict.fromkeys(rows)) if split == "train" else rows
-        if config.classes == 2:
-            rows = [(words, int(sentiment > 2)) for words, sentiment in rows if sentiment != 2]
-        examples[split] = [(list(words), names[number]) for words, number in rows]
-    return examples
-
-
-def _own(config: SentimentConfig) -> dict[str, list[Example]]:
-    """The splits in a folder of JSON lines."""
-    folder, examples = Path(config.path).expanduser(), {}
-    for split in sst.SPLITS:
-        path = folder / f"{split}.jsonl"
-        if path.is_file() or split != "test":
-            examples[split] = [_example(path, number, line) for number, line in enumerate(_lines(path), start=1)]
-    return examples
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {str(path)!r}: {one_line(error)}; give UTF-8 JSON lines") from error
-    if not lines:
-        raise UsageError(f"{str(path)!r} is empty; give one JSON object per line")
-    return lines
-
-
-def _example(path: Path, number: int, line: str) -> Example:
-    where = f"{str(path)!r} line {number}"
-    try:
-        record = json.loads(line)
-        text, label = record["text"], record["label"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UsageError(f'{where} is not a JSON object with "text" and "label"; write one per line') from error
-    if not isinstance(text, str) or not isinstance(label, str | int) or not (words := split_words(text)):
-        raise UsageError(f'{where}: "text" is a string with at least one word, and "label" a string or an integer')
-    return words, str(label)

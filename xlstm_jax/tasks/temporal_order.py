@@ -41,5 +41,5 @@ class TemporalOrderTask(ProblemTask):
 
     def problem(self, split: str, length: int) -> TemporalOrder:
         if length < 11:
-            raise self.refused(split, length, "the marks' intervals lie apart from 11 steps on")
+            raise self.refused(split, length, "must be at least 11, so that the marks' intervals do not overlap")
         return TemporalOrder(length, self.config.marks)

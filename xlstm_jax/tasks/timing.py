@@ -10,8 +10,8 @@ from xlstm_jax.tasks.problem import ProblemConfig, ProblemTask
 
 @dataclasses.dataclass(frozen=True)
 class TimingConfig(ProblemConfig):
-    interval: PositiveInt = 49  # steps from spike to spike, at least; F
-    offsets: PositiveInt = 1  # each interval is longer by 0 to so many steps
+    interval: PositiveInt = 49  # F: minimum number of steps from spike to spike
+    offsets: PositiveInt = 1  # each interval is longer by 0 to this many steps
 
 
 @TASKS.register("timing")
@@ -27,7 +27,7 @@ class Timing(ProblemTask):
 
     @property
     def outputs(self) -> int:
-        """Of what is read, 0 or 1, and of the classes."""
+        """A: the classes; the tokens read, 0 and 1, are among them."""
         return self.choices
 
     @property
@@ -37,7 +37,6 @@ class Timing(ProblemTask):
     def problem(self, split: str, length: int) -> SpikeDelays:
         least = self.config.interval + self.config.offsets + 1
         if length < least:
-            raise self.refused(
-                split, length, f"it is at least {least}, that each row have a spike (data.interval + data.offsets + 1)"
-            )
+            why = f"must be at least {least} (data.interval + data.offsets + 1), so that each row has a spike"
+            raise self.refused(split, length, why)
         return SpikeDelays(self.config.interval, self.config.offsets, length)

@@ -29,7 +29,7 @@ class Example:
 
     @property
     def without_bias(self) -> bool:
-        """Whether the cell has an option for its bias, and goes without."""
+        """Whether the cell has the option `bias` and it is off."""
         return not getattr(self.config, "bias", True)
 
     def params(self, dtype, seed: int = 0) -> CellParams:

@@ -27,9 +27,12 @@ class Parts:
 
     Attributes:
         sections: the config.
-        task: its data are read.
+        task: the task, with its data read.
         graphdef: the model without its parameters.
         kinds: what the optimizer must know of each parameter.
+        optimizer: the gradient transformation, with its schedule and clipping.
+        schedule: the learning rate by the number of updates made.
+        placement: the mesh, and where each array lies on it.
     """
 
     sections: Sections
@@ -92,6 +95,8 @@ def build(config: Mapping[str, Any], codec: Any = None, model: StackConfig | Non
     parts = Parts(sections, task, graphdef, kinds, optimizer, schedule, placement)
     if mesh.shape["context"] > 1:
         placement.check(parts.example)
+    if sections.evaluation.carry:  # a task without a carry says so now, not at the first evaluation
+        nnx.eval_shape(lambda: task.init_carry(task.build(sections.model, rngs=nnx.Rngs(0)), batch_size))
     return parts
 
 

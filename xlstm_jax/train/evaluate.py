@@ -21,7 +21,7 @@ def evaluate(parts: Parts, params: Any, split: str, *, carry: bool = False) -> d
         carry: pass the state from batch to batch; otherwise every row starts from an empty state.
 
     Raises:
-        UsageError: an unknown split, or a carry although rows stand for themselves.
+        UsageError: an unknown split, or `carry` for a task whose rows are independent.
     """
     task, placement = parts.task, parts.placement
     sums: dict[str, Ratio] = {}

@@ -80,7 +80,7 @@ def known_peak(device_kind: str, dtype: str) -> float | None:
     words = device_kind.replace("-", " ").split()
     for name, peaks in PEAKS.items():
         if set(name.split()) <= set(words):
-            peak = peaks[("bfloat16", "float32").index(dtype)]
+            peak = dict(zip(("bfloat16", "float32"), peaks, strict=True)).get(dtype)
             return peak and 1e12 * peak
     return None
 

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from xlstm_jax.console import plain_console
 from xlstm_jax.errors import UsageError
-from xlstm_jax.files import replacing, write_json
-from xlstm_jax.tasks import Task
+from xlstm_jax.files import write_json
 from xlstm_jax.train.build import Parts, build, parameter_count
 from xlstm_jax.train.evaluate import evaluate
+from xlstm_jax.train.finish import score_held_out, show_example
 from xlstm_jax.train.flops import StepCost, step_cost
 from xlstm_jax.train.interruption import Interrupted, peers_watched
 from xlstm_jax.train.profiling import Profile, check_steps
@@ -24,7 +24,7 @@ from xlstm_jax.train.step import abstract_state, compiled_step, init_state
 from xlstm_jax.train.workdir.checkpoint import Checkpoints
 from xlstm_jax.train.workdir.folder import CODEC, CONFIG, check_workdir, locked
 from xlstm_jax.train.workdir.lock import Lock, check_free
-from xlstm_jax.train.workdir.metrics import SAMPLE, MetricWriter, draw_losses, read_metrics
+from xlstm_jax.train.workdir.metrics import MetricWriter, draw_losses
 from xlstm_jax.train.workdir.progress import TrainProgress
 
 # Metrics are read this many steps late, when they are long computed, so that the device never waits for the host.
@@ -82,17 +82,16 @@ def _train(parts: Parts, values: dict, workdir: Path, profile_steps: tuple[int, 
                 write_json(workdir / CODEC, task.codec.to_json())
             _announce(console, parts, state, first, cost)
             if first < options.steps:
+                given = {"console": console, "interrupted": interrupted, "lock": lock, "cost": cost}
                 with peers_watched(checkpoints):
-                    state = _loop(
-                        parts, state, iterator, first, checkpoints, workdir, console, interrupted, cost, profile, lock
-                    )
+                    state = Loop(parts, workdir, checkpoints, **given).run(state, iterator, first, profile)
             checkpoints.wait()
             if int(state.step) == options.steps:
-                _score_held_out(parts, state, checkpoints, workdir, console)
+                score_held_out(parts, state, checkpoints, workdir, console)
         if primary:
             draw_losses(workdir, task.unit)
         if int(state.step) == options.steps:
-            _show_example(parts, state, checkpoints, workdir, console)
+            show_example(parts, state, checkpoints, workdir, console)
             console.print(f"checkpoints, metrics.jsonl and loss.png are in {workdir}")
     return 130 if interrupted.signal == signal.SIGINT else 0
 
@@ -129,129 +128,110 @@ def _announce(console: Console, parts: Parts, state: Any, first: int, cost: Step
         console.print(f"resuming from step {first}")
 
 
-def _loop(parts, state, iterator, first, checkpoints, workdir, console, interrupted, cost, profile, lock):
-    """Steps, metrics, evaluations and checkpoints up to `train.steps` or an interruption; the state reached."""
-    task, options, placement, step_fn = parts.task, parts.sections.train, parts.placement, compiled_step(parts)
-    tokens_per_step = _tokens(task.axes(parts.example), parts.example)
-    fingerprint = task.fingerprint()
-    writer = MetricWriter(workdir, first, primary=jax.process_index() == 0)
-    if not first:
-        writer.write(0, {"model/parameters": parameter_count(state.params)})
-    pending: collections.deque[tuple[int, dict[str, jax.Array]]] = collections.deque()
+class Loop:
+    """Steps, metrics, evaluations and checkpoints up to `train.steps` or an interruption."""
 
-    def save(step: int, metric: float | None = None) -> None:
-        data = {"iterator": iterator.get_state(), "fingerprint": fingerprint}
-        checkpoints.save(step, state, data, task.codec.to_json(), metric)
+    def __init__(
+        self,
+        parts: Parts,
+        workdir: Path,
+        checkpoints: Checkpoints,
+        *,
+        console: Console,
+        interrupted: Interrupted,
+        lock: Lock,
+        cost: StepCost,
+    ):
+        self.parts, self.workdir, self.checkpoints, self.lock = parts, workdir, checkpoints, lock
+        self.console, self.interrupted, self.cost = console, interrupted, cost
+        self._tokens = _tokens(parts.task.axes(parts.example), parts.example)
+        self._fingerprint = parts.task.fingerprint()
+        self._pending: collections.deque[tuple[int, dict[str, jax.Array]]] = collections.deque()
+        self._in_a_row = 0  # steps skipped, up to the last one read
 
-    in_a_row = 0  # steps skipped, up to the last one read
+    def run(self, state: Any, iterator: Any, first: int, profile: Profile) -> Any:
+        """Takes the steps after `first`; returns the state that it reaches."""
+        parts, steps, interrupted = self.parts, self.parts.sections.train.steps, self.interrupted
+        eval_every, step_fn = parts.sections.train.eval_every, compiled_step(parts)
+        self._writer = MetricWriter(self.workdir, first, primary=jax.process_index() == 0)
+        if not first:
+            self._writer.write(0, {"model/parameters": parameter_count(state.params)})
+        try:
+            with profile, TrainProgress(self.console, first, steps, self._tokens) as self._progress:
+                for step in range(first + 1, steps + 1):
+                    self.lock.check()
+                    batch = parts.placement.batch(next(iterator))
+                    state, metrics = profile.run(step, step_fn, state, batch)
+                    if jax.process_count() > 1:
+                        metrics["stop"] = parts.placement.any(bool(interrupted))
+                    self._pending.append((step, metrics))
+                    self._read(LAG)
+                    if step % eval_every == 0 or step == steps:
+                        self._read(0)
+                        paused = self._progress.pause()
+                        self._save(step, state, iterator, self._evaluate(state.params, step))
+                        self._progress.resume(paused)
+                    elif interrupted.everywhere:
+                        self._read(0)
+                        self._save(step, state, iterator)
+                    if interrupted.everywhere and step < steps:
+                        self.checkpoints.wait()
+                        self._progress.say(f"stopped by {interrupted.what}; saved step {step}; run again to resume")
+                        break
+        finally:
+            self._writer.close()
+        return state
 
-    def read_pending(keep: int) -> None:
-        nonlocal in_a_row
-        while len(pending) > keep:
-            step, metrics = pending.popleft()
+    def _read(self, keep: int) -> None:
+        """Reads and records the metrics of all but the last `keep` steps."""
+        options, progress = self.parts.sections.train, self._progress
+        while len(self._pending) > keep:
+            step, metrics = self._pending.popleft()
             values = {name: float(value) for name, value in metrics.items()}
-            interrupted.anywhere |= values.pop("stop", 0.0) > 0
+            self.interrupted.anywhere |= values.pop("stop", 0.0) > 0
             finite = math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])
-            in_a_row = 0 if finite else in_a_row + 1
+            self._in_a_row = 0 if finite else self._in_a_row + 1
             if not finite:
                 what = f"loss {values.pop('loss')} with gradient norm {values.pop('grad_norm')}"
-                if in_a_row > options.max_skipped:
-                    before = f", after {in_a_row - 1} more skipped in a row" if in_a_row > 1 else ""
-                    raise _diverged(what, f"{step}{before}", checkpoints, workdir)
+                if self._in_a_row > options.max_skipped:
+                    before = f", after {self._in_a_row - 1} more skipped in a row" if self._in_a_row > 1 else ""
+                    raise self._diverged(what, f"{step}{before}")
                 progress.say(f"step {step} skipped: {what} ({values['skipped']:.0f} skipped so far)")
             progress.update(step, values.get("loss", math.nan))
             if step % options.log_every == 0 or step in (1, options.steps):
                 record = {f"train/{name}": value for name, value in values.items()}
                 rate = progress.measure(step)
-                speed = {"train/tokens_per_second": rate, **cost.metrics(rate / tokens_per_step)}
-                writer.write(step, {**record, **speed})
+                speed = {"train/tokens_per_second": rate, **self.cost.metrics(rate / self._tokens)}
+                self._writer.write(step, {**record, **speed})
 
-    try:
-        with profile, TrainProgress(console, first, options.steps, tokens_per_step) as progress:
-            for step in range(first + 1, options.steps + 1):
-                lock.check()
-                batch = placement.batch(next(iterator))
-                state, metrics = profile.run(step, step_fn, state, batch)
-                if jax.process_count() > 1:
-                    metrics["stop"] = placement.any(bool(interrupted))
-                pending.append((step, metrics))
-                read_pending(LAG)
-                if step % options.eval_every == 0 or step == options.steps:
-                    read_pending(0)
-                    paused = progress.pause()
-                    results = _evaluated(parts, state.params, step, checkpoints, workdir, progress)
-                    writer.write(step, results)
-                    save(step, results[f"{task.evaluated[0]}/{task.best[0]}"])
-                    progress.resume(paused)
-                elif interrupted.everywhere:
-                    read_pending(0)
-                    save(step)
-                if interrupted.everywhere and step < options.steps:
-                    checkpoints.wait()
-                    progress.say(f"stopped by {interrupted.what}; saved step {step}; run again to resume")
-                    break
-    finally:
-        writer.close()
-    return state
+    def _evaluate(self, params: Any, step: int) -> float:
+        """Records the metrics of the task's splits, as SPLIT/NAME; returns the one that selects the best checkpoint."""
+        results, carry, task = {}, self.parts.sections.evaluation.carry, self.parts.task
+        for split in task.evaluated:
+            result = evaluate(self.parts, params, split, carry=carry)
+            if not math.isfinite(result["loss"]):  # no checkpoint of it would be of use
+                raise self._diverged(f"{split} loss {result['loss']}", f"{step}")
+            self._progress.say(f"step {step}  {task.describe(result, split, carry=carry)}")
+            results |= {f"{split}/{name}": value for name, value in result.items()}
+        self._writer.write(step, results)
+        return results[f"{task.evaluated[0]}/{task.best[0]}"]
 
+    def _save(self, step: int, state: Any, iterator: Any, metric: float | None = None) -> None:
+        data = {"iterator": iterator.get_state(), "fingerprint": self._fingerprint}
+        self.checkpoints.save(step, state, data, self.parts.task.codec.to_json(), metric)
 
-def _evaluated(parts, params, step: int, checkpoints, workdir: Path, progress) -> dict[str, float]:
-    """Metrics of the task's splits, by SPLIT/NAME."""
-    results, carry = {}, parts.sections.evaluation.carry
-    for split in parts.task.evaluated:
-        result = evaluate(parts, params, split, carry=carry)
-        if not math.isfinite(result["loss"]):  # no checkpoint of it would be of use
-            raise _diverged(f"{split} loss {result['loss']}", f"{step}", checkpoints, workdir)
-        progress.say(f"step {step}  {parts.task.describe(result, split, carry=carry)}")
-        results |= {f"{split}/{name}": value for name, value in result.items()}
-    return results
-
-
-def _score_held_out(parts: Parts, state: Any, checkpoints: Checkpoints, workdir: Path, console: Console) -> None:
-    """Scores the best checkpoint once on the splits that nothing was chosen on; the metrics have the last step."""
-    done = {name for record in read_metrics(workdir) if record["step"] == int(state.step) for name in record}
-    splits = [split for split in parts.task.held_out if f"{split}/loss" not in done]
-    best = checkpoints.best_step()
-    if not splits or best is None:
-        return
-    params, results = checkpoints.restore_params(best, state.params), {}
-    for split in splits:
-        result = evaluate(parts, params, split)
-        console.print(f"best checkpoint, step {best}: {parts.task.describe(result, split, carry=False)}")
-        results |= {f"{split}/{name}": value for name, value in result.items()}
-    writer = MetricWriter(workdir, int(state.step), primary=jax.process_index() == 0)
-    try:
-        writer.write(int(state.step), results)
-    finally:
-        writer.close()
-
-
-def _diverged(what: str, where: str, checkpoints: Checkpoints, workdir: Path) -> UsageError:
-    checkpoints.wait()
-    last = checkpoints.latest_step()
-    good = f"the last good checkpoint is step {last} in {workdir}" if last else "no checkpoint was saved before it"
-    return UsageError(
-        f"{what} is not finite at step {where}; {good}; "
-        "lower optimizer.learning_rate or raise optimizer.warmup_steps, and use another workdir"
-    )
-
-
-def _show_example(parts: Parts, state: Any, checkpoints: Checkpoints, workdir: Path, console: Console) -> None:
-    best, task = checkpoints.best_step(), parts.task
-    if best is None or type(task).example is Task.example:
-        return
-    at_end = best == int(state.step)
-    params = parts.placement.local(state.params if at_end else checkpoints.restore_params(best, state.params))
-    if jax.process_index():
-        return
-    text = task.example(parts.model(params), parts.sections.sample, parts.sections.seed)
-    if text is None:
-        return
-    with replacing(workdir / SAMPLE) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-    console.rule(f"sample from step {best}, the best")
-    console.print(text)
-    console.rule()
+    def _diverged(self, what: str, where: str) -> UsageError:
+        self.checkpoints.wait()
+        last = self.checkpoints.latest_step()
+        good = (
+            f"the last good checkpoint is step {last} in {self.workdir}"
+            if last
+            else "no checkpoint was saved before it"
+        )
+        return UsageError(
+            f"{what} is not finite at step {where}; {good}; "
+            "lower optimizer.learning_rate or raise optimizer.warmup_steps, and use another workdir"
+        )
 
 
 def _tokens(axes: Any, batch: Any) -> int:

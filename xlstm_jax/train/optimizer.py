@@ -21,9 +21,7 @@ class OptimizerConfig(Section, name="optimizer"):
     learning_rate: PositiveFloat = 1e-3  # its peak
     schedule: Literal["constant", "cosine", "linear"] = "constant"  # of the learning rate, after the warm-up
     warmup_steps: NonNegativeInt = 0  # steps over which the learning rate rises linearly from 0
-    final_scale: NonNegativeFloat = (  # of the learning rate at the last step, over its peak, with cosine and linear
-        0.1  # final learning rate over its peak, reached by cosine and linear at the last step
-    )
+    final_scale: NonNegativeFloat = 0.1  # last step's learning rate over its peak, with cosine and linear
     weight_decay: NonNegativeFloat = 0.0  # of adamw, on matrices only
     clip_norm: NonNegativeFloat = 1.0  # global norm of the gradient; 0: no clipping
     b1: Rate = 0.9  # decay of the mean of gradients, in adamw and adam
@@ -97,7 +95,9 @@ def make_optimizer(
             f"optimizer.momentum {config.momentum} needs optimizer.name sgd or rmsprop; that of {config.name} is b1"
         )
     if config.warmup_steps > steps:
-        raise UsageError(f"optimizer.warmup_steps {config.warmup_steps} is more than train.steps {steps}")
+        raise UsageError(
+            f"optimizer.warmup_steps {config.warmup_steps} is more than train.steps {steps}; lower it, or train longer"
+        )
     schedule = make_schedule(config, steps)
     rule = {
         "adamw": lambda: optax.adamw(

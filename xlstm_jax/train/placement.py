@@ -47,8 +47,8 @@ class Placement:
             for name, size in zip(names, leaf.shape, strict=True):
                 if name == "time" and size % context:
                     raise UsageError(
-                        f"data.sequence_length {size} is not a multiple of the {context} devices along context; "
-                        "change one"
+                        f"the {context} devices along mesh.context cannot share {size} steps evenly; change "
+                        "mesh.context, or the length of the rows (data.sequence_length or data.multiple_of)"
                     )
 
     @functools.cached_property

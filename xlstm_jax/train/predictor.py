@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from flax import nnx
 
 from xlstm_jax.config import from_section, to_section
 from xlstm_jax.errors import UsageError, one_line
-from xlstm_jax.generate.export import check_export, refused_export, versions, write_programs
+from xlstm_jax.generate.export import check_export, check_flatbuffers, serialised, versions, write_programs
 from xlstm_jax.plugins import load_plugins
 from xlstm_jax.tasks import TASKS, Task
 from xlstm_jax.train.workdir.saved import Saved
@@ -29,31 +29,31 @@ class Predictor:
 
     Attributes:
         task: reads input and names answers.
-        step: of training, at which the weights were saved.
-        longest: steps of the longest input; None: any.
-        run: from a batch of `task.collate` to what `task.render` takes, as NumPy arrays.
+        step: the training step at which the weights were saved.
+        run: maps a batch of `task.collate` to the input of `task.render`, as NumPy arrays.
     """
 
     task: Task
     step: int
-    longest: int | None
-    run: Any
+    run: Callable[[Any], Any]
 
 
 def write_predictor(path: str | os.PathLike, saved: Saved, *, platforms: Sequence[str], longest: int) -> None:
-    """One zip file with a program for each power of two of steps up to `longest`, for any number of rows.
+    """One zip file with a program for each power of two of steps, up to the first that is at least `longest`.
+
+    Each program takes any number of rows.
 
     Raises:
         UsageError: an unknown platform, a task or a model without such programs, or the file cannot be written.
     """
-    check_export(platforms, 1, None)
+    check_export(platforms)
     task, sections = saved.parts.task, saved.parts.sections
     graphdef, state = nnx.split(saved.model)
     weights, weights_def = jax.tree.flatten(state)
     like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in weights]
     rows = jax.export.symbolic_shape("b")[0]
     programs, length = {}, SHORTEST
-    while length <= max(longest, SHORTEST):
+    while not programs or length < 2 * longest:
         leaves, form = jax.tree.flatten(task.collate([task.blank(length)]))
         batch = [jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype) for leaf in leaves]
 
@@ -61,11 +61,7 @@ def write_predictor(path: str | os.PathLike, saved: Saved, *, platforms: Sequenc
             model = nnx.merge(graphdef, jax.tree.unflatten(weights_def, weights))
             return task.predict(model, jax.tree.unflatten(form, leaves))
 
-        try:
-            exported = jax.export.export(jax.jit(predict), platforms=tuple(platforms))(like, *batch)
-            programs[f"predict_{length}"] = bytes(exported.serialize())
-        except Exception as error:  # whatever a block does that jax cannot export for this platform
-            raise refused_export(error, 1) from error
+        programs[f"predict_{length}"] = serialised(predict, (like, *batch), platforms)
         length *= 2
     header = {
         "format": FORMAT,
@@ -82,18 +78,22 @@ def write_predictor(path: str | os.PathLike, saved: Saved, *, platforms: Sequenc
 
 
 def load_predictor(path: str | os.PathLike) -> Predictor:
-    """What `write_predictor` wrote.
+    """Reads a file of `write_predictor`.
 
     Raises:
-        UsageError: the file is missing, damaged, of another kind, or not for this platform.
+        UsageError: the file is missing, damaged or of another kind, or flatbuffers is not installed.
     """
+    check_flatbuffers()
     damaged = f"{str(path)!r} cannot be read as an exported task"
     try:
         with zipfile.ZipFile(path) as file:
             header = json.loads(file.read("header.json"))
             if not isinstance(header, dict) or header.get("format") != FORMAT:
-                kind = header.get("format", "nothing known") if isinstance(header, dict) else "nothing known"
-                raise UsageError(f"{damaged}: it holds {kind}, and not {FORMAT}; a language model is for generate")
+                kind = header.get("format", "unknown") if isinstance(header, dict) else "unknown"
+                raise UsageError(
+                    f"{damaged}: its format is {kind!r}, not {FORMAT!r}; docs/serving.md shows how to run a language "
+                    "model"
+                )
             with file.open("weights.npz") as inner, np.load(inner, allow_pickle=False) as arrays:
                 weights = [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
             programs = {
@@ -105,8 +105,7 @@ def load_predictor(path: str | os.PathLike) -> Predictor:
         kind = TASKS.get(header["task"])
         task = kind(from_section(kind.Config, header["data"], "data"), kind.codec_from_json(header["codec"]))
         compiled = {int(steps): jax.export.deserialize(program) for steps, program in programs.items()}
-        longest = header["longest"]
-        step = int(header["step"])
+        longest, platforms, step = header["longest"], header["platforms"], int(header["step"])
     except UsageError:
         raise
     except FileNotFoundError as error:
@@ -119,6 +118,11 @@ def load_predictor(path: str | os.PathLike) -> Predictor:
         steps = leaves[0].shape[1]
         if steps not in compiled:
             raise UsageError(f"an input has more than {longest} steps, the most that {Path(path).name} takes")
-        return jax.device_get(compiled[steps].call(weights, *leaves))
+        try:
+            return jax.device_get(compiled[steps].call(weights, *leaves))
+        except ValueError as error:
+            raise UsageError(
+                f"{Path(path).name} is for {', '.join(platforms)} ({one_line(error)}); export it for this platform"
+            ) from error
 
-    return Predictor(task, step, longest, run)
+    return Predictor(task, step, run)

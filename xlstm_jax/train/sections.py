@@ -83,7 +83,7 @@ def parse(config: Mapping[str, Any]) -> Sections:
         raise UsageError(f"config section {missing[0]!r} is missing; start from configs/base.py, which has all")
     check_value(Seed, config["seed"], "seed")
     if not isinstance(config["task"], str):
-        raise UsageError(f"task {shown(config['task'])} is not allowed; give a name in TASKS")
+        raise UsageError(f"task {shown(config['task'])} is not allowed; choose one of {', '.join(TASKS.names())}")
     load_plugins(config.get("plugins", ""))
     task = TASKS.get(config["task"])
     sections = {name: from_section(kind, config.get(name, {}), name) for name, kind in kinds(task).items()}

@@ -1,12 +1,7 @@
 """Time of the leaky integrator: python -m experiments.bench --suite=leaky --out=/tmp/leaky"""
 
-from xlstm_jax.registry import Registry
-
-try:
-    from experiments.benching.base import SUITES
-    from experiments.benching.timing import Case
-except ImportError:  # the programs are not installed where only the library is
-    SUITES = Registry("suite")
+from experiments.benching.base import SUITES
+from experiments.benching.timing import Case
 
 
 @SUITES.register("leaky")

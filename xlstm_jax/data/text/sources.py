@@ -21,24 +21,14 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 SOURCES: Registry[Callable[[], str]] = Registry("data source")
 
 
-def read_text(source: str, path: str = "") -> str:
-    """The text of the file at `path`, or of the named source if `path` is empty.
-
-    Decoding keeps every byte (no newline translation, a byte-order mark stays), so byte tokens of the text are the
-    file's bytes.
-
-    Raises:
-        UsageError: the source is unknown, or the file is missing, a folder, unreadable, empty or not UTF-8.
-    """
-    return str(_read_file(Path(os.path.expanduser(path)))) if path else SOURCES.get(source)()
-
-
 @dataclasses.dataclass(frozen=True)
 class Source:
     """Documents of a named source or of a path.
 
     A file is one document, or several with `separator` between them. A `.jsonl` file has one document per line, under
     "text". A folder has one document per `.txt` file, at any depth, in order of path. Empty documents are left out.
+    Decoding keeps every byte (no newline translation, a byte-order mark stays), so byte tokens of a text are the file's
+    bytes.
     """
 
     source: str  # a name in SOURCES
@@ -52,7 +42,11 @@ class Source:
         return os.path.basename(os.path.normpath(self.path)) if self.path else self.source
 
     def documents(self) -> Iterator[Document]:
-        """Yields the documents; raises `UsageError` like `read_text`, or if there is none."""
+        """Yields the documents.
+
+        Raises:
+            UsageError: the source is unknown, a file is missing, unreadable or not UTF-8, or there is no document.
+        """
         path = Path(os.path.expanduser(self.path))
         found = False
         for document in self._read(path):

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from xlstm_jax.checks import check_choice
+from xlstm_jax.config import check_value
 from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, checked_seed, generator
 from xlstm_jax.data.text.layout import Layout, TokenBatches, apart, check_shape, spans
 from xlstm_jax.errors import UsageError
@@ -69,7 +69,7 @@ def train_batches(
         rows: the rows of each global batch that this process reads.
     """
     check_shape(sequence_length, batch_size)
-    check_choice("sampling", sampling, Literal["windows", "stream"])
+    check_value(Literal["windows", "stream"], sampling, "sampling")
     layouts = window_layouts if sampling == "windows" else _stream_layouts
     layout_of = layouts(len(tokens), sequence_length, batch_size, checked_seed(seed))
     return TokenBatches(tokens, ENDLESS, layout_of, rows)

@@ -63,7 +63,10 @@ class Blocks(Registry[type[Block]]):
             ValueError: the name or the letter is taken or invalid.
         """
         if len(name) < 2 or len(letter) > 1 or "," in name + letter or "*" in name + letter:
-            raise ValueError(f"block {name!r}, letter {letter!r}: use a longer name and at most one letter")
+            raise ValueError(
+                f"block {name!r}, letter {letter!r}: a name has at least 2 characters, a letter at most 1, and "
+                "neither has ',' or '*'"
+            )
         if self._letters.get(letter, name) != name:
             raise ValueError(f"the letter {letter!r} is taken by block {self._letters[letter]!r}; use another one")
         if letter:

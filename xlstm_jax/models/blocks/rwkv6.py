@@ -11,6 +11,7 @@ from xlstm_jax.cells.gates import decay_rate
 from xlstm_jax.config import PositiveInt, Section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks.base import BLOCKS, checked_inputs
+from xlstm_jax.models.blocks.linear import last_init
 from xlstm_jax.models.config import PositiveFactor, StackConfig, inner_width
 from xlstm_jax.nn import HeadNorm, layer_norm, linear
 from xlstm_jax.ops.conv import causal_conv
@@ -69,7 +70,7 @@ class RWKV6Block(nnx.Module):
         depth = index / max(len(config.layers) - 1, 1)
         ramp = jnp.arange(features, dtype=jnp.float32) / features
         init, small = nnx.initializers.lecun_normal(), nnx.initializers.normal(0.01)
-        last = nnx.initializers.variance_scaling(1 / len(config.layers), "fan_in", "truncated_normal")
+        last = last_init(config)
 
         def mixing():
             # Early features of early blocks take more of the previous step.

@@ -17,6 +17,7 @@ from xlstm_jax.files import FULL
 from xlstm_jax.train.workdir.damage import find_damage, set_aside_damaged, steps_in, write_sums
 from xlstm_jax.train.workdir.lock import RUN_LOCK, read_lock
 from xlstm_jax.train.workdir.plain_path import PlainPath
+from xlstm_jax.train.workdir.shapes import check_shapes
 
 FOLDER = "checkpoints"
 SPLIT = "validation"  # the split whose metric selects the best checkpoint
@@ -31,6 +32,8 @@ class Removed(UsageError):
 
 
 class Restored(NamedTuple):
+    """What a checkpoint holds."""
+
     state: Any
     data: dict[str, Any]  # of the training data's iterator
     codec: dict[str, Any]
@@ -58,12 +61,12 @@ class Checkpoints:
         if not read_only:
             set_aside_damaged(self.folder)
         self._plain = PlainPath(self.folder.parent)
-        best = policies.BestN(get_metric_fn=self._cost, reverse=True, n=1, keep_checkpoints_without_metrics=False)
+        keep_best = policies.BestN(get_metric_fn=self._cost, reverse=True, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
             # With best_fn, orbax writes the metrics, which the policy needs after a restart.
             best_fn=self._cost,
             best_mode="min",
-            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), keep_best]),
             create=not read_only,
             read_only=read_only,
             cleanup_tmp_directories=not read_only,
@@ -120,8 +123,8 @@ class Checkpoints:
         if which == "latest":
             order = self.steps[::-1]
         elif which == "best":
-            by_loss = sorted(self.steps, key=lambda step: (self._cost(self._manager.metrics(step)), -step))
-            order = [self.best_step(), *by_loss]
+            by_metric = sorted(self.steps, key=lambda step: (self._cost(self._manager.metrics(step)), -step))
+            order = [self.best_step(), *by_metric]
         elif which in map(str, self.steps):
             order = [int(which)]
         else:
@@ -236,15 +239,10 @@ class Checkpoints:
         """Compares with the shapes on disk first, because orbax's own message is hundreds of lines long."""
         try:
             with ocp.PyTreeCheckpointer() as checkpointer:
-                found = _shapes(checkpointer.metadata(self._plain.path / FOLDER / str(step) / STATE).item_metadata.tree)
+                found = checkpointer.metadata(self._plain.path / FOLDER / str(step) / STATE).item_metadata.tree
         except Exception as error:
             raise self._damaged(step, error) from error
-        for name, shape in _shapes(like).items():
-            if found.get(name) != shape:
-                raise UsageError(
-                    f"checkpoint {step} in {self.folder} does not fit: {name} is {found.get(name, 'missing')}, but the "
-                    f"config needs {shape}; use the config it was trained with, or another workdir"
-                )
+        check_shapes(found, like, f"checkpoint {step} in {self.folder}")
 
     def _unsaved(self, error: Exception) -> UsageError:
         # Look at the disk: the manager forgets the checkpoints that a save replaces before that save is complete.
@@ -304,15 +302,3 @@ class Checkpoints:
         if out_of_memory(error):
             raise error
         return self._plain.named(one_line(error))
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {"/".join(_key(entry) for entry in path): tuple(leaf.shape) for path, leaf in leaves}
-
-
-def _key(entry: Any) -> str:
-    for attribute in ("key", "name", "idx"):
-        if hasattr(entry, attribute):
-            return str(getattr(entry, attribute))
-    return str(entry)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from xlstm_jax.errors import UsageError
+from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.plugins import load_plugins
 from xlstm_jax.sharding import MeshConfig
 from xlstm_jax.train.sections import NAMES, VALUES, defaults
@@ -60,7 +60,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read as JSON; restore it from a copy, or train from scratch") from error
+        raise UsageError(
+            f"{path} cannot be read as JSON ({one_line(error)}); restore it from a copy, or train from scratch"
+        ) from error
     if not isinstance(config, dict):
         raise UsageError(f"{path} is damaged: it has no sections; restore it from a copy, or train from scratch")
     config = upgraded(config)

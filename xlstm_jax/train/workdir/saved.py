@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from flax import nnx
 
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models import Stack
+from xlstm_jax.models import LanguageModel, Stack
 from xlstm_jax.train.build import Parts, build
 from xlstm_jax.train.sections import parse
 from xlstm_jax.train.step import abstract_state
@@ -56,6 +56,20 @@ def load(workdir: str | Path, checkpoint: str = "best", *, data: Mapping[str, An
             tries -= 1
             if not tries:
                 raise
+
+
+def load_language_model(workdir: str | Path, checkpoint: str = "best") -> Saved:
+    """`load` for a run of a language model.
+
+    Raises:
+        UsageError: as `load`, or the run is of another task.
+    """
+    saved = load(workdir, checkpoint)
+    if not isinstance(saved.parts.model(saved.params), LanguageModel):
+        raise UsageError(
+            f"workdir {workdir} holds no language model; use experiments.predict and experiments.evaluate for its task"
+        )
+    return saved
 
 
 def _config(workdir: str | Path) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""Labelled sentences: the Stanford Sentiment Treebank, or JSON lines in a folder of the user's own."""
+
+import json
+import re
+from pathlib import Path
+from typing import Literal
+
+from xlstm_jax.data import sst
+from xlstm_jax.errors import UsageError, one_line
+
+BINARY = ("negative", "positive")
+
+Example = tuple[list[str], str]  # words, label
+
+
+def split_words(text: str) -> list[str]:
+    """The words and punctuation marks of a sentence, with clitics such as n't apart, as the treebank writes them."""
+    text = re.sub(r"(?i)(n't|'(?:s|re|ve|ll|d|m))\b", r" \1", text.replace("\u2019", "'"))
+    return re.findall(r"(?i:n't)|'\w+|\w+(?:[-.]\w+)*|\.{2,}|--|[^\w\s]", text)
+
+
+def treebank_labels(classes: Literal[2, 5]) -> tuple[str, ...]:
+    """The names of the treebank's classes, from negative to positive."""
+    return BINARY if classes == 2 else sst.SENTIMENTS
+
+
+def treebank(classes: Literal[2, 5], *, phrases: bool) -> dict[str, list[Example]]:
+    """The splits of SST. With `phrases`, the training split has every phrase, once for each sentiment that it has.
+
+    With 2 classes, the very negative count as negative, the very positive as positive, and the neutral are left out.
+    """
+    examples, names = {}, treebank_labels(classes)
+    for split in sst.SPLITS:
+        trees = sst.read(split)
+        if split == "train" and phrases:
+            trees = [phrase for tree in trees for phrase in tree.phrases()]
+        rows = [(tuple(tree.words()), tree.sentiment) for tree in trees]
+        rows = list(dict.fromkeys(rows)) if split == "train" else rows
+        if classes == 2:
+            rows = [(words, int(sentiment > 2)) for words, sentiment in rows if sentiment != 2]
+        examples[split] = [(list(words), names[number]) for words, number in rows]
+    return examples
+
+
+def folder(path: str) -> dict[str, list[Example]]:
+    """The splits in a folder: train.jsonl, validation.jsonl and, if it is there, test.jsonl.
+
+    Each line is a JSON object with "text", a string, and "label", a string or an integer.
+
+    Raises:
+        UsageError: a file is missing, empty or not UTF-8, or a line is not such an object.
+    """
+    examples = {}
+    for split in sst.SPLITS:
+        file = Path(path).expanduser() / f"{split}.jsonl"
+        if file.is_file() or split != "test":
+            examples[split] = [_example(file, number, line) for number, line in enumerate(_lines(file), start=1)]
+    return examples
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        # Not `splitlines`, which also cuts at characters such as U+2028, which a JSON string may hold.
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, ValueError) as error:  # not UTF-8, or a null byte in the path
+        raise UsageError(f"cannot read {str(path)!r}: {one_line(error)}; give UTF-8 JSON lines") from error
+    if lines == [""]:
+        raise UsageError(f"{str(path)!r} is empty; give one JSON object per line")
+    return lines
+
+
+def _example(path: Path, number: int, line: str) -> Example:
+    where = f"{str(path)!r} line {number}"
+    try:
+        record = json.loads(line)
+        text, label = record["text"], record["label"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UsageError(f'{where} is not a JSON object with "text" and "label"; write one per line') from error
+    if not isinstance(text, str) or not isinstance(label, str | int) or not (words := split_words(text)):
+        raise UsageError(f'{where}: "text" must be a string with at least one word, "label" a string or an integer')
+    return words, str(label)
