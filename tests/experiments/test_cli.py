@@ -1,5 +1,6 @@
 """Common to all programs: empty options, one-line errors, and running out of memory."""
 
+import os
 import re
 import subprocess
 import sys

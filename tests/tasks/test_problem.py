@@ -60,5 +60,5 @@ def test_tied_weights(run, tmp_path):
 def test_no_carry_is_refused_before_training(tmp_path):
     config = tiny_config("recall", tmp_path)
     config.evaluation.carry = True
-    with pytest.raises(UsageError, match="starts from an empty state; leave evaluation.carry"):
+    with pytest.raises(UsageError, match=r"starts from an empty state; leave evaluation\.carry"):
         build(config.to_dict())

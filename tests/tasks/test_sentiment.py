@@ -104,7 +104,7 @@ def test_a_folder_of_ones_own_is_learned(folder, tmp_path, capsys):
             {"train": [(GOOD, "up")], "validation": [(BAD, "sideways")]},
             "label 'sideways' of split 'validation' is not one of",
         ),
-        ({"train": [(GOOD, "up")] * 7, "validation": [(BAD, "up")]}, "data.batch_size 8 is more than the 7 training"),
+        ({"train": [(GOOD, "up")] * 7, "validation": [(BAD, "up")]}, r"data\.batch_size 8 is more than the 7 training"),
     ],
 )
 def test_a_folder_that_cannot_be(tmp_path, splits, message):
