@@ -21,8 +21,12 @@ def as_rst(app, what, name, obj, options, lines: list[str]) -> None:
 
 
 def is_plain_field(app, what, name, obj, skip, options) -> bool | None:
-    """Skip the fields of a NamedTuple: its signature has them, and Python documents each as an alias for a number."""
-    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
+    """Skips the fields of a NamedTuple, which its signature lists, and attributes that hold a class.
+
+    Python documents the former as aliases for numbers; autodoc would describe the latter a second time.
+    """
+    alias = (getattr(obj, "__doc__", None) or "").startswith("Alias for field number")
+    return True if alias or (isinstance(obj, type) and obj.__name__ != name) else None
 
 
 def _as_rst(lines: list[str]) -> Iterator[str]:

@@ -44,7 +44,6 @@ def test_vocabulary_by_frequency():
     assert codec.words == ("b", "a", "c") and len(codec) == 5
     np.testing.assert_array_equal(codec.encode(["a", "zebra", "b"]), [3, Vocabulary.UNKNOWN, 2])
     assert Vocabulary.of([["b", "a", "b"]], least=2).words == ("b",)
-    assert Vocabulary.of([["b", "a", "b"]], most=1).words == ("b",)
 
 
 def test_probabilities_are_sorted():
@@ -57,5 +56,5 @@ def test_padded():
     array_BT, lengths_B = padded([np.array([1, 2, 3]), np.array([4])], multiple_of=4)
     np.testing.assert_array_equal(array_BT, [[1, 2, 3, 0], [4, 0, 0, 0]])
     np.testing.assert_array_equal(lengths_B, [3, 1])
-    assert padded([np.zeros((2, 5))], least=6)[0].shape == (1, 6, 5)
+    assert padded([np.zeros((0, 5))])[0].shape == (1, 1, 5)
     assert [power_of_two(length) for length in (1, 8, 9, 64, 65)] == [8, 8, 16, 64, 128]

@@ -149,7 +149,7 @@ def test_text_cut_between_two_runs(programs, arguments, text, tmp_path):
     text.write_bytes(text.read_bytes()[: text.stat().st_size // 2])
     done = programs.run("train", *arguments, "--config.train.steps=4")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert f"the text is not the one that workdir {workdir} was trained on; use another workdir" in done.stderr
+    assert f"the data are not those that workdir {workdir} was trained on; use another workdir" in done.stderr
     assert {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()} == before
     write_text(text)
     assert "resuming from step 2" in programs.output(

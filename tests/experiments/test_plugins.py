@@ -85,9 +85,9 @@ def test_its_cell_source_sweep_and_suite(run, tmp_path):
     ("source", "message"),
     [
         (None, r"^plugin 'broken_plugin' is not installed \(no module 'broken_plugin'\); install its package"),
-        ("1 / 0", "^plugin 'broken_plugin' cannot be imported: ZeroDivisionError: division by zero; mend it"),
+        ("1 / 0", "^plugin 'broken_plugin' cannot be imported: ZeroDivisionError: division by zero; fix it"),
         ("import not_there_either", "^plugin 'broken_plugin' cannot be imported: No module named 'not_there_either'"),
-        ("raise ValueError('two\\nlines')", "^plugin 'broken_plugin' cannot be imported: ValueError: two; mend it"),
+        ("raise ValueError('two\\nlines')", "^plugin 'broken_plugin' cannot be imported: ValueError: two; fix it"),
     ],
 )
 def test_plugins_that_fail(tmp_path, monkeypatch, source, message):

@@ -39,7 +39,7 @@ def workdir(tmp_path_factory):
 
 def lines(done):
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.removesuffix("\n").split("\n")]
 
 
 def test_answers_do_not_depend_on_their_batch(programs, workdir, tmp_path):
@@ -56,7 +56,7 @@ def test_answers_do_not_depend_on_their_batch(programs, workdir, tmp_path):
     assert shown.count("answer: ") == 3 and "s3\u2028ACT\n    answer: " in shown
     shown = programs.output("predict", *arguments, f"--output={tmp_path}/out.jsonl")
     assert "3 answers of step 4 written to" in shown
-    assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == together
+    assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().split("\n")[:-1]] == together
 
 
 @needs_flatbuffers

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("rolled")
 CHUNK = 4
 
 
-ALL = pytest.param("".join(BLOCKS.names()), None, marks=pytest.mark.slow)
+ALL = pytest.param(",".join(BLOCKS.names()), None, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("pattern, batch", [ALL, ("ms", None), ("x", 2)])
@@ -43,5 +43,5 @@ def test_programs_are_the_model(pattern, batch):
 
 def test_without_flatbuffers(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="flatbuffers, which is not installed; pip install flatbuffers"):
+    with pytest.raises(UsageError, match="need the package flatbuffers; pip install flatbuffers"):
         export_programs(example(small("r")).model(), platforms=["cpu"], prefill_chunk=CHUNK)

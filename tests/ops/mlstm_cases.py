@@ -18,9 +18,8 @@ class Case:
     """One row. Rows that differ only in the first seven fields share a compilation, unless one of these is None."""
 
     gates: str = "normal"  # or of STRONG: uniform in +- that; "forget": all forget gates nearly shut
-    reset: str | tuple[tuple[int, int], ...] | None = (
-        "none"  # or of `resets`, (sequence, step) pairs; None: argument left out
-    )
+    # A key of `resets`, or (sequence, step) pairs; None leaves the argument out.
+    reset: str | tuple[tuple[int, int], ...] | None = "none"
     lengths: str | tuple[int, ...] | None = "full"  # or of `full_lengths`, or numbers; None leaves the argument out
     state: str | None = "zero"  # or "normal"; None leaves the argument out
     zero: str = ""  # the ones of q, k, v, i, f that are zero

@@ -182,7 +182,7 @@ def test_validation_needs_two_tokens():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sampling": "random"}, "sampling 'random' is unknown; allowed: 'windows', 'stream'"),
+        ({"sampling": "random"}, "sampling 'random' is not allowed; must be one of 'windows', 'stream'"),
         ({"sequence_length": 0}, "sequence_length=0"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"seed": -1}, "seed=-1"),
