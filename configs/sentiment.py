@@ -65,7 +65,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.optimizer.learning_rate = 1e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.weight_decay = 0.05
-    config.train.steps = 6_000
+    config.train.steps = 4_000
     config.train.eval_every = 500
     config.train.log_every = 50
     return compose(config, variant, VARIANTS, "bilstm")

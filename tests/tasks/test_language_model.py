@@ -194,8 +194,8 @@ def test_metrics_of_each_source(make, tmp_path):
         nats = sum(own["loss"] * own["tokens"] for own in apart.values())
         assert (whole["tokens"], whole["loss"]) == (tokens, pytest.approx(nats / tokens, rel=1e-6))
         assert len(whole) == 3 * 5
-    assert len(mixed.splits["train"]) == sum(len(splits["train"].tokens_N) for splits in mixed._splits_S)
-    np.testing.assert_array_equal(mixed.splits["validation"][:5], mixed._splits_S[0]["validation"].tokens_N[:5])
+    assert len(mixed.splits["train"]) == sum(len(splits["train"].tokens_N) for splits in mixed.texts.splits_S)
+    np.testing.assert_array_equal(mixed.splits["validation"][:5], mixed.texts.splits_S[0]["validation"].tokens_N[:5])
 
 
 def test_bits_per_byte_are_over_the_same_text(make):

@@ -1,11 +1,9 @@
 """Predict the next token of a text."""
 
 import dataclasses
-import functools
-import hashlib
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import grain
 import jax
@@ -15,16 +13,12 @@ import optax
 from flax import nnx
 
 from xlstm_jax.config import INT32, Bounds, NonNegativeFloat, NonNegativeInt, PositiveInt, Section
-from xlstm_jax.data.batches import ALL_ROWS, dataset
-from xlstm_jax.data.text.bpe import LEAST_VOCAB_SIZE, BPETokenizer
-from xlstm_jax.data.text.corpus import Corpus, Joined
-from xlstm_jax.data.text.layout import Batch, TokenBatches
-from xlstm_jax.data.text.mixture import MixedTrainBatches, MixedValidationBatches, spawned, window_rows
-from xlstm_jax.data.text.packing import Packing, packed_train_batches, packed_validation_batches
+from xlstm_jax.data.batches import ALL_ROWS
+from xlstm_jax.data.text.bpe import LEAST_VOCAB_SIZE
+from xlstm_jax.data.text.dataset import Sampling, TextData
+from xlstm_jax.data.text.layout import Batch
 from xlstm_jax.data.text.sources import Source, parse_mixture
-from xlstm_jax.data.text.token_cache import Tokens
-from xlstm_jax.data.text.tokenizers import TOKENIZERS, VOCAB_SIZE, Tokenizer, tokenizer_from_json
-from xlstm_jax.data.text.windows import train_batches, validation_batches
+from xlstm_jax.data.text.tokenizers import VOCAB_SIZE, Tokenizer, tokenizer_from_json
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate import sample_text
 from xlstm_jax.models import LanguageModel, ModelConfig, build_model
@@ -45,7 +39,7 @@ class DataConfig(Section, name="data"):
     # Fraction of the text for training; the rest, at its end, is for validation.
     train_fraction: Annotated[float, Bounds(over=0, under=1)] = 0.9
     # Random windows, each from an empty state; one stream, whose state is passed on; or packed documents.
-    sampling: Literal["windows", "stream", "packed"] = "windows"
+    sampling: Sampling = "windows"
     sequence_length: PositiveInt = 100  # tokens in a row of a batch
     batch_size: PositiveInt = 64  # rows in a batch, over all devices
 
@@ -77,14 +71,18 @@ class LanguageModeling(Task):
         if config.tokenizer_path and config.tokenizer != "bpe":
             raise UsageError(f"data.tokenizer_path is for data.tokenizer 'bpe', and that is {config.tokenizer!r}")
         self.config = config
-        self._packed = config.sampling == "packed"
-        separator = config.document_separator
-        one = (Source(config.source, config.path, separator),)
-        self.sources = parse_mixture(config.mixture, separator) if config.mixture else one
-        self.codec = codec
-        if codec is None:
-            self.codec = self._new_tokenizer()
-            # A text too short shows here, before anything is built.
+        one = (Source(config.source, config.path, config.document_separator),)
+        self.sources = parse_mixture(config.mixture, config.document_separator) if config.mixture else one
+        self.texts = TextData(
+            self.sources,
+            train_fraction=config.train_fraction,
+            sampling=config.sampling,
+            sequence_length=config.sequence_length,
+            batch_size=config.batch_size,
+        )
+        self.codec = codec or self.texts.new_tokenizer(config.tokenizer, config.vocab_size, config.tokenizer_path)
+        self.texts.tokenizer = self.codec
+        if codec is None:  # a text too short shows here, before anything is built
             self.train_batches(seed=0)
             self.batches("validation")
 
@@ -92,31 +90,12 @@ class LanguageModeling(Task):
     def codec_from_json(cls, data: dict[str, Any]) -> Tokenizer:
         return tokenizer_from_json(data)
 
-    def _new_tokenizer(self) -> Any:
-        config = self.config
-        if config.tokenizer_path:
-            return BPETokenizer.from_file(config.tokenizer_path)
-        kind = TOKENIZERS.get(config.tokenizer)
-        texts = (text for corpus in self._corpora for text in corpus.texts(train_only=not kind.closed))
-        return kind.from_text(*texts, vocab_size=config.vocab_size)
-
-    @functools.cached_property
-    def _corpora(self) -> list[Corpus]:
-        return [Corpus(source, self.config.train_fraction, packed=self._packed) for source in self.sources]
-
-    @functools.cached_property
-    def _splits_S(self) -> list[dict[str, Tokens]]:
-        """Each source's splits, read when first asked for: sampling from a saved run needs no data."""
-        return [corpus.splits(self.codec) for corpus in self._corpora]
-
-    @functools.cached_property
-    def splits(self) -> dict[str, Any]:
-        """Tokens by split, those of several sources one after another."""
-        tokens = {name: [splits[name].tokens_N for splits in self._splits_S] for name in self._splits_S[0]}
-        return {name: parts[0] if len(parts) == 1 else Joined(parts) for name, parts in tokens.items()}
+    @property
+    def splits(self) -> Mapping[str, Any]:
+        return self.texts.splits
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(" ".join(corpus.fingerprint for corpus in self._corpora).encode()).hexdigest()
+        return self.texts.fingerprint()
 
     def summary(self) -> str:
         return "tokens: " + ", ".join(f"{name} {len(self.splits[name]):,}" for name in ("train", "validation"))
@@ -134,42 +113,13 @@ class LanguageModeling(Task):
         """Whether training hands the carry from batch to batch."""
         return self.config.sampling == "stream"
 
-    @property
-    def _shape(self) -> dict[str, int]:
-        return {"sequence_length": self.config.sequence_length, "batch_size": self.config.batch_size}
-
     def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        shape = self._shape | {"seed": seed, "rows": rows}
-        trains = [splits["train"] for splits in self._splits_S]
-        if len(trains) > 1:
-            rows_S = [self._rows(train, spawned(seed, number)) for number, train in enumerate(trains)]
-            weight_S = np.array([source.weight for source in self.sources])
-            tokens_S = [train.tokens_N for train in trains]
-            return dataset(MixedTrainBatches(tokens_S, rows_S, weight_S, **shape))
-        if self._packed:
-            return dataset(packed_train_batches(*trains[0], **shape))
-        sampling = self.config.sampling
-        return dataset(train_batches(trains[0].tokens_N, sampling=sampling, **shape))
-
-    def _rows(self, train: Tokens, seed: int) -> Any:
-        """One source's rows in a mixture."""
-        length = self.config.sequence_length
-        if self._packed:
-            packing = Packing(train.start_D, len(train.tokens_N), length, seed)
-            return lambda index, rank_B: packing.shuffled(rank_B)
-        return window_rows(len(train.tokens_N), length, seed)
+        return self.texts.train_batches(seed, rows)
 
     def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
         if split not in self.splits:
             raise unknown_split(split, self.splits)
-        batches_S = [self._evaluation_batches(splits[split], carry, rows) for splits in self._splits_S]
-        return dataset(batches_S[0] if len(batches_S) == 1 else MixedValidationBatches(batches_S))
-
-    def _evaluation_batches(self, split: Tokens, carry: bool, rows: slice) -> TokenBatches:
-        if self._packed and not carry:
-            return packed_validation_batches(*split, rows=rows, **self._shape)
-        start_D = split.start_D if self._packed else None
-        return validation_batches(split.tokens_N, carry=carry, start_D=start_D, rows=rows, **self._shape)
+        return self.texts.batches(split, carry=carry, rows=rows)
 
     def build(self, config: ModelConfig, *, rngs: nnx.Rngs) -> LanguageModel:
         return build_model(dataclasses.replace(config, vocab_size=self.codec.vocab_size), rngs=rngs)
@@ -179,7 +129,8 @@ class LanguageModeling(Task):
 
     def forward(self, model: LanguageModel, batch: Batch, carry: Any, key: jax.Array | None) -> Outcome:
         # Packed documents always start where the batch says; other rows start empty anyway if there is no carry.
-        reset_BT = batch.reset_BT if self._packed or carry is not None else None
+        packed = self.config.sampling == "packed"
+        reset_BT = batch.reset_BT if packed or carry is not None else None
         logits_BTA, carry = model.unroll(batch.tokens_BT, carry, reset=reset_BT, key=key)
         nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.targets_BT)
         right_BT = (jnp.argmax(logits_BTA, axis=-1) == batch.targets_BT) & batch.mask_BT
