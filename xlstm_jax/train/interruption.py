@@ -52,4 +52,4 @@ def peers_watched(checkpoints: Checkpoints) -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1 or out_of_memory(error):
             raise
-        raise checkpoints.lost(error) from error
+        raise checkpoints.faults.lost(error) from error

@@ -2,8 +2,6 @@
 
 import logging
 import math
-import os
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,23 +10,16 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from xlstm_jax.console import say
-from xlstm_jax.errors import PeerLost, UsageError, one_line, out_of_memory
-from xlstm_jax.files import FULL
-from xlstm_jax.train.workdir.damage import find_damage, set_aside_damaged, steps_in, write_sums
-from xlstm_jax.train.workdir.lock import RUN_LOCK, read_lock
+from xlstm_jax.errors import PeerLost, UsageError
+from xlstm_jax.train.workdir.damage import find_damage, set_aside_damaged, write_sums
+from xlstm_jax.train.workdir.faults import STATE, Faults, Removed
 from xlstm_jax.train.workdir.plain_path import PlainPath
 from xlstm_jax.train.workdir.shapes import check_shapes
 
 FOLDER = "checkpoints"
 SPLIT = "validation"  # the split whose metric selects the best checkpoint
-STATE, DATA, CODEC = "state", "data", "codec"
+DATA, CODEC = "data", "codec"
 EARLIER = "tokenizer"  # name of the codec before version 0.2
-MERGED = "manifest.ocdbt"  # exists once the arrays of all processes are merged
-REMOVAL_SECONDS = 2.0  # for this long, a checkpoint that looks damaged may be in the middle of its removal
-
-
-class Removed(UsageError):
-    """A checkpoint was removed, by a training running in the workdir, while it was read."""
 
 
 class Restored(NamedTuple):
@@ -57,10 +48,10 @@ class Checkpoints:
         self.folder = Path(workdir).absolute() / FOLDER
         self._saving: int | None = None
         self._metric_name, self._sign = f"{SPLIT}/{best[0]}", -1 if best[1] == "higher" else 1
-        self._read_only = read_only
         if not read_only:
             set_aside_damaged(self.folder)
         self._plain = PlainPath(self.folder.parent)
+        self.faults = Faults(self.folder, self._plain, read_only=read_only)
         keep_best = policies.BestN(get_metric_fn=self._cost, reverse=True, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
             # With best_fn, orbax writes the metrics, which the policy needs after a restart.
@@ -78,11 +69,11 @@ class Checkpoints:
             self._manager = ocp.CheckpointManager(self._plain.path / FOLDER, options=options)
         except (OSError, ValueError) as error:  # no write permission, or a damaged metrics file
             self._plain.remove()
-            if read_only and self._in_training():
+            if read_only and self.faults.in_training():
                 raise Removed(f"{self.folder} was changed by a training run while it was read; run again") from error
             raise UsageError(
-                f"{self.folder} cannot be opened ({self._why(error)}); delete the checkpoint whose metrics/metrics is "
-                "damaged, or use another workdir"
+                f"{self.folder} cannot be opened ({self.faults.why(error)}); delete the checkpoint whose "
+                "metrics/metrics is damaged, or use another workdir"
             ) from error
 
     def __enter__(self) -> "Checkpoints":
@@ -95,7 +86,7 @@ class Checkpoints:
             self._manager.close()
         except Exception as error:
             if kind is None:  # report the exception that ends the run, not one that follows from it
-                raise self._unsaved(error) from error
+                raise self.faults.unsaved(self._saving, error) from error
         finally:
             self._plain.remove()
 
@@ -133,7 +124,7 @@ class Checkpoints:
         damage = {}
         for step in dict.fromkeys(order):
             damage[step] = find_damage(self.folder / str(step))
-            self._check_there(step, damage[step])
+            self.faults.check_there(step, damage[step])
             if damage[step] is None:
                 for other in list(damage)[:-1]:
                     say(f"checkpoint {self.folder / str(other)} is damaged ({damage[other]}); using step {step}")
@@ -162,7 +153,7 @@ class Checkpoints:
         try:
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
         except Exception as error:  # orbax, tensorstore and the system raise different classes
-            raise self._unsaved(error) from error
+            raise self.faults.unsaved(self._saving, error) from error
 
     def wait(self) -> None:
         """Waits until the save in progress is on disk.
@@ -173,7 +164,7 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
         except Exception as error:
-            raise self._unsaved(error) from error
+            raise self.faults.unsaved(self._saving, error) from error
 
     def restore(self, step: int, like: Any) -> Restored:
         """Restores the checkpoint of `step` with the shapes and dtypes of `like` (arrays or `jax.ShapeDtypeStruct`s).
@@ -195,7 +186,7 @@ class Checkpoints:
                 ),
             )
         except Exception as error:  # orbax, tensorstore and json raise different classes
-            raise self._damaged(step, error) from error
+            raise self.faults.damaged(step, self.steps, error) from error
         return Restored(restored[STATE], restored[DATA], restored[codec])
 
     def restore_params(self, step: int, like: Any) -> Any:
@@ -210,7 +201,7 @@ class Checkpoints:
                     args=ocp.args.PyTreeRestore(item=abstract, restore_args=arguments, partial_restore=True),
                 )
         except Exception as error:
-            raise self._damaged(step, error) from error
+            raise self.faults.damaged(step, self.steps, error) from error
         return restored["params"]
 
     def codec(self, step: int) -> dict[str, Any]:
@@ -219,7 +210,7 @@ class Checkpoints:
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(**{item: ocp.args.JsonRestore()}))
         except Exception as error:
-            raise self._damaged(step, error) from error
+            raise self.faults.damaged(step, self.steps, error) from error
         return restored[item]
 
     def _codec_item(self, step: int) -> str:
@@ -241,64 +232,5 @@ class Checkpoints:
             with ocp.PyTreeCheckpointer() as checkpointer:
                 found = checkpointer.metadata(self._plain.path / FOLDER / str(step) / STATE).item_metadata.tree
         except Exception as error:
-            raise self._damaged(step, error) from error
+            raise self.faults.damaged(step, self.steps, error) from error
         check_shapes(found, like, f"checkpoint {step} in {self.folder}")
-
-    def _unsaved(self, error: Exception) -> UsageError:
-        # Look at the disk: the manager forgets the checkpoints that a save replaces before that save is complete.
-        whole = steps_in(self.folder)
-        last = f"the last complete one is step {max(whole)}" if whole else "there is no earlier one"
-        if jax.process_count() > 1 and isinstance(error, jax.errors.JaxRuntimeError) and not out_of_memory(error):
-            return self.lost(error)
-        reason = next((text for text in map(os.strerror, FULL) if text in str(error)), self._why(error))
-        return UsageError(
-            f"checkpoint {self._saving} cannot be saved in {self.folder} ({reason}); {last}; free space there and run "
-            "again to resume"
-        )
-
-    def lost(self, error: Exception) -> PeerLost:
-        """The error to raise if the runtime reports that another process has ended."""
-        whole = steps_in(self.folder)
-        saved = f"step {max(whole)} is saved" if whole else "nothing was saved yet"
-        return PeerLost(
-            f"another process of this run was lost ({one_line(error)}); {saved}; restart all processes to resume"
-        )
-
-    def _check_there(self, step: int, damage: object) -> None:
-        """Raises `Removed` if a checkpoint looks damaged because its files are being removed one by one."""
-        begun = time.monotonic()
-        while damage and self._read_only and (self.folder / str(step)).exists():
-            if not self._in_training() or time.monotonic() - begun > REMOVAL_SECONDS:
-                return
-            time.sleep(0.05)
-        if damage and self._read_only:
-            raise Removed(
-                f"checkpoint {self.folder / str(step)} was removed while it was read, because a later one replaced it; "
-                "run again"
-            )
-
-    def _in_training(self) -> bool:
-        holder = read_lock(self.folder.parent / RUN_LOCK)
-        return holder is not None and not holder.gone
-
-    def _damaged(self, step: int, error: Exception) -> UsageError:
-        self._check_there(step, error)
-        arrays = self.folder / str(step) / STATE
-        if not (arrays / MERGED).exists() and (parts := sorted(path.name for path in arrays.glob("ocdbt.process_*"))):
-            # orbax treats brackets in a path as a pattern, finds nothing to merge, and does not report it.
-            todo = f"copy the files in {arrays / parts[0]} to {arrays}" if len(parts) == 1 else "merge these"
-            return UsageError(
-                f"checkpoint {step} in {self.folder} has its arrays only in {', '.join(parts)}, because an earlier "
-                f"version did not merge them in a path with characters such as [ and ]; {todo}, and run again"
-            )
-        others = [str(other) for other in self.steps if other != step]
-        rest = f"step {others[-1]} will be used" if others else "no other checkpoint is left"
-        return UsageError(
-            f"checkpoint {self.folder / str(step)} is damaged ({self._why(error)}); delete that folder; {rest}"
-        )
-
-    def _why(self, error: Exception) -> str:
-        """The error's first line. Raises an out-of-memory error again, because the files are not at fault."""
-        if out_of_memory(error):
-            raise error
-        return self._plain.named(one_line(error))

@@ -11,7 +11,8 @@ from xlstm_jax.models import LanguageModel, Stack
 from xlstm_jax.train.build import Parts, build
 from xlstm_jax.train.sections import parse
 from xlstm_jax.train.step import abstract_state
-from xlstm_jax.train.workdir.checkpoint import Checkpoints, Removed
+from xlstm_jax.train.workdir.checkpoint import Checkpoints
+from xlstm_jax.train.workdir.faults import Removed
 from xlstm_jax.train.workdir.folder import CONFIG, read_config
 
 TRIES = 5  # at a checkpoint that a training still in progress removes
