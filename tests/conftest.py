@@ -38,7 +38,7 @@ STANDARD_PROMOTION = ("train", "tasks", "configs", "experiments")
 # Programs do not record the Python line of an operation, which takes a tenth of the lowering.
 jax.config.update("jax_traceback_in_locations_limit", 0)
 
-MOST_MAPS = 40_000
+MOST_MAPS = 52_000
 TESTS_RUN = itertools.count(1)
 
 # Programs and their traces are kept for later tests: garbage collection among them takes long and finds little.

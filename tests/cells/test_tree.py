@@ -79,7 +79,11 @@ def compiled(example: Example):
     return jax.jit(functools.partial(tree_recurrence, example.cell)), jax.jit(step)
 
 
-@pytest.fixture(params=examples("tree"), ids=repr, scope="module")
+@pytest.fixture(
+    params=[pytest.param(e, marks=[pytest.mark.slow] * e.without_bias) for e in examples("tree")],
+    ids=repr,
+    scope="module",
+)
 def example(request):
     return request.param
 

@@ -15,7 +15,7 @@ from xlstm_jax.train.build import build
 from xlstm_jax.train.step import init_state
 
 
-@pytest.mark.parametrize("pattern", ["r", "ms"])
+@pytest.mark.parametrize("pattern", ["r", pytest.param("ms", marks=pytest.mark.slow)])
 def test_against_the_whole_jacobian(x64, rolled, pattern):
     """With all directions, the norm is exactly ||d y_T / d x_t||_F, for rows that end at different steps."""
     model = build_model(ModelConfig(features=8, pattern=pattern, vocab_size=5, dtype="float64"))

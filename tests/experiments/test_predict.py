@@ -138,7 +138,18 @@ def written(codec, inputs_T):
     return "a dull film, and not funny"
 
 
-@pytest.mark.parametrize("task", [name for name in TASKS.names() if name != "language_model"])
+# One task of each codec and of each form of answer.
+QUICK = ("adding", "embedded_reber", "formal_language", "sentiment")
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
+        for name in TASKS.names()
+        if name != "language_model"
+    ],
+)
 def test_every_task_answers(task, rolled, tmp_path):
     """A row of training data, typed: it is read as it was, and its answer is JSON that a codec read back gives too."""
     config = tiny_config(task, tmp_path)

@@ -80,8 +80,14 @@ def test_what_a_block_is_given(letter):
             refused(f"^{name} got carry", block, letter, x, wrong)
 
 
-@every_letter
-@pytest.mark.parametrize("scan_layers", [False, True])
+@pytest.mark.parametrize(
+    ("letter", "scan_layers"),
+    [
+        pytest.param(letter, scan, marks=[pytest.mark.slow] * (scan and letter not in ("mlstm", "recurrent")))
+        for letter in BLOCKS.names()
+        for scan in (False, True)
+    ],
+)
 def test_no_rows_and_no_steps(letter, scan_layers):
     """Empty logits, the carry of all rows, and their gradients."""
     config = small(f"{letter}*2", scan_layers=scan_layers)

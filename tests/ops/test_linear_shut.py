@@ -15,8 +15,14 @@ from xlstm_jax.ops.mlstm import IMPLEMENTATIONS
 
 pytestmark = pytest.mark.usefixtures("rolled")
 
-each_op = pytest.mark.parametrize("op", list(NAMES))
-each_implementation = pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
+each_pair = pytest.mark.parametrize(
+    ("op", "implementation"),
+    [
+        pytest.param(op, name, marks=[pytest.mark.slow] * (name == "pallas" and op != "gated_linear_attention"))
+        for op in NAMES
+        for name in IMPLEMENTATIONS
+    ],
+)
 SHUT = (-90.0, -1e4, -1e6, -1e9, -np.inf)
 AT = [3, 20, 21, 30, 47, 48, 60]  # one or several in a chunk of 16, including first and last steps
 
@@ -80,8 +86,7 @@ def check(op, implementation, case, dtype, value, everywhere=False):
         assert error(got, true) <= LIMITS[dtype][1], (f"gradient of {name}", value)
 
 
-@each_op
-@each_implementation
+@each_pair
 def test_values_and_gradients(op, implementation):
     for value in SHUT:
         check(op, implementation, Case(75), "float32", value)
@@ -89,8 +94,7 @@ def test_values_and_gradients(op, implementation):
     check(op, implementation, CASES[6], "float32", -np.inf)
 
 
-@each_op
-@each_implementation
+@each_pair
 def test_float64(op, implementation, x64):
     for value in (-1e6, -np.inf):
         check(op, implementation, CASES[6], "float64", value)

@@ -46,18 +46,24 @@ def test_own_diagonal_is_that_of_the_full_jacobian(example, x64):
         body = masked(functools.partial(example.cell.step, params), start)
         return joined(jax.vmap(body)(carries, (u_TB, RESET, PADDING))[0])
 
-    z_TBS = joined(carries_TB)
-    _, linear = jax.linearize(transition, z_TBS)
-    full_TBSS = np.asarray(by_columns(linear, z_TBS, diagonal=False))
+    step = 1e-6
+
+    @jax.jit
+    def jacobians(carries_TB):
+        z_TBS = joined(carries_TB)
+        _, linear = jax.linearize(transition, z_TBS)
+        full_TBSS, diagonal_TBS = (by_columns(linear, z_TBS, diagonal=diagonal) for diagonal in (False, True))
+        own_TBS = joined(own_diagonal(example.cell, params, start, carries_TB, (u_TB, RESET, PADDING)))
+        moved_TBS = transition(z_TBS.at[..., 0].add(step)) - transition(z_TBS.at[..., 0].add(-step))
+        return full_TBSS, diagonal_TBS, own_TBS, moved_TBS
+
+    full_TBSS, diagonal_TBS, got, moved_TBS = map(np.asarray, jacobians(carries_TB))
     wanted = np.diagonal(full_TBSS, axis1=-2, axis2=-1)
-    got = joined(own_diagonal(example.cell, params, start, carries_TB, (u_TB, RESET, PADDING)))
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(by_columns(linear, z_TBS, diagonal=True), wanted, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(diagonal_TBS, wanted, rtol=0, atol=1e-12)
     assert not got[2, 0].any() and (np.asarray(got[4, 1]) == 1).all() and got.shape[-1] == len(names) * width
     # Rows by output: a column of the full Jacobian has the derivatives of all outputs by one input feature.
-    step = 1e-6
-    moved = transition(z_TBS.at[..., 0].add(step)) - transition(z_TBS.at[..., 0].add(-step))
-    np.testing.assert_allclose(full_TBSS[..., 0], moved / (2 * step), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(full_TBSS[..., 0], moved_TBS / (2 * step), rtol=0, atol=1e-8)
 
 
 def test_which_cells_have_one():

@@ -74,8 +74,13 @@ def given(name, time):
 @pytest.mark.parametrize(
     ("name", "jacobian", "reverse"),
     [
-        *((name, "full", False) for name in NAMES),
-        *((name, "diagonal", True) for name in ("gru", "lstm_ln", "lstm_projected")),
+        *(
+            pytest.param(name, "full", False, marks=[pytest.mark.slow] * (name not in ("rnn", "lstm", "gru")))
+            for name in NAMES
+        ),
+        ("gru", "diagonal", True),
+        ("lstm_ln", "diagonal", True),
+        pytest.param("lstm_projected", "diagonal", True, marks=pytest.mark.slow),
     ],
 )
 def test_equal_to_the_scan(name, jacobian, reverse, x64):

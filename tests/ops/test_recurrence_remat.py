@@ -41,7 +41,7 @@ def result(name, implementation, reverse, noise, remat_every):
     return pull((LENGTHS, RESET), jax.random.key(0), params, x, carry, start)
 
 
-@pytest.mark.parametrize("remat_every", [1, 4, 5, 20])
+@pytest.mark.parametrize("remat_every", [1, 4, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (5, 20))])
 @pytest.mark.parametrize(
     "name, implementation, reverse, noise",
     [

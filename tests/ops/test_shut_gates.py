@@ -117,8 +117,14 @@ def test_the_scanned_mlstm_is_the_oracles(forget_gate):
     assert not df[sequences(forget_gate)[4] <= -1e4].any() and df.any()
 
 
-@pytest.mark.parametrize("forget_gate", ["sigmoid", "exp"])
-@pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
+@pytest.mark.parametrize(
+    ("implementation", "forget_gate"),
+    [
+        pytest.param(name, gate, marks=[pytest.mark.slow] * ((name, gate) == ("pallas", "sigmoid")))
+        for name in IMPLEMENTATIONS
+        for gate in ("sigmoid", "exp")
+    ],
+)
 def test_mlstm(implementation, forget_gate):
     held(*mlstm_run(implementation, forget_gate, "float32"), forget_gate, "float32")
 

@@ -150,8 +150,14 @@ def reference(case: Case, which: str):
     return wanted, gradients
 
 
+# Shapes and dtypes that only cost another compilation.
+SLOW = (CASES[6], CASES[14], CASES[16])
+
+
 @each_implementation
-@pytest.mark.parametrize("case", CASES, ids=repr)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES], ids=repr
+)
 def test_outputs_and_gradients(case, implementation):
     """y, the final state and every gradient, r's included, of losses on y, on the final state, and on both.
 

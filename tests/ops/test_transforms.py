@@ -138,7 +138,13 @@ ALIKE = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(CASES))
+# One form of an op, and one op of a kind, for the quick tests.
+QUICK = ("attention", "causal_conv", "lstm newton", "lstm scan", "mlstm chunkwise", "rwkv6", "slstm scan", "tree")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in sorted(CASES)]
+)
 def test_op(name):
     check(CASES[name]())
 

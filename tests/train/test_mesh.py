@@ -51,6 +51,7 @@ def test_losses_are_those_of_one_device(text, alone, model, mesh):
         assert np.linalg.norm(a - b) <= 1e-3 * np.linalg.norm(b) + 1e-5 * math.sqrt(b.size)
 
 
+@pytest.mark.slow
 def test_the_carry_of_streams_too(text):
     runs = [run_of(text, "LSTM", mesh, sampling="stream") for mesh in ({}, {"data": 2, "fsdp": 4})]
     np.testing.assert_allclose(*(trained(run)[0] for run in runs), rtol=1e-5)
@@ -67,7 +68,8 @@ def test_scanned_layers_too(text, monkeypatch):
     assert {P(None, "fsdp", "tensor"), P(None, "tensor", "fsdp")} & places, places
 
 
-@pytest.mark.parametrize("model", [pytest.param(m, marks=() if m == "xLSTM" else pytest.mark.slow) for m in MODELS])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
 def test_activations_stay_where_they_are(text, model):
     """Over data, gradients are summed and that is all; over fsdp parameters are gathered, and nothing else is."""
     summed = collectives(compiled(run_of(text, model, {"data": 8})))

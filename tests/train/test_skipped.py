@@ -125,6 +125,7 @@ def test_too_many_in_a_row_end_the_run(config, tmp_path, capsys, most):
     assert ["train/loss" in record for record in records] == [True] + [False] * most
 
 
+@pytest.mark.slow
 def test_the_count_survives_a_resume(config, tmp_path, monkeypatch):
     """Some steps are bad, by a loss that overflows in them; a run cut in two counts them as the whole does."""
     step = train_step
