@@ -5,24 +5,24 @@ import functools
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import grain
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 
 from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
 from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, checked_seed, dataset
-from xlstm_jax.data.codecs import Numbers, Symbols, padded, power_of_two, softmax
+from xlstm_jax.data.codecs import Numbers, Symbols
 from xlstm_jax.data.problems.base import EVALUATION_SEED, FixedBatches, FixedRows, GeneratedBatches, Problem, Rows
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import ModelConfig, SequenceModel
 from xlstm_jax.models.heads import Head
 from xlstm_jax.models.inputs import Features, Tokens
-from xlstm_jax.tasks.base import Outcome, Ratio, Task, unknown_split
+from xlstm_jax.tasks.answering import AnsweringTask
+from xlstm_jax.tasks.base import Outcome, Ratio, unknown_split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,15 +33,7 @@ class ProblemConfig(Section, name="data"):
     evaluation_batches: PositiveInt = 8  # of each split that is scored
 
 
-class Prompts(NamedTuple):
-    """A batch for `predict`."""
-
-    inputs_BT: np.ndarray  # tokens or real numbers
-    lengths_B: np.ndarray
-    room_BS: np.ndarray  # zeros: a column for each token that an answer can have
-
-
-class ProblemTask(Task):
+class ProblemTask(AnsweringTask):
     """A task whose rows come from a `Problem`: it predicts the targets at the steps that have one.
 
     Splits are "validation", drawn like the training rows, and "long", with longer rows. For a problem with `FixedRows`,
@@ -199,55 +191,6 @@ class ProblemTask(Task):
             f"{result['scaled_accuracy']:.3f}, {result['solved']:.1%} of rows all right "
             f"({result['tokens']:,.0f} tokens, rows of {self.splits[split].length} steps)"
         )
-
-    def answer_length(self, prompt: np.ndarray) -> int:
-        """Number of tokens in the answer to a prompt [T]."""
-        del prompt
-        return 1
-
-    @property
-    def long_answers(self) -> bool:
-        """Whether an answer can have more than one token, up to the number of steps of its prompt."""
-        return False
-
-    def read(self, text: str) -> np.ndarray:
-        return self.codec.encode(text)
-
-    def blank(self, length: int) -> np.ndarray:
-        if isinstance(self.codec, Numbers):
-            return np.zeros((length, self.codec.width), np.float32)
-        return np.zeros(length, np.int32)
-
-    def collate(self, examples: list[np.ndarray]) -> Prompts:
-        time = power_of_two(max(map(len, examples)))
-        inputs_BT, lengths_B = padded(examples, multiple_of=time)
-        room = time if self.long_answers else 1
-        return Prompts(inputs_BT, lengths_B, np.zeros((len(examples), room), np.int32))
-
-    def predict(self, model: SequenceModel, batch: Prompts) -> jax.Array:
-        """Outputs [B, S, A] after the prompt, and after each token of the most probable answer that follows."""
-        x_BTD, carry = model.hidden(batch.inputs_BT, lengths=batch.lengths_B)
-        last_B11 = (batch.lengths_B - 1)[:, None, None]
-        first_BA = model.outputs(jnp.take_along_axis(x_BTD, last_B11, axis=1)[:, 0])
-        if batch.room_BS.shape[1] == 1:
-            return first_BA[:, None]
-
-        def step(before, _):
-            carry, outputs_BA = before
-            outputs_B1A, carry = model.unroll(jnp.argmax(outputs_BA, axis=-1)[:, None], carry)
-            return (carry, outputs_B1A[:, 0]), outputs_BA
-
-        _, outputs_SBA = jax.lax.scan(step, (carry, first_BA), None, length=batch.room_BS.shape[1])
-        return jnp.swapaxes(outputs_SBA, 0, 1)
-
-    def render(self, predicted: np.ndarray, example: np.ndarray) -> dict[str, Any]:
-        share_SA = softmax(predicted[: self.answer_length(example)])
-        answer = self.name_answer(share_SA.argmax(axis=-1))
-        return {"answer": answer, "probability": float(np.prod(share_SA.max(axis=-1)))}
-
-    def name_answer(self, tokens_S: np.ndarray) -> str:
-        """An answer in words."""
-        return self.codec.decode(tokens_S) if isinstance(self.codec, Symbols) else " ".join(map(str, tokens_S))
 
 
 def _at_targets(batch: Rows, x_BTD: jax.Array, most: int) -> tuple[Rows, jax.Array]:
