@@ -73,6 +73,7 @@ class Sweep:
         metric: a key of metrics.jsonl; its value at the last step is reported.
         better: "lower" or "higher", whichever is better for the metric.
         also: further metrics to report, for runs that have them.
+        over_steps: the metric that the figure shows over the steps; "": `metric`.
         best_of: an axis of which the report keeps only the best setting, such as the learning rate; "" keeps all.
         log: axes and metrics that the figure shows on a log scale.
         threshold: a value of the metric; the report says up to which number along an axis it is reached.
@@ -88,6 +89,7 @@ class Sweep:
     metric: str = "validation/loss"
     better: str = "lower"
     also: Sequence[str] = ()
+    over_steps: str = ""
     best_of: str = ""
     log: Sequence[str] = ()
     threshold: float | None = None

@@ -82,7 +82,8 @@ def against(axes, sweep: Sweep, name: str, rows: Sequence[Row], lines: dict[int,
 
 
 def curves(axes, sweep: Sweep, rows: Sequence[Row], lines: dict[int, Line], group: str) -> None:
-    """The sweep's metric over the steps, one line per run."""
+    """The sweep's metric, or its `over_steps`, over the steps, one line per run."""
+    metric = sweep.over_steps or sweep.metric
     for row in rows:
         line = lines[id(row)]
         for outcome in row.outcomes:
@@ -91,9 +92,9 @@ def curves(axes, sweep: Sweep, rows: Sequence[Row], lines: dict[int, Line], grou
                 style = {"lw": 1.0} if sweep.along else {"lw": 1.4, "marker": "o", "ms": 3}
                 axes.plot(steps, values, color=line.colour, alpha=line.alpha, label=line.label, **style)
     darker = f"darker: larger {sweep.along}" if sweep.along else ""
-    axes.set(xlabel="step", ylabel=sweep.metric)
+    axes.set(xlabel="step", ylabel=metric)
     axes.set_title(", ".join(filter(None, (group, darker))), fontsize=10)
-    _scale(axes, "y", sweep.metric, sweep)
+    _scale(axes, "y", metric, sweep)
     axes.grid(alpha=0.3)
 
 

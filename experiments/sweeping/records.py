@@ -96,8 +96,8 @@ def by_setting(rows: Iterable[Row], axes: Sequence[str]) -> dict[tuple[str, ...]
 def _outcome(sweep: Sweep, run: SweepRun, workdir: Path) -> Outcome:
     result: dict[str, Any] = read_result(workdir, run) or NOT_RUN
     records = read_metrics(workdir / RUNS / run.name)
-    curve = _series(records, sweep.metric)
-    if result["status"] == "finished" and not curve:
+    curve = _series(records, sweep.over_steps or sweep.metric)
+    if result["status"] == "finished" and not _series(records, sweep.metric):
         raise UsageError(f"no {sweep.metric} in metrics.jsonl of {workdir / RUNS / run.name}; the sweep needs it")
     values = {name: points[-1][1] for name in sweep.metrics if (points := _series(records, name))}
     rates = [rate for _, rate in _series(records, "train/tokens_per_second")]
