@@ -37,6 +37,15 @@ def test_the_report_from_records(tmp_path):
         collect(changed, tmp_path)
 
 
+def test_another_metric_over_the_steps(tmp_path):
+    """For one that is measured only at the end, such as that of a held-out split."""
+    sweep = Sweep("?", "a.py", CELLS, metric="test/accuracy", better="higher", over_steps="validation/loss")
+    for run in sweep.runs():
+        recorded(tmp_path, run, loss=2.0, **{"test/accuracy": 0.5})
+    (outcome,) = collect(sweep, tmp_path)[0].outcomes
+    assert outcome.values["test/accuracy"] == 0.5 and outcome.curve[-1][1] == 2.0
+
+
 CELLS = axis("cell", {name: {"model.recurrent.cell": name} for name in ("rnn", "lstm")})
 RATES = values("optimizer.learning_rate", [1e-2, 1e-3])
 
