@@ -9,7 +9,6 @@ import itertools
 import math
 import operator
 import os
-import pathlib
 import platform
 from collections.abc import Iterator
 
@@ -59,16 +58,11 @@ def main() -> None:
     from experiments.benching.timing import Row, measure
     from experiments.programs.figures import draw
     from xlstm_jax.console import plain_console
-    from xlstm_jax.errors import UsageError
     from xlstm_jax.files import replacing
     from xlstm_jax.plugins import load_plugins
 
     load_plugins(_PLUGINS.value)
-    suite, out = SUITES.get(_SUITE.value), pathlib.Path(_OUT.value)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out={out} cannot be made ({error.strerror}); give another folder") from error
+    suite, out = SUITES.get(_SUITE.value), cli.made_folder(_OUT.value)
     rows = measure(suite(_TINY.value), _ROUNDS.value, patience=_PATIENCE.value)
     with replacing(out / f"{_SUITE.value}.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)

@@ -8,7 +8,6 @@ other texts than its own, and so can a checkpoint such as NX-AI/xLSTM-7b's:
 
 import json
 import math
-from pathlib import Path
 
 from absl import flags
 
@@ -55,11 +54,7 @@ def main() -> None:
     which = f"step {about['step']} ({_CHECKPOINT.value})" if _WORKDIR.value else _HUGGINGFACE.value
     about["split"] = split = "all" if _TEXTS.value else _SPLIT.value
     about |= {"texts": _TEXTS.value} if _TEXTS.value else {}
-    folder = Path(_OUT.value or _WORKDIR.value)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out={folder} cannot be made ({error.strerror}); give another folder") from error
+    folder = cli.made_folder(_OUT.value or _WORKDIR.value)
     if _POSITIONS.value:
         from experiments.programs import position_figure as positions
 

@@ -121,6 +121,15 @@ def located(path: str) -> str:
     return path
 
 
+def made_folder(out: str) -> Path:
+    """The folder of --out, made where it is not there; raises `UsageError` if it cannot be."""
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out={out} cannot be made ({error.strerror}); give another folder") from error
+    return Path(out)
+
+
 def module_at(path: str) -> ModuleType:
     """Runs a Python file, found as in `located`, and returns it as a new module."""
     spec = importlib.util.spec_from_file_location(f"_{Path(path).stem}", located(path))

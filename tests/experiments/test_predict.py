@@ -73,11 +73,14 @@ def test_an_exported_file_answers_as_the_run_does(programs, workdir, tmp_path):
     for one, other in zip(ours, theirs, strict=True):
         assert one["answer"] == other["answer"] and one["probability"] == pytest.approx(other["probability"], rel=1e-4)
     (tmp_path / "long.txt").write_text("s1 " * 20 + "ACT\n", encoding="utf-8")
+    elsewhere = tmp_path / "elsewhere.zip"
+    programs.output("export", f"--workdir={workdir}", f"--out={elsewhere}", "--longest=8", "--platforms=cuda")
     damaged = tmp_path / "damaged.zip"
     damaged.write_bytes(out.read_bytes()[:-100])
     for source, text, message in (
         (out, "long.txt", "an input has more than 16 steps, the most that task.zip takes"),
         (damaged, "in.txt", "cannot be read as an exported task"),
+        (elsewhere, "in.txt", "elsewhere.zip is for cuda, and this is cpu; export it for this platform"),
         (tmp_path / "none.zip", "in.txt", "no file"),
     ):
         done = programs.run("predict", f"--exported={source}", f"--input={tmp_path}/{text}")

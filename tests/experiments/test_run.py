@@ -90,7 +90,7 @@ def test_tiny_shakespeare(programs, tmp_path):
     mirror = os.environ["XLSTM_JAX_DATA_MIRROR"]
     arguments = ("--config=configs/char_lm.py:tiny", f"--workdir={tmp_path / 'run'}")
     shown = programs.output("train", *arguments, XLSTM_JAX_DATA_MIRROR=mirror)
-    assert "; tokens: train 1,003,854, validation 111,541" in shown
+    assert "vocabulary 65; tokens: train 1,003,854, validation 111,541" in shown
     train = losses(tmp_path / "run", "train/loss")
     assert train[1] == pytest.approx(math.log(65), rel=0.1) and train[20] < train[1] - 0.4
     assert min(losses(tmp_path / "run", "validation/loss").values()) < 3.8

@@ -72,9 +72,9 @@ class LanguageModeling(Task):
             raise UsageError(f"data.tokenizer_path is for data.tokenizer 'bpe', and that is {config.tokenizer!r}")
         self.config = config
         one = (Source(config.source, config.path, config.document_separator),)
-        self.sources = parse_mixture(config.mixture, config.document_separator) if config.mixture else one
+        sources = parse_mixture(config.mixture, config.document_separator) if config.mixture else one
         self.texts = TextData(
-            self.sources,
+            sources,
             train_fraction=config.train_fraction,
             sampling=config.sampling,
             sequence_length=config.sequence_length,
@@ -98,7 +98,8 @@ class LanguageModeling(Task):
         return self.texts.fingerprint()
 
     def summary(self) -> str:
-        return "tokens: " + ", ".join(f"{name} {len(self.splits[name]):,}" for name in ("train", "validation"))
+        tokens = ", ".join(f"{name} {len(self.splits[name]):,}" for name in ("train", "validation"))
+        return f"vocabulary {self.codec.vocab_size}; tokens: {tokens}"
 
     @property
     def unit(self) -> str:
@@ -161,7 +162,7 @@ class LanguageModeling(Task):
     @property
     def _source_names(self) -> list[str]:
         """Of a mixture; metrics are over all sources and of each."""
-        return [source.name for source in self.sources] if len(self.sources) > 1 else []
+        return [source.name for source in self.texts.sources] if len(self.texts.sources) > 1 else []
 
     def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
         derived = {}

@@ -96,7 +96,7 @@ def build(config: Mapping[str, Any], codec: Any = None, model: StackConfig | Non
     if mesh.shape["context"] > 1:
         placement.check(parts.example)
     if sections.evaluation.carry:  # a task without a carry says so now, not at the first evaluation
-        nnx.eval_shape(lambda: task.init_carry(task.build(sections.model, rngs=nnx.Rngs(0)), batch_size))
+        nnx.eval_shape(lambda model: task.init_carry(model, batch_size), abstract)
     return parts
 
 

@@ -81,7 +81,7 @@ def load_predictor(path: str | os.PathLike) -> Predictor:
     """Reads a file of `write_predictor`.
 
     Raises:
-        UsageError: the file is missing, damaged or of another kind, or flatbuffers is not installed.
+        UsageError: the file is missing, damaged, of another kind or for other platforms, or flatbuffers is missing.
     """
     check_flatbuffers()
     damaged = f"{str(path)!r} cannot be read as an exported task"
@@ -106,6 +106,10 @@ def load_predictor(path: str | os.PathLike) -> Predictor:
         task = kind(from_section(kind.Config, header["data"], "data"), kind.codec_from_json(header["codec"]))
         compiled = {int(steps): jax.export.deserialize(program) for steps, program in programs.items()}
         longest, platforms, step = header["longest"], header["platforms"], int(header["step"])
+        if (here := jax.export.default_export_platform()) not in platforms:
+            raise UsageError(
+                f"{Path(path).name} is for {', '.join(platforms)}, and this is {here}; export it for this platform"
+            )
     except UsageError:
         raise
     except FileNotFoundError as error:
@@ -118,11 +122,6 @@ def load_predictor(path: str | os.PathLike) -> Predictor:
         steps = leaves[0].shape[1]
         if steps not in compiled:
             raise UsageError(f"an input has more than {longest} steps, the most that {Path(path).name} takes")
-        try:
-            return jax.device_get(compiled[steps].call(weights, *leaves))
-        except ValueError as error:
-            raise UsageError(
-                f"{Path(path).name} is for {', '.join(platforms)} ({one_line(error)}); export it for this platform"
-            ) from error
+        return jax.device_get(compiled[steps].call(weights, *leaves))
 
     return Predictor(task, step, run)
