@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from xlstm_jax.models.classifier import Classifier, ClassifierConfig, Prior
+from xlstm_jax.models.classifier import Prior, TextClassifier, TextClassifierConfig
 
 TOKENS = np.random.default_rng(0).integers(1, 11, (3, 7), np.int32)
 LENGTHS = np.array([7, 4, 1], np.int32)
 
 
 def made(**options):
-    config = ClassifierConfig(features=16, **{"pattern": "rr", **options})
-    return Classifier(config, 11, 3, unknown=1, rngs=nnx.Rngs(0))
+    config = TextClassifierConfig(features=16, **{"pattern": "rr", **options})
+    return TextClassifier(config, 11, 3, unknown=1, rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize("directions", ["forward", "alternate", "both"])

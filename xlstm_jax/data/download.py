@@ -36,6 +36,12 @@ def cache_dir() -> Path:
     return Path(os.path.expanduser(os.environ.get("XLSTM_JAX_CACHE") or pooch.os_cache("xlstm_jax")))
 
 
+def mirror_dir() -> Path | None:
+    """The folder that `XLSTM_JAX_DATA_MIRROR` names, if it is set."""
+    mirror = os.environ.get("XLSTM_JAX_DATA_MIRROR")
+    return Path(os.path.expanduser(mirror)) if mirror else None
+
+
 def fetch(name: str) -> Path:
     """Returns the local path of the file `name` of `FILES` after checking its SHA-256.
 
@@ -48,8 +54,7 @@ def fetch(name: str) -> Path:
     """
     if name not in FILES:
         raise UsageError(f"unknown data file {name!r}; known: {', '.join(sorted(FILES))}")
-    mirror = os.environ.get("XLSTM_JAX_DATA_MIRROR")
-    return _from_mirror(Path(os.path.expanduser(mirror)), name) if mirror else _from_network(name)
+    return _from_mirror(mirror, name) if (mirror := mirror_dir()) else _from_network(name)
 
 
 def _from_mirror(mirror: Path, name: str) -> Path:

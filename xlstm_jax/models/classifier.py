@@ -1,6 +1,7 @@
-"""Sequence classifiers: token embedding, a stack in one or both directions, pooling over steps, a head."""
+"""Sequence classifiers: an input layer, a stack in one or both directions, pooling over steps, a head."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,24 +12,65 @@ from xlstm_jax.config import NonNegativeFloat, Rate
 from xlstm_jax.models.config import StackConfig
 from xlstm_jax.models.directions import Directions
 from xlstm_jax.models.heads import Head, Pooling, pooled
-from xlstm_jax.models.inputs import Tokens
+from xlstm_jax.models.inputs import Input, Tokens
 from xlstm_jax.models.sequence_model import SequenceModel
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierConfig(StackConfig, name="model"):
-    """A classifier of token sequences."""
+    """A classifier of sequences."""
 
     directions: Directions = "forward"  # forward, alternate (every second block backward) or both
     pooling: Pooling = "mean"  # last step, mean or max over the steps, or ends (last and first)
+    head_dropout: Rate = 0.0  # dropout rate of the pooled features
+
+
+@dataclasses.dataclass(frozen=True)
+class TextClassifierConfig(ClassifierConfig, name="model"):
+    """A classifier of token sequences."""
+
     embedding_std: NonNegativeFloat = 0.0  # initial standard deviation of the embedding; 0: sqrt(2 / (5 features))
     token_dropout: Rate = 0.0  # fraction of tokens that training replaces with `unknown`
-    head_dropout: Rate = 0.0  # dropout rate of the pooled features
     reads: bool = True  # False: a baseline that ignores its input and learns the class frequencies
 
 
 class Classifier(SequenceModel):
-    """logits = W pool(stack(E[tokens])).
+    """logits = W pool(stack(input(x))).
+
+    Args:
+        config: config of the stack and of the parts around it.
+        make_input: makes the input layer (`models.inputs`) from the random streams.
+        classes: A, number of outputs.
+    """
+
+    config: ClassifierConfig
+
+    def __init__(
+        self, config: ClassifierConfig, make_input: Callable[[nnx.Rngs], Input], classes: int, *, rngs: nnx.Rngs
+    ):
+        wide = config.features * (2 if config.pooling == "ends" else 1)
+        super().__init__(
+            config,
+            make_input,
+            lambda rngs: Head(wide, classes, dtype=config.dtype, rngs=rngs),
+            config.directions,
+            rngs=rngs,
+        )
+        self.dropped = nnx.Dropout(config.head_dropout)
+
+    def classify(self, inputs: Any, lengths_B: jax.Array | None = None, key: jax.Array | None = None) -> jax.Array:
+        """Logits [B, A], at least float32, of right-padded sequences. Dropout is active if a `key` is given."""
+        _, key, head_key = (None,) * 3 if key is None else jax.random.split(key, 3)
+        return self._classified(inputs, lengths_B, key, head_key)
+
+    def _classified(self, inputs: Any, lengths_B: jax.Array | None, key: Any, head_key: Any) -> jax.Array:
+        x_BTD, _ = self.hidden(inputs, lengths=lengths_B, key=key)
+        x_BD = pooled(x_BTD, lengths_B, self.config.pooling)
+        return self.outputs(self.dropped(x_BD, deterministic=head_key is None, rngs=head_key))
+
+
+class TextClassifier(Classifier):
+    """A classifier whose input is a token embedding: logits = W pool(stack(E[tokens])).
 
     Args:
         config: config of the stack and of the parts around it.
@@ -37,29 +79,24 @@ class Classifier(SequenceModel):
         unknown: the token that replaces dropped tokens in training.
     """
 
-    config: ClassifierConfig
+    config: TextClassifierConfig
 
-    def __init__(self, config: ClassifierConfig, vocab_size: int, classes: int, *, unknown: int, rngs: nnx.Rngs):
-        features, dtype = config.features, config.dtype
-        wide = features * (2 if config.pooling == "ends" else 1)
-        super().__init__(
-            config,
-            lambda rngs: Tokens(vocab_size, features, std=config.embedding_std, dtype=dtype, rngs=rngs),
-            lambda rngs: Head(wide, classes, dtype=dtype, rngs=rngs),
-            config.directions,
-            rngs=rngs,
-        )
-        self.unknown, self.dropped = unknown, nnx.Dropout(config.head_dropout)
+    def __init__(self, config: TextClassifierConfig, vocab_size: int, classes: int, *, unknown: int, rngs: nnx.Rngs):
+        def embedding(rngs: nnx.Rngs) -> Tokens:
+            return Tokens(vocab_size, config.features, std=config.embedding_std, dtype=config.dtype, rngs=rngs)
 
-    def classify(self, tokens_BT: jax.Array, lengths_B: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        super().__init__(config, embedding, classes, rngs=rngs)
+        self.unknown = unknown
+
+    def classify(
+        self, tokens_BT: jax.Array, lengths_B: jax.Array | None = None, key: jax.Array | None = None
+    ) -> jax.Array:
         """Logits [B, A], at least float32, of right-padded sequences. Dropout is active if a `key` is given."""
         token_key, key, head_key = (None,) * 3 if key is None else jax.random.split(key, 3)
         if token_key is not None and self.config.token_dropout:
             drop_BT = jax.random.bernoulli(token_key, jnp.float32(self.config.token_dropout), tokens_BT.shape)
             tokens_BT = jnp.where(drop_BT, jnp.asarray(self.unknown, tokens_BT.dtype), tokens_BT)
-        x_BTD, _ = self.hidden(tokens_BT, lengths=lengths_B, key=key)
-        x_BD = pooled(x_BTD, lengths_B, self.config.pooling)
-        return self.outputs(self.dropped(x_BD, deterministic=head_key is None, rngs=head_key))
+        return self._classified(tokens_BT, lengths_B, key, head_key)
 
 
 class Prior(nnx.Module):

@@ -20,7 +20,7 @@ from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Labels, Vocabulary, power_of_two
 from xlstm_jax.data.sentences import EvaluationSentences, Sentences, TrainSentences, batch_of
 from xlstm_jax.errors import UsageError, shown
-from xlstm_jax.models.classifier import Classifier, ClassifierConfig, Prior
+from xlstm_jax.models.classifier import Prior, TextClassifier, TextClassifierConfig
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
 
 MOST_WORDS = 1000  # of an example to predict
@@ -66,7 +66,7 @@ class Sentiment(Task):
     what is neutral is left out. Phrases are for training; sentences are scored.
     """
 
-    Config, Model = SentimentConfig, ClassifierConfig
+    Config, Model = SentimentConfig, TextClassifierConfig
     best = ("accuracy", "higher")
     unit = "nats per sentence"
 
@@ -133,11 +133,11 @@ class Sentiment(Task):
         sizes = ", ".join(f"{name} {len(labels):,}" for name, (_, labels) in self._rows.items())
         return f"examples: {sizes}; {len(self.codec.words):,} words; classes {', '.join(self.codec.labels.names)}"
 
-    def build(self, config: ClassifierConfig, *, rngs: nnx.Rngs) -> Classifier | Prior:
+    def build(self, config: TextClassifierConfig, *, rngs: nnx.Rngs) -> TextClassifier | Prior:
         if not config.reads:
             return Prior(len(self.codec.labels))
         sizes = len(self.codec.words), len(self.codec.labels)
-        return Classifier(config, *sizes, unknown=Vocabulary.UNKNOWN, rngs=rngs)
+        return TextClassifier(config, *sizes, unknown=Vocabulary.UNKNOWN, rngs=rngs)
 
     def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
         return dataset(TrainSentences(*self._rows["train"], seed=checked_seed(seed), **self._shape(rows)))
@@ -151,7 +151,7 @@ class Sentiment(Task):
     def _shape(self, rows: slice) -> dict[str, Any]:
         return {"batch_size": self.config.batch_size, "multiple_of": self.config.multiple_of, "part": rows}
 
-    def forward(self, model: Classifier, batch: Sentences, carry: Any, key: jax.Array | None) -> Outcome:
+    def forward(self, model: TextClassifier, batch: Sentences, carry: Any, key: jax.Array | None) -> Outcome:
         logits_BA = model.classify(batch.tokens_BT, batch.lengths_B, key)
         row_B = batch.lengths_B > 0
         nats_B = optax.softmax_cross_entropy_with_integer_labels(logits_BA, batch.label_B)
@@ -178,7 +178,7 @@ class Sentiment(Task):
         longest = power_of_two(max(map(len, examples)))
         return batch_of(examples, np.zeros(len(examples), np.int32), longest)
 
-    def predict(self, model: Classifier, batch: Sentences) -> jax.Array:
+    def predict(self, model: TextClassifier, batch: Sentences) -> jax.Array:
         return model.classify(batch.tokens_BT, batch.lengths_B)
 
     def render(self, predicted: np.ndarray, example: np.ndarray) -> dict[str, Any]:

@@ -1,0 +1,113 @@
+"""Tables of series: CSV files with a row per time step, checked line by line."""
+
+import csv
+import datetime
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from xlstm_jax.errors import UsageError, one_line, shown
+
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
+
+
+class Table(NamedTuple):
+    """Columns of numbers over time.
+
+    Attributes:
+        names: of the columns.
+        values_NC: [rows, columns], float64; NaN where a value is missing.
+        times_N: [rows], datetime64[s], strictly increasing; None for a table without a time column.
+    """
+
+    names: tuple[str, ...]
+    values_NC: np.ndarray
+    times_N: np.ndarray | None
+
+
+def read_csv(path: str | os.PathLike, *, time: str = "", columns: Sequence[str] = ()) -> Table:
+    """Reads a CSV file with a header: columns of numbers, and perhaps one of times, in the order of time.
+
+    Args:
+        path: of a UTF-8 file, whose delimiter is a comma, a semicolon or a tab.
+        time: name of the time column, with ISO 8601 dates such as 2016-07-01 or 2016-07-01 00:15:00; "": the table has
+            none.
+        columns: the columns to read, in this order; empty: all but the time column.
+
+    Raises:
+        UsageError: the file cannot be read, a column is missing or given twice, a row has another number of cells, a
+            cell is no number or no date, or the dates are not in order.
+    """
+    rows = _rows(Path(path))
+    header = [name.strip() for name in rows[0]]
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise UsageError(f"{str(path)!r} has two columns named {shown(twice[0])}; rename one")
+    columns = tuple(columns) or tuple(name for name in header if name != time)
+    for name in (*columns, *([time] if time else [])):
+        if name not in header:
+            raise UsageError(f"{str(path)!r} has no column {shown(name)}; it has {shown(', '.join(header), 300)}")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            raise UsageError(f"{str(path)!r} line {number} has {len(row)} cells, and the header {len(header)}")
+    places = [header.index(name) for name in columns]
+    values_NC = np.array(
+        [[_number(row[place], path, number, header[place]) for place in places] for number, row in _numbered(rows)],
+        np.float64,
+    ).reshape(-1, len(columns))
+    return Table(columns, values_NC, _times(rows, header.index(time), path) if time else None)
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {str(path)!r}: {one_line(error)}; give a CSV file in UTF-8") from error
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter, strict=True) if row]
+    except csv.Error as error:
+        raise UsageError(f"{str(path)!r} is not a CSV file: {one_line(error)}") from error
+    if len(rows) < 2:
+        raise UsageError(f"{str(path)!r} has no rows; give a header and a row per time step")
+    return rows
+
+
+def _numbered(rows: list[list[str]]) -> enumerate:
+    return enumerate(rows[1:], start=2)
+
+
+def _number(cell: str, path: str | os.PathLike, number: int, name: str) -> float:
+    cell = cell.strip()
+    if cell in MISSING:
+        return np.nan
+    try:
+        value = float(cell)
+    except ValueError as error:
+        raise UsageError(f"{str(path)!r} line {number}: {name} {shown(cell)} is not a number") from error
+    if np.isinf(value):
+        raise UsageError(f"{str(path)!r} line {number}: {name} {shown(cell)} is not finite")
+    return value
+
+
+def _times(rows: list[list[str]], place: int, path: str | os.PathLike) -> np.ndarray:
+    times = []
+    for number, row in _numbered(rows):
+        try:
+            time = datetime.datetime.fromisoformat(row[place].strip())
+        except ValueError as error:
+            raise UsageError(
+                f"{str(path)!r} line {number}: {shown(row[place])} is not a date; write it like 2016-07-01 00:15:00"
+            ) from error
+        if time.tzinfo is not None:
+            time = time.astimezone(datetime.UTC).replace(tzinfo=None)
+        if times and time <= times[-1]:
+            raise UsageError(
+                f"{str(path)!r} line {number}: {time} does not come after {times[-1]}; sort the rows by time and keep "
+                "one per time"
+            )
+        times.append(time)
+    return np.array(times, "datetime64[s]")
