@@ -21,19 +21,25 @@ _EXPORTED = flags.DEFINE_string("exported", None, "file that experiments.export 
 _INPUT = flags.DEFINE_string("input", "-", "file with one example per line; -: standard input")
 _OUTPUT = flags.DEFINE_string("output", None, "file for the answers, as JSON lines; without it they are shown")
 _JSON = flags.DEFINE_boolean("json", False, "show the answers as JSON lines")
+_FIGURE = flags.DEFINE_string("figure", None, "image file for a figure of the first answers, for tasks that draw one")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (by the task's validation metric), latest, or a step")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "examples at once", lower_bound=1, upper_bound=cli.INT32_MOST)
 
 
+MOST_DRAWN = 12  # panels of a figure
+
+
 def main() -> None:
-    out = None if _OUTPUT.value is None else Path(_OUTPUT.value)
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise UsageError(f"--output={out} is a folder, or its folder does not exist; give a file in one that does")
+    out, figure = _file("output", _OUTPUT.value), _file("figure", _FIGURE.value)
     cli.start_jax()
     predictor = _predictor()
     texts = _lines()
     examples = [_read(predictor.task, text, number, len(texts)) for number, text in enumerate(texts, start=1)]
-    records = ({"input": text} | answer for text, answer in zip(texts, _answers(predictor, examples), strict=True))
+    answers = _answers(predictor, examples)
+    if figure is not None:
+        answers = list(answers)
+        _draw(predictor.task, answers, examples, texts, figure)
+    records = ({"input": text} | answer for text, answer in zip(texts, answers, strict=True))
     if out is None:
         for record in records:
             print(json.dumps(record, ensure_ascii=False) if _JSON.value else _readable(record), flush=True)
@@ -43,6 +49,26 @@ def main() -> None:
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     print(f"{len(texts)} answers of step {predictor.step} written to {out}")
+
+
+def _file(flag: str, name: str | None) -> Path | None:
+    """The path that a flag gives, in a folder that exists."""
+    path = None if name is None else Path(name)
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise UsageError(f"--{flag}={path} is a folder, or its folder does not exist; give a file in one that does")
+    return path
+
+
+def _draw(task: Any, answers: list[dict[str, Any]], examples: list[Any], texts: list[str], path: Path) -> None:
+    from experiments.programs.figures import panels, write_figure
+
+    count = min(len(answers), MOST_DRAWN)
+    figure, axes = panels(count)
+    for ax, answer, example, text in zip(axes, answers, examples, texts, strict=False):
+        task.draw(ax, answer, example)
+        if count > 1:
+            ax.set_title(text if len(text) <= 40 else text[:37] + "...", fontsize=8)
+    write_figure(figure, path)
 
 
 def _predictor() -> Any:

@@ -1,10 +1,12 @@
-"""Figures of benchmarks and of the loss by position."""
+"""Figures of benchmarks, of the loss by position, and of predictions."""
 
 import math
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from experiments.benching.timing import Row, series
+from xlstm_jax.errors import UsageError
 
 # Fields to plot against the size of the cases, each if at least one case has a value.
 LINES = {"median_ms": "ms a run", "memory_mb": "temporary memory, MB", "error": "error"}
@@ -22,20 +24,40 @@ def draw(rows: Sequence[Row], path: pathlib.Path) -> None:
     figure.savefig(path, dpi=130)
 
 
+def panels(count: int, size: tuple[float, float] = (7, 3.2)) -> tuple[Any, list[Any]]:
+    """A figure with that many panels, two in a row if there are more than one, and their axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    wide = min(count, 2)
+    high = math.ceil(count / wide)
+    figure = Figure(figsize=(size[0] * wide, size[1] * high), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(high, wide, squeeze=False).ravel().tolist()
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, axes[:count]
+
+
+def write_figure(figure: Any, path: pathlib.Path) -> None:
+    """Writes a figure as an image, atomically; raises `UsageError` for a format that Matplotlib does not write."""
+    from xlstm_jax.files import replacing
+
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in known:
+        raise UsageError(f"{path.name!r} is not the name of an image; end it in one of {', '.join(sorted(known))}")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130)
+
+
 def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pathlib.Path) -> None:
     """Plots perplexity against the position in a window, with twice the standard error; marks the training length.
 
     `bins` come from `experiments.programs.loss_by_position`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from xlstm_jax.files import replacing
     from xlstm_jax.tasks.language_model import perplexity
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    figure, (axes,) = panels(1, (7, 4.2))
     centres = [math.sqrt(one.first * one.last) for one in bins]
     axes.plot(centres, [perplexity(one.nats) for one in bins], "o-", ms=3.5, color="C0", label="mean over windows")
     if all(one.standard_error is not None for one in bins):
@@ -47,8 +69,7 @@ def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pa
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    write_figure(figure, path)
 
 
 def log_scale(axes, which: str, least: float = 1.0) -> None:

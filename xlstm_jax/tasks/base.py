@@ -167,6 +167,10 @@ class Task:
         """The answer for one example, as JSON, from its row of what `predict` gave."""
         raise NotImplementedError
 
+    def draw(self, axes: Any, answer: dict[str, Any], example: Any) -> None:
+        """Draws what `render` gave for one example on Matplotlib axes; optional."""
+        raise UsageError(f"{type(self).__name__} draws no figure; leave --figure out")
+
     def check_example(self, options: Any) -> None:
         """Raises `UsageError` if no example can be made at the end of training; called before it starts."""
 
