@@ -47,7 +47,7 @@ class Sizes(NamedTuple):
 
 
 def moments(past_BTC: jax.Array, eps: float = 1e-5) -> tuple[jax.Array, jax.Array]:
-    """Mean and standard deviation of each column of each window, [B, 1, C] (reversible instance norm, Kim et al. 2022)."""
+    """Mean and deviation of each column of each window, [B, 1, C]: reversible instance norm, Kim et al. 2022."""
     mean_B1C = jnp.mean(past_BTC, axis=1, keepdims=True)
     return mean_B1C, jnp.sqrt(jnp.var(past_BTC, axis=1, keepdims=True) + eps)
 
