@@ -58,8 +58,7 @@ class StepCost(NamedTuple):
 
 
 def step_cost(parts: Any, params: Any) -> StepCost:
-    """The cost of a step of `train.build.Parts`; the placement of `params` tells the devices."""
-    leaf, *_ = jax.tree.leaves(params)
+    """The cost of a step of `train.build.Parts` with such parameters."""
     params = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)  # drops the sharding
 
     def loss(params, batch):
@@ -69,7 +68,7 @@ def step_cost(parts: Any, params: Any) -> StepCost:
         flops = float((1 + BACKWARD) * count(loss, params, parts.example))
     except Uncountable:
         flops = None
-    devices = leaf.sharding.device_set
+    devices = parts.placement.replicated.device_set
     sections = parts.sections
     each = sections.train.peak_flops or known_peak(next(iter(devices)).device_kind, sections.model.dtype)
     return StepCost(flops, each and len(devices) * each)

@@ -1,0 +1,244 @@
+"""Forecast series: published ones, or any CSV file."""
+
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
+from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
+from xlstm_jax.data.series import published
+from xlstm_jax.data.series.columns import Columns, Roles
+from xlstm_jax.data.series.examples import Example, answer, draw, read_example
+from xlstm_jax.data.series.table import Table, read_csv
+from xlstm_jax.data.series.windows import EvaluationWindows, Series, TrainWindows, Windows, parts
+from xlstm_jax.errors import UsageError, shown
+from xlstm_jax.models.decomposition import DLinear, SeasonalNaive, XLSTMTime
+from xlstm_jax.models.forecasting import ForecastConfig, Forecaster, Sizes, StackForecaster
+from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
+
+SHARES = (0.7, 0.1, 0.2)
+MODELS = {"stack": StackForecaster, "xlstm_time": XLSTMTime, "linear": DLinear}
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastingConfig(Section, name="data"):
+    name: str = "ett_h1"  # a published data set: ett_h1, exchange, illness, los_speed, pems or pollution
+    path: str = ""  # a CSV file with a header instead, a row per time step
+    time: str = ""  # its column of dates, such as 2016-07-01 00:15:00; "": none
+    targets: str = ""  # columns to forecast, with commas between them; "": all, or as published
+    covariates: str = ""  # further columns, known up to the present
+    known: str = ""  # further columns, known ahead as well, such as holidays
+    calendar: bool = False  # time of day, of the week and of the year as columns that are known ahead
+    missing: Literal["refuse", "forward"] = "refuse"  # forward: read the last value again, and do not score it
+    split: str = (
+        ""  # rows or shares for training, validation and testing: 8640,2880,2880; "": published, or 0.7,0.1,0.2
+    )
+    context: PositiveInt = 336  # steps that a forecast sees
+    horizon: PositiveInt = 96  # steps that are forecast
+    season: NonNegativeInt = 0  # steps of a season, for the seasonal naive forecast; 0: published, or 1
+    loss: Literal["mse", "mae", "quantile"] = "mse"
+    quantiles: str = "0.1,0.5,0.9"  # of the loss "quantile", increasing, with 0.5 in the middle
+    batch_size: PositiveInt = 32  # windows in a batch
+
+
+@TASKS.register("forecasting")
+class Forecasting(Task):
+    """The horizon of each window from its context. Loss, MSE and MAE are in units of the training part's deviation.
+
+    Metrics: `mse`, `mae`; `rmse`, `mae_units`, in the data's own units. With the loss "quantile" the forecast is the
+    median, and there are `wql`, the weighted quantile loss (2 sum of pinball losses / sum |y|, mean over quantiles, in
+    the data's units), and `coverage`, the share of values between the outermost quantiles.
+    """
+
+    Config, Model = ForecastingConfig, ForecastConfig
+    unit = "per value"
+    held_out = ("test",)
+
+    def __init__(self, config: ForecastingConfig, codec: Columns | None = None):
+        self.config = config
+        self.levels_Q = _levels(config.quantiles) if config.loss == "quantile" else np.array([0.5], np.float32)
+        self.codec = codec
+        if codec is None:
+            roles = Roles(*(_names(config, key) for key in ("targets", "covariates", "known")))
+            if self._published and not (config.targets or config.covariates or config.known):
+                roles = Roles(self._published.targets)
+            train = len(self._starts["train"]) + config.context + config.horizon - 1
+            self.codec = Columns.of(self._table, roles, train=train, calendar=config.calendar)
+            self.train_batches(seed=0)  # what does not fit shows before anything is built
+
+    @functools.cached_property
+    def _published(self) -> published.Published | None:
+        return None if self.config.path else published.load(self.config.name)
+
+    @functools.cached_property
+    def _table(self) -> Table:
+        if self._published:
+            return self._published.read()
+        return read_csv(self.config.path, time=self.config.time)
+
+    @functools.cached_property
+    def _series(self) -> Series:
+        return self.codec.series(self._table, fill=self.config.missing == "forward")
+
+    @functools.cached_property
+    def _starts(self) -> dict[str, np.ndarray]:
+        split = self._published.split if self._published else SHARES
+        if self.config.split:
+            try:
+                split = tuple(float(part) for part in self.config.split.split(","))
+            except ValueError as error:
+                raise UsageError(
+                    f"data.split {self.config.split!r} is not allowed; give three numbers such as 8640,2880,2880"
+                ) from error
+        return parts(len(self._table.values_NC), split, self.config.context, self.config.horizon)
+
+    @property
+    def splits(self) -> dict[str, np.ndarray]:
+        return {name: starts for name, starts in self._starts.items() if name != "train"}
+
+    @classmethod
+    def codec_from_json(cls, data: dict[str, Any]) -> Columns:
+        return Columns.from_json(data)
+
+    @property
+    def loss_at_chance(self) -> float:
+        """On the validation part, of a model without instance norm."""
+        starts = self._starts["validation"]
+        values = self._series.windows(starts[:: max(1, len(starts) // 100)], *self._steps).future_BHC
+        return float(np.mean(self._cost(np.zeros((*values.shape, len(self.levels_Q)), np.float32), values)))
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(repr(sorted((name, len(rows)) for name, rows in self._starts.items())).encode())
+        for array in self._series:
+            digest.update(b"" if array is None else array.tobytes())
+        return digest.hexdigest()
+
+    def summary(self) -> str:
+        roles, sizes = self.codec.roles, ", ".join(f"{name} {len(rows):,}" for name, rows in self._starts.items())
+        more = "".join(
+            f", {len(names)} {what}" for what, names in roles._asdict().items() if names and what != "targets"
+        )
+        return f"windows: {sizes}; {len(roles.targets)} columns to forecast{more}"
+
+    @property
+    def _steps(self) -> tuple[int, int]:
+        return self.config.context, self.config.horizon
+
+    def build(self, config: ForecastConfig, *, rngs: nnx.Rngs) -> Forecaster:
+        roles = self.codec.roles
+        sizes = Sizes(
+            *self._steps, len(roles.targets), self.codec.read_count, self.codec.known_count, len(self.levels_Q)
+        )
+        if config.kind == "naive":
+            season = self.config.season or (self._published.season if self._published else 1)
+            return SeasonalNaive(config, sizes, season)
+        return MODELS[config.kind](config, sizes, rngs=rngs)
+
+    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
+        return dataset(TrainWindows(*self._cut("train"), seed=checked_seed(seed), **self._shape(rows)))
+
+    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
+        del carry
+        if split not in self.splits:
+            raise unknown_split(split, self.splits)
+        return dataset(EvaluationWindows(*self._cut(split), **self._shape(rows)))
+
+    def _cut(self, split: str) -> tuple[Series, np.ndarray, int, int]:
+        return self._series, self._starts[split], *self._steps
+
+    def _shape(self, rows: slice) -> dict[str, Any]:
+        return {"batch_size": self.config.batch_size, "part": rows}
+
+    def _cost(self, outputs_BHCQ: Any, values_BHC: Any) -> Any:
+        """The loss of each value, [B, H, C]; over NumPy or jax arrays."""
+        error_BHCQ = values_BHC[..., None] - outputs_BHCQ
+        if self.config.loss == "quantile":
+            return (abs(error_BHCQ) / 2 + error_BHCQ * (self.levels_Q - 0.5)).mean(-1)
+        return error_BHCQ[..., 0] ** 2 if self.config.loss == "mse" else abs(error_BHCQ[..., 0])
+
+    def forward(self, model: Forecaster, batch: Windows, carry: Any, key: jax.Array | None) -> Outcome:
+        # Only in training do recursive heads read what is true instead of their own forecasts.
+        given = batch.future_BHC if key is not None else None
+        outputs_BHCQ = model(batch.past_BTF, batch.known_BSK, future_BHC=given, key=key)
+
+        def total(values_BHC: jax.Array, axes: tuple[int, ...] | None = None) -> Ratio:
+            kept = jnp.where(batch.scored_BHC, values_BHC.astype(jnp.float32), 0)
+            return Ratio(jnp.sum(kept, axes), jnp.sum(batch.scored_BHC, axes, dtype=jnp.float32))
+
+        error_BHC = batch.future_BHC - outputs_BHCQ[..., len(self.levels_Q) // 2]
+        ratios = {"mse": total(error_BHC**2), "mae": total(jnp.abs(error_BHC))}
+        # By column, for metrics in the data's units: vectors are sums only.
+        ratios |= {"squares_C": total(error_BHC**2, (0, 1)), "errors_C": total(jnp.abs(error_BHC), (0, 1))}
+        if self.config.loss == "quantile":
+            inside = (batch.future_BHC >= outputs_BHCQ[..., 0]) & (batch.future_BHC <= outputs_BHCQ[..., -1])
+            size_C = jnp.asarray(self.codec.scaling.mean_C / self.codec.scaling.std_C, jnp.float32)
+            ratios["coverage"] = total(inside)
+            ratios["pinball_C"] = total(self._cost(outputs_BHCQ, batch.future_BHC), (0, 1))
+            ratios["sizes_C"] = total(
+                jnp.abs(batch.future_BHC + size_C[None, None, : batch.future_BHC.shape[2]]), (0, 1)
+            )
+        return Outcome(total(self._cost(outputs_BHCQ, batch.future_BHC)), ratios, carry)
+
+    def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
+        std_C = self.codec.scaling.std_C[: len(self.codec.roles.targets)]
+        count = np.sum(ratios["squares_C"].count)
+        derived = {
+            "rmse": math.sqrt(np.sum(ratios["squares_C"].total * std_C**2) / count),
+            "mae_units": float(np.sum(ratios["errors_C"].total * std_C) / count),
+        }
+        if "pinball_C" in ratios:
+            pinball, size = (np.sum(ratios[name].total * std_C) for name in ("pinball_C", "sizes_C"))
+            derived["wql"] = float(2 * pinball / size)
+        return derived
+
+    def read(self, text: str) -> Example:
+        fill = self.config.missing == "forward"
+        return read_example(text.strip(), self.codec, *self._steps, time=self.config.time, fill=fill)
+
+    def blank(self, length: int) -> Example:
+        del length  # all contexts have one length
+        known = self.codec.known_count
+        known_SK = np.zeros((sum(self._steps), known), np.float32) if known else None
+        return Example(np.zeros((self.config.context, self.codec.read_count), np.float32), known_SK, None)
+
+    def collate(self, examples: list[Example]) -> Windows:
+        past_BTF = np.stack([example.past_TF for example in examples])
+        known_BSK = None if examples[0].known_SK is None else np.stack([example.known_SK for example in examples])
+        shape = len(examples), self.config.horizon, len(self.codec.roles.targets)
+        return Windows(past_BTF, known_BSK, np.zeros(shape, np.float32), np.zeros(shape, bool))
+
+    def predict(self, model: Forecaster, batch: Windows) -> jax.Array:
+        return model(batch.past_BTF, batch.known_BSK)
+
+    def render(self, predicted: np.ndarray, example: Example) -> dict[str, Any]:
+        return answer(predicted, self.levels_Q, self.codec, example)
+
+    def draw(self, axes: Any, answer: dict[str, Any], example: Example) -> None:
+        draw(axes, answer, self.codec, example)
+
+
+def _levels(text: str) -> np.ndarray:
+    try:
+        levels = [float(part) for part in text.split(",")]
+    except ValueError:
+        levels = []
+    inside = all(0 < level < 1 for level in levels) and levels == sorted({*levels})
+    if not inside or len(levels) % 2 == 0 or levels[len(levels) // 2] != 0.5:
+        raise UsageError(
+            f"data.quantiles {shown(text)} is not allowed; give increasing numbers between 0 and 1 with 0.5 in the "
+            "middle, such as 0.1,0.5,0.9"
+        )
+    return np.array(levels, np.float32)
+
+
+def _names(config: ForecastingConfig, key: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in getattr(config, key).split(",") if name.strip())
