@@ -115,6 +115,29 @@ class Labels:
         return {self.names[index]: float(share_A[index]) for index in np.argsort(-share_A, kind="stable")}
 
 
+class Levels:
+    """Levels of the quantiles that a model predicts, increasing, between 0 and 1."""
+
+    kind = "levels"
+
+    def __init__(self, levels: Iterable[float]):
+        self.levels = tuple(levels)
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "levels": list(self.levels)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        levels = data.get("levels") if isinstance(data, dict) and data.get("kind") == cls.kind else None
+        numbers = isinstance(levels, list) and all(type(level) is float and 0 < level < 1 for level in levels)
+        if not numbers or not levels or levels != sorted({*levels}):
+            raise UsageError(f"the codec is damaged; kind {cls.kind!r} needs levels, increasing numbers between 0 and 1")
+        return cls(levels)
+
+
 class Vocabulary:
     """Words as tokens: 0 is padding, 1 is any unknown word, then the words by frequency.
 

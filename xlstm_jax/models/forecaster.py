@@ -7,6 +7,7 @@ which everything is missing, so that the state, not a fed-back forecast, carries
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,6 @@ from xlstm_jax.models.config import PositiveFactor, StackConfig
 from xlstm_jax.models.stack import Stack
 from xlstm_jax.nn import linear, small_init
 
-QUANTILES = tuple(number / 10 for number in range(1, 10))
 SMALLEST = 1e-6  # scale of a series over the size of its values
 
 
@@ -119,23 +119,67 @@ class ForecasterCarry(NamedTuple):
     stack: Any
 
 
-class Forecaster(Stack):
+class PatchForecaster(Stack):
     """Quantiles of each next patch: W(stack(x)), with x of `PatchInput` and W a `Residual`.
 
     Args:
         config: of the stack and of the layers around it.
         patch: S, steps that are read, and forecast, at once.
+        levels: of the Q quantiles.
         covariates: False: the model has no parameters for covariates, and ignores them.
     """
 
     config: ForecasterConfig
 
-    def __init__(self, config: ForecasterConfig, patch: int, *, covariates: bool = True, rngs: nnx.Rngs):
-        self.patch = patch
+    def __init__(
+        self, config: ForecasterConfig, patch: int, levels: Sequence[float], *, covariates: bool = True, rngs: nnx.Rngs
+    ):
+        self.patch, self.levels = patch, tuple(levels)
         self.embedding = PatchInput(config, patch, covariates=covariates, rngs=rngs)
         super().__init__(config, rngs=rngs)
-        inner, outputs = round(config.hidden_factor * config.features), patch * len(QUANTILES)
+        inner, outputs = round(config.hidden_factor * config.features), patch * len(levels)
         self.head = Residual(config.features, inner, outputs, dtype=jnp.dtype(config.dtype), rngs=rngs)
+
+    def forecast(
+        self,
+        values_BT: jax.Array,
+        seen_BT: jax.Array,
+        horizon: int,
+        *,
+        covariates_BSC: jax.Array | None = None,
+        covariates_seen_BSC: jax.Array | None = None,
+        future_BC: jax.Array | None = None,
+    ) -> jax.Array:
+        """Quantiles [B, horizon, Q] of what follows, in the units of the values, increasing.
+
+        Args:
+            values_BT: contexts of any length that end together; values that are not seen are ignored.
+            seen_BT: bools.
+            horizon: steps to forecast.
+            covariates_BSC, covariates_seen_BSC: covariates of T + horizon steps.
+            future_BC: see `unroll`.
+        """
+        rows, steps = values_BT.shape
+        left, size = -steps % self.patch, self.patch
+        ahead = -(-horizon // size) * size
+
+        def padded(x: jax.Array, right: int) -> jax.Array:
+            return jnp.pad(x, [(0, 0), (left, right), *[(0, 0)] * (x.ndim - 2)])
+
+        if covariates_BSC is not None:
+            covariates_BSC, covariates_seen_BSC = (
+                padded(part, ahead - horizon) for part in (covariates_BSC, covariates_seen_BSC)
+            )
+        values_BT, seen_BT = (padded(part, ahead - size) for part in (values_BT, seen_BT))
+        u_BPSQ, carry = self.unroll(
+            values_BT,
+            seen_BT,
+            covariates_BTC=covariates_BSC,
+            covariates_seen_BTC=covariates_seen_BSC,
+            future_BC=future_BC,
+        )
+        last_BHQ = u_BPSQ[:, -(ahead // size) :].reshape(rows, ahead, len(self.levels))[:, :horizon]
+        return jnp.sort(carry.scale.restored(last_BHQ), axis=-1)
 
     def unroll(
         self,
@@ -189,7 +233,7 @@ class Forecaster(Stack):
         patches = Patches(u_BT.reshape(shape), seen_BT.reshape(shape), *here, next_BPCS, next_seen_BPCS)
         x_BPD, stack = self(self.embedding(patches), carry and carry.stack, key=key)
         u_BPO = self.head(x_BPD).astype(jnp.float32)
-        u_BPSQ = u_BPO.reshape(*shape, len(QUANTILES))
+        u_BPSQ = u_BPO.reshape(*shape, len(self.levels))
         return u_BPSQ, ForecasterCarry(scale, c_scale, last_B, stack)
 
 

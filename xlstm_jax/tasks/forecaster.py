@@ -1,9 +1,10 @@
-"""Forecast any series zero-shot: a model trained on synthetic series only, or tuned on one's own."""
+"""Forecast any series: a model trained on synthetic series only, scored on real ones, and tuned on one's own."""
 
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grain
@@ -14,135 +15,307 @@ from flax import nnx
 
 from xlstm_jax.config import NonNegativeInt, PositiveInt, Rate, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
-from xlstm_jax.data.codecs import Numbers
-from xlstm_jax.data.series.forecasting import SyntheticWindows, Windows
+from xlstm_jax.data.codecs import Levels, power_of_two
+from xlstm_jax.data.series import benchmark
+from xlstm_jax.data.series.masked import (
+    CollectionWindows,
+    ForecastWindows,
+    Shape,
+    SyntheticForecasts,
+    SyntheticWindows,
+    Windows,
+)
+from xlstm_jax.data.series.questions import Question, Questions, collated, read_question
 from xlstm_jax.data.series.synthetic.bank import bank
+from xlstm_jax.data.series.table import read_csv
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models.forecaster import QUANTILES, Forecaster, ForecasterConfig
+from xlstm_jax.models.forecaster import ForecasterConfig, PatchForecaster
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
 
+LEVELS = tuple(number / 10 for number in range(1, 10))
 MARGIN = 160  # steps that the series of the bank have more than a window
 EVALUATION_SERIES = 1000
 EVALUATION_SEED = 2**40
+SHARES = (0.7, 0.1, 0.2)  # of a CSV file, for training, validation and testing
+KINDS = ("wql", "mase")  # of scores
+DIGITS = 6  # significant ones, of a forecast
+SHOWN = 3  # contexts of this many horizons are drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class ForecasterData(Section, name="data"):
     series: PositiveInt = 50_000  # synthetic series in the bank, drawn once and cached; training mixes and changes them
+    # Train on a data set of the benchmark instead: m4_hourly, ett_h1, exchange, illness or pollution; "": synthetic.
+    name: str = ""
+    path: str = ""  # or on a CSV file with a header, a row per time step
+    time: str = ""  # its column of dates; "": none
+    targets: str = ""  # its columns to forecast, with commas between them; "": all that have no other part
+    past: str = ""  # its columns that the targets depend on, known up to the present
+    future: str = ""  # likewise, known ahead as well
+    season: PositiveInt = 1  # its steps in a season, for the seasonal naive forecast that it is compared with
+    benchmark: str = "m4_hourly,ett_h1,exchange,illness,pollution"  # data sets to be scored on after training; "": none
     context: PositiveInt = 720  # steps that a forecast is made from, at most; a multiple of `patch`
-    horizon: PositiveInt = 144  # steps forecast in training and validation; a multiple of `patch`
+    horizon: PositiveInt = 144  # steps forecast, at most, in training and scoring; a multiple of `patch`
     patch: PositiveInt = 24  # steps that the model reads, and forecasts, at once
-    covariates: NonNegativeInt = 1  # covariates of synthetic series; 0: none
+    ahead: PositiveInt = 48  # steps that experiments.predict forecasts if it is not told; of a CSV file, steps scored
+    covariates: NonNegativeInt = 1  # covariates of synthetic series; 0: the model has no parameters for them
     covariates_share: Rate = 0.2  # fraction of synthetic series that have them
     batch_size: PositiveInt = 64  # windows in a batch
-    evaluation_batches: PositiveInt = 8  # of the split "validation"
+    evaluation_batches: PositiveInt = 8  # of synthetic series in the split "validation"
 
 
 @TASKS.register("forecaster")
 class ForecasterTask(Task):
-    """Quantiles of what follows a series; pinball loss."""
+    """Quantiles of what follows a series; pinball loss of standardised values.
+
+    Splits: "validation", of synthetic series, and "benchmark", real data sets of which none is trained on. With
+    `data.name` or `data.path` the training, validation and test parts of those data are used instead.
+
+    Metrics of real data: for each set the weighted quantile loss, SET_wql = sum of pinball losses / sum |y|, and SET_mase;
+    both of the seasonal naive forecast, SET_naive_wql and SET_naive_mase; and their quotients, SET_relative_wql and
+    SET_relative_mase. `relative_wql` and `relative_mase` are geometric means over the sets (Ansari et al. 2024, section
+    5.4); `coverage` is the share of values between the quantiles 0.1 and 0.9.
+    """
 
     Config, Model = ForecasterData, ForecasterConfig
     unit = "pinball loss of standardised values"
 
-    def __init__(self, config: ForecasterData, codec: Numbers | None = None):
+    def __init__(self, config: ForecasterData, codec: Levels | None = None):
         self.config = config
-        self.codec = codec or Numbers(1)
+        self.codec = codec or Levels(LEVELS)
         for name in ("context", "horizon"):
             if (steps := getattr(config, name)) % config.patch:
                 raise UsageError(f"data.{name} {steps} is not allowed; must be a multiple of data.patch {config.patch}")
+        if config.name and config.path:
+            raise UsageError("data.name and data.path are both given; give one")
+        if codec is None:
+            self.splits  # noqa: B018  what does not fit shows before anything is built
 
     @classmethod
-    def codec_from_json(cls, data: dict[str, Any]) -> Numbers:
-        return Numbers.from_json(data)
-
-    @property
-    def steps(self) -> int:
-        """Of a window."""
-        return self.config.context + self.config.horizon
+    def codec_from_json(cls, data: dict[str, Any]) -> Levels:
+        return Levels.from_json(data)
 
     @functools.cached_property
-    def splits(self) -> dict[str, Any]:
-        return {"validation": None}
+    def _own(self) -> benchmark.Collection | None:
+        """The data to train on; None for synthetic series."""
+        config = self.config
+        if config.name:
+            return benchmark.load(config.name)
+        if not config.path:
+            return None
+        past, future, targets = (_names(text) for text in (config.past, config.future, config.targets))
+        table = read_csv(config.path, time=config.time)
+        targets = targets or tuple(name for name in table.names if name not in {*past, *future})
+        parts = {"name": "own", "targets": targets, "covariates": past, "known": future}
+        return benchmark.of_table(table, SHARES, config.season, config.ahead, **parts)
 
-    def _synthetic(self, bank_NT: np.ndarray, seed: int, rows: slice, **options: int) -> grain.IterDataset:
-        names = ("batch_size", "patch", "covariates", "covariates_share")
-        shape = {name: getattr(self.config, name) for name in names}
-        return dataset(SyntheticWindows(bank_NT, seed=seed, part=rows, steps=self.steps, **shape, **options))
+    @functools.cached_property
+    def _collections(self) -> tuple[benchmark.Collection, ...]:
+        """The data that scores are computed for."""
+        sets = (self._own,) if self._own else tuple(map(benchmark.load, _names(self.config.benchmark)))
+        for one in sets:
+            if one.horizon > self.config.horizon:
+                raise UsageError(
+                    f"data.horizon {self.config.horizon} is below the {one.horizon} steps that are forecast of "
+                    f"{one.name!r}; raise it"
+                )
+        return sets
+
+    @functools.cached_property
+    def splits(self) -> dict[str, str]:
+        """Names of splits with the part of the collections that they are; "" for synthetic series."""
+        if self._own:
+            return {"validation": "validation", "test": "test"}
+        return {"validation": ""} | ({"benchmark": "test"} if self._collections else {})
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        return tuple(name for name in self.splits if name != "validation")
+
+    def _shape(self, rows: slice) -> Shape:
+        config = self.config
+        return Shape(config.batch_size, rows, config.context, config.horizon, config.patch)
+
+    def _bank(self, size: int, seed: int) -> np.ndarray:
+        return bank(size, self.config.context + self.config.horizon + MARGIN, seed)
 
     @functools.cached_property
     def _train_NT(self) -> np.ndarray:
-        return bank(self.config.series, self.steps + MARGIN, 0)
+        return self._bank(self.config.series, 0)
 
     @functools.cached_property
     def _validation_NT(self) -> np.ndarray:
-        return bank(EVALUATION_SERIES, self.steps + MARGIN, EVALUATION_SEED)
+        return self._bank(EVALUATION_SERIES, EVALUATION_SEED)
 
     def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        return self._synthetic(self._train_NT, checked_seed(seed), rows)
+        if self._own:
+            return dataset(CollectionWindows(self._own, self._shape(rows), checked_seed(seed)))
+        return dataset(SyntheticWindows(self._train_NT, self._shape(rows), checked_seed(seed), **self._covariates))
 
     def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
         del carry
         if split not in self.splits:
             raise unknown_split(split, self.splits)
-        options = {"horizon": self.config.horizon, "length": self.config.evaluation_batches}
-        return self._synthetic(self._validation_NT, EVALUATION_SEED, rows, **options)
+        if part := self.splits[split]:
+            return dataset(ForecastWindows(self._collections, part, self._shape(rows)))
+        more = self._covariates | {"length": self.config.evaluation_batches}
+        return dataset(SyntheticForecasts(self._validation_NT, self._shape(rows), EVALUATION_SEED, **more))
+
+    @property
+    def _covariates(self) -> dict[str, Any]:
+        return {"covariates": self.config.covariates, "share": self.config.covariates_share}
 
     @functools.cached_property
     def loss_at_chance(self) -> float:
-        """The mean size of the standardised values: 0 is then every quantile."""
+        """The mean size of the standardised values of the validation split: 0 is then every quantile."""
         total, count = 0.0, 0
         for batch in self.batches("validation"):
-            before_BT = batch.seen_BT & (np.arange(self.steps) < batch.origin_B[:, None])
+            before_BT = batch.seen_BT & (np.arange(batch.seen_BT.shape[1]) < batch.origin_B[:, None])
             weight_BT, y_BT = before_BT.astype(np.float64), batch.values_BT.astype(np.float64)
             number_B1 = np.maximum(weight_BT.sum(axis=1, keepdims=True), 1)
             mean_B1 = (weight_BT * y_BT).sum(axis=1, keepdims=True) / number_B1
             std_B1 = np.sqrt((weight_BT * (y_BT - mean_B1) ** 2).sum(axis=1, keepdims=True) / number_B1)
             size_BT = np.abs(np.arcsinh((y_BT - mean_B1) / np.where(std_B1 > 0, std_B1, 1)))
-            scored_BT = batch.known_BT & ~before_BT & (np.arange(self.steps) >= batch.origin_B[:, None])
+            scored_BT = batch.known_BT & (np.arange(batch.seen_BT.shape[1]) >= batch.origin_B[:, None])
             total, count = total + size_BT[scored_BT].sum(), count + scored_BT.sum()
         return float(total / count)
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(repr(self.config).encode()).hexdigest()
+        digest = hashlib.sha256(repr(self.config).encode())
+        for series in self._own.series if self._own else ():
+            digest.update(series.values_T.tobytes() + series.covariates_TC.tobytes())
+        return digest.hexdigest()
 
     def summary(self) -> str:
         config = self.config
-        return f"{config.series:,} synthetic series; forecasts of {config.horizon} steps from {config.context}"
+        what = f"{len(self._own.series):,} series of {config.path or config.name}" if self._own else ""
+        what = what or f"{config.series:,} synthetic series"
+        return f"{what}; forecasts of up to {config.horizon} steps from up to {config.context}"
 
-    def build(self, config: ForecasterConfig, *, rngs: nnx.Rngs) -> Forecaster:
-        return Forecaster(config, self.config.patch, covariates=self.config.covariates > 0, rngs=rngs)
+    def build(self, config: ForecasterConfig, *, rngs: nnx.Rngs) -> PatchForecaster:
+        return PatchForecaster(config, self.config.patch, self.codec.levels, covariates=self.config.covariates > 0, rngs=rngs)
 
     def axes(self, batch: Windows) -> Windows:
-        first = {"set_B": ("batch",), "error_B": ("batch",), "origin_B": ("batch",), "future_BC": ("batch", None)}
-        steps = {name: ("batch", None, None)[: name.count("T") + 1 + name.endswith("C")] for name in batch._fields}
-        return Windows(**(steps | first))
+        rows = {name: ("batch",) for name in ("origin_B", "set_B", "error_B", "naive_B")} | {"future_BC": ("batch", None)}
+        steps = {name: ("batch", "time", None)[: getattr(batch, name).ndim] for name in batch._fields if "T" in name}
+        named = steps | rows
+        return Windows(*(None if value is None else named[name] for name, value in batch._asdict().items()))
 
-    def forward(self, model: Forecaster, batch: Windows, carry: Any, key: jax.Array | None) -> Outcome:
-        u_BPSQ, after = self._quantiles(model, batch, key)
-        truth_BT = after.scale.standardised(batch.values_BT)
-        scored_BT = batch.known_BT & (jnp.arange(truth_BT.shape[1])[None] >= batch.origin_B[:, None])
+    def forward(self, model: PatchForecaster, batch: Windows, carry: Any, key: jax.Array | None) -> Outcome:
+        u_BPSQ, after = _unrolled(model, batch, key)
         size = self.config.patch
-        shape = (truth_BT.shape[0], -1, size)
-        truth_BPS, scored_BPS = truth_BT[:, size:].reshape(shape), scored_BT[:, size:].reshape(shape)
-        cost_BPS = pinball(truth_BPS, u_BPSQ[:, :-1])
-        count = jnp.sum(scored_BPS, dtype=jnp.float32)
-        return Outcome(Ratio(jnp.sum(jnp.where(scored_BPS, cost_BPS, 0)), count), {}, carry)
 
-    def _quantiles(self, model: Forecaster, batch: Windows, key: jax.Array | None = None) -> tuple[jax.Array, Any]:
-        return model.unroll(
+        def patches(x_BT: jax.Array) -> jax.Array:  # those that are forecast: all but the first
+            return x_BT[:, size:].reshape(x_BT.shape[0], -1, size)
+
+        scored_BT = batch.known_BT & (jnp.arange(batch.known_BT.shape[1])[None] >= batch.origin_B[:, None])
+        scored_BPS, truth_BPS = patches(scored_BT), patches(after.scale.standardised(batch.values_BT))
+        cost_BPS = pinball(truth_BPS, u_BPSQ[:, :-1], self.codec.levels)
+        count = jnp.sum(scored_BPS, dtype=jnp.float32)
+        ratios = {}
+        if batch.set_B is not None:
+            ratios = self._scores(batch, patches(batch.values_BT), scored_BPS, after.scale.restored(u_BPSQ[:, :-1]))
+        return Outcome(Ratio(jnp.sum(jnp.where(scored_BPS, cost_BPS, 0)), count), ratios, carry)
+
+    def _scores(self, batch: Windows, y_BPS: jax.Array, scored_BPS: jax.Array, q_BPSQ: jax.Array) -> dict[str, Ratio]:
+        """Sums of the scores of each data set, in its own units."""
+        q_BPSQ = jnp.sort(q_BPSQ, axis=-1)
+
+        def total(x_BPS: jax.Array) -> jax.Array:
+            return jnp.sum(jnp.where(scored_BPS, x_BPS, 0), axis=(1, 2))
+
+        count_B, loss_B, size_B = total(1.0), total(pinball(y_BPS, q_BPSQ, self.codec.levels)), total(jnp.abs(y_BPS))
+        error_B = total(jnp.abs(y_BPS - q_BPSQ[..., len(self.codec) // 2])) / jnp.maximum(count_B, 1)
+        inside_B = total(((y_BPS >= q_BPSQ[..., 0]) & (y_BPS <= q_BPSQ[..., -1])) * 1.0)
+        ratios = {"coverage": Ratio(jnp.sum(inside_B), jnp.sum(count_B))}
+        for number, one in enumerate(self._collections):
+            here_B = batch.set_B == number
+            scaled_B = here_B & (batch.error_B > 0)
+            errors = {"": (loss_B, error_B), "naive_": (batch.naive_B * count_B, batch.naive_B)}
+            for whose, (cost_B, mean_B) in errors.items():
+                wql = Ratio(*(jnp.sum(jnp.where(here_B, x_B, 0)) for x_B in (cost_B, size_B)))
+                mase_B = jnp.where(scaled_B, mean_B / jnp.where(scaled_B, batch.error_B, 1), 0)
+                mase = Ratio(jnp.sum(mase_B), jnp.sum(scaled_B, dtype=jnp.float32))
+                ratios |= {f"{one.name}_{whose}wql": wql, f"{one.name}_{whose}mase": mase}
+        return ratios
+
+    def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
+        if "coverage" not in ratios:
+            return {}
+        derived = {
+            f"{one.name}_relative_{kind}": float(
+                ratios[f"{one.name}_{kind}"].value / ratios[f"{one.name}_naive_{kind}"].value
+            )
+            for one in self._collections
+            for kind in KINDS
+        }
+        for kind in KINDS:
+            each = [derived[f"{one.name}_relative_{kind}"] for one in self._collections]
+            derived[f"relative_{kind}"] = math.exp(np.mean(np.log(each)))
+        return derived
+
+    def read(self, text: str) -> Question:
+        return read_question(text, self.config.ahead)
+
+    def blank(self, length: int) -> Question:
+        return Question(np.zeros(length), np.zeros((length + self.config.ahead, 0)), np.zeros(0, bool), self.config.ahead)
+
+    def collate(self, examples: list[Question]) -> Questions:
+        longest = min(max(len(example.values_T) for example in examples), self.config.context)
+        horizon = max(example.horizon for example in examples)
+        return collated(examples, power_of_two(longest), horizon)
+
+    def predict(self, model: PatchForecaster, batch: Questions) -> jax.Array:
+        """[B, H, Q]: quantiles of what follows the contexts, standardised."""
+        horizon = batch.covariates_BSC.shape[1] - batch.values_BT.shape[1]
+        return model.forecast(
             batch.values_BT,
             batch.seen_BT,
-            origin_B=batch.origin_B,
-            covariates_BTC=batch.covariates_BTC,
-            covariates_seen_BTC=batch.covariates_seen_BTC,
+            horizon,
+            covariates_BSC=batch.covariates_BSC,
+            covariates_seen_BSC=batch.covariates_seen_BSC,
             future_BC=batch.future_BC,
-            key=key,
         )
 
+    def render(self, predicted: np.ndarray, example: Question) -> dict[str, Any]:
+        mean, std = example.scale
+        values_HQ = predicted[: example.horizon].astype(np.float64) * std + mean
+        columns = [[float(f"{value:.{DIGITS}g}") for value in column_H] for column_H in values_HQ.T]
+        quantiles = {f"{level:g}": column for level, column in zip(self.codec.levels, columns, strict=True)}
+        return {"forecast": columns[len(columns) // 2], "quantiles": quantiles}
 
-def pinball(truth: jax.Array, quantiles: jax.Array) -> jax.Array:
+    def draw(self, axes: Any, answer: dict[str, Any], example: Question) -> None:
+        """The context's end, the median, and a band for each pair of quantiles."""
+        columns = list(answer["quantiles"].values())
+        ahead = np.arange(1, example.horizon + 1)
+        past_T = example.values_T[-SHOWN * example.horizon - 24 :]
+        axes.plot(np.arange(-len(past_T) + 1, 1), past_T, color="black", lw=1)
+        for low in range(len(columns) // 2):
+            axes.fill_between(ahead, columns[low], columns[-1 - low], color="C0", alpha=0.15, lw=0)
+        axes.plot(ahead, answer["forecast"], color="C0", lw=1.5)
+        axes.axvline(0, color="black", lw=0.8)
+        axes.grid(alpha=0.3)
+        axes.set_xlabel("steps from the present")
+
+
+def _unrolled(model: PatchForecaster, batch: Windows, key: jax.Array | None = None) -> tuple[jax.Array, Any]:
+    return model.unroll(
+        batch.values_BT,
+        batch.seen_BT,
+        origin_B=batch.origin_B,
+        covariates_BTC=batch.covariates_BTC,
+        covariates_seen_BTC=batch.covariates_seen_BTC,
+        future_BC=batch.future_BC,
+        key=key,
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def pinball(truth: jax.Array, quantiles: jax.Array, levels: Sequence[float]) -> jax.Array:
     """2 mean_q max(q e, (q - 1) e), e = truth - quantile q: [...] of truth [...] and quantiles [..., Q]."""
-    level_Q = jnp.asarray(QUANTILES, jnp.float32)
+    level_Q = jnp.asarray(levels, jnp.float32)
     error = truth[..., None] - quantiles
     return 2 * jnp.mean(jnp.maximum(level_Q * error, (level_Q - 1) * error), axis=-1)

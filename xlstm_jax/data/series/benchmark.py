@@ -4,13 +4,13 @@
 |---|---|---|---|---|
 | m4_hourly | 414 | 48 hours | 24 | the competition's last 48 hours |
 | ett_h1 | 7 | 96 hours | 24 | the published test part, a window after another |
-| exchange | 8 | 30 days | 1 | the same |
+| exchange | 8 | 30 days | 5 | the same |
 | illness | 7 | 24 weeks | 52 | the same |
 | pollution | 1, PM2.5 | 48 hours | 24 | the last 20% |
 
-Horizons are those of the Chronos benchmark (Ansari et al. 2024) for M4 and the exchange rates, and of the usual comparisons
-on ETTh1 and illness (Zhou et al. 2021; Wu et al. 2021). Every window is forecast from what precedes it, and windows do not
-overlap.
+Horizons and seasons are those of the Chronos benchmark (Ansari et al. 2024) for M4 and the exchange rates, and of the
+usual comparisons on ETTh1 and illness (Zhou et al. 2021; Wu et al. 2021). Every window is forecast from what precedes it,
+and windows do not overlap.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ import numpy as np
 from xlstm_jax.data.series import m4
 from xlstm_jax.data.series.published import load as load_published
 from xlstm_jax.data.series.table import Table
-from xlstm_jax.errors import UsageError
+from xlstm_jax.errors import UsageError, shown
 
 PARTS = ("train", "validation", "test")
 
@@ -77,56 +77,79 @@ class Collection:
                 if known_T[start : start + self.horizon].any() and known_T[:start].any():
                     yield number, start
 
+    def scores(self, number: int, start: int) -> tuple[float, float]:
+        """For a window: the scale of its MASE, and the mean absolute error of the seasonal naive forecast.
 
-def seasonal_naive(past_T: np.ndarray, season: int, horizon: int, levels: Sequence[float]) -> np.ndarray:
-    """[H, Q] quantiles: y_{T+h} ~ N(y of the last season at that place, s^2 k), k = floor((h - 1) / season) + 1.
+        The scale is the `seasonal_error` of all that precedes the window; 0 if it is unknown.
+        """
+        past_T, truth_H = np.split(self.series[number].values_T[: start + self.horizon], [start])
+        scale = seasonal_error(past_T, self.season)
+        error_H = np.abs(truth_H - seasonal_naive(past_T, self.season, self.horizon))
+        return (scale if np.isfinite(scale) else 0.0), float(np.nanmean(error_H))
 
-    s^2 is the mean of (y_t - y_{t-season})^2 (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, section 5.5).
-    A missing value is that of a season earlier, else the last one known.
-    """
-    from scipy.special import ndtri
 
+def seasonal_naive(past_T: np.ndarray, season: int, horizon: int) -> np.ndarray:
+    """[H]: the value of the last season at that place; where it is missing, of a season earlier, else the last one known."""
     season = min(season, len(past_T))
     cycle = past_T[len(past_T) - season * (len(past_T) // season) :].reshape(-1, season)
     known = np.isfinite(cycle)
     latest = len(cycle) - 1 - np.argmax(known[::-1], axis=0)
     last_S = cycle[latest, np.arange(season)]
     last_S = np.where(known.any(axis=0), last_S, past_T[np.isfinite(past_T)][-1])
-    step_H = np.arange(horizon)
-    spread_H = np.sqrt((step_H // season + 1) * _mean(_changes(past_T, season) ** 2))
-    return last_S[step_H % season][:, None] + spread_H[:, None] * ndtri(np.asarray(levels))
+    return last_S[np.arange(horizon) % season]
 
 
 def seasonal_error(past_T: np.ndarray, season: int) -> float:
     """Mean of |y_t - y_{t-season}| over the values known: the scale of MASE (Hyndman & Koehler 2006); NaN if none is."""
-    return _mean(np.abs(_changes(past_T, season)))
-
-
-def _changes(past_T: np.ndarray, season: int) -> np.ndarray:
     changes_T = past_T[season:] - past_T[:-season]
-    return changes_T[np.isfinite(changes_T)]
+    known_T = changes_T[np.isfinite(changes_T)]
+    return float(np.abs(known_T).mean()) if known_T.size else float("nan")
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else float("nan")
+def of_table(
+    table: Table,
+    split: Sequence[float],
+    season: int,
+    horizon: int,
+    *,
+    name: str,
+    targets: Sequence[str],
+    covariates: Sequence[str] = (),
+    known: Sequence[str] = (),
+) -> Collection:
+    """A series for each target of a table.
+
+    Args:
+        table: of all columns.
+        split: rows for training, validation and testing, or shares of all rows.
+        season, horizon, name: of the collection.
+        targets: columns to forecast.
+        covariates, known: columns that all of them depend on; the latter are known ahead.
+
+    Raises:
+        UsageError: a column is missing, or a part is shorter than the horizon.
+    """
+    if unknown := [column for column in (*targets, *covariates, *known) if column not in table.names]:
+        raise UsageError(f"there is no column {shown(unknown[0])}; the columns are {shown(', '.join(table.names), 300)}")
+    rows = len(table.values_NC)
+    sizes = [int(part) for part in split] if max(split) > 1 else [int(rows * part) for part in split]
+    whole = sum(sizes) if max(split) > 1 else rows
+    train, test = sizes[0], whole - sizes[2]
+    for part, size in zip(PARTS, (train, test - train, whole - test), strict=True):
+        if size < horizon:
+            raise UsageError(f"the {part} part has {size:,} rows, too few for a horizon of {horizon}; lower data.horizon")
+    values_NC = table.values_NC[:whole]
+    numbers = [table.names.index(column) for column in (*covariates, *known)]
+    series = (Series(values_NC[:, table.names.index(target)], values_NC[:, numbers], train, test) for target in targets)
+    future_C = (*(False for _ in covariates), *(True for _ in known))
+    return Collection(name, tuple(series), season, horizon, future_C)
 
 
-def _of_table(name: str, table: Table, split: tuple[int, int], season: int, horizon: int, targets: Sequence[str]) -> Collection:
-    """A series for each target, without covariates; `split` has the first rows for validation and for testing."""
-    columns = [table.values_NC[:, table.names.index(target)] for target in targets]
-    none = np.zeros((len(table.values_NC), 0))
-    return Collection(name, tuple(Series(column, none, *split) for column in columns), season, horizon)
-
-
-def _published(name: str, horizon: int) -> Collection:
+def _published(name: str, horizon: int, season: int = 0) -> Collection:
     source = load_published(name)
     table = source.read()
-    shares = source.split
-    whole = sum(shares) if max(shares) > 1 else len(table.values_NC)
-    sizes = shares if max(shares) > 1 else [share * whole for share in shares]
-    rows = table._replace(values_NC=table.values_NC[: int(whole)])
-    split = int(sizes[0]), int(whole) - int(sizes[2])
-    return _of_table(name, rows, split, source.season, horizon, source.targets or table.names)
+    targets = source.targets or table.names
+    return of_table(table, source.split, season or source.season, horizon, name=name, targets=targets)
 
 
 def _m4_hourly() -> Collection:
@@ -141,7 +164,7 @@ def _m4_hourly() -> Collection:
 SETS: dict[str, Callable[[], Collection]] = {
     "m4_hourly": _m4_hourly,
     "ett_h1": lambda: _published("ett_h1", 96),
-    "exchange": lambda: _published("exchange", 30),
+    "exchange": lambda: _published("exchange", 30, season=5),  # business days
     "illness": lambda: _published("illness", 24),
     "pollution": lambda: _published("pollution", 48),
 }
