@@ -26,6 +26,7 @@ from xlstm_jax.train.workdir.folder import CODEC, CONFIG, check_workdir, locked
 from xlstm_jax.train.workdir.lock import Lock, check_free
 from xlstm_jax.train.workdir.metrics import MetricWriter, draw_losses
 from xlstm_jax.train.workdir.progress import TrainProgress
+from xlstm_jax.train.workdir.saved import initial_params
 
 # Metrics are read this many steps late, when they are long computed, so that the device never waits for the host.
 LAG = 2
@@ -57,6 +58,8 @@ def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int
         check_free(workdir)  # before the data are read, which may take long
     parts = build(values)  # reads the data: nothing is written before everything that can be wrong with it has shown
     check_steps(profile_steps, 0, parts.sections.train.steps)
+    if (source := parts.sections.train.init_from) and not (workdir / CONFIG).exists():
+        initial_params(parts, source)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,7 +105,8 @@ def _start(parts: Parts, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, 
     iterator = iter(task.train_batches(seed, rows=parts.placement.rows))
     latest = checkpoints.latest_step()
     if latest is None:
-        return init_state(parts), iterator, 0
+        state, source = init_state(parts), parts.sections.train.init_from
+        return (state._replace(params=initial_params(parts, source)) if source else state), iterator, 0
     if (steps := parts.sections.train.steps) < latest:
         raise UsageError(f"train.steps {steps} is below the {latest} done in workdir {workdir}; raise it")
     other_data = UsageError(f"the data are not those that workdir {workdir} was trained on; use another workdir")

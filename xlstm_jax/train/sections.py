@@ -25,6 +25,7 @@ from xlstm_jax.train.optimizer import OptimizerConfig
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(Section, name="train"):
     steps: PositiveInt = 1000  # may be raised when a run is resumed; a decaying schedule then stretches
+    init_from: str = ""  # workdir of a run of the same task and model, whose best parameters training begins with
     accumulate: PositiveInt = 1  # equal parts of a batch's rows, read one after another; their gradients make one step
     log_every: PositiveInt = 10  # steps between lines in metrics.jsonl
     eval_every: PositiveInt = 100  # steps between evaluations; each one is followed by a checkpoint

@@ -247,7 +247,7 @@ def origins(rng: np.random.Generator, known_BT: np.ndarray, patch: int) -> np.nd
     room_B = np.maximum(patches - 1 - begun_B, 1)
     share_B = rng.random(len(begun_B))
     early_B = rng.random(len(begun_B)) < EARLY
-    away_B = np.where(early_B, np.exp(share_B * np.log(room_B)), share_B * room_B).astype(np.int64)
+    away_B = np.where(early_B, np.exp(share_B * np.log(room_B + 1)), share_B * (room_B + 1)).astype(np.int64)
     return np.clip(begun_B + away_B, np.minimum(begun_B + 2, patches - 1), patches - 1) * patch
 
 

@@ -59,6 +59,26 @@ def load(workdir: str | Path, checkpoint: str = "best", *, data: Mapping[str, An
                 raise
 
 
+def initial_params(parts: Parts, workdir: str | Path) -> Any:
+    """The best parameters of the run in a workdir, for another run to begin with (`train.init_from`).
+
+    Raises:
+        UsageError: there is no run, its task, codec or shapes are others, or the checkpoint is damaged.
+    """
+    task = parse(_config(workdir)).task
+    if task is not type(parts.task):
+        raise UsageError(f"train.init_from {str(workdir)!r} holds a run of another task, {task.__name__}; give another")
+    with Checkpoints(workdir, best=task.best, read_only=True) as checkpoints:
+        step = checkpoints.select("best")
+        codec = task.codec_from_json(checkpoints.codec(step))
+        if codec is not None and codec.to_json() != parts.task.codec.to_json():
+            raise UsageError(
+                f"train.init_from {str(workdir)!r} reads its data by another codec, such as another vocabulary; give a "
+                "run whose codec is that of these data"
+            )
+        return checkpoints.restore_params(step, abstract_state(parts).params)
+
+
 def load_language_model(workdir: str | Path, checkpoint: str = "best") -> Saved:
     """`load` for a run of a language model.
 
