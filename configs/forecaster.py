@@ -1,6 +1,6 @@
 """A zero-shot forecaster of time series, trained on synthetic series only.
 
-    python -m experiments.train --config=configs/forecaster.py:xlstm --workdir=/tmp/forecaster
+python -m experiments.train --config=configs/forecaster.py:xlstm --workdir=/tmp/forecaster
 """
 
 from ml_collections import ConfigDict
@@ -14,8 +14,15 @@ def xlstm(config: ConfigDict) -> None:
     config.model.pattern = "ssss"
 
 
+def small(config: ConfigDict) -> None:
+    config.model.pattern = "sss"
+    config.model.features = 128
+    config.train.steps = 5_000
+
+
 def tiny(config: ConfigDict) -> None:
     config.data.series = 100
+    config.data.benchmark = ""
     config.data.context = 96
     config.data.horizon = 48
     config.data.covariates_share = 0.9
@@ -28,7 +35,13 @@ def tiny(config: ConfigDict) -> None:
     config.optimizer.warmup_steps = 5
 
 
-VARIANTS = {"xlstm": xlstm, "lstm": stack_of("lstm", 3), "transformer": stack_of("transformer", 4), "tiny": tiny}
+VARIANTS = {
+    "xlstm": xlstm,
+    "lstm": stack_of("lstm", 3),
+    "transformer": stack_of("transformer", 4),
+    "small": small,
+    "tiny": tiny,
+}
 
 
 def get_config(variant: str = "") -> ConfigDict:

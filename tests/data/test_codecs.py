@@ -5,17 +5,24 @@ import json
 import numpy as np
 import pytest
 
-from xlstm_jax.data.codecs import Labels, Numbers, Symbols, Vocabulary, padded, power_of_two
+from xlstm_jax.data.codecs import Labels, Levels, Numbers, Symbols, Vocabulary, padded, power_of_two
 from xlstm_jax.errors import UsageError
 
-CODECS = [Symbols((".", "a", "go")), Numbers(2), Labels(("bad", "good")), Vocabulary(("the", "cat"))]
+CODECS = [
+    Symbols((".", "a", "go")),
+    Numbers(2),
+    Labels(("bad", "good")),
+    Levels((0.1, 0.5)),
+    Vocabulary(("the", "cat")),
+]
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.kind)
 def test_json_and_back(codec):
     data = json.loads(json.dumps(codec.to_json()))
     assert type(codec).from_json(data).to_json() == data and data["kind"] == codec.kind
-    for wrong in ({}, [], {"kind": "other"}, data | {"names": [1], "words": [1], "width": "1"}, {"kind": codec.kind}):
+    values = {"names": [1], "words": [1], "width": "1", "levels": [1]}
+    for wrong in ({}, [], {"kind": "other"}, data | values, {"kind": codec.kind}):
         with pytest.raises(UsageError, match="is damaged"):
             type(codec).from_json(wrong)
 

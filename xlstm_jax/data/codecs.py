@@ -134,7 +134,9 @@ class Levels:
         levels = data.get("levels") if isinstance(data, dict) and data.get("kind") == cls.kind else None
         numbers = isinstance(levels, list) and all(type(level) is float and 0 < level < 1 for level in levels)
         if not numbers or not levels or levels != sorted({*levels}):
-            raise UsageError(f"the codec is damaged; kind {cls.kind!r} needs levels, increasing numbers between 0 and 1")
+            raise UsageError(
+                f"the codec is damaged; kind {cls.kind!r} needs levels, increasing numbers between 0 and 1"
+            )
         return cls(levels)
 
 

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from xlstm_jax.config import PositiveInt
 from xlstm_jax.models.config import PositiveFactor, StackConfig
 from xlstm_jax.models.stack import Stack
 from xlstm_jax.nn import linear, small_init
@@ -38,10 +37,10 @@ class Scale(NamedTuple):
     @classmethod
     def of(cls, values_BT: jax.Array, seen_BT: jax.Array) -> "Scale":
         """Mean and standard deviation of the values seen; of none, 0 and 1."""
-        weight_BT = seen_BT.astype(values_BT.dtype)
-        count_B1 = jnp.maximum(jnp.sum(weight_BT, axis=1, keepdims=True), 1)
-        mean_B1 = jnp.sum(weight_BT * values_BT, axis=1, keepdims=True) / count_B1
-        variance_B1 = jnp.sum(weight_BT * (values_BT - mean_B1) ** 2, axis=1, keepdims=True) / count_B1
+        count_B1 = jnp.maximum(jnp.sum(seen_BT, axis=1, keepdims=True), 1).astype(values_BT.dtype)
+        mean_B1 = jnp.sum(jnp.where(seen_BT, values_BT, 0), axis=1, keepdims=True) / count_B1
+        squares_BT = jnp.where(seen_BT, (values_BT - mean_B1) ** 2, 0)
+        variance_B1 = jnp.sum(squares_BT, axis=1, keepdims=True) / count_B1
         std_B1 = jnp.sqrt(variance_B1)
         least_B1 = SMALLEST * jnp.maximum(jnp.abs(mean_B1), SMALLEST)
         return cls(mean_B1, jnp.where(std_B1 > least_B1, std_B1, 1))
@@ -200,7 +199,8 @@ class PatchForecaster(Stack):
             seen_BT: bools.
             carry: of the call that read what is before; None: the series begin here, and their scale is that of the
                 values seen before `origin_B`, all of them if it is None. Later calls keep the scale.
-            covariates_BTC, covariates_seen_BTC: covariates of the T steps; with a carry, or for the first call, of T + S
+            covariates_BTC, covariates_seen_BTC: covariates of the T steps; with a carry, or for the first call, of T +
+            S
                 steps if those of the next patch are known: without them the last patch is read as if they were not.
             future_BC: bools, false for covariates that are not known a patch ahead; None: all are.
             key: for dropout.
@@ -218,7 +218,9 @@ class PatchForecaster(Stack):
         count, wide = c_BCU.shape[1:]
         c_scale = carry and carry.covariates_scale
         if carry is None:
-            c_before = c_seen_BCU & (True if origin_B is None else jnp.arange(wide) < origin_B[:, None, None])
+            c_before = c_seen_BCU & (
+                True if origin_B is None else jnp.arange(wide)[None, None] < origin_B[:, None, None]
+            )
             c_scale = Scale.of(c_BCU.reshape(rows * count, wide), c_before.reshape(rows * count, wide))
         c_BCU = c_scale.standardised(c_BCU.reshape(rows * count, wide)).reshape(c_BCU.shape)
         c_BCU = jnp.where(c_seen_BCU, c_BCU, 0)

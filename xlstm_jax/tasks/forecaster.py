@@ -38,7 +38,7 @@ EVALUATION_SERIES = 1000
 EVALUATION_SEED = 2**40
 SHARES = (0.7, 0.1, 0.2)  # of a CSV file, for training, validation and testing
 KINDS = ("wql", "mase")  # of scores
-DIGITS = 6  # significant ones, of a forecast
+DIGITS = 4  # of a forecast, after the first digit of the context's standard deviation
 SHOWN = 3  # contexts of this many horizons are drawn
 
 
@@ -71,10 +71,10 @@ class ForecasterTask(Task):
     Splits: "validation", of synthetic series, and "benchmark", real data sets of which none is trained on. With
     `data.name` or `data.path` the training, validation and test parts of those data are used instead.
 
-    Metrics of real data: for each set the weighted quantile loss, SET_wql = sum of pinball losses / sum |y|, and SET_mase;
-    both of the seasonal naive forecast, SET_naive_wql and SET_naive_mase; and their quotients, SET_relative_wql and
-    SET_relative_mase. `relative_wql` and `relative_mase` are geometric means over the sets (Ansari et al. 2024, section
-    5.4); `coverage` is the share of values between the quantiles 0.1 and 0.9.
+    Metrics of real data: for each set the weighted quantile loss, SET_wql = sum of pinball losses / sum |y|, and
+    SET_mase; both of the seasonal naive forecast, SET_naive_wql and SET_naive_mase; and their quotients,
+    SET_relative_wql and SET_relative_mase. `relative_wql` and `relative_mase` are geometric means over the sets (Ansari
+    et al. 2024, section 5.4); `coverage` is the share of values between the quantiles 0.1 and 0.9.
     """
 
     Config, Model = ForecasterData, ForecasterConfig
@@ -193,10 +193,12 @@ class ForecasterTask(Task):
         return f"{what}; forecasts of up to {config.horizon} steps from up to {config.context}"
 
     def build(self, config: ForecasterConfig, *, rngs: nnx.Rngs) -> PatchForecaster:
-        return PatchForecaster(config, self.config.patch, self.codec.levels, covariates=self.config.covariates > 0, rngs=rngs)
+        return PatchForecaster(
+            config, self.config.patch, self.codec.levels, covariates=self.config.covariates > 0, rngs=rngs
+        )
 
     def axes(self, batch: Windows) -> Windows:
-        rows = {name: ("batch",) for name in ("origin_B", "set_B", "error_B", "naive_B")} | {"future_BC": ("batch", None)}
+        rows = dict.fromkeys(("origin_B", "set_B", "error_B", "naive_B"), ("batch",)) | {"future_BC": ("batch", None)}
         steps = {name: ("batch", "time", None)[: getattr(batch, name).ndim] for name in batch._fields if "T" in name}
         named = steps | rows
         return Windows(*(None if value is None else named[name] for name, value in batch._asdict().items()))
@@ -258,7 +260,9 @@ class ForecasterTask(Task):
         return read_question(text, self.config.ahead)
 
     def blank(self, length: int) -> Question:
-        return Question(np.zeros(length), np.zeros((length + self.config.ahead, 0)), np.zeros(0, bool), self.config.ahead)
+        return Question(
+            np.zeros(length), np.zeros((length + self.config.ahead, 0)), np.zeros(0, bool), self.config.ahead
+        )
 
     def collate(self, examples: list[Question]) -> Questions:
         longest = min(max(len(example.values_T) for example in examples), self.config.context)
@@ -280,7 +284,7 @@ class ForecasterTask(Task):
     def render(self, predicted: np.ndarray, example: Question) -> dict[str, Any]:
         mean, std = example.scale
         values_HQ = predicted[: example.horizon].astype(np.float64) * std + mean
-        columns = [[float(f"{value:.{DIGITS}g}") for value in column_H] for column_H in values_HQ.T]
+        columns = np.round(values_HQ.T, DIGITS - math.floor(math.log10(std))).tolist()
         quantiles = {f"{level:g}": column for level, column in zip(self.codec.levels, columns, strict=True)}
         return {"forecast": columns[len(columns) // 2], "quantiles": quantiles}
 
@@ -316,6 +320,6 @@ def _names(text: str) -> tuple[str, ...]:
 
 def pinball(truth: jax.Array, quantiles: jax.Array, levels: Sequence[float]) -> jax.Array:
     """2 mean_q max(q e, (q - 1) e), e = truth - quantile q: [...] of truth [...] and quantiles [..., Q]."""
-    level_Q = jnp.asarray(levels, jnp.float32)
     error = truth[..., None] - quantiles
-    return 2 * jnp.mean(jnp.maximum(level_Q * error, (level_Q - 1) * error), axis=-1)
+    level = jnp.broadcast_to(jnp.asarray(levels, error.dtype), error.shape)
+    return 2 * jnp.mean(jnp.maximum(level * error, (level - 1) * error), axis=-1)

@@ -75,7 +75,7 @@ def naive_scores(whole, windows):
 
 @needs_data
 def test_published_scores_of_the_seasonal_naive_forecast():
-    """Those of Chronos's evaluation (scripts/evaluation/results/seasonal-naive-*.csv): M4, and the last 30 exchange rates."""
+    """Of M4 and of the last 30 exchange rates, as Chronos's evaluation has them (results/seasonal-naive-*.csv)."""
     whole = load("m4_hourly")
     assert naive_scores(whole, whole.windows("test")) == pytest.approx((0.0483091941, 1.1932105781), rel=1e-6)
     whole = load("exchange")

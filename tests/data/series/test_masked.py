@@ -50,7 +50,9 @@ def test_a_training_batch():
     """Nothing unknown or hidden is seen; covariates that are not known ahead are hidden with the target."""
     batch = SyntheticWindows(BANK, SHAPE, 0, covariates=2, share=0.9)[5]
     assert not (batch.seen_BT & ~batch.known_BT).any()
-    assert (batch.values_BT[~batch.known_BT] == 0).all() and (batch.covariates_BTC[~batch.covariates_seen_BTC] == 0).all()
+    assert (batch.values_BT[~batch.known_BT] == 0).all() and (
+        batch.covariates_BTC[~batch.covariates_seen_BTC] == 0
+    ).all()
     hidden_BT = ~batch.seen_BT & batch.known_BT
     late_BTC = batch.covariates_seen_BTC & hidden_BT[..., None]
     assert not (late_BTC & ~batch.future_BC[:, None]).any()
@@ -96,7 +98,7 @@ def test_training_windows_come_from_the_training_part(collection):
             steps = values[known]
             ends.add(steps[-1])
             assert (np.diff(steps) == 1).all() and known[-1]
-            assert steps[-1] < 20 or 100 <= steps[0] and steps[-1] < 115
+            assert steps[-1] < 20 or (steps[0] >= 100 and steps[-1] < 115)
             if row % 2 == 0:
                 assert not batch.seen_BT[row, batch.origin_B[row] :].any()
     assert {19.0, 114.0} <= ends and min(ends) == 8

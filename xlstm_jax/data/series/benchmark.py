@@ -9,8 +9,8 @@
 | pollution | 1, PM2.5 | 48 hours | 24 | the last 20% |
 
 Horizons and seasons are those of the Chronos benchmark (Ansari et al. 2024) for M4 and the exchange rates, and of the
-usual comparisons on ETTh1 and illness (Zhou et al. 2021; Wu et al. 2021). Every window is forecast from what precedes it,
-and windows do not overlap.
+usual comparisons on ETTh1 and illness (Zhou et al. 2021; Wu et al. 2021). Every window is forecast from what precedes
+it, and windows do not overlap.
 """
 
 import dataclasses
@@ -89,7 +89,7 @@ class Collection:
 
 
 def seasonal_naive(past_T: np.ndarray, season: int, horizon: int) -> np.ndarray:
-    """[H]: the value of the last season at that place; where it is missing, of a season earlier, else the last one known."""
+    """[H]: the last season again. A missing value is that of a season earlier, or else the last value known."""
     season = min(season, len(past_T))
     cycle = past_T[len(past_T) - season * (len(past_T) // season) :].reshape(-1, season)
     known = np.isfinite(cycle)
@@ -100,7 +100,7 @@ def seasonal_naive(past_T: np.ndarray, season: int, horizon: int) -> np.ndarray:
 
 
 def seasonal_error(past_T: np.ndarray, season: int) -> float:
-    """Mean of |y_t - y_{t-season}| over the values known: the scale of MASE (Hyndman & Koehler 2006); NaN if none is."""
+    """Mean of |y_t - y_{t-season}| over the known values, the scale of MASE (Hyndman & Koehler 2006); or NaN."""
     changes_T = past_T[season:] - past_T[:-season]
     known_T = changes_T[np.isfinite(changes_T)]
     return float(np.abs(known_T).mean()) if known_T.size else float("nan")
@@ -130,14 +130,16 @@ def of_table(
         UsageError: a column is missing, or a part is shorter than the horizon.
     """
     if unknown := [column for column in (*targets, *covariates, *known) if column not in table.names]:
-        raise UsageError(f"there is no column {shown(unknown[0])}; the columns are {shown(', '.join(table.names), 300)}")
+        raise UsageError(
+            f"there is no column {shown(unknown[0])}; the columns are {shown(', '.join(table.names), 300)}"
+        )
     rows = len(table.values_NC)
     sizes = [int(part) for part in split] if max(split) > 1 else [int(rows * part) for part in split]
     whole = sum(sizes) if max(split) > 1 else rows
     train, test = sizes[0], whole - sizes[2]
     for part, size in zip(PARTS, (train, test - train, whole - test), strict=True):
         if size < horizon:
-            raise UsageError(f"the {part} part has {size:,} rows, too few for a horizon of {horizon}; lower data.horizon")
+            raise UsageError(f"the {part} part has {size:,} rows, too few for a horizon of {horizon}; lower data.ahead")
     values_NC = table.values_NC[:whole]
     numbers = [table.names.index(column) for column in (*covariates, *known)]
     series = (Series(values_NC[:, table.names.index(target)], values_NC[:, numbers], train, test) for target in targets)

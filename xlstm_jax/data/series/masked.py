@@ -1,4 +1,4 @@
-"""Windows of series of which a forecaster reads a part: training windows with hidden stretches, and those it is scored on."""
+"""Windows of which a forecaster reads a part: training windows with hidden stretches, and those it is scored on."""
 
 import math
 from typing import NamedTuple
@@ -60,8 +60,8 @@ class Drawn(NamedTuple):
 class TrainWindows:
     """Endless random-access source of windows whose origins are random and in which stretches of patches are hidden.
 
-    That is contiguous patch masking (Auer et al. 2025, arXiv 2505.23719): the model learns to forecast over patches that
-    it does not read. A subclass draws the rows.
+    That is contiguous patch masking (Auer et al. 2025, arXiv 2505.23719): the model learns to forecast over patches
+    that it does not read. A subclass draws the rows.
     """
 
     def __init__(self, shape: Shape, seed: int):
@@ -131,7 +131,7 @@ class SyntheticForecasts(SyntheticWindows):
 
 
 class CollectionWindows(TrainWindows):
-    """Windows of the training part of a collection, to fine-tune on; every second one hides all that follows its origin.
+    """Windows of the training part of a collection, to fine-tune on. Every second one hides all after its origin.
 
     Windows end anywhere in the part, with equal probability for each step of each series.
     """
@@ -180,9 +180,7 @@ class ForecastWindows:
 
     def __init__(self, collections: tuple[Collection, ...], part: str, shape: Shape):
         self._collections, self._shape = collections, shape
-        self._places = [
-            (number, *place) for number, whole in enumerate(collections) for place in whole.windows(part)
-        ]
+        self._places = [(number, *place) for number, whole in enumerate(collections) for place in whole.windows(part)]
 
     def __len__(self) -> int:
         return math.ceil(len(self._places) / self._shape.batch_size)
@@ -239,8 +237,8 @@ def _stacked(cut: list[tuple[np.ndarray, np.ndarray]], collection: Collection) -
 def origins(rng: np.random.Generator, known_BT: np.ndarray, patch: int) -> np.ndarray:
     """[B]: the first step of a random patch, at least two patches after the row's first value.
 
-    The later the origin, the less is scored, and the better is the scale. A part of the origins is even on a logarithmic
-    scale of the patches since the row began, the others are even.
+    The later the origin, the less is scored, and the better is the scale. A part of the origins is even on a
+    logarithmic scale of the patches since the row began, the others are even.
     """
     patches = known_BT.shape[1] // patch
     begun_B = np.argmax(known_BT, axis=1) // patch
@@ -252,7 +250,7 @@ def origins(rng: np.random.Generator, known_BT: np.ndarray, patch: int) -> np.nd
 
 
 def hidden(rng: np.random.Generator, count: int, patches: int, patch: int) -> np.ndarray:
-    """[B, T] bools: runs of 1 to `LONGEST_RUN` patches that the model does not read; few in some rows, many in others."""
+    """[B, T] bools: runs of 1 to `LONGEST_RUN` patches that the model does not read, few or many in a row."""
     share_B1 = rng.uniform(0, MOST_HIDDEN, (count, 1))
     begins_BP = rng.random((count, patches)) < share_B1
     length_BP = rng.integers(1, LONGEST_RUN + 1, (count, patches))

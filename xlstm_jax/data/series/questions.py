@@ -17,7 +17,7 @@ FILES = (".csv", ".tsv", ".txt")
 
 
 class Questions(NamedTuple):
-    """A batch of contexts of T steps that end together, with C covariates of T + horizon steps; unknown values are 0."""
+    """A batch of contexts that end together, with C covariates of T + horizon steps; unknown values are 0."""
 
     values_BT: np.ndarray  # float32, standardised
     seen_BT: np.ndarray  # bool
@@ -49,7 +49,7 @@ class Question(NamedTuple):
 
 
 def collated(questions: Sequence[Question], context: int, horizon: int) -> Questions:
-    """The batch of the last `context` steps of each question, with room for `horizon` steps of covariates after them."""
+    """The last `context` steps of each question, with room for `horizon` steps of covariates after them."""
     count, steps, width = len(questions), context + horizon, max(len(one.future_C) for one in questions)
     values_BT = np.full((count, context), np.nan)
     covariates_BSC = np.full((count, steps, width), np.nan)
@@ -75,9 +75,10 @@ def collated(questions: Sequence[Question], context: int, horizon: int) -> Quest
 def read_question(text: str, horizon: int) -> Question:
     """A question from a line of input.
 
-    The line is one of: numbers separated by spaces or commas, or a JSON list, with NA or null for a missing value; a JSON
-    object with "values", and perhaps "horizon", "covariates" (names with a list of as many values each) and "known" (names
-    with lists that go on for the horizon); the path of a CSV file, followed by :COLUMN if it has several columns.
+    The line is one of: numbers separated by spaces or commas, or a JSON list, with NA or null for a missing value; a
+    JSON object with "values", and perhaps "horizon", "covariates" (names with a list of as many values each) and
+    "known" (names with lists that go on for the horizon); the path of a CSV file, followed by :COLUMN if it has several
+    columns.
 
     Args:
         text: the line.

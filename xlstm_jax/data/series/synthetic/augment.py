@@ -35,7 +35,9 @@ def _crops(rng: np.random.Generator, bank_NT: np.ndarray, count: int, steps: int
     share_BT = place_BT - left_BT
     rows_BT = np.asarray(bank_NT[number_B], np.float64)
     right_BT = np.minimum(left_BT + 1, bank_NT.shape[1] - 1)
-    crop_BT = np.take_along_axis(rows_BT, left_BT, 1) * (1 - share_BT) + np.take_along_axis(rows_BT, right_BT, 1) * share_BT
+    crop_BT = (
+        np.take_along_axis(rows_BT, left_BT, 1) * (1 - share_BT) + np.take_along_axis(rows_BT, right_BT, 1) * share_BT
+    )
     return (crop_BT - crop_BT.mean(axis=1, keepdims=True)) / (crop_BT.std(axis=1, keepdims=True) + 1e-3)
 
 

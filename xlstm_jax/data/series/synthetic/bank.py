@@ -47,8 +47,8 @@ def draw(rng: np.random.Generator, steps: int) -> np.ndarray:
 def bank(size: int, steps: int, seed: int) -> np.ndarray:
     """[size, T] float32, standardised: series number n is a pure function of the seed, n and T.
 
-    The first call draws them, 1 to 2 ms each, and keeps them in the cache folder; they are memory-mapped. Other options,
-    or another version of this package, make another file.
+    The first call draws them, 1 to 2 ms each, and keeps them in the cache folder; they are memory-mapped. Other
+    options, or another version of this package, make another file.
     """
     if size <= FEW:
         return _drawn(size, steps, seed, quiet=True)

@@ -56,4 +56,6 @@ def _effect(rng: np.random.Generator, x_T: np.ndarray) -> np.ndarray:
     elif kind < 0.35:
         late_T = late_T**2
     spread = late_T.std()
-    return rng.choice((-1, 1)) * np.exp(rng.uniform(np.log(0.3), np.log(3))) * (late_T - late_T.mean()) / (spread + 1e-6)
+    return (
+        rng.choice((-1, 1)) * np.exp(rng.uniform(np.log(0.3), np.log(3))) * (late_T - late_T.mean()) / (spread + 1e-6)
+    )

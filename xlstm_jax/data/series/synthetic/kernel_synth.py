@@ -4,14 +4,14 @@ KernelSynth (Ansari et al. 2024, arXiv 2403.07815, section 4.2): 1 to 5 kernels 
 and joined by + or * with equal probability; the series is a sample of the process over x = t / T.
 
 A sample by Cholesky costs T^3. Here a kernel is a sum of terms a(x) a(x') r(|t - t'|), with r stationary, and sums and
-products of such sums are again such sums. A term's sample is a(x) g(t), where the g are independent stationary processes
-with autocovariance r. Linear kernels have a(x) = x, and wide Gaussian kernels are few terms with a rank of one:
-exp(-p (u - u')^2 / 2) = sum_k a_k(u) a_k(u'), a_k(u) = exp(-p u^2 / 2) sqrt(p^k / k!) u^k, u = x - 1/2.
+products of such sums are again such sums. A term's sample is a(x) g(t), where the g are independent stationary
+processes with autocovariance r. Linear kernels have a(x) = x, and wide Gaussian kernels are few terms with a rank of
+one: exp(-p (u - u')^2 / 2) = sum_k a_k(u) a_k(u'), a_k(u) = exp(-p u^2 / 2) sqrt(p^k / k!) u^k, u = x - 1/2.
 
-On a grid, g is drawn by circulant embedding (Dietrich & Newsam 1997): r is continued to a period M, and the square root of
-the circulant matrix is applied to white noise by two FFTs. M is a multiple of the periods in r, so that periodic kernels
-are exact. With other factors it is at least `WIDER` times the series, and the negative eigenvalues, which are small, are
-set to 0.
+On a grid, g is drawn by circulant embedding (Dietrich & Newsam 1997): r is continued to a period M, and the square root
+of the circulant matrix is applied to white noise by two FFTs. M is a multiple of the periods in r, so that periodic
+kernels are exact. With other factors it is at least `WIDER` times the series, and the negative eigenvalues, which are
+small, are set to 0.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Classical processes: autoregressions, random walks, exponential smoothing, episodes, counts, and switches of regime."""
+"""Classical processes: autoregressions, random walks, exponential smoothing, episodes, counts, changing regimes."""
 
 import numpy as np
 from scipy.signal import lfilter
@@ -41,7 +41,7 @@ def draw_roots(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def arma(rng: np.random.Generator, steps: int) -> np.ndarray:
-    """[T]: a(B) y = b(B) e, with up to 4 roots in a and 2 in b, and perhaps a factor 1 - phi B^m, or a sum over time."""
+    """[T]: a(B) y = b(B) e, with up to 4 roots in a and 2 in b, perhaps a factor 1 - phi B^m, perhaps integrated."""
     ar, ma = polynomial(draw_roots(rng, rng.integers(1, 5))), polynomial(draw_roots(rng, rng.integers(0, 3)))
     if rng.random() < 0.4:
         factor = np.zeros(draw_period(rng, steps // 3) + 1)
@@ -53,7 +53,7 @@ def arma(rng: np.random.Generator, steps: int) -> np.ndarray:
 
 
 def random_walk(rng: np.random.Generator, steps: int) -> np.ndarray:
-    """[T]: y_t = phi y_{t-1} + drift + e_t with phi of 1 or little less, observed with some noise, perhaps as exp(y)."""
+    """[T]: y_t = phi y_{t-1} + drift + e_t with phi of 1 or a little less, perhaps with noise, perhaps as exp(y)."""
     phi = 1.0 if rng.random() < 0.6 else 1 - np.exp(rng.uniform(np.log(0.001), np.log(0.1)))
     shock_T = shocks(rng, steps)
     if rng.random() < 0.2:
@@ -62,11 +62,13 @@ def random_walk(rng: np.random.Generator, steps: int) -> np.ndarray:
     path_T = lfilter([1], [1, -phi], shock_T * 1.0 + drift)
     if rng.random() < 0.3:
         path_T = path_T + rng.uniform(0.1, 2) * noise(rng, steps)
-    return np.exp(np.clip(rng.uniform(0.1, 1.0) * path_T / (path_T.std() + 1e-6), -6, 6)) if rng.random() < 0.3 else path_T
+    return (
+        np.exp(np.clip(rng.uniform(0.1, 1.0) * path_T / (path_T.std() + 1e-6), -6, 6)) if rng.random() < 0.3 else path_T
+    )
 
 
 def smoothing(rng: np.random.Generator, steps: int) -> np.ndarray:
-    """[T]: level, damped trend and season, each going its random way (Hyndman et al. 2008's state spaces), with noise."""
+    """[T]: level, damped trend and season, each a random walk (the state spaces of Hyndman et al. 2008), with noise."""
     share_level, share_trend = np.exp(rng.uniform(np.log(0.003), np.log(0.5), 2)) * (1, 0.02)
     slope_T = lfilter([1], [1, -rng.uniform(0.9, 1)], rng.standard_normal(steps) * share_trend)
     slope_T += rng.standard_normal() * 0.01 * (rng.random() < 0.5)
@@ -83,7 +85,7 @@ def smoothing(rng: np.random.Generator, steps: int) -> np.ndarray:
 
 
 def episodes(rng: np.random.Generator, steps: int) -> np.ndarray:
-    """[T]: bumps on a low level, at about the same time of each season or at any time, of different sizes and widths."""
+    """[T]: bumps of different sizes and widths on a low level, at about the same time of each season or at any time."""
     times = np.arange(steps)
     if rng.random() < 0.6:
         period = draw_period(rng, steps // 3)
