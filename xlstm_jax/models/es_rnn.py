@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from xlstm_jax.models.forecasting import ForecastConfig, Sizes, StackForecaster
+from xlstm_jax.models.forecasting import ForecastConfig, Sizes
+from xlstm_jax.models.stack_forecaster import StackForecaster
 
 SEASONS = (24, 168)  # hours of a day and of a week
 LEVEL, SEASON = -1.0, -2.0  # initial logits of the smoothing coefficients
