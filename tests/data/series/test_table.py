@@ -63,7 +63,7 @@ def test_refused(write, text, message):
 
 def test_files_that_cannot_be_read(write, tmp_path):
     for path in (tmp_path / "none.csv", tmp_path, write("date,caf\xe9\n", "latin-1")):
-        with pytest.raises(UsageError, match="cannot read .*; give a CSV file in UTF-8"):
+        with pytest.raises(UsageError, match=r"cannot read .*; give a CSV file in UTF-8"):
             read_csv(path)
 
 
