@@ -163,7 +163,7 @@ class Forecasting(Task):
         """The loss of each value, [B, H, C]; over NumPy or jax arrays."""
         error_BHCQ = values_BHC[..., None] - outputs_BHCQ
         if self.config.loss == "quantile":
-            return (abs(error_BHCQ) / 2 + error_BHCQ * (self.levels_Q - 0.5)).mean(-1)
+            return (abs(error_BHCQ) / 2 + error_BHCQ * (self.levels_Q - 0.5)[None, None, None]).mean(-1)
         return error_BHCQ[..., 0] ** 2 if self.config.loss == "mse" else abs(error_BHCQ[..., 0])
 
     def forward(self, model: Forecaster, batch: Windows, carry: Any, key: jax.Array | None) -> Outcome:

@@ -85,7 +85,9 @@ def _number(cell: str, path: str | os.PathLike, number: int, name: str) -> float
     try:
         value = float(cell)
     except ValueError as error:
-        raise UsageError(f"{str(path)!r} line {number}: {name} {shown(cell)} is not a number") from error
+        raise UsageError(
+            f"{str(path)!r} line {number}: {name} {shown(cell)} is not a number; leave the column out, or correct it"
+        ) from error
     if np.isinf(value):
         raise UsageError(f"{str(path)!r} line {number}: {name} {shown(cell)} is not finite")
     return value
