@@ -176,15 +176,3 @@ def test_covariates_that_are_not_known_ahead(rows):
         )
         np.testing.assert_array_equal(one[:, :same], other[:, :same])
         assert not np.allclose(one[:, same], other[:, same])
-
-
-def test_a_new_model_ignores_covariates(rows):
-    """Their layer begins at 0, and learns."""
-    values, seen = rows
-    net = PatchForecaster(ForecasterConfig(features=8, pattern="r"), PATCH, LEVELS, rngs=nnx.Rngs(0))
-    covariates, covariates_seen = given(steps=STEPS + 8)
-    options = {"covariates_BSC": covariates, "covariates_seen_BSC": covariates_seen}
-    np.testing.assert_array_equal(forecast(net, values, seen, 8, **options), forecast(net, values, seen, 8))
-    graph, params = nnx.split(net)
-    grads = jax.grad(lambda p: jnp.sum(nnx.merge(graph, p).forecast(values, seen, 8, **options)))(params)
-    assert np.abs(grads["embedding"]["covariates"]["skip"]["kernel"][...]).max() > 0

@@ -18,6 +18,7 @@ from xlstm_jax.models.config import PositiveFactor, StackConfig
 from xlstm_jax.models.stack import Stack
 from xlstm_jax.nn import linear, small_init
 
+SMALL = 0.01  # initial standard deviation of the weights of a layer whose output begins near 0
 SMALLEST = 1e-6  # scale of a series over the size of its values
 
 
@@ -57,12 +58,11 @@ class Scale(NamedTuple):
 class Residual(nnx.Module):
     """W_skip x + W_down SiLU(W_up x): a layer with a linear way around it."""
 
-    def __init__(self, width: int, inner: int, outputs: int, *, zero: bool = False, dtype: Any, rngs: nnx.Rngs):
-        last = nnx.initializers.zeros if zero else small_init(inner)
+    def __init__(self, width: int, inner: int, outputs: int, *, small: bool = False, dtype: Any, rngs: nnx.Rngs):
         first = nnx.initializers.lecun_normal()
+        skip, last = (nnx.initializers.normal(SMALL),) * 2 if small else (first, small_init(inner))
         self.up = linear(width, inner, first, bias=True, axes=(None, "inner"), dtype=dtype, rngs=rngs)
         self.down = linear(inner, outputs, last, axes=("inner", None), dtype=dtype, rngs=rngs)
-        skip = nnx.initializers.zeros if zero else nnx.initializers.lecun_normal()
         self.skip = linear(width, outputs, skip, axes=(None, None), dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -83,8 +83,8 @@ class Patches(NamedTuple):
 class PatchInput(nnx.Module):
     """x_p = f([values, seen]) + sum_c g([values, seen, covariate c of this patch and of the next, what of it is seen]).
 
-    f and g are `Residual`. g starts at 0 and is left out for covariates of which nothing is seen, so that without
-    covariates the model is that of the series alone.
+    f and g are `Residual`. g begins near 0. It is left out for covariates of which nothing is seen: without covariates the
+    model is that of the series alone.
     """
 
     def __init__(self, config: ForecasterConfig, patch: int, *, covariates: bool, rngs: nnx.Rngs):
@@ -92,7 +92,7 @@ class PatchInput(nnx.Module):
         self.dtype = dtype
         self.series = Residual(2 * patch, inner, config.features, dtype=dtype, rngs=rngs)
         wide = 6 * patch
-        layer = Residual(wide, inner, config.features, zero=True, dtype=dtype, rngs=rngs) if covariates else None
+        layer = Residual(wide, inner, config.features, small=True, dtype=dtype, rngs=rngs) if covariates else None
         self.covariates = layer
 
     def __call__(self, patches: Patches, lengths: jax.Array | None = None) -> jax.Array:
