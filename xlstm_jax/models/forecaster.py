@@ -83,8 +83,8 @@ class Patches(NamedTuple):
 class PatchInput(nnx.Module):
     """x_p = f([values, seen]) + sum_c g([values, seen, covariate c of this patch and of the next, what of it is seen]).
 
-    f and g are `Residual`. g begins near 0. It is left out for covariates of which nothing is seen: without covariates the
-    model is that of the series alone.
+    f and g are `Residual`. g begins near 0. It is left out for covariates of which nothing is seen: without covariates
+    the model is that of the series alone.
     """
 
     def __init__(self, config: ForecasterConfig, patch: int, *, covariates: bool, rngs: nnx.Rngs):
