@@ -3,9 +3,9 @@
     python -m experiments.sweep --sweep=experiments/sweeps/forecaster.py --workdir=/tmp/forecasters --num_workers=2
     python -m experiments.report --workdir=/tmp/forecasters
 
-Small models: each takes about an hour on one CPU core. `:full` has the default sizes, three hours on two cores each;
-`:tuning` tunes the run in /tmp/forecaster on each data set, minutes each; `:tiny` takes minutes in all. Scores are those
-of the split "benchmark", relative to the seasonal naive forecast, which has 1 by definition.
+Small models take an hour each on one CPU core. `:full` has the default sizes, three hours on two cores each. `:tuning`
+tunes the run in /tmp/forecaster on each data set, minutes each. `:tiny` takes minutes in all. Scores are those of the
+split "benchmark", relative to the seasonal naive forecast, whose score is 1.
 """
 
 from experiments.sweeping.base import Sweep, axis
@@ -21,7 +21,7 @@ SETS = ("m4_hourly", "ett_h1", "exchange", "illness", "pollution")
 # further variant of the config, seeds
 VARIANTS = {"": (",small", (0,)), "full": ("", (0, 1, 2)), "tiny": (",tiny", (0,))}
 PUBLISHED = (
-    "on other sets of data sets: Chronos-Bolt (tiny, 9M parameters, trained on real data) has 0.437 of the seasonal naive "
+    "on other data: Chronos-Bolt (tiny, 9M parameters, trained on real series) has 0.437 of the seasonal naive "
     "weighted quantile loss and 0.783 of its MASE on M4 hourly, 0.884 and 0.969 on the last 30 exchange rates (its "
     "repository, scripts/evaluation/results)"
 )

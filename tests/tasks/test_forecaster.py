@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.tasks.examples import tiny_config
-from xlstm_jax.data.series.benchmark import Collection, Series
+from xlstm_jax.data.series.benchmark import Series, SeriesSet
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import added, metrics
 from xlstm_jax.tasks.forecaster import LEVELS, ForecasterData, ForecasterTask, pinball
@@ -63,8 +63,8 @@ def task(monkeypatch):
     for name, season, horizon, count in (("one", 3, 5, 2), ("two", 1, 8, 1)):
         values = 50 + rng.standard_normal((count, 40)).cumsum(axis=1)
         values[0, 33] = np.nan
-        sets.append(Collection(name, tuple(Series(row, none, 24, 30) for row in values), season, horizon))
-    monkeypatch.setitem(made.__dict__, "_collections", tuple(sets))
+        sets.append(SeriesSet(name, tuple(Series(row, none, 24, 30) for row in values), season, horizon))
+    monkeypatch.setitem(made.__dict__, "_sets", tuple(sets))
     monkeypatch.setitem(made.__dict__, "splits", {"validation": "", "benchmark": "test"})
     return made
 
@@ -154,7 +154,7 @@ def test_a_figure(task):
     answer = task.render(np.tile(np.arange(9.0), (question.horizon, 1)), question)
     axes = Figure().add_subplot()
     task.draw(axes, answer, question)
-    assert len(axes.lines) == 3 and len(axes.collections) == 4
+    assert len(axes.lines) == 3 and len(axes.sets) == 4
 
 
 def write_csv(path, rows=400):

@@ -18,11 +18,11 @@ from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Levels, power_of_two
 from xlstm_jax.data.series import benchmark
 from xlstm_jax.data.series.masked import (
-    CollectionWindows,
     ForecastWindows,
     Shape,
     SyntheticForecasts,
     SyntheticWindows,
+    TuningWindows,
     Windows,
 )
 from xlstm_jax.data.series.questions import Question, Questions, collated, read_question
@@ -96,7 +96,7 @@ class ForecasterTask(Task):
         return Levels.from_json(data)
 
     @functools.cached_property
-    def _own(self) -> benchmark.Collection | None:
+    def _own(self) -> benchmark.SeriesSet | None:
         """The data to train on; None for synthetic series."""
         config = self.config
         if config.name:
@@ -110,7 +110,7 @@ class ForecasterTask(Task):
         return benchmark.of_table(table, SHARES, config.season, config.ahead, **parts)
 
     @functools.cached_property
-    def _collections(self) -> tuple[benchmark.Collection, ...]:
+    def _sets(self) -> tuple[benchmark.SeriesSet, ...]:
         """The data that scores are computed for."""
         sets = (self._own,) if self._own else tuple(map(benchmark.load, _names(self.config.benchmark)))
         for one in sets:
@@ -123,10 +123,10 @@ class ForecasterTask(Task):
 
     @functools.cached_property
     def splits(self) -> dict[str, str]:
-        """Names of splits with the part of the collections that they are; "" for synthetic series."""
+        """Names of splits with the part of the sets that they are; "" for synthetic series."""
         if self._own:
             return {"validation": "validation", "test": "test"}
-        return {"validation": ""} | ({"benchmark": "test"} if self._collections else {})
+        return {"validation": ""} | ({"benchmark": "test"} if self._sets else {})
 
     @property
     def held_out(self) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ class ForecasterTask(Task):
 
     def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
         if self._own:
-            return dataset(CollectionWindows(self._own, self._shape(rows), checked_seed(seed)))
+            return dataset(TuningWindows(self._own, self._shape(rows), checked_seed(seed)))
         return dataset(SyntheticWindows(self._train_NT, self._shape(rows), checked_seed(seed), **self._covariates))
 
     def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
@@ -157,7 +157,7 @@ class ForecasterTask(Task):
         if split not in self.splits:
             raise unknown_split(split, self.splits)
         if part := self.splits[split]:
-            return dataset(ForecastWindows(self._collections, part, self._shape(rows)))
+            return dataset(ForecastWindows(self._sets, part, self._shape(rows)))
         more = self._covariates | {"length": self.config.evaluation_batches}
         return dataset(SyntheticForecasts(self._validation_NT, self._shape(rows), EVALUATION_SEED, **more))
 
@@ -230,7 +230,7 @@ class ForecasterTask(Task):
         error_B = total(jnp.abs(y_BPS - q_BPSQ[..., len(self.codec) // 2])) / jnp.maximum(count_B, 1)
         inside_B = total(((y_BPS >= q_BPSQ[..., 0]) & (y_BPS <= q_BPSQ[..., -1])) * 1.0)
         ratios = {"coverage": Ratio(jnp.sum(inside_B), jnp.sum(count_B))}
-        for number, one in enumerate(self._collections):
+        for number, one in enumerate(self._sets):
             here_B = batch.set_B == number
             scaled_B = here_B & (batch.error_B > 0)
             errors = {"": (loss_B, error_B), "naive_": (batch.naive_B * count_B, batch.naive_B)}
@@ -248,11 +248,11 @@ class ForecasterTask(Task):
             f"{one.name}_relative_{kind}": float(
                 ratios[f"{one.name}_{kind}"].value / ratios[f"{one.name}_naive_{kind}"].value
             )
-            for one in self._collections
+            for one in self._sets
             for kind in KINDS
         }
         for kind in KINDS:
-            each = [derived[f"{one.name}_relative_{kind}"] for one in self._collections]
+            each = [derived[f"{one.name}_relative_{kind}"] for one in self._sets]
             derived[f"relative_{kind}"] = math.exp(np.mean(np.log(each)))
         return derived
 

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from xlstm_jax.data.series.benchmark import SETS, Collection, Series, load, of_table, seasonal_error, seasonal_naive
+from xlstm_jax.data.series.benchmark import SETS, Series, SeriesSet, load, of_table, seasonal_error, seasonal_naive
 from xlstm_jax.data.series.table import Table
 from xlstm_jax.errors import UsageError
 
@@ -37,7 +37,7 @@ def test_seasonal_error():
 def test_windows_and_scores():
     values = np.arange(20.0)
     values[14:16] = NAN
-    whole = Collection("own", (Series(values, np.zeros((20, 0)), 8, 12),), 2, 2)
+    whole = SeriesSet("own", (Series(values, np.zeros((20, 0)), 8, 12),), 2, 2)
     assert list(whole.windows("train")) == [(0, 2), (0, 4), (0, 6)]
     assert list(whole.windows("test")) == [(0, 12), (0, 16), (0, 18)]  # nothing is known of 14 and 15
     assert whole.scores(0, 12) == (2, 2)

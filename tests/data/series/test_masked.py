@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from xlstm_jax.data.series.benchmark import Collection, Series
+from xlstm_jax.data.series.benchmark import Series, SeriesSet
 from xlstm_jax.data.series.masked import (
     LONGEST_RUN,
-    CollectionWindows,
     ForecastWindows,
     Shape,
     SyntheticForecasts,
     SyntheticWindows,
+    TuningWindows,
     hidden,
     origins,
 )
@@ -26,8 +26,8 @@ def series(values, validation, test, covariates=0):
 
 
 @pytest.fixture
-def collection():
-    return Collection("own", (series(range(40), 20, 30, 2), series(range(100, 130), 15, 20, 2)), 5, 5, (False, True))
+def chosen_set():
+    return SeriesSet("own", (series(range(40), 20, 30, 2), series(range(100, 130), 15, 20, 2)), 5, 5, (False, True))
 
 
 def test_hidden_stretches_are_of_whole_patches():
@@ -64,9 +64,9 @@ def test_all_of_a_horizon_is_hidden():
     assert (batch.origin_B == 12).all() and not batch.seen_BT[:, 12:].any()
 
 
-def test_windows_by_hand(collection):
+def test_windows_by_hand(chosen_set):
     """Each window once, the horizon after its context, the rest missing; the last batch is filled up."""
-    source = ForecastWindows((collection,), "test", SHAPE)
+    source = ForecastWindows((chosen_set,), "test", SHAPE)
     assert len(source) == 1  # [30, 35), [35, 40), and [20, 25), [25, 30) of the other series
     batch = source[0]
     np.testing.assert_array_equal(batch.values_BT[0, :17], range(18, 35))
@@ -78,19 +78,19 @@ def test_windows_by_hand(collection):
     np.testing.assert_array_equal(batch.set_B, 0)
     np.testing.assert_array_equal(batch.error_B, 5)  # the series rises by 1 a step, and its season has 5
     np.testing.assert_array_equal(batch.naive_B, 5)
-    short = ForecastWindows((collection,), "test", SHAPE._replace(batch_size=3))
+    short = ForecastWindows((chosen_set,), "test", SHAPE._replace(batch_size=3))
     np.testing.assert_array_equal(np.concatenate([short[0].set_B, short[1].set_B]), [0, 0, 0, 0, -1, -1])
     assert not short[1].known_BT[1:].any()
 
 
-def test_the_beginning_of_a_series_is_padded(collection):
-    batch = ForecastWindows((collection,), "validation", SHAPE._replace(batch_size=8, context=24))[0]
+def test_the_beginning_of_a_series_is_padded(chosen_set):
+    batch = ForecastWindows((chosen_set,), "validation", SHAPE._replace(batch_size=8, context=24))[0]
     assert not batch.known_BT[0, :4].any() and batch.known_BT[0, 4:29].all()
     np.testing.assert_array_equal(batch.values_BT[0, 4:29], range(25))
 
 
-def test_training_windows_come_from_the_training_part(collection):
-    source = CollectionWindows(collection, SHAPE, 0)
+def test_training_windows_come_from_the_training_part(chosen_set):
+    source = TuningWindows(chosen_set, SHAPE, 0)
     ends = set()
     for index in range(40):
         batch = source[index]
@@ -104,11 +104,11 @@ def test_training_windows_come_from_the_training_part(collection):
     assert {19.0, 114.0} <= ends and min(ends) == 8
 
 
-def test_processes_read_their_rows(collection):
+def test_processes_read_their_rows(chosen_set):
     for source in (
         lambda part: SyntheticWindows(BANK, SHAPE._replace(part=part), 0, covariates=1, share=0.5),
-        lambda part: CollectionWindows(collection, SHAPE._replace(part=part), 0),
-        lambda part: ForecastWindows((collection,), "test", SHAPE._replace(part=part)),
+        lambda part: TuningWindows(chosen_set, SHAPE._replace(part=part), 0),
+        lambda part: ForecastWindows((chosen_set,), "test", SHAPE._replace(part=part)),
     ):
         whole, parts = source(ALL)[0], [source(slice(n, n + 2))[0] for n in (0, 2)]
         for array, *pieces in zip(whole, *parts, strict=True):

@@ -48,7 +48,7 @@ class Series(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Collection:
+class SeriesSet:
     """Series that are forecast alike.
 
     Attributes:
@@ -116,13 +116,13 @@ def of_table(
     targets: Sequence[str],
     covariates: Sequence[str] = (),
     known: Sequence[str] = (),
-) -> Collection:
+) -> SeriesSet:
     """A series for each target of a table.
 
     Args:
         table: of all columns.
         split: rows for training, validation and testing, or shares of all rows.
-        season, horizon, name: of the collection.
+        season, horizon, name: of the set.
         targets: columns to forecast.
         covariates, known: columns that all of them depend on; the latter are known ahead.
 
@@ -144,26 +144,26 @@ def of_table(
     numbers = [table.names.index(column) for column in (*covariates, *known)]
     series = (Series(values_NC[:, table.names.index(target)], values_NC[:, numbers], train, test) for target in targets)
     future_C = (*(False for _ in covariates), *(True for _ in known))
-    return Collection(name, tuple(series), season, horizon, future_C)
+    return SeriesSet(name, tuple(series), season, horizon, future_C)
 
 
-def _published(name: str, horizon: int, season: int = 0) -> Collection:
+def _published(name: str, horizon: int, season: int = 0) -> SeriesSet:
     source = load_published(name)
     table = source.read()
     targets = source.targets or table.names
     return of_table(table, source.split, season or source.season, horizon, name=name, targets=targets)
 
 
-def _m4_hourly() -> Collection:
+def _m4_hourly() -> SeriesSet:
     _, train, test_SH = m4.read()
     series = []
     for values_T, future_H in zip(train, test_SH, strict=True):
         whole_T, end = np.concatenate([values_T, future_H]), len(values_T)
         series.append(Series(whole_T, np.zeros((len(whole_T), 0)), end - m4.HORIZON, end))
-    return Collection("m4_hourly", tuple(series), m4.SEASON, m4.HORIZON)
+    return SeriesSet("m4_hourly", tuple(series), m4.SEASON, m4.HORIZON)
 
 
-SETS: dict[str, Callable[[], Collection]] = {
+SETS: dict[str, Callable[[], SeriesSet]] = {
     "m4_hourly": _m4_hourly,
     "ett_h1": lambda: _published("ett_h1", 96),
     "exchange": lambda: _published("exchange", 30, season=5),  # business days
@@ -172,7 +172,7 @@ SETS: dict[str, Callable[[], Collection]] = {
 }
 
 
-def load(name: str) -> Collection:
+def load(name: str) -> SeriesSet:
     """The data set of that name; its files are downloaded on first use."""
     if name not in SETS:
         raise UsageError(f"the data set {name!r} is unknown; known: {', '.join(SETS)}")

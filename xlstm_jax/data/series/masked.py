@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xlstm_jax.data.batches import ENDLESS, generator
-from xlstm_jax.data.series.benchmark import Collection
+from xlstm_jax.data.series.benchmark import SeriesSet
 from xlstm_jax.data.series.synthetic.augment import drawn, observed
 from xlstm_jax.data.series.synthetic.covariates import with_effects
 
@@ -130,16 +130,16 @@ class SyntheticForecasts(SyntheticWindows):
         return self.finished(windows(rows, np.arange(shape.steps) >= origin_B[:, None], origin_B))
 
 
-class CollectionWindows(TrainWindows):
-    """Windows of the training part of a collection, to fine-tune on. Every second one hides all after its origin.
+class TuningWindows(TrainWindows):
+    """Windows of the training part of a set of series, to fine-tune on. Every second one hides all after its origin.
 
     Windows end anywhere in the part, with equal probability for each step of each series.
     """
 
-    def __init__(self, collection: Collection, shape: Shape, seed: int):
+    def __init__(self, chosen: SeriesSet, shape: Shape, seed: int):
         super().__init__(shape, seed)
-        self._collection = collection
-        ends = np.cumsum([max(series.validation - 2 * shape.patch, 1) for series in collection.series])
+        self._set = chosen
+        ends = np.cumsum([max(series.validation - 2 * shape.patch, 1) for series in chosen.series])
         self._ends = ends
 
     def rows(self, rng: np.random.Generator) -> Drawn:
@@ -147,10 +147,10 @@ class CollectionWindows(TrainWindows):
         number_B = np.searchsorted(self._ends, place_B, side="right")
         cut = []
         for number, place in zip(number_B, place_B, strict=True):
-            series = self._collection.series[number]
+            series = self._set.series[number]
             end = series.validation - (self._ends[number] - 1 - place)
             cut.append(_cut(series.values_T, series.covariates_TC, end, self._shape.steps))
-        return _stacked(cut, self._collection)
+        return _stacked(cut, self._set)
 
     def __getitem__(self, index: int) -> Windows:
         batch = super().__getitem__(index)
@@ -167,20 +167,20 @@ class CollectionWindows(TrainWindows):
 
 
 class ForecastWindows:
-    """Random-access source of the windows of a part of collections, each once, in order.
+    """Random-access source of the windows of a part of sets, each once, in order.
 
     The horizon of a window follows its context at a multiple of the patch; rows that only fill up the last batch have
     set -1.
 
     Args:
-        collections: what the windows are cut from.
+        sets: what the windows are cut from.
         part: "train", "validation" or "test".
-        shape: of the windows; its horizon is at least that of each collection.
+        shape: of the windows; its horizon is at least that of each set.
     """
 
-    def __init__(self, collections: tuple[Collection, ...], part: str, shape: Shape):
-        self._collections, self._shape = collections, shape
-        self._places = [(number, *place) for number, whole in enumerate(collections) for place in whole.windows(part)]
+    def __init__(self, sets: tuple[SeriesSet, ...], part: str, shape: Shape):
+        self._sets, self._shape = sets, shape
+        self._places = [(number, *place) for number, whole in enumerate(sets) for place in whole.windows(part)]
 
     def __len__(self) -> int:
         return math.ceil(len(self._places) / self._shape.batch_size)
@@ -191,14 +191,14 @@ class ForecastWindows:
         numbers = range(shape.batch_size)[shape.part]
         cut, scores = [], []
         for number, series_number, start in places:
-            whole = self._collections[number]
+            whole = self._sets[number]
             series = whole.series[series_number]
             cut.append(_forecast(series.values_T, series.covariates_TC, start, whole.horizon, shape))
             scores.append((number, *whole.scores(series_number, start)))
         while len(cut) < len(numbers):
             cut.append(_cut(np.zeros(0), np.zeros((0, cut[0][1].shape[1] if cut else self._width)), 0, shape.steps))
             scores.append((-1, 0.0, 0.0))
-        rows = _stacked(cut, self._collections[0])
+        rows = _stacked(cut, self._sets[0])
         origin_B = np.full(len(cut), shape.context)
         batch = windows(rows, np.arange(shape.steps) >= origin_B[:, None], origin_B)
         set_B, error_B, naive_B = (np.array(column) for column in zip(*scores, strict=True))
@@ -208,7 +208,7 @@ class ForecastWindows:
 
     @property
     def _width(self) -> int:
-        return len(self._collections[0].future_C)
+        return len(self._sets[0].future_C)
 
 
 def _cut(values_T: np.ndarray, covariates_TC: np.ndarray, end: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -228,9 +228,9 @@ def _forecast(values_T, covariates_TC, start: int, horizon: int, shape: Shape) -
     return values, np.concatenate([past[1], covariates_TC[start : start + horizon], rest])
 
 
-def _stacked(cut: list[tuple[np.ndarray, np.ndarray]], collection: Collection) -> Drawn:
+def _stacked(cut: list[tuple[np.ndarray, np.ndarray]], chosen: SeriesSet) -> Drawn:
     values_BT, covariates_BTC = (np.stack(arrays) for arrays in zip(*cut, strict=True))
-    future_BC = np.tile(np.array(collection.future_C, bool), (len(cut), 1)).reshape(len(cut), -1)
+    future_BC = np.tile(np.array(chosen.future_C, bool), (len(cut), 1)).reshape(len(cut), -1)
     return Drawn(values_BT, np.isfinite(values_BT), covariates_BTC, np.isfinite(covariates_BTC), future_BC)
 
 
