@@ -89,17 +89,19 @@ def test_scores_by_hand(task):
             plain = u[row, 2:4].reshape(8, 9)[here]
             loss += [*_pinball(np.arcsinh((truth[here] - mean) / std), plain)]
             inside += [*((truth >= quantiles[:, 0]) & (truth <= quantiles[:, -1]))[here]]
-            parts[("one", "two")[number]].append((truth[here], quantiles[here], batch.error_B[row], batch.naive_B[row]))
+            parts[("one", "two")[number]].append(
+                (truth[here], quantiles[here], batch.error_B[row], batch.reference_B[row])
+            )
     result = metrics(task, sums)
     wanted = {"loss": np.mean(loss), "coverage": np.mean(inside)}
     for name, rows in parts.items():
         size = sum(np.abs(truth).sum() for truth, *_ in rows)
         wanted[f"{name}_wql"] = sum(_pinball(truth, quantiles).sum() for truth, quantiles, *_ in rows) / size
         wanted[f"{name}_mase"] = np.mean([np.abs(t - q[:, 4]).mean() / scale for t, q, scale, _ in rows])
-        wanted[f"{name}_naive_wql"] = sum(naive * len(truth) for truth, _, _, naive in rows) / size
-        wanted[f"{name}_naive_mase"] = np.mean([naive / scale for _, _, scale, naive in rows])
+        wanted[f"{name}_reference_wql"] = sum(naive * len(truth) for truth, _, _, naive in rows) / size
+        wanted[f"{name}_reference_mase"] = np.mean([naive / scale for _, _, scale, naive in rows])
         for kind in ("wql", "mase"):
-            wanted[f"{name}_relative_{kind}"] = wanted[f"{name}_{kind}"] / wanted[f"{name}_naive_{kind}"]
+            wanted[f"{name}_relative_{kind}"] = wanted[f"{name}_{kind}"] / wanted[f"{name}_reference_{kind}"]
     for kind in ("wql", "mase"):
         wanted[f"relative_{kind}"] = math.sqrt(wanted[f"one_relative_{kind}"] * wanted[f"two_relative_{kind}"])
     assert result == pytest.approx(wanted, rel=1e-4)
@@ -154,7 +156,7 @@ def test_a_figure(task):
     answer = task.render(np.tile(np.arange(9.0), (question.horizon, 1)), question)
     axes = Figure().add_subplot()
     task.draw(axes, answer, question)
-    assert len(axes.lines) == 3 and len(axes.sets) == 4
+    assert len(axes.lines) == 3 and len(axes.collections) == 4
 
 
 def write_csv(path, rows=400):
@@ -180,7 +182,7 @@ def test_fine_tuning_on_ones_own_file(tmp_path, capsys):
     config.train.steps, config.train.eval_every, config.optimizer.learning_rate = 60, 20, 1e-2
     assert train(config, tmp_path / "second") == 0
     last = [record for record in read_metrics(tmp_path / "second") if "test/relative_wql" in record]
-    assert len(last) == 1 and last[0]["test/own_naive_mase"] > 0
+    assert len(last) == 1 and last[0]["test/own_reference_mase"] > 0
     parts, params, _ = saved.load(tmp_path / "second")
     _, before, _ = saved.load(tmp_path / "first")
     scores = [evaluate(parts, p, "validation") for p in (before, params)]

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import grain
 import jax
@@ -54,6 +54,7 @@ class ForecasterData(Section, name="data"):
     future: str = ""  # likewise, known ahead as well
     season: PositiveInt = 1  # its steps in a season, for the seasonal naive forecast that it is compared with
     benchmark: str = "m4_hourly,ett_h1,exchange,illness,pollution"  # data sets to be scored on after training; "": none
+    reference: Literal["seasonal_naive", "auto_ets"] = "seasonal_naive"  # what scores are relative to
     context: PositiveInt = 720  # steps that a forecast is made from, at most; a multiple of `patch`
     horizon: PositiveInt = 144  # steps forecast, at most, in training and scoring; a multiple of `patch`
     patch: PositiveInt = 24  # steps that the model reads, and forecasts, at once
@@ -72,7 +73,7 @@ class ForecasterTask(Task):
     `data.name` or `data.path` the training, validation and test parts of those data are used instead.
 
     Metrics of real data: for each set the weighted quantile loss, SET_wql = sum of pinball losses / sum |y|, and
-    SET_mase; both of the seasonal naive forecast, SET_naive_wql and SET_naive_mase; and their quotients,
+    SET_mase; both of the reference forecast, SET_reference_wql and SET_reference_mase; and their quotients,
     SET_relative_wql and SET_relative_mase. `relative_wql` and `relative_mase` are geometric means over the sets (Ansari
     et al. 2024, section 5.4); `coverage` is the share of values between the quantiles 0.1 and 0.9.
     """
@@ -157,7 +158,7 @@ class ForecasterTask(Task):
         if split not in self.splits:
             raise unknown_split(split, self.splits)
         if part := self.splits[split]:
-            return dataset(ForecastWindows(self._sets, part, self._shape(rows)))
+            return dataset(ForecastWindows(self._sets, part, self._shape(rows), self.config.reference))
         more = self._covariates | {"length": self.config.evaluation_batches}
         return dataset(SyntheticForecasts(self._validation_NT, self._shape(rows), EVALUATION_SEED, **more))
 
@@ -198,7 +199,9 @@ class ForecasterTask(Task):
         )
 
     def axes(self, batch: Windows) -> Windows:
-        rows = dict.fromkeys(("origin_B", "set_B", "error_B", "naive_B"), ("batch",)) | {"future_BC": ("batch", None)}
+        rows = dict.fromkeys(("origin_B", "set_B", "error_B", "reference_B"), ("batch",)) | {
+            "future_BC": ("batch", None)
+        }
         steps = {name: ("batch", "time", None)[: getattr(batch, name).ndim] for name in batch._fields if "T" in name}
         named = steps | rows
         return Windows(*(None if value is None else named[name] for name, value in batch._asdict().items()))
@@ -233,7 +236,7 @@ class ForecasterTask(Task):
         for number, one in enumerate(self._sets):
             here_B = batch.set_B == number
             scaled_B = here_B & (batch.error_B > 0)
-            errors = {"": (loss_B, error_B), "naive_": (batch.naive_B * count_B, batch.naive_B)}
+            errors = {"": (loss_B, error_B), "reference_": (batch.reference_B * count_B, batch.reference_B)}
             for whose, (cost_B, mean_B) in errors.items():
                 wql = Ratio(*(jnp.sum(jnp.where(here_B, x_B, 0)) for x_B in (cost_B, size_B)))
                 mase_B = jnp.where(scaled_B, mean_B / jnp.where(scaled_B, batch.error_B, 1), 0)
@@ -246,7 +249,7 @@ class ForecasterTask(Task):
             return {}
         derived = {
             f"{one.name}_relative_{kind}": float(
-                ratios[f"{one.name}_{kind}"].value / ratios[f"{one.name}_naive_{kind}"].value
+                ratios[f"{one.name}_{kind}"].value / ratios[f"{one.name}_reference_{kind}"].value
             )
             for one in self._sets
             for kind in KINDS

@@ -1,11 +1,21 @@
 """Benchmark: the seasonal naive forecast by hand, windows, tables, and published scores."""
 
+import importlib.util
 import os
 
 import numpy as np
 import pytest
 
-from xlstm_jax.data.series.benchmark import SETS, Series, SeriesSet, load, of_table, seasonal_error, seasonal_naive
+from xlstm_jax.data.series.benchmark import (
+    SETS,
+    Series,
+    SeriesSet,
+    auto_ets,
+    load,
+    of_table,
+    seasonal_error,
+    seasonal_naive,
+)
 from xlstm_jax.data.series.table import Table
 from xlstm_jax.errors import UsageError
 
@@ -27,6 +37,17 @@ needs_data = pytest.mark.skipif(
 )
 def test_seasonal_naive(past, season, wanted):
     np.testing.assert_array_equal(seasonal_naive(np.array(past, np.float64), season, 4), wanted)
+
+
+def test_auto_ets():
+    """A line with a season goes on; without the package there is one clear line."""
+    past = 10 + np.arange(48) / 10 + np.tile([0.0, 3, 1, -4], 12) + 0.01 * np.random.default_rng(0).standard_normal(48)
+    past[20] = NAN
+    if importlib.util.find_spec("statsforecast") is None:
+        with pytest.raises(UsageError, match=r"needs statsforecast, .*pip install statsforecast"):
+            auto_ets(past, 4, 4)
+        return
+    np.testing.assert_allclose(auto_ets(past, 4, 4), 10 + np.arange(48, 52) / 10 + np.array([0, 3, 1, -4]), atol=0.3)
 
 
 def test_seasonal_error():

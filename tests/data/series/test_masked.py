@@ -77,7 +77,7 @@ def test_windows_by_hand(chosen_set):
     assert not batch.covariates_seen_BTC[:, 12:, 0].any() and batch.covariates_seen_BTC[0, 12:17, 1].all()
     np.testing.assert_array_equal(batch.set_B, 0)
     np.testing.assert_array_equal(batch.error_B, 5)  # the series rises by 1 a step, and its season has 5
-    np.testing.assert_array_equal(batch.naive_B, 5)
+    np.testing.assert_array_equal(batch.reference_B, 5)
     short = ForecastWindows((chosen_set,), "test", SHAPE._replace(batch_size=3))
     np.testing.assert_array_equal(np.concatenate([short[0].set_B, short[1].set_B]), [0, 0, 0, 0, -1, -1])
     assert not short[1].known_BT[1:].any()

@@ -77,14 +77,14 @@ class SeriesSet:
                 if known_T[start : start + self.horizon].any() and known_T[:start].any():
                     yield number, start
 
-    def scores(self, number: int, start: int) -> tuple[float, float]:
-        """For a window: the scale of its MASE, and the mean absolute error of the seasonal naive forecast.
+    def scores(self, number: int, start: int, reference: str = "seasonal_naive") -> tuple[float, float]:
+        """For a window: the scale of its MASE, and the mean absolute error of the reference forecast.
 
         The scale is the `seasonal_error` of all that precedes the window; 0 if it is unknown.
         """
         past_T, truth_H = np.split(self.series[number].values_T[: start + self.horizon], [start])
         scale = seasonal_error(past_T, self.season)
-        error_H = np.abs(truth_H - seasonal_naive(past_T, self.season, self.horizon))
+        error_H = np.abs(truth_H - REFERENCES[reference](past_T, self.season, self.horizon))
         return (scale if np.isfinite(scale) else 0.0), float(np.nanmean(error_H))
 
 
@@ -97,6 +97,28 @@ def seasonal_naive(past_T: np.ndarray, season: int, horizon: int) -> np.ndarray:
     last_S = cycle[latest, np.arange(season)]
     last_S = np.where(known.any(axis=0), last_S, past_T[np.isfinite(past_T)][-1])
     return last_S[np.arange(horizon) % season]
+
+
+def auto_ets(past_T: np.ndarray, season: int, horizon: int) -> np.ndarray:
+    """[H]: exponential smoothing whose form is chosen by its AICc (Hyndman et al. 2008), by statsforecast.
+
+    Missing values are interpolated. The package takes seasons of up to 24 steps; for longer ones there is none.
+    """
+    try:
+        from statsforecast.models import AutoETS
+    except ImportError as error:
+        raise UsageError(
+            "data.reference auto_ets needs statsforecast, which is not installed (pip install statsforecast)"
+        ) from error
+    known_T, times_T = np.isfinite(past_T), np.arange(len(past_T))
+    filled_T = np.interp(times_T, times_T[known_T], past_T[known_T])
+    return AutoETS(season_length=season).forecast(y=filled_T, h=horizon)["mean"]
+
+
+REFERENCES: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
+    "seasonal_naive": seasonal_naive,
+    "auto_ets": auto_ets,
+}
 
 
 def seasonal_error(past_T: np.ndarray, season: int) -> float:

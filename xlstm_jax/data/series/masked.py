@@ -30,7 +30,7 @@ class Windows(NamedTuple):
     future_BC: np.ndarray  # bool: the covariate is known a patch ahead
     set_B: np.ndarray | None = None  # int32: number of the data set, -1 for rows that only fill up a batch
     error_B: np.ndarray | None = None  # float32: scale of the MASE; 0 where there is none
-    naive_B: np.ndarray | None = None  # float32: mean absolute error of the seasonal naive forecast
+    reference_B: np.ndarray | None = None  # float32: mean absolute error of the reference forecast
 
 
 class Shape(NamedTuple):
@@ -162,7 +162,7 @@ class TuningWindows(TrainWindows):
             seen_BT=batch.seen_BT & ~(rest_BT & whole_B[:, None]),
             set_B=np.full(count, -1, np.int32),
             error_B=np.zeros(count, np.float32),
-            naive_B=np.zeros(count, np.float32),
+            reference_B=np.zeros(count, np.float32),
         )
 
 
@@ -176,10 +176,11 @@ class ForecastWindows:
         sets: what the windows are cut from.
         part: "train", "validation" or "test".
         shape: of the windows; its horizon is at least that of each set.
+        reference: name of the forecast that scores are relative to.
     """
 
-    def __init__(self, sets: tuple[SeriesSet, ...], part: str, shape: Shape):
-        self._sets, self._shape = sets, shape
+    def __init__(self, sets: tuple[SeriesSet, ...], part: str, shape: Shape, reference: str = "seasonal_naive"):
+        self._sets, self._shape, self._reference = sets, shape, reference
         self._places = [(number, *place) for number, whole in enumerate(sets) for place in whole.windows(part)]
 
     def __len__(self) -> int:
@@ -194,16 +195,16 @@ class ForecastWindows:
             whole = self._sets[number]
             series = whole.series[series_number]
             cut.append(_forecast(series.values_T, series.covariates_TC, start, whole.horizon, shape))
-            scores.append((number, *whole.scores(series_number, start)))
+            scores.append((number, *whole.scores(series_number, start, self._reference)))
         while len(cut) < len(numbers):
             cut.append(_cut(np.zeros(0), np.zeros((0, cut[0][1].shape[1] if cut else self._width)), 0, shape.steps))
             scores.append((-1, 0.0, 0.0))
         rows = _stacked(cut, self._sets[0])
         origin_B = np.full(len(cut), shape.context)
         batch = windows(rows, np.arange(shape.steps) >= origin_B[:, None], origin_B)
-        set_B, error_B, naive_B = (np.array(column) for column in zip(*scores, strict=True))
+        set_B, error_B, reference_B = (np.array(column) for column in zip(*scores, strict=True))
         return batch._replace(
-            set_B=set_B.astype(np.int32), error_B=error_B.astype(np.float32), naive_B=naive_B.astype(np.float32)
+            set_B=set_B.astype(np.int32), error_B=error_B.astype(np.float32), reference_B=reference_B.astype(np.float32)
         )
 
     @property
