@@ -13,13 +13,13 @@ ROWS, STEPS = 3, 24
 
 
 def model(pattern="r", covariates=True, seed=0):
-    """With covariates, their layer is not at 0, as if trained."""
+    """With covariates, their layers are not near 0, as if trained."""
     config = ForecasterConfig(features=8, pattern=pattern)
     made = PatchForecaster(config, PATCH, LEVELS, covariates=covariates, rngs=nnx.Rngs(seed))
     if covariates:
-        layer = made.embedding.covariates
-        for linear in (layer.down, layer.skip):
-            linear.kernel[...] = 0.3 * jax.random.normal(jax.random.key(1), linear.kernel.shape)
+        for layer in (made.embedding.covariates, made.head.effects.filters):
+            for linear in (layer.down, layer.skip):
+                linear.kernel[...] = 0.3 * jax.random.normal(jax.random.key(1), linear.kernel.shape)
     return made
 
 

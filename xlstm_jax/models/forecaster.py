@@ -18,6 +18,7 @@ from xlstm_jax.models.config import PositiveFactor, StackConfig
 from xlstm_jax.models.stack import Stack
 from xlstm_jax.nn import linear, small_init
 
+MOST_LAGS = 13  # of the filter of a covariate
 SMALL = 0.01  # initial standard deviation of the weights of a layer whose output begins near 0
 SMALLEST = 1e-6  # scale of a series over the size of its values
 
@@ -109,17 +110,88 @@ class PatchInput(nnx.Module):
         return x_BPD + jnp.sum(jnp.where(seen_BPC[..., None], self.covariates(given_BPCF), 0), axis=2)
 
 
+class Effects(nnx.Module):
+    """What covariates add to the next patch: a filter for each, which the model makes from what it has seen.
+
+    effect_s = sum_c sum_k w_ck(x) v_c(s - k), k = 0 .. K - 1, where v is the covariate of this patch and the next, and
+    w_c = `Residual`([x, r_c]). r_c are the mean products of the covariate, k steps late, with the series and with its
+    changes, over all patches read so far: what a least-squares fit of the filter would begin with.
+    """
+
+    def __init__(self, config: ForecasterConfig, patch: int, *, rngs: nnx.Rngs):
+        self.lags, dtype = min(MOST_LAGS, patch), jnp.dtype(config.dtype)
+        wide, inner = config.features + 2 * self.lags, round(config.hidden_factor * config.features)
+        self.filters = Residual(wide, inner, self.lags, small=True, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x_BPD: jax.Array, patches: Patches, sums: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Effects [B, P, S], and the sums after the last patch.
+
+        Args:
+            x_BPD: features of the stack.
+            patches: what was read.
+            sums: [B, C, 4, K], products and their numbers before these patches; see `products`.
+        """
+        products = self.products(patches)
+        sums_BPCGK = sums[:, None] + jnp.cumsum(products, axis=1)
+        means_BPCGK = sums_BPCGK[:, :, :, :2] / jnp.maximum(sums_BPCGK[:, :, :, 2:], 1)
+        r_BPCF = means_BPCGK.reshape(*means_BPCGK.shape[:3], 2 * self.lags)
+        x_BPCD = jnp.broadcast_to(x_BPD[:, :, None], (*r_BPCF.shape[:3], x_BPD.shape[-1]))
+        w_BPCK = self.filters(jnp.concatenate([x_BPCD, r_BPCF.astype(x_BPD.dtype)], axis=-1))
+        both_BPCU = jnp.concatenate([patches.covariates_BPCS, patches.next_BPCS], axis=-1)
+        size = patches.next_BPCS.shape[-1]
+        late_BPCKS = jnp.stack([both_BPCU[..., size - k : 2 * size - k] for k in range(self.lags)], axis=3)
+        return jnp.einsum("bpck,bpcks->bps", w_BPCK.astype(late_BPCKS.dtype), late_BPCKS), sums_BPCGK[:, -1]
+
+    def products(self, patches: Patches) -> jax.Array:
+        """[B, P, C, 4, K]: sums of products of the late covariate with values, and of changes; their numbers."""
+        u_BP1S, seen_BP1S = patches.values_BPS[:, :, None], patches.seen_BPS[:, :, None]
+        change_BP1S = jnp.pad(u_BP1S[..., 1:] - u_BP1S[..., :-1], [(0, 0)] * 3 + [(1, 0)])
+        changed_BP1S = seen_BP1S & jnp.pad(seen_BP1S[..., :-1], [(0, 0)] * 3 + [(1, 0)])
+        parts = []
+        for k in range(self.lags):
+            late = [(0, 0)] * 3 + [(k, 0)]
+            size = u_BP1S.shape[-1]
+            v_BPCS = jnp.pad(patches.covariates_BPCS, late)[..., :size]
+            there_BPCS = jnp.pad(patches.covariates_seen_BPCS, late)[..., :size]
+            step_BPCS = jnp.pad(v_BPCS[..., 1:] - v_BPCS[..., :-1], [(0, 0)] * 3 + [(1, 0)])
+            stepped_BPCS = there_BPCS & jnp.pad(there_BPCS[..., :-1], [(0, 0)] * 3 + [(1, 0)])
+            level = jnp.where(seen_BP1S & there_BPCS, u_BP1S * v_BPCS, 0), seen_BP1S & there_BPCS
+            change = jnp.where(changed_BP1S & stepped_BPCS, change_BP1S * step_BPCS, 0), changed_BP1S & stepped_BPCS
+            totals = [part.sum(axis=-1, dtype=u_BP1S.dtype) for part in (level[0], change[0], level[1], change[1])]
+            parts.append(jnp.stack(totals, axis=-1))
+        return jnp.stack(parts, axis=-1)
+
+
+class QuantileHead(nnx.Module):
+    """Quantiles of the next patch: those of the series, moved by what covariates add."""
+
+    def __init__(self, config: ForecasterConfig, patch: int, count: int, *, covariates: bool, rngs: nnx.Rngs):
+        inner, dtype = round(config.hidden_factor * config.features), jnp.dtype(config.dtype)
+        self.quantiles = Residual(config.features, inner, patch * count, dtype=dtype, rngs=rngs)
+        self.effects = Effects(config, patch, rngs=rngs) if covariates else None
+
+    def __call__(self, x_BPD: jax.Array, patches: Patches, sums: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Quantiles [B, P, S, Q], float32, and the sums of `Effects`."""
+        shape = patches.values_BPS.shape
+        u_BPSQ = self.quantiles(x_BPD).astype(jnp.float32).reshape(*shape, -1)
+        if self.effects is None or not patches.covariates_BPCS.shape[2]:
+            return u_BPSQ, sums
+        effect_BPS, sums = self.effects(x_BPD, patches, sums)
+        return u_BPSQ + effect_BPS[..., None].astype(u_BPSQ.dtype), sums
+
+
 class ForecasterCarry(NamedTuple):
     """What passes from call to call of a series that is read in pieces."""
 
     scale: Scale
     covariates_scale: Scale  # of [B C, 1]
     last_B: jax.Array  # the last value seen, standardised
+    sums_BCGK: jax.Array  # of `Effects`
     stack: Any
 
 
 class PatchForecaster(Stack):
-    """Quantiles of each next patch: W(stack(x)), with x of `PatchInput` and W a `Residual`.
+    """Quantiles of each next patch: head(stack(input)), with `PatchInput` and `QuantileHead`.
 
     Args:
         config: of the stack and of the layers around it.
@@ -136,8 +208,7 @@ class PatchForecaster(Stack):
         self.patch, self.levels = patch, tuple(levels)
         self.embedding = PatchInput(config, patch, covariates=covariates, rngs=rngs)
         super().__init__(config, rngs=rngs)
-        inner, outputs = round(config.hidden_factor * config.features), patch * len(levels)
-        self.head = Residual(config.features, inner, outputs, dtype=jnp.dtype(config.dtype), rngs=rngs)
+        self.head = QuantileHead(config, patch, len(levels), covariates=covariates, rngs=rngs)
 
     def forecast(
         self,
@@ -199,9 +270,7 @@ class PatchForecaster(Stack):
             seen_BT: bools.
             carry: of the call that read what is before; None: the series begin here, and their scale is that of the
                 values seen before `origin_B`, all of them if it is None. Later calls keep the scale.
-            covariates_BTC, covariates_seen_BTC: covariates of the T steps; with a carry, or for the first call, of T +
-            S
-                steps if those of the next patch are known: without them the last patch is read as if they were not.
+            covariates_BTC, covariates_seen_BTC: covariates of T steps, of T + S if those of the next patch are known.
             future_BC: bools, false for covariates that are not known a patch ahead; None: all are.
             key: for dropout.
         """
@@ -234,9 +303,9 @@ class PatchForecaster(Stack):
         shape = (rows, steps // size, size)
         patches = Patches(u_BT.reshape(shape), seen_BT.reshape(shape), *here, next_BPCS, next_seen_BPCS)
         x_BPD, stack = self(self.embedding(patches), carry and carry.stack, key=key)
-        u_BPO = self.head(x_BPD).astype(jnp.float32)
-        u_BPSQ = u_BPO.reshape(*shape, len(self.levels))
-        return u_BPSQ, ForecasterCarry(scale, c_scale, last_B, stack)
+        sums = jnp.zeros((rows, count, 4, min(MOST_LAGS, size)), u_BT.dtype) if carry is None else carry.sums_BCGK
+        u_BPSQ, sums = self.head(x_BPD, patches, sums)
+        return u_BPSQ, ForecasterCarry(scale, c_scale, last_B, sums, stack)
 
 
 def _patches(x_BCT: jax.Array, size: int) -> jax.Array:
