@@ -118,7 +118,11 @@ def test_variants_that_are_none(variant, message):
 @pytest.mark.parametrize(
     ("section", "values", "message"),
     [
-        ("train", {"step": 3}, r"config key train\.step is unknown; train has: accumulate, eval_every, init_from, keep, .*steps"),
+        (
+            "train",
+            {"step": 3},
+            r"config key train\.step is unknown; train has: accumulate, eval_every, init_from, keep, .*steps",
+        ),
         ("model", {"mlstm": {"heads": 2}}, r"config key model\.mlstm\.heads is unknown; model\.mlstm has: .*num_heads"),
         ("model", {"dtype": "float16"}, r"model\.dtype 'float16' is not allowed; .* 'float32', 'bfloat16'"),
         ("model", {"slstm": {"input_gate": "tanh"}}, r"model\.slstm\.input_gate 'tanh' .* 'exp', 'sigmoid'"),
