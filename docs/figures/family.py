@@ -42,6 +42,7 @@ BOXES = (
     Box("mingru", 2024, 1, "gru", PARALLEL),
     Box("gru", 2014, 2, "lstm"),
     Box("mgu", 2016, 2, "gru"),
+    Box("grud", 2018, 2, "gru"),
     Box("minlstm", 2024, 3, "lstm", PARALLEL),
     Box("rnn", 1990, 4, None),
     Box("lstm_1997", 1997, 4, "rnn"),
