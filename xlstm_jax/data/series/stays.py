@@ -129,12 +129,15 @@ class StayCodec:
         days = (step - before) * (self.hours / 24)
         return np.concatenate([x, known, days], axis=-1, dtype=np.float32, casting="unsafe")
 
+    def values(self, x_TF: np.ndarray) -> np.ndarray:
+        """Standardised values [..., F] in their own units, float64."""
+        values_TF = self.scaling.restored(x_TF)
+        return np.where(_SKEWED_F, np.expm1(values_TF), values_TF)
+
     def decode(self, inputs_TD: np.ndarray) -> str:
         """A record with the measurements of one row of inputs, each at the beginning of its step."""
-        x_TF, m_TF, _ = np.split(np.asarray(inputs_TD, np.float64), 3, axis=-1)
-        values_TF = self.scaling.restored(x_TF)
-        values_TF = np.where(_SKEWED_F, np.expm1(values_TF), values_TF)
-        lines = [HEADER]
+        x_TF, m_TF, _ = np.split(inputs_TD, 3, axis=-1)
+        values_TF, lines = self.values(x_TF), [HEADER]
         for step, variable in zip(*np.nonzero(m_TF), strict=True):
             name, value = VARIABLES[variable], values_TF[step, variable]
             if name in UNITS:
