@@ -43,7 +43,8 @@ def prior(config: ConfigDict) -> None:
 def tiny(config: ConfigDict) -> None:
     config.data.hours = 4.0
     config.data.batch_size = 8
-    config.model.features = 32
+    if config.model.mapped:
+        config.model.features = 32
     config.train.steps = 20
     config.train.log_every = 5
     config.train.eval_every = 10

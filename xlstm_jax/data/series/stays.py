@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from xlstm_jax.data.batches import ENDLESS, generator
-from xlstm_jax.data.series.physionet import DESCRIPTORS, HEADER, PARAMETERS, Record
+from xlstm_jax.data.series.physionet import DESCRIPTORS, HEADER, PARAMETERS, POSSIBLE, Record
 from xlstm_jax.data.series.scaling import Scaling
 from xlstm_jax.errors import UsageError
 
@@ -144,8 +144,8 @@ class StayCodec:
                 if value < 0.5:
                     continue
                 name, value = name.split("=")
-            minute = round(step * self.hours * 60)
-            lines.append(f"{minute // 60:02}:{minute % 60:02},{name},{value}")
+            minute = math.ceil(step * self.hours * 60)
+            lines.append(f"{minute // 60:02}:{minute % 60:02},{name},{np.clip(float(value), *POSSIBLE[name])}")
         return "\n".join(lines)
 
 
