@@ -76,10 +76,10 @@ def random_values(count, rng, share=0.3):
 
 
 def test_the_codec_is_that_of_the_training_stays():
-    """Constant and missing variables are left as they are; a record that is written is read again."""
+    """A constant variable is 1 where it is measured; a record that is written is read again."""
     values_NTF = random_values(30, np.random.default_rng(0))
     constant, missing = VARIABLES.index("MechVent"), VARIABLES.index("Cholesterol")
-    values_NTF[..., constant] = np.where(np.isnan(values_NTF[..., constant]), np.nan, 1)
+    values_NTF[..., constant] = np.where(np.isnan(values_NTF[..., constant]), np.nan, 30)
     values_NTF[..., missing] = np.nan
     codec = StayCodec.of(4.0, values_NTF, np.arange(30) % 2)
     x_NTF, m_NTF, _ = np.split(codec.encode(values_NTF), 3, axis=-1)

@@ -81,7 +81,7 @@ class StayCodec:
     def of(cls, hours: float, values_NTF: np.ndarray, died_N: np.ndarray) -> Self:
         """The codec of training stays, from their `binned` values.
 
-        A variable that does not vary, such as MechVent, which is 1 whenever it is recorded, is not scaled.
+        A variable that does not vary, such as MechVent, which is 1 whenever it is recorded, is 1 where it is measured.
 
         Raises:
             UsageError: no variable varies.
@@ -94,7 +94,8 @@ class StayCodec:
         varies_F = std_F > 1e-9 * np.abs(mean_F)
         if not varies_F.any():
             raise UsageError("every variable is constant or missing in the training stays; give stays that differ")
-        scaling = Scaling(VARIABLES, np.where(varies_F, mean_F, 0), np.where(varies_F, std_F, 1))
+        same_F = np.where(mean_F == 0, 1, np.abs(mean_F))
+        scaling = Scaling(VARIABLES, np.where(varies_F, mean_F, 0), np.where(varies_F, std_F, same_F))
         return cls(hours, scaling, float(died_N.mean()))
 
     def to_json(self) -> dict[str, Any]:
