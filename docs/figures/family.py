@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-YEARS = (1990, 1997, 1999, 2000, 2014, 2015, 2016, 2024)
+YEARS = (1990, 1997, 1999, 2000, 2014, 2015, 2016, 2018, 2024)
 COLUMN, HEIGHT, PAD, CHARACTER = 1.0, 0.66, 0.06, 0.085  # in columns and rows
 SEQUENTIAL, PARALLEL, SHAPED = "#a9cdec", "#aadba4", "#f2c891"
 LEGEND = {SEQUENTIAL: "feeds its output back", PARALLEL: "parallel over time", SHAPED: "maps, trees"}
@@ -42,6 +42,7 @@ BOXES = (
     Box("mingru", 2024, 1, "gru", PARALLEL),
     Box("gru", 2014, 2, "lstm"),
     Box("mgu", 2016, 2, "gru"),
+    Box("grud", 2018, 2.5, "gru"),
     Box("minlstm", 2024, 3, "lstm", PARALLEL),
     Box("rnn", 1990, 4, None),
     Box("lstm_1997", 1997, 4, "rnn"),
@@ -60,7 +61,7 @@ BOXES = (
 
 def draw(path: Path) -> None:
     """Draws the tree, with time from left to right."""
-    figure = Figure(figsize=(8.6, 6.2))
+    figure = Figure(figsize=(9.6, 6.2))
     axes = figure.add_axes((0, 0, 1, 1))
     boxes = {box.names: box for box in BOXES}
     for box in BOXES:
@@ -80,7 +81,7 @@ def draw(path: Path) -> None:
         left = 3.0 * index
         axes.add_patch(Rectangle((left, 13.2), 0.22, 0.45, color=colour, linewidth=0))
         axes.text(left + 0.32, 13.42, what, color=LINE, fontsize=10.5, va="center")
-    axes.set(xlim=(-0.05, 8.05), ylim=(13.8, -1.6))
+    axes.set(xlim=(-0.05, 9.05), ylim=(13.8, -1.6))
     axes.axis("off")
     figure.savefig(path, transparent=True, bbox_inches="tight", pad_inches=0.02, metadata={"Date": None})
 

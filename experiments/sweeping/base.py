@@ -49,7 +49,7 @@ class SweepRun(NamedTuple):
 
     name: str  # of the run's folder
     point: Point
-    seed: int
+    seed: int  # or another value of `Sweep.repeated`
     config: str  # file and variant
     overrides: dict[str, Any]
     measure: str
@@ -69,7 +69,8 @@ class Sweep:
         config: file and variant that every run starts from; a point's "config" replaces it.
         points: made by `axis`, `values`, `product`, `zipped`; all with the same axes.
         changes: values of config keys for all points; those of a point take precedence.
-        seeds: for the parameters and the order of the data.
+        seeds: for the parameters and the order of the data; values of `repeated`.
+        repeated: the config key in which the runs of a point differ: "seed", or "data.fold" for a cross-validation.
         metric: a key of metrics.jsonl; its value at the last step is reported.
         better: "lower" or "higher", whichever is better for the metric.
         also: further metrics to report, for runs that have them.
@@ -86,6 +87,7 @@ class Sweep:
     points: Axis
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seeds: Sequence[int] = (0,)
+    repeated: str = "seed"
     metric: str = "validation/loss"
     better: str = "lower"
     also: Sequence[str] = ()
@@ -119,6 +121,11 @@ class Sweep:
         return tuple(self.points[0].labels)
 
     @property
+    def repeat(self) -> str:
+        """The last part of `repeated`, for the names of runs and for tables."""
+        return self.repeated.rpartition(".")[2]
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         return (self.metric, *self.also)
 
@@ -149,9 +156,9 @@ class Sweep:
         for point, seed in itertools.product(self.points, self.seeds):
             changes = {**self.changes, **point.changes}
             config = changes.pop("config", self.config)
-            labels = {**point.labels, "seed": str(seed)}
+            labels = {**point.labels, self.repeat: str(seed)}
             name = ",".join(f"{axis}={_plain(label)}" for axis, label in labels.items())
-            yield SweepRun(name, point, seed, config, {**changes, "seed": seed}, self.measure)
+            yield SweepRun(name, point, seed, config, {**changes, self.repeated: seed}, self.measure)
 
 
 def is_number(label: str) -> bool:

@@ -153,7 +153,7 @@ def markdown(sweep: Sweep, name: str, rows: Sequence[Row]) -> str:
     common = ", ".join(f"{key} {value}" for key, value in sweep.changes.items())
     lines += ["", f"`python -m experiments.sweep --sweep={name} --workdir=DIR`, then"]
     lines += [f"`python -m experiments.report --workdir=DIR`, on {machine}{_share(rows)}."]
-    lines += [f"At every point: {common}; seeds {', '.join(map(str, sweep.seeds))}."] if common else []
+    lines += [f"At every point: {common}; {sweep.repeat}s {', '.join(map(str, sweep.seeds))}."] if common else []
     lines += ["", f"Held against: {sweep.published}."] if sweep.published else []
     return "\n".join(lines) + "\n"
 
@@ -167,7 +167,7 @@ def runs_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     known = ("parameters", *sweep.metrics, "tokens_per_second", "seconds")
-    writer.writerow([*sweep.axes, "seed", "status", *known, "message"])
+    writer.writerow([*sweep.axes, sweep.repeat, "status", *known, "message"])
     for outcome in all_outcomes(rows):
         labels, values = outcome.run.point.labels.values(), (outcome.values.get(name, "-") for name in known)
         writer.writerow([*labels, outcome.run.seed, outcome.status, *values, outcome.message])
@@ -178,7 +178,7 @@ def measured_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
     """One line for each point of a curve, for each measured run."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*sweep.axes, "seed", "curve", "x", "y"])
+    writer.writerow([*sweep.axes, sweep.repeat, "curve", "x", "y"])
     for outcome in all_outcomes(rows):
         for curve in outcome.measured.curves if outcome.measured else ():
             labels = [*outcome.run.point.labels.values(), outcome.run.seed, curve.name]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.oracles import classic, convlstm, lstm_variants, minimal, mlstm, slstm, treelstm
+from tests.oracles import classic, convlstm, grud, lstm_variants, minimal, mlstm, slstm, treelstm
 from xlstm_jax.ops.tree import forest, tree_recurrence
 from xlstm_jax.testing.cells import T, compiled
 from xlstm_jax.testing.examples import Example, examples
@@ -38,6 +38,7 @@ ORACLES = {
     "lstm_projected": lambda config: lstm_variants.projected,
     "gru": lambda config: functools.partial(classic.gru, reset=config.reset),
     "mgu": lambda config: minimal.mgu,
+    "grud": lambda config: grud.grud,
     "mingru": lambda config: functools.partial(minimal.mingru, activation=config.activation),
     "minlstm": lambda config: functools.partial(minimal.minlstm, activation=config.activation),
     "rglru": lambda config: minimal.rglru,

@@ -11,6 +11,7 @@ C = 10  # cells of the projected LSTM
 K, FILTER, MAP = 3, 3 * 3, 4 * 2  # kernel taps along one axis and in total, and positions of the map
 CONVLSTM = 4 * (FILTER * H * (X + H) + H)
 HEADS, ARITY = 2, 3
+V = 4  # variables of the GRU-D
 
 SIZES = [
     ("rnn", {}, H * (X + H) + H),
@@ -37,6 +38,9 @@ SIZES = [
     ("gru", {"recurrent_bias": True}, LSTM * 3 // 4 + H),
     ("mgu", {}, LSTM // 2),
     ("mgu", {"bias": False}, LSTM // 2 - 2 * H),
+    # A GRU whose gates also see the mask of V variables, and a rate of decay per variable and per feature.
+    ("grud", {"in_features": 3 * V}, 3 * (H * (2 * V + H) + H) + 2 * V + H * V + H),
+    ("grud", {"in_features": 3 * V, "bias": False}, 3 * H * (2 * V + H) + V + H * V),
     ("minlstm", {}, 3 * (H * X + H)),
     ("minlstm", {"bias": False}, 3 * H * X),
     ("mingru", {}, 2 * (H * X + H)),

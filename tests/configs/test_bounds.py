@@ -30,7 +30,7 @@ BIASES = {"model.mlstm.input_bias_mean", "model.mlstm.forget_bias_low", "model.m
 ZERO = BIASES | {"seed"}
 ZERO |= {f"data.{key}" for key in ("long_length", "longest_tested")}
 ZERO |= {f"model.{key}" for key in ("num_blocks", "dropout", "embedding_std", "logit_softcap")}
-ZERO |= {f"model.{key}" for key in ("head_dropout", "token_dropout")}
+ZERO |= {f"model.{key}" for key in ("head_dropout", "token_dropout", "input_dropout", "replication")}
 ZERO |= {f"model.mlstm.{key}" for key in ("conv_width", "ffn_factor", "input_bias_std", "chunk_size")}
 ZERO |= {f"model.slstm.{key}" for key in ("proj_factor", "conv_width", "ffn_factor")}
 ZERO |= {f"model.recurrent.{key}" for key in ("dropout", "ffn_factor")}
@@ -40,7 +40,7 @@ ZERO |= {f"optimizer.{key}" for key in ("warmup_steps", "final_scale", "weight_d
 ZERO |= {f"optimizer.{key}" for key in ("b1", "b2", "momentum")}
 ZERO |= {f"train.{key}" for key in ("max_skipped", "peak_flops")} | {"sample.length", "sample.temperature"}
 
-CHOICES = ("data.marks", "data.classes")  # these name what they take
+CHOICES = ("data.marks", "data.classes", "data.fold")  # these name what they take
 
 NEVER = (math.nan, math.inf, -math.inf, 10**400, 1e39, 1e-39, "1", None, True)
 INTEGERS = (2**63, -(2**63))  # of integers alone; float32 holds them

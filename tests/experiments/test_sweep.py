@@ -77,6 +77,9 @@ def test_axes():
     assert runs[1].name == "gate=exp,features=8,seed=4"
     wanted = ["--config=a.py", "--config.model.features=8", "--config.x=1"]
     assert runs[1].arguments == [*wanted, "--config.model.mlstm.input_gate=exp", "--config.seed=4"]
+    (run,) = Sweep("?", "a.py", widths[:1], seeds=(4,), repeated="data.fold").runs()
+    assert run.name == "features=8,fold=4"
+    assert run.arguments == ["--config=a.py", "--config.model.features=8", "--config.data.fold=4"]
 
 
 @pytest.mark.parametrize(

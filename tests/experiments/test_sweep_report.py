@@ -37,6 +37,18 @@ def test_the_report_from_records(tmp_path):
         collect(changed, tmp_path)
 
 
+def test_folds_of_a_cross_validation(tmp_path):
+    """In place of seeds: their mean and spread."""
+    changes = {"seeds": (0, 1), "repeated": "data.fold", "changes": {"train.steps": 3}}
+    sweep = Sweep("?", "a.py", CELLS[:1], metric="test/auc", **changes)
+    for run, auc in zip(sweep.runs(), (1.0, 2.0), strict=True):
+        recorded(tmp_path, run, loss=0.0, **{"test/auc": auc})
+    rows = collect(sweep, tmp_path)
+    text = markdown(sweep, "folds.py", rows)
+    assert "| 1.5000 ± 0.7071 |" in text and "At every point: train.steps 3; folds 0, 1." in text
+    assert runs_csv(sweep, rows).startswith("cell,fold,status,")
+
+
 def test_another_metric_over_the_steps(tmp_path):
     """For one that is measured only at the end, such as that of a held-out split."""
     sweep = Sweep("?", "a.py", CELLS, metric="test/accuracy", better="higher", over_steps="validation/loss")

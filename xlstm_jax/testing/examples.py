@@ -12,7 +12,7 @@ from xlstm_jax.cells import CELLS, Cell, CellParams
 
 # Values of config fields by name; other fields keep their defaults.
 SMALL = {"in_features": 3, "features": 4, "num_heads": 2, "spatial_shape": (3, 2), "arity": 3}
-OWN = {"rglru": {"in_features": 4}}  # must equal features
+OWN = {"rglru": {"in_features": 4}, "grud": {"in_features": 6}}  # must equal features; three numbers per variable
 BATCH = 2
 
 
