@@ -41,7 +41,7 @@ def read_csv(path: str | os.PathLike, *, time: str = "", columns: Sequence[str] 
         UsageError: the file cannot be read, a column is missing or given twice, a row has another number of cells, a
             cell is no number or no date, or the dates are not in order.
     """
-    rows = _rows(Path(path))
+    rows = read_rows(path)
     header = [name.strip() for name in rows[0]]
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise UsageError(f"{str(path)!r} has two columns named {shown(twice[0])}; rename one")
@@ -54,13 +54,15 @@ def read_csv(path: str | os.PathLike, *, time: str = "", columns: Sequence[str] 
             raise UsageError(f"{str(path)!r} line {number} has {len(row)} cells, and the header {len(header)}")
     places = [header.index(name) for name in columns]
     values_NC = np.array(
-        [[_number(row[place], path, number, header[place]) for place in places] for number, row in _numbered(rows)],
+        [[read_number(row[place], path, number, header[place]) for place in places] for number, row in _numbered(rows)],
         np.float64,
     ).reshape(-1, len(columns))
     return Table(columns, values_NC, _times(rows, header.index(time), path) if time else None)
 
 
-def _rows(path: Path) -> list[list[str]]:
+def read_rows(path: str | os.PathLike) -> list[list[str]]:
+    """The cells of a CSV file, at least two rows; see `read_csv`."""
+    path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -80,7 +82,8 @@ def _numbered(rows: list[list[str]]) -> enumerate:
     return enumerate(rows[1:], start=2)
 
 
-def _number(cell: str, path: str | os.PathLike, number: int, name: str) -> float:
+def read_number(cell: str, path: str | os.PathLike, number: int, name: str) -> float:
+    """The number in the column `name` of line `number`; NaN if it is missing."""
     cell = cell.strip()
     if cell in MISSING:
         return np.nan
