@@ -86,7 +86,9 @@ class LogisticRegression(nnx.Module):
 
     def __init__(self, steps: int, channels: int, classes: int, *, rngs: nnx.Rngs):
         if not steps:
-            raise UsageError("model.kind 'linear' is for series of one length, and these have different ones; use stack")
+            raise UsageError(
+                "model.kind 'linear' is for series of one length, and these have different ones; use stack"
+            )
         self.head = nnx.Linear(steps * channels, classes, kernel_init=small_init(steps * channels), rngs=rngs)
 
     def classify(self, series_BTC: jax.Array, lengths_B: None = None, key: Any = None) -> jax.Array:

@@ -67,7 +67,7 @@ class SeriesCodec:
         check_series(values_TC, "the input")
         if self.steps and len(values_TC) != self.steps:
             raise UsageError(
-                f"the input has {len(values_TC)} steps; give {self.steps}, the length of all series of the training data"
+                f"the input has {len(values_TC)} steps; give {self.steps}, as all series of the training data have"
             )
         if len(values_TC) > MOST_STEPS:
             raise UsageError(f"the input has {len(values_TC)} steps; give at most {MOST_STEPS}")

@@ -7,8 +7,6 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from xlstm_jax.data.download import FILES, RemoteFile, fetch, github
 from xlstm_jax.data.series.labelled import LabelledSeries, Part
 from xlstm_jax.errors import UsageError, one_line
@@ -28,19 +26,16 @@ def read() -> LabelledSeries:
     return LabelledSeries(("value",), parts)
 
 
+# What a pickled array names; NumPy 2 renamed numpy.core to numpy._core.
+_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+ALLOWED = {"_reconstruct": _MODULES, "scalar": _MODULES, "ndarray": ("numpy",), "dtype": ("numpy",)}
+
+
 class _ArraysOnly(pickle.Unpickler):
     """An unpickler that makes NumPy arrays and plain values. A pickle can name any function to be called on loading."""
 
-    # NumPy 2 renamed numpy.core to numpy._core.
-    ALLOWED = {
-        "_reconstruct": ("numpy.core.multiarray", "numpy._core.multiarray"),
-        "scalar": ("numpy.core.multiarray", "numpy._core.multiarray"),
-        "ndarray": ("numpy",),
-        "dtype": ("numpy",),
-    }
-
     def find_class(self, module: str, name: str) -> Any:
-        if module not in self.ALLOWED.get(name, ()):
+        if module not in ALLOWED.get(name, ()):
             raise pickle.UnpicklingError(f"it names {module}.{name}, which makes no array")
         return super().find_class(module, name)
 
@@ -54,7 +49,16 @@ def read_arrays(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             values = _ArraysOnly(file).load()
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, pickle.PickleError) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        pickle.PickleError,
+    ) as error:
         raise UsageError(f"cannot read {str(path)!r} ({one_line(error, 90)}); it must be a pickled dict") from error
     if not isinstance(values, dict):
         raise UsageError(f"{str(path)!r} holds a {type(values).__name__}; it must be a pickled dict")

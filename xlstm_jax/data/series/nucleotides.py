@@ -8,8 +8,18 @@ BASES = ("A", "C", "G", "T")
 # What each letter of IUPAC's code can stand for.
 LETTERS = {
     **{base: base for base in BASES},
-    **{"U": "T", "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC"},
-    **{"B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT"},
+    "U": "T",
+    "R": "AG",
+    "Y": "CT",
+    "S": "CG",
+    "W": "AT",
+    "K": "GT",
+    "M": "AC",
+    "B": "CGT",
+    "D": "AGT",
+    "H": "ACT",
+    "V": "ACG",
+    "N": "ACGT",
 }
 _SHARES = np.zeros((256, len(BASES)), np.float32)
 for _letter, _bases in LETTERS.items():

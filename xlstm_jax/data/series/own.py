@@ -1,6 +1,5 @@
 """Labelled series in files of the user's own: CSV with a row per series or per time step, nucleotides, or .ts."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -102,7 +101,7 @@ def _by_series(rows, header, columns: Columns, path: Path) -> tuple[tuple[str, .
     place, series, labels = header.index(columns.label) if titled else 0, [], []
     for number, row in enumerate(rows[titled:], start=1 + titled):
         where = f"{str(path)!r} line {number}"
-        if len(row) <= place or len(row) > len(header) and titled:
+        if len(row) <= place or (len(row) > len(header) and titled):
             raise UsageError(f"{where} has {len(row)} cells, and the header {len(header)}")
         cells = row[:place] + row[place + 1 :]
         values_T = np.array([read_number(cell, path, number, f"cell {n}") for n, cell in enumerate(cells, 1)])

@@ -1,8 +1,8 @@
 """Splice sites: 13,666 sequences of 60 or 140 nucleotides around the borders of exons.
 
 EI is a border of an exon and an intron (donor), IE of an intron and an exon (acceptor), N neither; a border is in the
-middle. The sequences are those of Regan, Saghafi & Li 2021, "Splice junction identification using long short-term memory
-neural networks" (Current Genomics 22), whose test parts are random. There is no published split.
+middle. The sequences are those of Regan, Saghafi & Li 2021, "Splice junction identification using long short-term
+memory neural networks" (Current Genomics 22), whose test parts are random. There is no published split.
 """
 
 from xlstm_jax.data.download import FILES, RemoteFile, fetch, github
