@@ -39,17 +39,17 @@ def splice(config: ConfigDict) -> None:
 def japanese_vowels(config: ConfigDict) -> None:
     config.data.name = "japanese_vowels"
     config.data.batch_size = 32
-    config.train.steps = 1_000
-    config.train.eval_every = 100
-    config.train.log_every = 20
+    config.train.steps = 400
+    config.train.eval_every = 50
+    config.train.log_every = 10
 
 
 def basic_motions(config: ConfigDict) -> None:
     config.data.name = "basic_motions"
     config.data.validation = 0.2
     config.data.batch_size = 16
-    config.train.steps = 500
-    config.train.eval_every = 50
+    config.train.steps = 200
+    config.train.eval_every = 25
     config.train.log_every = 10
 
 
