@@ -22,6 +22,7 @@ def es_rnn(config: ConfigDict) -> None:
     stack_of("lstm")(config)
     config.model.kind = "es_rnn"
     config.model.instance_norm = False
+    config.model.linear = False
 
 
 def linear(config: ConfigDict) -> None:
@@ -56,6 +57,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config = base.get_config("m4")
     config.model.features = 64
     config.model.patch = 24
+    config.model.linear = True
     config.model.dropout = 0.1
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule = "cosine"

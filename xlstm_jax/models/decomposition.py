@@ -1,4 +1,4 @@
-"""Forecasting models over decomposed windows, DLinear and xLSTMTime, and the seasonal naive forecast."""
+"""Forecasting models over decomposed windows: DLinear and xLSTMTime."""
 
 from typing import Any
 
@@ -83,24 +83,3 @@ class XLSTMTime(Decomposed):
         x_BCD = self.norm(self.mapped(past_BTF), training=key is not None)
         x_BCD, _ = self.stack(x_BCD, key=keys[0])
         return self.shaped(self.head(self.dropped(x_BCD, deterministic=key is None, rngs=keys[1])))
-
-
-class SeasonalNaive(Forecaster):
-    """The last season of the context again: y_{t+h} = x_{t+h-s}, or of the seasons before it for h > s.
-
-    Args:
-        config, sizes: see `Forecaster`.
-        season: s, steps; 1 repeats the last value.
-    """
-
-    def __init__(self, config: ForecastConfig, sizes: Sizes, season: int):
-        super().__init__(config, sizes)
-        if season > sizes.context:
-            raise UsageError(f"data.season {season} is more than data.context {sizes.context}; lower it")
-        self.season = season
-
-    def __call__(self, past_BTF: jax.Array, known_BSK: Any = None, *, future_BHC: Any = None, key: Any = None):
-        del known_BSK, future_BHC, key
-        places = self.sizes.context - self.season + jnp.arange(self.sizes.horizon) % self.season
-        values_BHC = past_BTF[:, places, : self.sizes.targets]
-        return jnp.repeat(values_BHC[..., None], self.sizes.quantiles, axis=-1)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from xlstm_jax.models.forecasting import ForecastConfig, Sizes, StackForecaster
+from xlstm_jax.models.forecasting import ForecastConfig, Sizes
+from xlstm_jax.models.stack_forecaster import StackForecaster
 
 SEASONS = (24, 168)  # hours of a day and of a week
 LEVEL, SEASON = -1.0, -2.0  # initial logits of the smoothing coefficients
@@ -48,7 +49,7 @@ class Smoothed(nnx.Module):
         a_B, b_B, c_B = jnp.moveaxis(jax.nn.sigmoid(logits_B3), 1, 0)
         # The first elements of the rings are those of the first column, whatever its time.
         day_BS, week_BS = (_turned(ring_BS, start_B) for ring_BS in jnp.split(initial_BS, [SEASONS[0]], axis=1))
-        time_BT = start_B[:, None] + jnp.arange(past_BT.shape[1], dtype=jnp.int32)
+        time_BT = start_B[:, None] + jnp.arange(past_BT.shape[1], dtype=jnp.int32)[None]
         place_B = jnp.clip(-start_B, 0, past_BT.shape[1] - 1)
         first_B = jnp.take_along_axis(past_BT, place_B[:, None], axis=1)[:, 0]
         first_B /= jnp.take_along_axis(initial_BS, (place_B + start_B)[:, None] % SEASONS[0], axis=1)[:, 0]
@@ -75,7 +76,7 @@ class Smoothed(nnx.Module):
 def _turned(ring_BS: jax.Array, start_B: jax.Array) -> jax.Array:
     """The ring from the given time on, in each row."""
     size = ring_BS.shape[1]
-    place_BS = (start_B[:, None] + jnp.arange(size, dtype=jnp.int32)) % size
+    place_BS = (start_B[:, None] + jnp.arange(size, dtype=jnp.int32)[None]) % size
     return jnp.take_along_axis(ring_BS, place_BS, axis=1)
 
 

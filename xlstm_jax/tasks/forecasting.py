@@ -21,8 +21,9 @@ from xlstm_jax.data.series.examples import Example, answer, draw, read_example
 from xlstm_jax.data.series.table import Table, read_csv
 from xlstm_jax.data.series.windows import EvaluationWindows, Series, TrainWindows, Windows, parts
 from xlstm_jax.errors import UsageError, shown
-from xlstm_jax.models.decomposition import DLinear, SeasonalNaive, XLSTMTime
-from xlstm_jax.models.forecasting import ForecastConfig, Forecaster, Sizes, StackForecaster
+from xlstm_jax.models.decomposition import DLinear, XLSTMTime
+from xlstm_jax.models.forecasting import ForecastConfig, Forecaster, SeasonalNaive, Sizes
+from xlstm_jax.models.stack_forecaster import StackForecaster
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
 
 SHARES = (0.7, 0.1, 0.2)
@@ -135,12 +136,12 @@ class Forecasting(Task):
 
     def build(self, config: ForecastConfig, *, rngs: nnx.Rngs) -> Forecaster:
         roles = self.codec.roles
+        season = self.config.season or (self._published.season if self._published else 1)
         sizes = Sizes(
-            *self._steps, len(roles.targets), self.codec.read_count, self.codec.known_count, len(self.levels_Q)
+            *self._steps, len(roles.targets), self.codec.read_count, self.codec.known_count, len(self.levels_Q), season
         )
         if config.kind == "naive":
-            season = self.config.season or (self._published.season if self._published else 1)
-            return SeasonalNaive(config, sizes, season)
+            return SeasonalNaive(config, sizes)
         return MODELS[config.kind](config, sizes, rngs=rngs)
 
     def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
@@ -162,7 +163,7 @@ class Forecasting(Task):
         """The loss of each value, [B, H, C]; over NumPy or jax arrays."""
         error_BHCQ = values_BHC[..., None] - outputs_BHCQ
         if self.config.loss == "quantile":
-            return (abs(error_BHCQ) / 2 + error_BHCQ * (self.levels_Q - 0.5)).mean(-1)
+            return (abs(error_BHCQ) / 2 + error_BHCQ * (self.levels_Q - 0.5)[None, None, None]).mean(-1)
         return error_BHCQ[..., 0] ** 2 if self.config.loss == "mse" else abs(error_BHCQ[..., 0])
 
     def forward(self, model: Forecaster, batch: Windows, carry: Any, key: jax.Array | None) -> Outcome:

@@ -12,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from xlstm_jax.config import Bounds, PositiveInt, Section
+from xlstm_jax.config import INT32, Bounds, PositiveInt, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Numbers
 from xlstm_jax.data.series import m4
 from xlstm_jax.data.series.collection import Collection, EvaluationHistories, Histories, TrainHistories
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models.decomposition import DLinear, SeasonalNaive
+from xlstm_jax.models.decomposition import DLinear
 from xlstm_jax.models.es_rnn import ESRNN
-from xlstm_jax.models.forecasting import ForecastConfig, Sizes, StackForecaster
+from xlstm_jax.models.forecasting import ForecastConfig, SeasonalNaive, Sizes
+from xlstm_jax.models.stack_forecaster import StackForecaster
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
 
 LEAST = 0.05  # of an initial seasonal factor
@@ -29,7 +30,7 @@ MOST = 1008  # hours of a history: six weeks, more than the longest series
 
 @dataclasses.dataclass(frozen=True)
 class M4Config(Section, name="data"):
-    context: Annotated[int, Bounds(least=m4.SEASON, most=600)] = 336  # hours that a forecast sees
+    context: Annotated[int, Bounds(least=2 * m4.SEASON, most=600)] = 336  # hours that a forecast sees
     batch_size: PositiveInt = 64  # series in a batch, each at a random time
 
 
@@ -44,7 +45,7 @@ class M4Model(ForecastConfig, name="model"):
 
 
 class GlobalModel(nnx.Module):
-    """A forecaster of windows as a model of histories."""
+    """A forecaster of windows as a model of histories; forecasts are at least 0, as all series are."""
 
     def __init__(self, forecaster: Any, context: int):
         self.forecaster, self.context = forecaster, context
@@ -52,7 +53,7 @@ class GlobalModel(nnx.Module):
     def __call__(self, past_BT: jax.Array, start_B: jax.Array, series_B: jax.Array, key: Any = None) -> jax.Array:
         """Forecasts [B, H]."""
         del start_B, series_B
-        return self.forecaster(past_BT[:, -self.context :, None], key=key)[..., 0, 0]
+        return jnp.maximum(self.forecaster(past_BT[:, -self.context :, None], key=key)[..., 0, 0], 0)
 
 
 @TASKS.register("m4")
@@ -128,13 +129,13 @@ class M4(Task):
         )
 
     def build(self, config: M4Model, *, rngs: nnx.Rngs) -> nnx.Module:
-        sizes = Sizes(self.config.context, m4.HORIZON, targets=1, read=1, known=0, quantiles=1)
+        sizes = Sizes(self.config.context, m4.HORIZON, targets=1, read=1, known=0, quantiles=1, season=m4.SEASON)
         if config.kind == "es_rnn":
             past = [series[: self.config.context] for series in self._collection.series]
             days_SX = np.stack([m4.seasonal_indices(series, m4.SEASON) for series in past])
             return ESRNN(config, sizes, np.maximum(days_SX, LEAST), rngs=rngs)
         if config.kind == "naive":
-            return GlobalModel(SeasonalNaive(config, sizes, m4.SEASON), sizes.context)
+            return GlobalModel(SeasonalNaive(config, sizes), sizes.context)
         kind = {"stack": StackForecaster, "linear": DLinear}[config.kind]
         return GlobalModel(kind(config, sizes, rngs=rngs), sizes.context)
 
@@ -191,10 +192,10 @@ class M4(Task):
         return np.ones(self.config.context)
 
     def collate(self, examples: list[np.ndarray]) -> Histories:
-        rows, unknown = len(examples), len(self._ends_S)
+        rows = len(examples)
         lengths_B = np.array([len(example) for example in examples])
         batch = Collection(examples, np.ones(rows), most=MOST, horizon=m4.HORIZON).histories(np.arange(rows), lengths_B)
-        return batch._replace(series_B=np.full(rows, unknown, np.int32))
+        return batch._replace(series_B=np.full(rows, INT32 - 1, np.int32))
 
     def predict(self, model: nnx.Module, batch: Histories) -> jax.Array:
         return model(batch.past_BT, batch.start_B, batch.series_B)

@@ -14,7 +14,7 @@ class Histories(NamedTuple):
 
     past_BT: np.ndarray  # float32, the series up to the present, at the right end; 0 before its start
     start_B: np.ndarray  # int32, the time of the first column: 0 is the start of the series, negative before it
-    series_B: np.ndarray  # int32, the number of the series; one more than the last for a series of no collection
+    series_B: np.ndarray  # int32, the number of the series; a larger one for a series that is not of the collection
     scale_B: np.ndarray  # float32, unit of errors
     reference_BM: np.ndarray  # float32, sMAPE and MASE of the reference forecast
     future_BH: np.ndarray  # float32

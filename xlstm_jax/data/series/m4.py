@@ -77,7 +77,7 @@ def _seasonal(series: np.ndarray, season: int) -> bool:
 
 
 def seasonal_indices(series: np.ndarray, season: int) -> np.ndarray:
-    """Factors of a classical multiplicative decomposition, [season], with mean 1; the first is that of the first value."""
+    """Factors of a classical multiplicative decomposition, [season], with mean 1, from the first value on."""
     weights = np.ones(season) if season % 2 else np.concatenate([[0.5], np.ones(season - 1), [0.5]])
     trend = np.convolve(series, weights / season, "valid")
     start = (len(series) - len(trend)) // 2

@@ -65,7 +65,7 @@ def _read_file(path: Path, columns: Columns) -> tuple[tuple[str, ...], Part]:
     if path.suffix.lower() == ".ts":
         return read_ts(path)
     rows = read_rows(path)
-    header = [cell.strip() for cell in rows[0]]
+    header = [cell.strip() for cell in rows[0][1]]
     if columns.series or columns.sequence:
         for name in filter(None, (columns.label, columns.series, columns.sequence, *columns.channels)):
             if header.count(name) != 1:
@@ -81,7 +81,7 @@ def _read_file(path: Path, columns: Columns) -> tuple[tuple[str, ...], Part]:
 def _sequences(rows, header, columns: Columns, path: Path) -> tuple[tuple[str, ...], Part]:
     label, place = header.index(columns.label), header.index(columns.sequence)
     series, labels = [], []
-    for number, row in enumerate(rows[1:], start=2):
+    for number, row in rows[1:]:
         where = f"{str(path)!r} line {number}"
         _check_width(row, header, where)
         series.append(nucleotides.encode(row[place].strip(), where))
@@ -99,7 +99,7 @@ def _by_series(rows, header, columns: Columns, path: Path) -> tuple[tuple[str, .
             "rows without a header, each a class and then numbers"
         )
     place, series, labels = header.index(columns.label) if titled else 0, [], []
-    for number, row in enumerate(rows[titled:], start=1 + titled):
+    for number, row in rows[titled:]:
         where = f"{str(path)!r} line {number}"
         if len(row) <= place or (len(row) > len(header) and titled):
             raise UsageError(f"{where} has {len(row)} cells, and the header {len(header)}")
@@ -117,7 +117,7 @@ def _by_step(rows, header, columns: Columns, path: Path) -> tuple[tuple[str, ...
     places = [header.index(name) for name in names]
     values: dict[str, list[list[float]]] = {}
     labels: dict[str, str] = {}
-    for number, row in enumerate(rows[1:], start=2):
+    for number, row in rows[1:]:
         where = f"{str(path)!r} line {number}"
         _check_width(row, header, where)
         name = row[key].strip()

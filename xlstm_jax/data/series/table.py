@@ -41,27 +41,27 @@ def read_csv(path: str | os.PathLike, *, time: str = "", columns: Sequence[str] 
         UsageError: the file cannot be read, a column is missing or given twice, a row has another number of cells, a
             cell is no number or no date, or the dates are not in order.
     """
-    rows = read_rows(path)
-    header = [name.strip() for name in rows[0]]
+    (_, header), *rows = read_rows(path)
+    header = [name.strip() for name in header]
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise UsageError(f"{str(path)!r} has two columns named {shown(twice[0])}; rename one")
     columns = tuple(columns) or tuple(name for name in header if name != time)
     for name in (*columns, *([time] if time else [])):
         if name not in header:
             raise UsageError(f"{str(path)!r} has no column {shown(name)}; it has {shown(', '.join(header), 300)}")
-    for number, row in enumerate(rows[1:], start=2):
+    for number, row in rows:
         if len(row) != len(header):
             raise UsageError(f"{str(path)!r} line {number} has {len(row)} cells, and the header {len(header)}")
     places = [header.index(name) for name in columns]
     values_NC = np.array(
-        [[read_number(row[place], path, number, header[place]) for place in places] for number, row in _numbered(rows)],
+        [[read_number(row[place], path, number, header[place]) for place in places] for number, row in rows],
         np.float64,
     ).reshape(-1, len(columns))
     return Table(columns, values_NC, _times(rows, header.index(time), path) if time else None)
 
 
-def read_rows(path: str | os.PathLike) -> list[list[str]]:
-    """The cells of a CSV file, at least two rows; see `read_csv`."""
+def read_rows(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
+    """Line number and cells of each row of a CSV file, at least two, the header first; see `read_csv`."""
     path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -70,16 +70,13 @@ def read_rows(path: str | os.PathLike) -> list[list[str]]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:
-        rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter, strict=True) if row]
+        reader = csv.reader(text.splitlines(), delimiter=delimiter, strict=True)
+        rows = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
         raise UsageError(f"{str(path)!r} is not a CSV file: {one_line(error)}") from error
     if len(rows) < 2:
         raise UsageError(f"{str(path)!r} has no rows; give a header and a row per time step")
     return rows
-
-
-def _numbered(rows: list[list[str]]) -> enumerate:
-    return enumerate(rows[1:], start=2)
 
 
 def read_number(cell: str, path: str | os.PathLike, number: int, name: str) -> float:
@@ -90,15 +87,17 @@ def read_number(cell: str, path: str | os.PathLike, number: int, name: str) -> f
     try:
         value = float(cell)
     except ValueError as error:
-        raise UsageError(f"{str(path)!r} line {number}: {name} {shown(cell)} is not a number") from error
+        raise UsageError(
+            f"{str(path)!r} line {number}: {name} {shown(cell)} is not a number; leave the column out, or correct it"
+        ) from error
     if np.isinf(value):
         raise UsageError(f"{str(path)!r} line {number}: {name} {shown(cell)} is not finite")
     return value
 
 
-def _times(rows: list[list[str]], place: int, path: str | os.PathLike) -> np.ndarray:
+def _times(rows: list[tuple[int, list[str]]], place: int, path: str | os.PathLike) -> np.ndarray:
     times = []
-    for number, row in _numbered(rows):
+    for number, row in rows:
         try:
             time = datetime.datetime.fromisoformat(row[place].strip())
         except ValueError as error:
