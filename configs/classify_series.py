@@ -1,6 +1,6 @@
 """Classes of whole series: sequential MNIST, MNIST-1D, splice sites, sets of the UEA archive, or your own.
 
-    python -m experiments.train --config=configs/classify_series.py:mnist1d,gru --workdir=/tmp/series
+    python -m experiments.train --config=configs/classify_series.py:gru --workdir=/tmp/series
 
 Data: mnist1d (default), mnist, permuted, splice, japanese_vowels, basic_motions. Models: lstm, gru, bilstm, minlstm,
 xlstm, vil (Vision-LSTM: patches of 4 x 4 pixels), transformer, linear (logistic regression), majority. Name the data

@@ -26,9 +26,9 @@ MNIST = ("LSTM", "minLSTM", "xLSTM")
 PATCHES = Point({"data": "mnist", "model": "Vision-LSTM"}, {"config": "configs/classify_series.py:mnist,vil"})
 PUBLISHED = (
     "sequential and permuted MNIST: 87.2 and 85.7 for an LSTM, 99.0 and 97.2 for a TCN (Bai et al. 2018, arXiv "
-    "1803.01271), 98.9 and 90.2 for an LSTM (Cooijmans et al. 2016, arXiv 1603.09025); MNIST-1D: 91 for a GRU, 94 for a "
-    "CNN, 32 for logistic regression (Greydanus & Kobak 2024); splice sites: 91.3 for an LSTM, a mean over random test "
-    "parts (Regan et al. 2021); Japanese Vowels: 94.9 by dynamic time warping, 96.2 by ROCKET"
+    "1803.01271), 98.9 and 90.2 for an LSTM (Cooijmans et al. 2016, arXiv 1603.09025); MNIST-1D: 91 for a GRU, 94 "
+    "for a CNN, 32 for logistic regression (Greydanus & Kobak 2024); splice sites: 91.3 for an LSTM, a mean over "
+    "random test parts (Regan et al. 2021); Japanese Vowels: 94.9 by dynamic time warping, 96.2 by ROCKET"
 )
 
 
