@@ -1,8 +1,9 @@
-"""Batches of labelled sentences of similar length."""
+"""Batches of labelled sentences, or of other labelled rows, of similar length."""
 
 import functools
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,23 +34,32 @@ class TrainSentences:
     An epoch leaves out the rows that do not fill its last batch.
 
     Args:
-        rows, labels: all examples.
+        rows, labels: all examples; a row is tokens [T], or real numbers [T, C].
         batch_size: rows of the global batch.
         seed: of the order.
         part: the rows of each global batch that this process reads.
         multiple_of: the padded length is a multiple of it.
+        make: what makes a batch of rows, labels and `multiple_of`: a named tuple like `Sentences`.
 
     Raises:
         UsageError: there are fewer rows than fill one batch.
     """
 
     def __init__(
-        self, rows: list[np.ndarray], labels: np.ndarray, *, batch_size: int, seed: int, part: slice, multiple_of: int
+        self,
+        rows: Sequence[np.ndarray],
+        labels: np.ndarray,
+        *,
+        batch_size: int,
+        seed: int,
+        part: slice,
+        multiple_of: int,
+        make: Callable[..., Any] = batch_of,
     ):
         if len(rows) < batch_size:
             raise UsageError(f"data.batch_size {batch_size} is more than the {len(rows)} training examples; lower it")
         self._rows, self._labels, self._seed = rows, labels, seed
-        self._size, self._part, self._multiple = batch_size, part, multiple_of
+        self._size, self._part, self._multiple, self._make = batch_size, part, multiple_of, make
         self._length_N = np.array([len(row) for row in rows])
         self._order = functools.lru_cache(maxsize=2)(self._draw)
 
@@ -67,27 +77,36 @@ class TrainSentences:
             pool[:] = pool[np.argsort(self._length_N[pool], kind="stable")]
         return rng.permutation(order_N.reshape(count, self._size))
 
-    def __getitem__(self, index: int) -> Sentences:
+    def __getitem__(self, index: int) -> Any:
         epoch, number = divmod(index, len(self._rows) // self._size)
         chosen = self._order(epoch)[number]
-        whole = batch_of([self._rows[n] for n in chosen], self._labels[chosen], self._multiple)
-        return Sentences(*(array[self._part] for array in whole))
+        whole = self._make([self._rows[n] for n in chosen], self._labels[chosen], self._multiple)
+        return whole._make(array[self._part] for array in whole)
 
 
 class EvaluationSentences:
     """Random-access source of all rows once, shortest first. Empty rows fill up the last batch."""
 
-    def __init__(self, rows: list[np.ndarray], labels: np.ndarray, *, batch_size: int, part: slice, multiple_of: int):
+    def __init__(
+        self,
+        rows: Sequence[np.ndarray],
+        labels: np.ndarray,
+        *,
+        batch_size: int,
+        part: slice,
+        multiple_of: int,
+        make: Callable[..., Any] = batch_of,
+    ):
         self._order_N = np.argsort([len(row) for row in rows], kind="stable")
         self._rows, self._labels = rows, labels
-        self._size, self._part, self._multiple = batch_size, part, multiple_of
+        self._size, self._part, self._multiple, self._make = batch_size, part, multiple_of, make
 
     def __len__(self) -> int:
         return math.ceil(len(self._rows) / self._size)
 
-    def __getitem__(self, index: int) -> Sentences:
+    def __getitem__(self, index: int) -> Any:
         chosen = self._order_N[index * self._size : (index + 1) * self._size]
         missing = self._size - len(chosen)
-        rows = [self._rows[n] for n in chosen] + [np.zeros(0, np.int32)] * missing
-        whole = batch_of(rows, np.pad(self._labels[chosen], (0, missing)), self._multiple)
-        return Sentences(*(array[self._part] for array in whole))
+        rows = [self._rows[n] for n in chosen] + [self._rows[0][:0]] * missing
+        whole = self._make(rows, np.pad(self._labels[chosen], (0, missing)), self._multiple)
+        return whole._make(array[self._part] for array in whole)

@@ -41,7 +41,7 @@ def read_csv(path: str | os.PathLike, *, time: str = "", columns: Sequence[str] 
         UsageError: the file cannot be read, a column is missing or given twice, a row has another number of cells, a
             cell is no number or no date, or the dates are not in order.
     """
-    (_, header), *rows = _rows(Path(path))
+    (_, header), *rows = read_rows(path)
     header = [name.strip() for name in header]
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise UsageError(f"{str(path)!r} has two columns named {shown(twice[0])}; rename one")
@@ -54,14 +54,15 @@ def read_csv(path: str | os.PathLike, *, time: str = "", columns: Sequence[str] 
             raise UsageError(f"{str(path)!r} line {number} has {len(row)} cells, and the header {len(header)}")
     places = [header.index(name) for name in columns]
     values_NC = np.array(
-        [[_number(row[place], path, number, header[place]) for place in places] for number, row in rows],
+        [[read_number(row[place], path, number, header[place]) for place in places] for number, row in rows],
         np.float64,
     ).reshape(-1, len(columns))
     return Table(columns, values_NC, _times(rows, header.index(time), path) if time else None)
 
 
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Line number and cells of the header and of each row."""
+def read_rows(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
+    """Line number and cells of each row of a CSV file, at least two, the header first; see `read_csv`."""
+    path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -78,7 +79,8 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _number(cell: str, path: str | os.PathLike, number: int, name: str) -> float:
+def read_number(cell: str, path: str | os.PathLike, number: int, name: str) -> float:
+    """The number in the column `name` of line `number`; NaN if it is missing."""
     cell = cell.strip()
     if cell in MISSING:
         return np.nan
