@@ -10,6 +10,8 @@ from tests.tasks.examples import tiny_config
 from xlstm_jax.data.codecs import Numbers, Symbols
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks import TASKS
+from xlstm_jax.tasks.chaos import SeriesCodec
+from xlstm_jax.tasks.volatility import PricesCodec
 from xlstm_jax.train.build import build
 from xlstm_jax.train.evaluate import predict
 from xlstm_jax.train.loop import train
@@ -138,6 +140,10 @@ def written(codec, inputs_T):
         return codec.decode(inputs_T)
     if isinstance(codec, Numbers):
         return json.dumps(inputs_T.tolist())
+    if isinstance(codec, SeriesCodec):
+        return json.dumps(codec.scaling.restored(inputs_T).tolist())
+    if isinstance(codec, PricesCodec):
+        return json.dumps([[99 + (step % 5) / 3] * len(codec.columns) for step in range(40)])
     return "a dull film, and not funny"
 
 
