@@ -38,6 +38,8 @@ def tiny(config: ConfigDict) -> None:
     config.data.warm_up = 16
     config.data.sequence_length = 32
     config.data.free_steps = 100
+    config.data.batch_size = 32
+    config.data.evaluation_batches = 8
     config.model.features = 32
     config.optimizer.warmup_steps = 0
     config.train.steps = 20

@@ -1,7 +1,7 @@
 """Measure a trained run: python -m experiments.measure --measure=gradient_by_lag --workdir=/tmp/lstm
 
-Writes measured-MEASURE.json to the workdir, and the curves as a figure, measured-MEASURE.png. A sweep with a `measure` does this for each of its runs, and its report
-plots the values.
+Writes measured-MEASURE.json to the workdir, and the curves as a figure, measured-MEASURE.png. A sweep with a `measure`
+measures each of its runs, and its report plots the values.
 """
 
 from absl import flags

@@ -54,8 +54,8 @@ def own(path: str, date: str, columns: tuple[str, ...]) -> Prices:
     """A user's CSV file with a column of dates and columns of prices.
 
     Raises:
-        UsageError: as `read_csv`; a price is missing or not positive, a closing price is outside of the day's range, or it
-            never changes.
+        UsageError: as `read_csv`; a price is missing or not positive, a closing price is outside of the day's range,
+            or it never changes.
     """
     table = read_csv(path, time=date, columns=columns)
     days_N = table.times_N.astype("datetime64[D]")

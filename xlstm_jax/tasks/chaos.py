@@ -40,12 +40,12 @@ class ChaosConfig(Section, name="data"):
     path: str = ""  # CSV file with a header, a column per variable and a row per step; "": a generated series
     series: PositiveInt = 64  # generated series for training, each from another initial state
     series_length: PositiveInt = 2000  # steps of a generated series
-    warm_up: PositiveInt = 64  # first steps of each row, which are read and not scored
-    sequence_length: PositiveInt = 128  # steps of a row after them
+    warm_up: PositiveInt = 48  # first steps of each row, which are read and not scored
+    sequence_length: PositiveInt = 80  # steps of a row after them
     free_steps: PositiveInt = 1000  # steps of a free run
     noise: NonNegativeFloat = 0.0  # standard deviation of the noise on the inputs in training; the series have 1
-    batch_size: PositiveInt = 32
-    evaluation_batches: PositiveInt = 8  # of each split that is scored
+    batch_size: PositiveInt = 16
+    evaluation_batches: PositiveInt = 16  # of each split that is scored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,12 +92,16 @@ class Chaos(Task):
     loss is the mean of ((x_{t+1} - prediction) / s)^2. It is 1 for a model that predicts no change.
 
     The split "free" is scored once, by the best checkpoint: the model reads a row of true steps, as long as those of
-    training, and then runs for `free_steps`. The error after k steps, e_k = |x - prediction| / sqrt(D), is in standard deviations of the series.
-    E_k is its root mean square over all runs.
+    training, and then runs for `free_steps`. The error after k steps, e_k = |x - prediction| / sqrt(D), is in standard
+    deviations of the series. E_k is its root mean square over all runs.
 
-    Metrics: `nrmse`, the root mean square error one step ahead, in standard deviations; of free runs also `nrmse_84`,
-    which is E_84, for Mackey-Glass (Jaeger & Haas 2004); `doubling`, the first k with E_k > 2 E_1; `valid_steps`, the median over runs
-    of the number of steps before e_k exceeds 0.4; and `valid_time`, the same in Lyapunov times (Pathak et al. 2018).
+    Metrics: `nrmse`, the root mean square error one step ahead, in standard deviations. Of free runs also:
+
+    - `doubling`, the first k with E_k > 2 E_1;
+    - `valid_steps`, the median over runs of the number of steps before e_k exceeds 0.4, and `valid_time`, the same in
+      Lyapunov times (Pathak et al. 2018, Chaos 28:041101);
+    - `nrmse_84` of Mackey-Glass, which is E_84 (Jaeger & Haas 2004, Science 304:78).
+
     What did not happen within `free_steps` counts as `free_steps`.
     """
 
