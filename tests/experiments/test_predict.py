@@ -8,10 +8,10 @@ import pytest
 
 from tests.tasks.examples import tiny_config
 from xlstm_jax.data.codecs import Numbers, Symbols
+from xlstm_jax.data.prices import PricesCodec
+from xlstm_jax.data.series.variables import SeriesCodec
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks import TASKS
-from xlstm_jax.tasks.chaos import SeriesCodec
-from xlstm_jax.tasks.volatility import PricesCodec
 from xlstm_jax.train.build import build
 from xlstm_jax.train.evaluate import predict
 from xlstm_jax.train.loop import train

@@ -1,5 +1,6 @@
 """Chaotic series: metrics by hand, free runs step by step, a file of one's own, and what is refused."""
 
+import dataclasses
 import json
 
 import jax
@@ -11,9 +12,10 @@ from configs import chaos as configs
 from tests.tasks.examples import tiny_config
 from xlstm_jax.data.problems.base import Rows
 from xlstm_jax.data.problems.chaos import FreeRows
+from xlstm_jax.data.series.variables import SeriesCodec
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import added, metrics
-from xlstm_jax.tasks.chaos import LIMIT, Chaos, ChaosConfig, SeriesCodec
+from xlstm_jax.tasks.chaos import LIMIT, Chaos, ChaosConfig
 from xlstm_jax.train.build import build
 from xlstm_jax.train.evaluate import predict
 from xlstm_jax.train.loop import train
@@ -56,6 +58,18 @@ def test_loss_and_error_one_step_ahead(task):
     wanted = {"loss": np.mean((error_BT / change) ** 2), "mse": np.mean(error_BT**2)}
     wanted |= {"nrmse": np.sqrt(wanted["mse"]), "tokens": 16}
     assert result == pytest.approx(wanted, rel=1e-5)
+
+
+def test_values_instead_of_changes(task):
+    """The outputs are the next step itself."""
+    other = Chaos(dataclasses.replace(task.config, predicted="value"), task.codec)
+    rng = np.random.default_rng(0)
+    x_BTD, outputs_TD = rng.standard_normal((4, 8, 1)).astype(np.float32), rng.standard_normal((40, 1))
+    result = scored(other, outputs_TD, Rows(x_BTD[:, :-1], x_BTD[:, 1:], np.ones((4, 7), bool)))
+    wanted = np.mean((x_BTD[:, 1:, 0] - outputs_TD[:7, 0]) ** 2)
+    assert result["loss"] == pytest.approx(wanted, rel=1e-5) and result["mse"] == pytest.approx(wanted, rel=1e-5)
+    run_BKD = other.free_run(Table(outputs_TD), jnp.asarray(x_BTD), 20)
+    np.testing.assert_allclose(run_BKD, np.tile(outputs_TD[7:27], (4, 1, 1)), rtol=1e-6)
 
 
 def test_metrics_of_free_runs(task):
@@ -103,6 +117,20 @@ def test_a_free_run_feeds_back_its_predictions(pattern, tmp_path, rolled):
         following_BD = x_BTD[:, -1] + task.codec.change_D.astype(np.float32) * output_BD
         np.testing.assert_allclose(found_BKD[:, step], following_BD, rtol=1e-3, atol=1e-4)
         x_BTD = np.concatenate([x_BTD, following_BD[:, None]], axis=1)
+
+
+def test_a_file_as_input_and_a_figure(task, tmp_path):
+    from experiments.programs.figures import panels, write_figure
+
+    path = write(tmp_path / "a.csv", ("y", "x"), [(9, 0.8), (9, 0.9), (9, 1.0)])
+    example = task.read(str(path))
+    np.testing.assert_allclose(task.codec.scaling.restored(example), [[0.8], [0.9], [1.0]], rtol=1e-6)
+    answer = task.render(np.zeros((8, 1), np.float32), example)
+    assert answer["continuation"] == pytest.approx([task.codec.scaling.mean_C[0]] * 3)
+    figure, (axes,) = panels(1)
+    task.draw(axes, answer, example)
+    assert [line.get_xdata().tolist() for line in axes.lines[:2]] == [[-2, -1, 0], [0, 1, 2, 3]]
+    write_figure(figure, tmp_path / "a.png")
 
 
 def write(path, columns, rows):

@@ -11,10 +11,11 @@ import pytest
 from configs import volatility as configs
 from tests.tasks.examples import tiny_config
 from xlstm_jax.data import prices
+from xlstm_jax.data.prices import PricesCodec
 from xlstm_jax.data.problems.base import Rows
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import added, metrics
-from xlstm_jax.tasks.volatility import PricesCodec, Volatility, VolatilityConfig
+from xlstm_jax.tasks.volatility import Volatility, VolatilityConfig
 from xlstm_jax.train.build import build
 from xlstm_jax.train.evaluate import predict
 from xlstm_jax.train.loop import train
@@ -35,7 +36,7 @@ def days(count: int, seed: int = 0) -> prices.Prices:
 def write(path, series: prices.Prices):
     rows = [
         f"{day},{high:.9g},{low:.9g},{close:.9g}"
-        for day, (high, low, close) in zip(series.days_N, series.prices_NP, strict=True)
+        for day, (high, low, close) in zip(series.days_N, series.prices_NP, strict=False)
     ]
     path.write_text("\n".join(["Date,High,Low,Close", *rows]) + "\n")
     return str(path)
@@ -124,7 +125,7 @@ def test_splits_by_date(tmp_path):
     assert "train to 2010-07-01, validation to 2010-08-31, test to 2010-10-27" in task.summary()
 
 
-def test_predictions(task):
+def test_predictions(task, tmp_path):
     """The last days typed, the volatility of the next one: the same as in a whole row; another codec, from JSON."""
     config = tiny_config("volatility", None)
     config.data.update({"path": task.config.path, "market": "sp500", "columns": "High,Low,Close", **SMALL})
@@ -133,6 +134,9 @@ def test_predictions(task):
     params = init_state(parts).params
     again = Volatility(parts.task.config, PricesCodec.from_json(json.loads(json.dumps(parts.task.codec.to_json()))))
     prices_NP = parts.task.prices.prices_NP[100:140]
+    (tmp_path / "last").mkdir()
+    path = write(tmp_path / "last" / "days.csv", parts.task.prices._replace(prices_NP=prices_NP[:30]))
+    np.testing.assert_allclose(again.read(path), again.read(json.dumps(prices_NP[:30].tolist())), atol=1e-4)
     texts = [json.dumps(prices_NP[:30].tolist()), " ".join(map(repr, prices_NP.reshape(-1).tolist()))]
     examples = [again.read(text) for text in texts]
     answers = [

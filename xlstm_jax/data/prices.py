@@ -7,7 +7,8 @@ import csv
 import datetime
 import gzip
 import io
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,7 @@ ARCHIVES[ARCHIVE] = RemoteArchive(
     sha256="4b9bab9da212eba3f29af336a254f08ca0f1277041846741907412d26a6f2bb3",
 )
 COLUMNS = ("High", "Low", "Close")
+FLOOR = 0.01  # added to a variance before its logarithm is read; the mean variance is 1
 OMEGA, ALPHA, BETA = 0.02, 0.1, 0.88  # of the simulated series; its variance is 1, in %^2
 SIMULATED_DAYS, SIMULATED_SEED = 5000, 2**63 + 1
 
@@ -113,3 +115,72 @@ def range_variance(prices_N3: np.ndarray) -> np.ndarray:
     high_N, low_N, close_N = 100 * np.log(prices_N3).T
     highest_N, lowest_N = np.maximum(high_N[1:], close_N[:-1]), np.minimum(low_N[1:], close_N[:-1])
     return (highest_N - lowest_N) ** 2 / (4 * np.log(2))
+
+
+class PricesCodec:
+    """Prices to features, in units of the training days: their returns have mean 0 and variance 1.
+
+    Args:
+        columns: of the prices.
+        mean, std: of the returns, in percent.
+        range_ratio: the returns' variance over the mean of `range_variance`, which is too small.
+    """
+
+    kind = "prices"
+
+    def __init__(self, columns: tuple[str, ...], mean: float, std: float, range_ratio: float):
+        self.columns, self.mean, self.std, self.range_ratio = columns, mean, std, range_ratio
+
+    @classmethod
+    def of(cls, columns: tuple[str, ...], prices_NP: np.ndarray) -> "PricesCodec":
+        """From the prices of the training days."""
+        returns_N = returns(prices_NP)
+        mean, std, ratio = float(returns_N.mean()), float(returns_N.std()), 1.0
+        if len(columns) > 1:
+            ratio = float(std**2 / range_variance(prices_NP).mean())
+        if not (std > 0 and math.isfinite(ratio)):
+            raise UsageError("prices do not change in the training part; give other days")
+        return cls(columns, mean, std, ratio)
+
+    def to_json(self) -> dict[str, Any]:
+        numbers = {"mean": self.mean, "std": self.std, "range_ratio": self.range_ratio}
+        return {"kind": self.kind, "columns": list(self.columns), **numbers}
+
+    @classmethod
+    def from_json(cls, data: Any) -> "PricesCodec":
+        data = data if isinstance(data, dict) else {}
+        numbers = [data.get(name) for name in ("mean", "std", "range_ratio")]
+        columns = data.get("columns")
+        if (
+            data.get("kind") != cls.kind
+            or not (isinstance(columns, list) and all(isinstance(name, str) for name in columns))
+            or not all(type(number) is float and math.isfinite(number) for number in numbers)
+            or min(numbers[1:]) <= 0
+        ):
+            raise UsageError(f"the codec is damaged; kind {cls.kind!r} needs columns, mean, std and range_ratio")
+        return cls(tuple(columns), *numbers)
+
+    @property
+    def width(self) -> int:
+        """F, features of a day."""
+        return 2 if len(self.columns) == 1 else 3
+
+    def variances(self, prices_NP: np.ndarray) -> np.ndarray:
+        """Proxies of each day's variance but the first's: [N - 1, 1 or 2].
+
+        Squared returns, then `range_variance`.
+        """
+        square_N = ((returns(prices_NP) - self.mean) / self.std) ** 2
+        if len(self.columns) == 1:
+            return square_N[:, None]
+        range_N = range_variance(prices_NP) * (self.range_ratio / self.std**2)
+        return np.stack([square_N, range_N], axis=1)
+
+    def features(self, prices_NP: np.ndarray) -> np.ndarray:
+        """[N - 1, F], float32: each day's return and the logarithms of its `variances`."""
+        return_N1 = (returns(prices_NP)[:, None] - self.mean) / self.std
+        return np.concatenate([return_N1, np.log(self.variances(prices_NP) + FLOOR)], axis=1).astype(np.float32)
+
+    def daily_percent(self, log_variance: np.ndarray) -> np.ndarray:
+        """The standard deviation of a day's return in percent, from a model's output."""
+        return self.std * np.exp(np.asarray(log_variance, np.float64) / 2)

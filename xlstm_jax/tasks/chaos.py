@@ -19,8 +19,8 @@ from xlstm_jax.data.codecs import Numbers, padded, power_of_two
 from xlstm_jax.data.problems.base import EVALUATION_SEED, GeneratedBatches, Problem, Rows
 from xlstm_jax.data.problems.chaos import SYSTEMS, FreeRows, FreeRuns, trajectories
 from xlstm_jax.data.series.pieces import Pieces
-from xlstm_jax.data.series.scaling import Scaling
-from xlstm_jax.data.series.table import read_csv
+from xlstm_jax.data.series.table import is_table
+from xlstm_jax.data.series.variables import SeriesCodec, own_series, own_table
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import SequenceModel, StackConfig
 from xlstm_jax.models.autoregression import LinearAutoregression, least_squares
@@ -31,7 +31,6 @@ from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
 
 VALID = 0.4  # error in standard deviations up to which a free run is valid
 LIMIT = 10.0  # standard deviations at which a free run is held, so that all its errors are finite
-SHARES = (0.7, 0.85)  # of a user's rows: up to where they are for training, and for validation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +42,9 @@ class ChaosConfig(Section, name="data"):
     warm_up: PositiveInt = 48  # first steps of each row, which are read and not scored
     sequence_length: PositiveInt = 80  # steps of a row after them
     free_steps: PositiveInt = 1000  # steps of a free run
+    predicted: Literal["change", "value"] = (
+        "change"  # what the model's outputs are: changes to the next step, or values
+    )
     noise: NonNegativeFloat = 0.0  # standard deviation of the noise on the inputs in training; the series have 1
     batch_size: PositiveInt = 16
     evaluation_batches: PositiveInt = 16  # of each split that is scored
@@ -57,39 +59,14 @@ class ChaosModelConfig(StackConfig, name="model"):
     embedding_std: NonNegativeFloat = 0.0  # initial standard deviation of the input's map; 0: sqrt(2 / (5 features))
 
 
-class SeriesCodec:
-    """Standardised variables, and the standard deviation of their changes from step to step."""
-
-    kind = "series"
-
-    def __init__(self, scaling: Scaling, change_D: np.ndarray):
-        self.scaling, self.change_D = scaling, np.asarray(change_D, np.float64)
-
-    @classmethod
-    def of(cls, names: tuple[str, ...], series_NSD: np.ndarray) -> "SeriesCodec":
-        scaling = Scaling.of(names, series_NSD.reshape(-1, len(names)))
-        return cls(scaling, np.diff(scaling.standardized(series_NSD).astype(np.float64), axis=1).std(axis=(0, 1)))
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "scaling": self.scaling.to_json(), "change": self.change_D.tolist()}
-
-    @classmethod
-    def from_json(cls, data: Any) -> "SeriesCodec":
-        data = data if isinstance(data, dict) else {}
-        scaling, change = Scaling.from_json(data.get("scaling")), data.get("change")
-        numbers = isinstance(change, list) and all(type(x) is float and x > 0 and math.isfinite(x) for x in change)
-        if data.get("kind") != cls.kind or not numbers or len(change) != len(scaling):
-            raise UsageError(f"the codec is damaged; kind {cls.kind!r} needs scaling and change, a number per variable")
-        return cls(scaling, np.array(change))
-
-
 @TASKS.register("chaos")
 class Chaos(Task):
     """Predict the next step of a chaotic series; then run freely: each prediction is the next input.
 
     The model predicts the change from a step to the next. With standardised variables x, their number D and the
     standard deviation s of their changes, the prediction is x_{t+1} = x_t + s y_t for the model's output y_t, and the
-    loss is the mean of ((x_{t+1} - prediction) / s)^2. It is 1 for a model that predicts no change.
+    loss is the mean of ((x_{t+1} - prediction) / s)^2. It is 1 for a model that predicts no change. With
+    `data.predicted=value`, the prediction is y_t, s is 1, and the loss is 1 for a model that predicts the mean.
 
     The split "free" is scored once, by the best checkpoint: the model reads a row of true steps, as long as those of
     training, and then runs for `free_steps`. The error after k steps, e_k = |x - prediction| / sqrt(D), is in standard
@@ -123,7 +100,7 @@ class Chaos(Task):
         config = self.config
         longest = config.warm_up + config.sequence_length + config.free_steps
         if config.path:
-            return _own_series(config.path, longest)
+            return own_series(config.path, longest)
         if config.series_length < longest:
             raise UsageError(
                 f"data.series_length {config.series_length} is not allowed; must be at least {longest}, the sum of "
@@ -184,7 +161,8 @@ class Chaos(Task):
 
     def _fitted(self, lags: int) -> tuple[np.ndarray, np.ndarray]:
         x_NSD = self.codec.scaling.standardized(self._series[1]["train"]).astype(np.float64)
-        return least_squares(x_NSD[:, :-1], np.diff(x_NSD, axis=1) / self.codec.change_D, lags)
+        targets_NSD = (x_NSD[:, 1:] - self._kept * x_NSD[:, :-1]) / self._scale
+        return least_squares(x_NSD[:, :-1], targets_NSD, lags)
 
     def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
         return self._dataset("train", ENDLESS, checked_seed(seed), rows)
@@ -206,16 +184,27 @@ class Chaos(Task):
         outputs_BTD, _ = model.unroll(batch.inputs_BT, key=key)
         return self._scored(batch.inputs_BT, outputs_BTD, batch.targets_BT, batch.mask_BT, carry)
 
+    @property
+    def _kept(self) -> float:
+        """The share of a step in the prediction of the next."""
+        return 1.0 if self.config.predicted == "change" else 0.0
+
+    @property
+    def _scale(self) -> np.ndarray:
+        """What the outputs are multiplied by, [D], float32."""
+        change_D = self.codec.change_D.astype(np.float32)
+        return change_D if self.config.predicted == "change" else np.ones_like(change_D)
+
     def _scored(self, x_BTD, outputs_BTD, target_BTD, mask_BT, carry: Any) -> Outcome:
         """Loss and metrics one step ahead."""
-        change_11D = jnp.asarray(self.codec.change_D, outputs_BTD.dtype)[None, None]
-        error_BTD = (target_BTD - x_BTD) / change_11D - outputs_BTD
+        scale_11D = self._scale[None, None]
+        error_BTD = (target_BTD - self._kept * x_BTD) / scale_11D - outputs_BTD
         count = jnp.sum(mask_BT, dtype=jnp.float32)
 
         def mean(square_BTD: jax.Array) -> Ratio:
             return Ratio(jnp.sum(jnp.where(mask_BT, jnp.mean(square_BTD, axis=-1), 0)), count)
 
-        return Outcome(mean(error_BTD**2), {"mse": mean((error_BTD * change_11D) ** 2)}, carry)
+        return Outcome(mean(error_BTD**2), {"mse": mean((error_BTD * scale_11D) ** 2)}, carry)
 
     def _scored_free(self, model: SequenceModel, batch: FreeRows, carry: Any) -> Outcome:
         """Scores the future one step ahead, from the truth, and as a free run."""
@@ -236,11 +225,11 @@ class Chaos(Task):
         self, model: SequenceModel, prefix_BTD: jax.Array, steps: int, lengths_B: jax.Array | None = None
     ) -> jax.Array:
         """The model's continuation [B, steps, D] of standardised beginnings; each prediction is its next input."""
-        change_1D = jnp.asarray(self.codec.change_D, jnp.float32)[None]
         outputs_BTD, state = model.unroll(prefix_BTD, lengths=lengths_B)
 
         def after(x_BD: jax.Array, output_BD: jax.Array) -> jax.Array:
-            return jnp.clip(x_BD + change_1D * output_BD.astype(jnp.float32), -LIMIT, LIMIT)
+            predicted_BD = self._kept * x_BD + self._scale[None] * output_BD.astype(jnp.float32)
+            return jnp.clip(predicted_BD, -LIMIT, LIMIT)
 
         def step(before: tuple[Any, jax.Array], _: None) -> tuple[tuple[Any, jax.Array], jax.Array]:
             state, x_BD = before
@@ -268,10 +257,12 @@ class Chaos(Task):
         return result
 
     def read(self, text: str) -> np.ndarray:
-        values_TD = Numbers(len(self.codec.scaling)).encode(text)
+        """The beginning of a series: numbers, or the path of a CSV file with the variables' columns."""
+        scaling = self.codec.scaling
+        values_TD = own_table(text, scaling.names)[1] if is_table(text) else Numbers(len(scaling)).encode(text)
         if len(values_TD) < 2:
-            raise UsageError("the input has one step; give at least 2, and better as many as data.warm_up")
-        return self.codec.scaling.standardized(values_TD)
+            raise UsageError("the input has one step; give at least 2, and better as many as in training")
+        return scaling.standardized(values_TD)
 
     def blank(self, length: int) -> np.ndarray:
         return np.zeros((length, len(self.codec.scaling)), np.float32)
@@ -289,29 +280,22 @@ class Chaos(Task):
         values_KD = self.codec.scaling.restored(predicted[: len(example)])
         return {"continuation": (values_KD[:, 0] if values_KD.shape[1] == 1 else values_KD).tolist()}
 
+    def draw(self, axes: Any, answer: dict[str, Any], example: np.ndarray) -> None:
+        scaling = self.codec.scaling
+        known_TD, continued_KD = scaling.restored(example), np.array(answer["continuation"]).reshape(-1, len(scaling))
+        steps = np.arange(-len(known_TD) + 1, len(continued_KD) + 1)
+        for number, name in enumerate(scaling.names):
+            line_K = [known_TD[-1, number], *continued_KD[:, number]]
+            axes.plot(steps[: len(known_TD)], known_TD[:, number], color=f"C{number}", lw=1, label=name)
+            axes.plot(steps[len(known_TD) - 1 :], line_K, color=f"C{number}", lw=1.3, ls="--")
+        axes.axvline(0, color="black", lw=0.8)
+        axes.set_xlabel("steps from the present")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper left")
+
 
 def _last(x_BTD: jax.Array, lengths_B: jax.Array | None) -> jax.Array:
     """The last step of each row, [B, D]."""
     if lengths_B is None:
         return x_BTD[:, -1]
     return jnp.take_along_axis(x_BTD, (lengths_B - 1)[:, None, None], axis=1)[:, 0]
-
-
-def _own_series(path: str, longest: int) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """A user's series, cut in the order of time.
-
-    Raises:
-        UsageError: values are missing, or a part is shorter than a row.
-    """
-    table = read_csv(path)
-    if np.isnan(table.values_NC).any():
-        row, column = np.argwhere(np.isnan(table.values_NC))[0]
-        raise UsageError(f"{path!r} has no value of {table.names[column]!r} in row {row + 1}; fill it in")
-    first, second = (round(share * len(table.values_NC)) for share in SHARES)
-    cut = np.split(table.values_NC, [first, second])
-    if min(map(len, cut)) < longest:
-        raise UsageError(
-            f"{path!r} has {len(table.values_NC)} rows, and 15% of them are fewer than the {longest} steps of a row; "
-            "give more, or lower data.warm_up, data.sequence_length and data.free_steps"
-        )
-    return table.names, {name: part[None] for name, part in zip(("train", "validation", "free"), cut, strict=True)}

@@ -16,9 +16,10 @@ from xlstm_jax.config import PositiveInt, Section
 from xlstm_jax.data import prices
 from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, checked_seed, dataset
 from xlstm_jax.data.codecs import Numbers, padded, power_of_two
-from xlstm_jax.data.prices import Prices
+from xlstm_jax.data.prices import Prices, PricesCodec
 from xlstm_jax.data.problems.base import FixedBatches, FixedRows, GeneratedBatches, Rows
 from xlstm_jax.data.series.pieces import Pieces
+from xlstm_jax.data.series.table import is_table
 from xlstm_jax.errors import UsageError, shown
 from xlstm_jax.models.volatility import SIMPLE, StackVolatility, VolatilityModelConfig
 from xlstm_jax.tasks.answering import Prompts
@@ -27,7 +28,6 @@ from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
 SPLITS = ("train", "validation", "test")
 LAST_DAYS = ("2011-12-31", "2014-12-31")  # of training and validation, for the indices
 SHARES = (0.7, 0.85)  # of other data: up to where days are for training, and for validation
-FLOOR = 0.01  # added to a variance before its logarithm is read; the mean variance is 1
 LEAST_PRICES = 23  # of a line to predict: a month of returns
 
 
@@ -44,75 +44,6 @@ class VolatilityConfig(Section, name="data"):
     scored: PositiveInt = 128  # last days of a row of the other splits, the only ones that are scored
     days_per_year: PositiveInt = 252  # trading days, for the volatility a year
     batch_size: PositiveInt = 4
-
-
-class PricesCodec:
-    """Prices to features, in units of the training days: their returns have mean 0 and variance 1.
-
-    Args:
-        columns: of the prices.
-        mean, std: of the returns, in percent.
-        range_ratio: the returns' variance over the mean of `prices.range_variance`, which is too small.
-    """
-
-    kind = "prices"
-
-    def __init__(self, columns: tuple[str, ...], mean: float, std: float, range_ratio: float):
-        self.columns, self.mean, self.std, self.range_ratio = columns, mean, std, range_ratio
-
-    @classmethod
-    def of(cls, columns: tuple[str, ...], prices_NP: np.ndarray) -> "PricesCodec":
-        """From the prices of the training days."""
-        returns_N = prices.returns(prices_NP)
-        mean, std, ratio = float(returns_N.mean()), float(returns_N.std()), 1.0
-        if len(columns) > 1:
-            ratio = float(std**2 / prices.range_variance(prices_NP).mean())
-        if not (std > 0 and math.isfinite(ratio)):
-            raise UsageError("prices do not change in the training part; give other days")
-        return cls(columns, mean, std, ratio)
-
-    def to_json(self) -> dict[str, Any]:
-        numbers = {"mean": self.mean, "std": self.std, "range_ratio": self.range_ratio}
-        return {"kind": self.kind, "columns": list(self.columns), **numbers}
-
-    @classmethod
-    def from_json(cls, data: Any) -> "PricesCodec":
-        data = data if isinstance(data, dict) else {}
-        numbers = [data.get(name) for name in ("mean", "std", "range_ratio")]
-        columns = data.get("columns")
-        if (
-            data.get("kind") != cls.kind
-            or not (isinstance(columns, list) and all(isinstance(name, str) for name in columns))
-            or not all(type(number) is float and math.isfinite(number) for number in numbers)
-            or min(numbers[1:]) <= 0
-        ):
-            raise UsageError(f"the codec is damaged; kind {cls.kind!r} needs columns, mean, std and range_ratio")
-        return cls(tuple(columns), *numbers)
-
-    @property
-    def width(self) -> int:
-        """F, features of a day."""
-        return 2 if len(self.columns) == 1 else 3
-
-    def variances(self, prices_NP: np.ndarray) -> np.ndarray:
-        """Proxies of each day's variance but the first's: [N - 1, 1 or 2].
-
-        Squared returns, then `prices.range_variance`.
-        """
-        square_N = ((prices.returns(prices_NP) - self.mean) / self.std) ** 2
-        if len(self.columns) == 1:
-            return square_N[:, None]
-        range_N = prices.range_variance(prices_NP) * (self.range_ratio / self.std**2)
-        return np.stack([square_N, range_N], axis=1)
-
-    def features(self, prices_NP: np.ndarray) -> np.ndarray:
-        """[N - 1, F], float32: each day's return and the logarithms of its `variances`."""
-        return_N1 = (prices.returns(prices_NP)[:, None] - self.mean) / self.std
-        return np.concatenate([return_N1, np.log(self.variances(prices_NP) + FLOOR)], axis=1).astype(np.float32)
-
-    def daily_percent(self, log_variance: np.ndarray) -> np.ndarray:
-        """The standard deviation of a day's return in percent, from a model's output."""
-        return self.std * np.exp(np.asarray(log_variance, np.float64) / 2)
 
 
 @TASKS.register("volatility")
@@ -270,8 +201,12 @@ class Volatility(Task):
         return {"tokens": float(ratios["loss"].count)}
 
     def read(self, text: str) -> np.ndarray:
+        """The last days' prices, oldest first: numbers, or the path of a CSV file as for training."""
         columns = self.codec.columns
-        values_NP = Numbers(len(columns)).encode(text).astype(np.float64)
+        if is_table(text):
+            values_NP = prices.own(text.strip(), self.config.date, columns).prices_NP
+        else:
+            values_NP = Numbers(len(columns)).encode(text).astype(np.float64)
         if len(values_NP) < LEAST_PRICES:
             raise UsageError(
                 f"the input has {len(values_NP)} days; give the last {LEAST_PRICES} days or more, oldest first, each "
