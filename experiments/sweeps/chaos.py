@@ -6,55 +6,66 @@
 TODO
 """
 
+from typing import Any
+
 from experiments.sweeping.base import Sweep, axis
 from experiments.sweeps.vanishing_gradient import registered
+from xlstm_jax.cells import CELLS
 
-# One layer of each cell, two blocks of each kind, and linear autoregression.
-BLOCKS = {
+PUBLISHED = (
+    "for Mackey-Glass with tau 17, an echo state network of 1,000 units has an NRMSE of about 10^-4.2 at 84 steps, and "
+    "is 2,400 times as accurate as methods before it (Jaeger & Haas 2004); for Lorenz, over 30 Lyapunov times by a "
+    "reservoir in double precision (Hurley & Shaheen 2025, arXiv 2508.06730)"
+)
+# Blocks by their labels: variants of the config, or patterns.
+VARIANT = {
     "sLSTM block": "slstm",
     "mLSTM block": "mlstm",
     "xLSTM (ms)": "xlstm",
     "Transformer": "transformer",
     "Mamba-2": "mamba2",
 }
-OTHERS = {"xLSTM 7B's block": "xlstm", "Griffin (RG-LRU)": "griffin", "RWKV-6": "rwkv6"}
+PATTERN = {"xLSTM 7B's block": "xlstm*2", "Griffin (RG-LRU)": "griffin*2", "RWKV-6": "rwkv6*2"}
 
 
-def models(system: str) -> dict[str, dict[str, object]]:
-    """Every registered cell as a layer, every registered block, and linear autoregression."""
-    config = f"configs/chaos.py:{{}}{system}"
+def models(system: str) -> dict[str, dict[str, Any]]:
+    """One layer of every registered cell, two blocks of every kind, and linear autoregression."""
     cells = {
-        name: {"config": config.format("lstm"), "model.pattern": "recurrent*1", "model.recurrent.cell": cell["cell"]}
-        for name, cell in registered().items()
+        name: {"config": f"configs/chaos.py:lstm{system}", "model.pattern": "recurrent", "model.recurrent.cell": name}
+        for name in {CELLS.get(name): name for name in reversed(registered())}.values()  # no cell by a second name
     }
-    blocks = {label: {"config": config.format(variant)} for label, variant in BLOCKS.items()}
-    others = {label: {"config": config.format("lstm"), "model.pattern": f"{name}*2"} for label, name in OTHERS.items()}
-    linear = {"linear autoregression": {"config": config.format("linear"), "train.steps": 1, "train.eval_every": 1}}
-    return cells | blocks | others | linear
+    variants = {label: {"config": f"configs/chaos.py:{name}{system}"} for label, name in VARIANT.items()}
+    patterns = {
+        label: {"config": f"configs/chaos.py:lstm{system}", "model.pattern": pattern}
+        for label, pattern in PATTERN.items()
+    }
+    linear = {"config": f"configs/chaos.py:linear{system}", "train.steps": 1, "train.eval_every": 1}
+    return {**dict(sorted(cells.items())), **variants, **patterns, "linear autoregression": linear}
 
 
-# the config's variant, steps, other changes, seeds
+# the config's variant, changes
+SMALL = {"data.series": 8, "data.series_length": 600, "data.free_steps": 200, "model.features": 16}
 VARIANTS = {
-    "": ("", 2000, {}, (0,)),
-    "mackey_glass_30": (",mackey_glass_30", 2000, {}, (0,)),
-    "lorenz": (",lorenz", 2000, {}, (0,)),
-    "tiny": ("", 30, {"data.series": 16, "data.series_length": 1200, "model.features": 16}, (0,)),
+    "": ("", {"train.steps": 2000, "train.eval_every": 500}),
+    "mackey_glass_30": (",mackey_glass_30", {"train.steps": 2000, "train.eval_every": 500}),
+    "lorenz": (",lorenz", {"train.steps": 2000, "train.eval_every": 500}),
+    "tiny": ("", {"train.steps": 40, "train.eval_every": 20, **SMALL}),
 }
 
 
 def get_sweep(variant: str = "") -> Sweep:
-    system, steps, changes, seeds = VARIANTS[variant]
+    system, changes = VARIANTS[variant]
+    errors = ("validation/nrmse", *(() if "lorenz" in system else ("free/nrmse_84",)))
     return Sweep(
         question="Which models, trained to predict one step of a chaotic series, run freely for long?",
         config=f"configs/chaos.py:lstm{system}",
         points=axis("model", models(system)),
-        changes={"train.steps": steps, "train.eval_every": steps // 2, **changes},
-        seeds=seeds,
+        changes=changes,
         metric="free/valid_time",
         better="higher",
-        also=("free/doubling", "free/nrmse") + (("free/nrmse_84",) if "lorenz" not in system else ()),
+        also=("free/doubling", *errors),
         over_steps="validation/nrmse",
-        log=("free/nrmse", "free/nrmse_84", "validation/nrmse") if False else (),
+        log=errors,
         measure="error_growth",
-        published="TODO",
+        published=PUBLISHED,
     )
