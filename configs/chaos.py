@@ -2,8 +2,14 @@
 
     python -m experiments.train --config=configs/chaos.py:lstm --workdir=/tmp/chaos
 
+Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2,
+and linear (autoregression by least squares); by system, mackey_glass_30 and lorenz instead of Mackey-Glass with tau 17;
+they combine, as in `xlstm,lorenz`; and `tiny` (seconds, for tests). `--config.data.path=FILE.csv` reads your own series.
+
 TODO
 """
+
+from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
@@ -11,7 +17,7 @@ from configs import _problem
 from configs._variants import compose
 
 
-def system(name: str):
+def system(name: str) -> Callable[[ConfigDict], None]:
     def change(config: ConfigDict) -> None:
         config.data.system = name
 
@@ -58,7 +64,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.optimizer.schedule = "cosine"
     config.optimizer.final_scale = 0.01
     config.optimizer.warmup_steps = 100
-    config.train.steps = 3000
+    config.train.steps = 4000
     config.train.eval_every = 1000
     config.train.log_every = 100
     return compose(config, variant, VARIANTS, "lstm")

@@ -1,6 +1,11 @@
-"""Volatility of the S&P 500: the variance of tomorrow's return from the daily prices of 1999 to 2018.
+"""Volatility of a stock index: the variance of tomorrow's return, from the daily prices of 1999 to 2018.
 
     python -m experiments.train --config=configs/volatility.py:lstm --workdir=/tmp/volatility
+
+Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2;
+with few parameters, constant, ewma (RiskMetrics), garch (GARCH(1,1)) and har; and `tiny` (seconds, on a simulated
+series, for tests). The index is the S&P 500; `--config.data.market=nasdaq` is the NASDAQ Composite, and
+`--config.data.path=FILE.csv` reads your own prices.
 
 TODO
 """

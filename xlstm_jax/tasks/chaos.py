@@ -256,6 +256,13 @@ class Chaos(Task):
                 result[f"nrmse_{system.ahead}"] = float(error_K[system.ahead - 1])
         return result
 
+    def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
+        """The loss of a good model would be 0.0000 with four digits."""
+        del carry
+        names = [name for name in result if name not in ("loss", "mse", "tokens")]
+        others = ", ".join(f"{name.replace('_', ' ')} {result[name]:.4g}" for name in names)
+        return f"{split} loss {result['loss']:.3g} {self.unit}, {others} ({result['tokens']:,.0f} steps)"
+
     def read(self, text: str) -> np.ndarray:
         """The beginning of a series: numbers, or the path of a CSV file with the variables' columns."""
         scaling = self.codec.scaling

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import grain
@@ -197,8 +198,13 @@ class Volatility(Task):
             ratios["qlike_range"] = Ratio(total, jnp.sum(there_BT, dtype=jnp.float32))
         return Outcome(loss, ratios, carry)
 
-    def derive(self, ratios: dict[str, Ratio]) -> dict[str, float]:
+    def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
         return {"tokens": float(ratios["loss"].count)}
+
+    def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
+        del carry
+        ranges = f", by ranges {result['qlike_range']:.4f}" if "qlike_range" in result else ""
+        return f"{split} loss {result['loss']:.4f} {self.unit}{ranges} ({result['tokens']:,.0f} days)"
 
     def read(self, text: str) -> np.ndarray:
         """The last days' prices, oldest first: numbers, or the path of a CSV file as for training."""
