@@ -4,7 +4,7 @@
 
 Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2,
 and linear (autoregression by least squares); by system, mackey_glass_30 and lorenz instead of Mackey-Glass with tau 17;
-they combine, as in `xlstm,lorenz`; and `tiny` (seconds, for tests). `--config.data.path=FILE.csv` reads your own series.
+they combine, as in `xlstm,lorenz`; and `tiny` (seconds, for tests). `--config.data.path=FILE.csv` reads your series.
 
 TODO
 """

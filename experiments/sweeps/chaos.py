@@ -43,12 +43,13 @@ def models(system: str) -> dict[str, dict[str, Any]]:
     return {**dict(sorted(cells.items())), **variants, **patterns, "linear autoregression": linear}
 
 
-# the config's variant, changes
+STEPS = {"train.steps": 1200, "train.eval_every": 300}
 SMALL = {"data.series": 8, "data.series_length": 600, "data.free_steps": 200, "model.features": 16}
+# the config's variant, changes
 VARIANTS = {
-    "": ("", {"train.steps": 2000, "train.eval_every": 500}),
-    "mackey_glass_30": (",mackey_glass_30", {"train.steps": 2000, "train.eval_every": 500}),
-    "lorenz": (",lorenz", {"train.steps": 2000, "train.eval_every": 500}),
+    "": ("", STEPS),
+    "mackey_glass_30": (",mackey_glass_30", STEPS),
+    "lorenz": (",lorenz", STEPS),
     "tiny": ("", {"train.steps": 40, "train.eval_every": 20, **SMALL}),
 }
 
