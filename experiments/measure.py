@@ -1,7 +1,7 @@
 """Measure a trained run: python -m experiments.measure --measure=gradient_by_lag --workdir=/tmp/lstm
 
-Writes measured-MEASURE.json to the workdir. A sweep with a `measure` does this for each of its runs, and its report
-plots the values.
+Writes measured-MEASURE.json to the workdir, and the curves as a figure, measured-MEASURE.png. A sweep with a `measure`
+measures each of its runs, and its report plots the values.
 """
 
 from absl import flags
@@ -15,13 +15,17 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "best (by the task's v
 
 def main() -> None:
     cli.start_jax()
+    from experiments.programs.figures import draw_measured
     from experiments.sweeping.measured import MEASURES, write_measured
     from xlstm_jax.train.workdir import saved
 
     parts, params, step = saved.load(_WORKDIR.value, _CHECKPOINT.value)  # imports the run's plugins
     measure = MEASURES.get(_MEASURE.value)
-    path = write_measured(_WORKDIR.value, _MEASURE.value, measure(parts, params), step=step)
-    print(f"step {step} ({_CHECKPOINT.value}) measured; written to {path}")
+    measured = measure(parts, params)
+    path = write_measured(_WORKDIR.value, _MEASURE.value, measured, step=step)
+    figure = path.with_suffix(".png")
+    draw_measured(measured, f"{_MEASURE.value} at step {step}", figure)
+    print(f"step {step} ({_CHECKPOINT.value}) measured; written to {path} and {figure.name}")
 
 
 if __name__ == "__main__":

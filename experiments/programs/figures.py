@@ -1,4 +1,4 @@
-"""Figures of benchmarks, of the loss by position, and of predictions."""
+"""Figures of benchmarks, of the loss by position, of predictions, and of what was measured on a run."""
 
 import math
 import pathlib
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.benching.timing import Row, series
+from experiments.sweeping.measured import Measured
 from xlstm_jax.errors import UsageError
 
 # Fields to plot against the size of the cases, each if at least one case has a value.
@@ -69,6 +70,22 @@ def draw_positions(bins: Sequence, trained: int, unit: str, title: str, path: pa
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
+    write_figure(figure, path)
+
+
+def draw_measured(measured: Measured, title: str, path: pathlib.Path) -> None:
+    """Plots all curves of a measure in one panel."""
+    figure, (axes,) = panels(1, (9, 4.2))
+    for number, curve in enumerate(measured.curves):
+        drawn = [y if y > 0 or "y" not in measured.log else math.nan for y in curve.y]
+        axes.plot(curve.x, drawn, lw=1.3, color=f"C{number % 10}", label=curve.name)
+    for which in measured.log:
+        log_scale(axes, which)
+    axes.set(xlabel=measured.x, ylabel=measured.y)
+    axes.grid(alpha=0.3)
+    if len(measured.curves) > 1:
+        axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
+    figure.suptitle(title, fontsize=10)
     write_figure(figure, path)
 
 

@@ -1,7 +1,7 @@
 """Which model tells best who dies in hospital after 48 hours of intensive care: five folds of the Challenge 2012.
 
-    python -m experiments.sweep --sweep=experiments/sweeps/clinical.py --workdir=/tmp/clinical --num_workers=2
-    python -m experiments.report --workdir=/tmp/clinical
+python -m experiments.sweep --sweep=experiments/sweeps/clinical.py --workdir=/tmp/clinical --num_workers=2
+python -m experiments.report --workdir=/tmp/clinical
 """
 
 from experiments.sweeping.base import Sweep, axis

@@ -9,9 +9,7 @@ from xlstm_jax.tasks.ranking import average_precision, roc_auc
 
 
 def auc_by_pairs(scores, positive):
-    won = [
-        1.0 if a > b else 0.5 if a == b else 0.0 for a in scores[positive] for b in scores[~positive]
-    ]
+    won = [1.0 if a > b else 0.5 if a == b else 0.0 for a in scores[positive] for b in scores[~positive]]
     return sum(won) / len(won)
 
 

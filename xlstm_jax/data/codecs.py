@@ -90,6 +90,9 @@ class Numbers:
             )
         return array
 
+    def decode(self, values_TD: np.ndarray) -> str:
+        return json.dumps(np.asarray(values_TD).tolist())
+
 
 class Labels:
     """Class names, in the order of the model's outputs."""
@@ -139,6 +142,9 @@ class Levels:
             )
         return cls(levels)
 
+    def decode(self, values_T: np.ndarray) -> str:
+        return json.dumps(np.asarray(values_T).tolist())
+
 
 class Vocabulary:
     """Words as tokens: 0 is padding, 1 is any unknown word, then the words by frequency.
@@ -174,6 +180,9 @@ class Vocabulary:
     def encode(self, words: Iterable[str]) -> np.ndarray:
         """[T] tokens, int32."""
         return np.array([self._tokens.get(word, self.UNKNOWN) for word in words], np.int32)
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        return " ".join(("", "?", *self.words)[token] for token in tokens)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset, generator
 from xlstm_jax.data.codecs import padded, power_of_two
 from xlstm_jax.data.sentences import EvaluationSentences, TrainSentences
 from xlstm_jax.data.series import labelled, mnist, mnist1d, own, splice, ts_file
-from xlstm_jax.data.series.codec import SeriesCodec
+from xlstm_jax.data.series.labelled_codec import LabelledCodec
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.classifier import Prior
 from xlstm_jax.models.series_classifier import LogisticRegression, SeriesClassifier, SeriesClassifierConfig
@@ -68,10 +68,10 @@ class ClassifySeries(Task):
     unit = "nats per series"
     held_out = ("test",)
 
-    def __init__(self, config: ClassifySeriesConfig, codec: SeriesCodec | None = None):
+    def __init__(self, config: ClassifySeriesConfig, codec: LabelledCodec | None = None):
         self.config, self.codec = config, codec
         if codec is None:
-            self.codec = SeriesCodec.of(self._data)
+            self.codec = LabelledCodec.of(self._data)
             self._order_T  # noqa: B018  options that do not fit show before anything is built
             self._rows  # noqa: B018  as do unknown classes
             self.train_batches(seed=0)
@@ -115,8 +115,8 @@ class ClassifySeries(Task):
         return {name: self._rows[name] for name in ("validation", "test")}
 
     @classmethod
-    def codec_from_json(cls, data: dict[str, Any]) -> SeriesCodec:
-        return SeriesCodec.from_json(data)
+    def codec_from_json(cls, data: dict[str, Any]) -> LabelledCodec:
+        return LabelledCodec.from_json(data)
 
     @property
     def loss_at_chance(self) -> float:

@@ -57,6 +57,9 @@ class SentimentCodec:
         """[T] tokens, int32."""
         return self.words.encode(word.lower() for word in words) if self.lowercase else self.words.encode(words)
 
+    def decode(self, tokens_T: np.ndarray) -> str:
+        return self.words.decode(tokens_T)
+
 
 @TASKS.register("sentiment")
 class Sentiment(Task):

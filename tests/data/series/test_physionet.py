@@ -8,7 +8,9 @@ import pytest
 from xlstm_jax.data.series.physionet import PARAMETERS, parse_record, read_folder, set_a
 from xlstm_jax.errors import UsageError
 
-RECORD = "Time,Parameter,Value\n00:00,RecordID,7\n00:00,Age,54\n00:00,Height,-1\n00:07,HR,73\n01:37,pH,735\n47:59,HR,80\n"
+RECORD = (
+    "Time,Parameter,Value\n00:00,RecordID,7\n00:00,Age,54\n00:00,Height,-1\n00:07,HR,73\n01:37,pH,735\n47:59,HR,80\n"
+)
 
 
 def of(record, name):
@@ -62,7 +64,10 @@ def test_a_folder_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda folder: (folder / "Outcomes-x.txt").unlink(), "has no Outcomes.txt; give one with the columns RecordID"),
+        (
+            lambda folder: (folder / "Outcomes-x.txt").unlink(),
+            "has no Outcomes.txt; give one with the columns RecordID",
+        ),
         (lambda folder: (folder / "Outcomes-x.txt").write_text("RecordID\n7\n"), "has no column 'In-hospital_death'"),
         (lambda folder: (folder / "set" / "8.txt").unlink(), "has an outcome for stay 8, and no record 8.txt; add it"),
         (lambda folder: (folder / "9.txt").write_text(RECORD), "'.*9.txt' is no record with an outcome; name it"),

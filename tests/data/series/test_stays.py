@@ -118,7 +118,9 @@ def test_folds():
         assert all(map(np.array_equal, parts.values(), fold_parts(died_N, fold).values()))
         tested += parts["test"].tolist()
     assert sorted(tested) == list(range(1000))
-    with pytest.raises(UsageError, match=r"split 'train' of fold 0 has 0 deaths among \d+ stays; give at least 10 stays"):
+    with pytest.raises(
+        UsageError, match=r"split 'train' of fold 0 has 0 deaths among \d+ stays; give at least 10 stays"
+    ):
         fold_parts(np.repeat([0, 1], [50, 5]), 0)
 
 

@@ -1,5 +1,6 @@
 """The codec of forecasts: which columns of a table play which part, and how they are scaled."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -90,6 +91,11 @@ class Columns:
         """Standardised targets [..., C] in the table's units, float64."""
         count = len(self.roles.targets)
         return np.asarray(values_HC, np.float64) * self.scaling.std_C[:count] + self.scaling.mean_C[:count]
+
+    def decode(self, past_TF: np.ndarray) -> str:
+        """A context of standardised values as a JSON list."""
+        mean_F, std_F = (moment[: self.read_count] for moment in (self.scaling.mean_C, self.scaling.std_C))
+        return json.dumps((np.asarray(past_TF, np.float64) * std_F + mean_F).tolist())
 
     def later(self, times_N: np.ndarray, count: int) -> np.ndarray:
         """The `count` times that follow."""

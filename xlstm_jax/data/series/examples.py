@@ -7,7 +7,7 @@ import numpy as np
 
 from xlstm_jax.data.codecs import Numbers
 from xlstm_jax.data.series.columns import Columns
-from xlstm_jax.data.series.table import Table, read_csv
+from xlstm_jax.data.series.table import Table, is_table, read_csv
 from xlstm_jax.errors import UsageError
 
 DIGITS = 6  # significant ones, of a forecast
@@ -35,7 +35,7 @@ def read_example(text: str, columns: Columns, context: int, horizon: int, *, tim
         time: name of the file's column of dates; "": none.
         fill: see `Columns.series`.
     """
-    if text.lower().endswith((".csv", ".tsv", ".txt")):
+    if is_table(text):
         return _of_table(read_csv(text, time=time, columns=columns.roles.all), columns, context, horizon, fill)
     if columns.known_count:
         raise UsageError("this run needs columns that are known ahead, or dates; give the path of a CSV file")

@@ -117,7 +117,9 @@ def read_folder(path: str | Path) -> Stays:
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise UsageError(f"{str(path)!r} is no folder; give one with Outcomes.txt and a file RecordID.txt for each stay")
+        raise UsageError(
+            f"{str(path)!r} is no folder; give one with Outcomes.txt and a file RecordID.txt for each stay"
+        )
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".txt", ".csv") and file.is_file())
     tables = [file for file in files if file.name.lower().startswith("outcomes")]
     if not tables:
@@ -130,7 +132,9 @@ def read_folder(path: str | Path) -> Stays:
         if not (file.stem.isdecimal() and file.suffix == ".txt" and int(file.stem) in died):
             raise UsageError(f"{str(file)!r} is no record with an outcome; name it RecordID.txt, or move it away")
         if int(file.stem) in records:
-            raise UsageError(f"record {file.stem} is there twice, as {str(records[int(file.stem)])!r} and {str(file)!r}")
+            raise UsageError(
+                f"record {file.stem} is there twice, as {str(records[int(file.stem)])!r} and {str(file)!r}"
+            )
         records[int(file.stem)] = file
     if missing := [number for number in died if number not in records]:
         raise UsageError(f"{str(path)!r} has an outcome for stay {missing[0]}, and no record {missing[0]}.txt; add it")
@@ -142,7 +146,9 @@ def read_folder(path: str | Path) -> Stays:
 def _outcomes(tables: Sequence[Path]) -> dict[int, int]:
     died: dict[int, int] = {}
     for file in tables:
-        for line, (number, outcome) in enumerate(read_csv(file, columns=("RecordID", "In-hospital_death")).values_NC, 2):
+        for line, (number, outcome) in enumerate(
+            read_csv(file, columns=("RecordID", "In-hospital_death")).values_NC, 2
+        ):
             where = f"{str(file)!r} line {line}"
             if not (number >= 0 and float(number).is_integer()):
                 raise UsageError(f"{where}: RecordID {number:g} is not allowed; must be an integer, at least 0")

@@ -14,6 +14,11 @@ from xlstm_jax.errors import UsageError, one_line, shown
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
 
 
+def is_table(text: str) -> bool:
+    """Whether an input that a user gives is the path of a table, and not the numbers themselves."""
+    return text.strip().lower().endswith((".csv", ".tsv", ".txt"))
+
+
 class Table(NamedTuple):
     """Columns of numbers over time.
 

@@ -1,5 +1,6 @@
 """The codec of labelled series: channels, their scaling, names of the classes, and the length of all series."""
 
+import json
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from xlstm_jax.errors import UsageError, shown
 MOST_STEPS = 10_000  # of an example to predict
 
 
-class SeriesCodec:
+class LabelledCodec:
     """Series to standardised numbers, classes to names.
 
     Args:
@@ -72,6 +73,10 @@ class SeriesCodec:
         if len(values_TC) > MOST_STEPS:
             raise UsageError(f"the input has {len(values_TC)} steps; give at most {MOST_STEPS}")
         return values_TC
+
+    def decode(self, series_TC: np.ndarray) -> str:
+        """A standardised series as a JSON list."""
+        return json.dumps(self.scaling.restored(series_TC).tolist())
 
     def numbers(self, name: str, labels: np.ndarray) -> np.ndarray:
         """[N] numbers of the classes of a part; raises `UsageError` for one that the training data lack."""

@@ -1,0 +1,38 @@
+"""Random pieces of series, for training."""
+
+import numpy as np
+
+from xlstm_jax.data.problems.base import Rows
+
+
+def drawn(rng: np.random.Generator, count: int, length: int, *arrays_NS: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Pieces [B, length, ...] at the same random places of each array [N, S, ...]: N series of S steps."""
+    series, steps = arrays_NS[0].shape[:2]
+    series_B1 = rng.integers(series, size=count)[:, None]
+    steps_BT = rng.integers(steps - length + 1, size=count)[:, None] + np.arange(length)
+    return tuple(array[series_B1, steps_BT] for array in arrays_NS)
+
+
+class Pieces:
+    """A problem (`data.problems.base.Problem`): random pieces of N series of S steps, with a target at each step.
+
+    Args:
+        inputs_NSF: float32.
+        targets_NS: [N, S, ...], float32.
+        length: T, steps of a piece, at most S.
+        warm_up: the targets of a piece's first steps do not count: too little was read before them.
+        noise: standard deviation of what is added to the inputs.
+    """
+
+    def __init__(
+        self, inputs_NSF: np.ndarray, targets_NS: np.ndarray, *, length: int, warm_up: int, noise: float = 0.0
+    ):
+        self._inputs_NSF, self._targets_NS = inputs_NSF, targets_NS
+        self.length, self._warm_up, self._noise = length, warm_up, noise
+
+    def rows(self, rng: np.random.Generator, count: int) -> Rows:
+        inputs_BTF, targets_BT = drawn(rng, count, self.length, self._inputs_NSF, self._targets_NS)
+        if self._noise:
+            inputs_BTF = inputs_BTF + np.float32(self._noise) * rng.standard_normal(inputs_BTF.shape, np.float32)
+        mask_BT = np.broadcast_to(np.arange(self.length) >= self._warm_up, (count, self.length))
+        return Rows(inputs_BTF, targets_BT, mask_BT)
