@@ -42,6 +42,7 @@ def head(name: str) -> Callable[[ConfigDict], None]:
 def xlstm_time(config: ConfigDict) -> None:
     config.model.kind = "xlstm_time"
     config.model.pattern = "s"
+    config.data.loss = "mae"
 
 
 def naive(config: ConfigDict) -> None:
@@ -86,7 +87,7 @@ def pollution(config: ConfigDict) -> None:
 
 def tiny(config: ConfigDict) -> None:
     config.data.name = "illness"
-    config.data.context, config.data.horizon, config.data.season, config.data.batch_size = 24, 12, 0, 8
+    config.data.context, config.data.horizon, config.data.batch_size = 24, 12, 8
     config.model.instance_norm = False
     config.model.features = 16
     config.model.patch = 4
@@ -118,6 +119,7 @@ VARIANTS = {name: stack_of(name) for name in FAMILIES} | {
 def get_config(variant: str = "") -> ConfigDict:
     config = base.get_config("forecasting")
     config.model.features = 64
+    config.model.patch = 24
     config.model.dropout = 0.1
     config.model.head_dropout = 0.1
     config.model.mamba2.head_features = 32

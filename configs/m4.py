@@ -39,6 +39,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.context = 48
     config.data.batch_size = 8
     config.model.features = 16
+    config.model.linear = False
     config.train.steps = 20
     config.train.log_every = 5
     config.train.eval_every = 10

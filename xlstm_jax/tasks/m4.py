@@ -44,18 +44,6 @@ class M4Model(ForecastConfig, name="model"):
     channels: ClassVar[str] = "independent"  # a series has one column
 
 
-class GlobalModel(nnx.Module):
-    """A forecaster of windows as a model of histories; forecasts are at least 0, as all series are."""
-
-    def __init__(self, forecaster: Any, context: int):
-        self.forecaster, self.context = forecaster, context
-
-    def __call__(self, past_BT: jax.Array, start_B: jax.Array, series_B: jax.Array, key: Any = None) -> jax.Array:
-        """Forecasts [B, H]."""
-        del start_B, series_B
-        return jnp.maximum(self.forecaster(past_BT[:, -self.context :, None], key=key)[..., 0, 0], 0)
-
-
 @TASKS.register("m4")
 class M4(Task):
     """48 hours of each of 414 series, by one model of all of them.
@@ -135,9 +123,15 @@ class M4(Task):
             days_SX = np.stack([m4.seasonal_indices(series, m4.SEASON) for series in past])
             return ESRNN(config, sizes, np.maximum(days_SX, LEAST), rngs=rngs)
         if config.kind == "naive":
-            return GlobalModel(SeasonalNaive(config, sizes), sizes.context)
-        kind = {"stack": StackForecaster, "linear": DLinear}[config.kind]
-        return GlobalModel(kind(config, sizes, rngs=rngs), sizes.context)
+            return SeasonalNaive(config, sizes)
+        return {"stack": StackForecaster, "linear": DLinear}[config.kind](config, sizes, rngs=rngs)
+
+    def _forecast(self, model: nnx.Module, batch: Histories, key: jax.Array | None = None) -> jax.Array:
+        """[B, H], at least 0, as all series are."""
+        if isinstance(model, ESRNN):
+            return model(batch.past_BT, batch.start_B, batch.series_B, key)
+        outputs_BHCQ = model(batch.past_BT[:, -self.config.context :, None], key=key)
+        return jnp.maximum(outputs_BHCQ[..., 0, 0], 0)
 
     def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
         last_S = self._ends_S - 2 * m4.HORIZON
@@ -161,7 +155,7 @@ class M4(Task):
         return dataset(EvaluationHistories(self._collection, present_S, reference_SM, batch_size=size, part=rows))
 
     def forward(self, model: nnx.Module, batch: Histories, carry: Any, key: jax.Array | None) -> Outcome:
-        forecast_BH = model(batch.past_BT, batch.start_B, batch.series_B, key)
+        forecast_BH = self._forecast(model, batch, key)
         error_BH = jnp.abs(batch.future_BH - forecast_BH)
         size_BH = jnp.abs(batch.future_BH) + jnp.abs(forecast_BH)
         smape_B = 200 * jnp.mean(error_BH / jnp.where(size_BH > 0, size_BH, 1), axis=1)
@@ -198,7 +192,7 @@ class M4(Task):
         return batch._replace(series_B=np.full(rows, INT32 - 1, np.int32))
 
     def predict(self, model: nnx.Module, batch: Histories) -> jax.Array:
-        return model(batch.past_BT, batch.start_B, batch.series_B)
+        return self._forecast(model, batch)
 
     def render(self, predicted: np.ndarray, example: np.ndarray) -> dict[str, Any]:
         del example
