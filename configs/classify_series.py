@@ -88,6 +88,7 @@ def majority(config: ConfigDict) -> None:
 def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 8
     config.model.features = 16
+    config.optimizer.warmup_steps = 0
     config.train.steps = 20
     config.train.log_every = 5
     config.train.eval_every = 10
