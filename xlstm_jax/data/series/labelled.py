@@ -64,7 +64,7 @@ def with_cut(parts: dict[str, Part], name: str, share: float) -> dict[str, Part]
         rows_N = np.flatnonzero(train.labels == label)
         if len(rows_N) < 2:
             raise UsageError(
-                f"class {shown(str(label))} has too few series to cut one for {name}; give at least 3 of each class, or "
+                f"class {shown(str(label))} has too few series to cut one for {name}; give 3 or more of each class, or "
                 "a folder with a file for each part"
             )
         count = min(max(1, round(share * len(rows_N))), len(rows_N) - 1)
