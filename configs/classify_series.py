@@ -17,12 +17,11 @@ from configs._variants import compose
 def mnist(config: ConfigDict) -> None:
     config.data.name = "mnist"
     config.data.batch_size = 32
-    config.model.features = 64
     config.model.pooling = "mean"
     config.model.head_dropout = 0.0
-    config.optimizer.learning_rate = 3e-3
+    config.optimizer.warmup_steps = 200
     config.train.steps = 12_000
-    config.train.eval_every = 1_500
+    config.train.eval_every = 1_000
     config.train.log_every = 100
 
 
@@ -33,7 +32,7 @@ def permuted(config: ConfigDict) -> None:
 
 def splice(config: ConfigDict) -> None:
     config.data.name = "splice"
-    config.train.steps = 3_000
+    config.train.steps = 2_000
 
 
 def japanese_vowels(config: ConfigDict) -> None:
@@ -89,6 +88,7 @@ def majority(config: ConfigDict) -> None:
 def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 8
     config.model.features = 16
+    config.optimizer.warmup_steps = 0
     config.train.steps = 20
     config.train.log_every = 5
     config.train.eval_every = 10
@@ -123,7 +123,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.weight_decay = 0.05
-    config.train.steps = 4_000
-    config.train.eval_every = 500
+    config.train.steps = 2_000
+    config.train.eval_every = 250
     config.train.log_every = 50
     return compose(config, variant, VARIANTS, "gru")

@@ -22,7 +22,7 @@ class SeriesClassifierConfig(ClassifierConfig, name="model"):
     kind: Literal["stack", "linear", "majority"] = "stack"  # linear: logistic regression; majority: reads nothing
     # Side of the square patches in which a series of H * H steps is read as an image of H rows; 0: step by step.
     patch: NonNegativeInt = 0
-    input_std: NonNegativeFloat = 0.0  # initial standard deviation of the input map; 0: sqrt(2 / (5 features))
+    embedding_std: NonNegativeFloat = 0.0  # initial standard deviation of the input map; 0: sqrt(2 / (5 features))
 
 
 class SquarePatches(nnx.Module):
@@ -67,7 +67,7 @@ class SeriesClassifier(Classifier):
             if config.patch:
                 sizes = steps, channels, config.patch, config.features
                 return SquarePatches(*sizes, dtype=config.dtype, rngs=rngs)
-            return Features(channels, config.features, std=config.input_std, dtype=config.dtype, rngs=rngs)
+            return Features(channels, config.features, std=config.embedding_std, dtype=config.dtype, rngs=rngs)
 
         super().__init__(config, make_input, classes, rngs=rngs)
 

@@ -178,7 +178,7 @@ def test_every_class_is_in_every_part():
 
 def test_cuts_that_cannot_be():
     data = {"train": Part([np.zeros((2, 1))] * 3, np.array(["a", "a", "b"]))}
-    with pytest.raises(UsageError, match="class 'b' has one series only, and test needs one too"):
+    with pytest.raises(UsageError, match="class 'b' has too few series to cut one for test; give 3 or more"):
         with_cut(data, "test", 0.5)
     with pytest.raises(UsageError, match=r"data\.validation 0 is not allowed"):
         with_cut(data, "validation", 0.0)

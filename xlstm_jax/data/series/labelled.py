@@ -54,7 +54,7 @@ def with_cut(parts: dict[str, Part], name: str, share: float) -> dict[str, Part]
     """The parts with a new one, `name`: that share of each class of "train", at least one series. Always the same.
 
     Raises:
-        UsageError: the share is 0, or a class of "train" has one series only.
+        UsageError: the share is 0, or a class of "train" has only one series.
     """
     train = parts["train"]
     if not share:
@@ -63,7 +63,10 @@ def with_cut(parts: dict[str, Part], name: str, share: float) -> dict[str, Part]
     for label in class_names(train.labels):
         rows_N = np.flatnonzero(train.labels == label)
         if len(rows_N) < 2:
-            raise UsageError(f"class {shown(label)} has one series only, and {name} needs one too; give more of them")
+            raise UsageError(
+                f"class {shown(str(label))} has too few series to cut one for {name}; give 3 or more of each class, or "
+                "a folder with a file for each part"
+            )
         count = min(max(1, round(share * len(rows_N))), len(rows_N) - 1)
         taken_N[rng.permutation(rows_N)[:count]] = True
     kept = {"train": train.chosen(np.flatnonzero(~taken_N)), name: train.chosen(np.flatnonzero(taken_N))}
