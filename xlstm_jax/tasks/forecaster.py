@@ -45,7 +45,7 @@ SHOWN = 3  # contexts of this many horizons are drawn
 @dataclasses.dataclass(frozen=True)
 class ForecasterData(Section, name="data"):
     series: PositiveInt = 50_000  # synthetic series in the bank, drawn once and cached; training mixes and changes them
-    # Train on a data set of the benchmark instead: m4_hourly, ett_h1, exchange, illness or pollution; "": synthetic.
+    # Train on a data set instead: m4_hourly, ett_h1, exchange, illness, pollution or nab; "": synthetic series.
     name: str = ""
     path: str = ""  # or on a CSV file with a header, a row per time step
     time: str = ""  # its column of dates; "": none
@@ -53,7 +53,9 @@ class ForecasterData(Section, name="data"):
     past: str = ""  # its columns that the targets depend on, known up to the present
     future: str = ""  # likewise, known ahead as well
     season: PositiveInt = 1  # its steps in a season, for the seasonal naive forecast that it is compared with
-    benchmark: str = "m4_hourly,ett_h1,exchange,illness,pollution"  # data sets to be scored on after training; "": none
+    benchmark: str = (
+        "m4_hourly,ett_h1,exchange,illness,pollution,nab"  # data sets to be scored on after training; "": none
+    )
     reference: Literal["seasonal_naive", "auto_ets"] = "seasonal_naive"  # what scores are relative to
     context: PositiveInt = 720  # steps that a forecast is made from, at most; a multiple of `patch`
     horizon: PositiveInt = 144  # steps forecast, at most, in training and scoring; a multiple of `patch`
