@@ -17,7 +17,7 @@ MODELS = {
     "minLSTM": "minlstm",
     "Transformer": "transformer",
 }
-SETS = ("m4_hourly", "ett_h1", "exchange", "illness", "pollution")
+SETS = ("m4_hourly", "ett_h1", "exchange", "illness", "pollution", "nab")
 # further variant of the config, seeds
 VARIANTS = {"": (",small", (0,)), "full": ("", (0, 1, 2)), "tiny": (",tiny", (0,))}
 PUBLISHED = (

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from xlstm_jax.models.forecaster import ForecasterConfig, PatchForecaster, Residual, Scale, filled
+from xlstm_jax.models.forecaster import ForecasterConfig, PatchForecaster
+from xlstm_jax.models.patches import Residual, Scale, filled
 
 PATCH, LEVELS = 4, (0.1, 0.5, 0.9)
 ROWS, STEPS = 3, 24

@@ -11,8 +11,10 @@ import pytest
 from tests.tasks.examples import tiny_config
 from xlstm_jax.data.series.benchmark import Series, SeriesSet
 from xlstm_jax.errors import UsageError
+from xlstm_jax.models.patches import Scale
 from xlstm_jax.tasks.base import added, metrics
-from xlstm_jax.tasks.forecaster import LEVELS, ForecasterData, ForecasterTask, pinball
+from xlstm_jax.tasks.forecast_scores import pinball
+from xlstm_jax.tasks.forecaster import LEVELS, ForecasterData, ForecasterTask
 from xlstm_jax.train.build import build
 from xlstm_jax.train.evaluate import evaluate, predict
 from xlstm_jax.train.loop import train
@@ -44,8 +46,6 @@ class Oracle:
         self.quantiles = quantiles
 
     def unroll(self, values, seen, *, origin_B, **_):
-        from xlstm_jax.models.forecaster import Scale
-
         class Carry:
             scale = Scale.of(values, seen & (jnp.arange(values.shape[1])[None] < origin_B[:, None]))
 

@@ -15,12 +15,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.models.config import PositiveFactor, StackConfig
+from xlstm_jax.models.patches import Patches, PatchInput, QuantileHead, Scale, cut, filled, lags
 from xlstm_jax.models.stack import Stack
-from xlstm_jax.nn import linear, small_init
-
-MOST_LAGS = 13  # of the filter of a covariate
-SMALL = 0.01  # initial standard deviation of the weights of a layer whose output begins near 0
-SMALLEST = 1e-6  # scale of a series over the size of its values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,156 +24,6 @@ class ForecasterConfig(StackConfig, name="model"):
     """A forecaster."""
 
     hidden_factor: PositiveFactor = 1.0  # width of the layers in the embedding and the head, over features
-
-
-class Scale(NamedTuple):
-    """What standardises each series: u = asinh((y - mean) / std)."""
-
-    mean_B1: jax.Array
-    std_B1: jax.Array
-
-    @classmethod
-    def of(cls, values_BT: jax.Array, seen_BT: jax.Array) -> "Scale":
-        """Mean and standard deviation of the values seen; of none, 0 and 1."""
-        count_B1 = jnp.maximum(jnp.sum(seen_BT, axis=1, keepdims=True), 1).astype(values_BT.dtype)
-        mean_B1 = jnp.sum(jnp.where(seen_BT, values_BT, 0), axis=1, keepdims=True) / count_B1
-        squares_BT = jnp.where(seen_BT, (values_BT - mean_B1) ** 2, 0)
-        variance_B1 = jnp.sum(squares_BT, axis=1, keepdims=True) / count_B1
-        std_B1 = jnp.sqrt(variance_B1)
-        least_B1 = SMALLEST * jnp.maximum(jnp.abs(mean_B1), SMALLEST)
-        return cls(mean_B1, jnp.where(std_B1 > least_B1, std_B1, 1))
-
-    def standardised(self, y_BT: jax.Array) -> jax.Array:
-        return jnp.arcsinh((y_BT - self.mean_B1) / self.std_B1)
-
-    def restored(self, u_BT: jax.Array) -> jax.Array:
-        """The inverse, for [B, ...]."""
-        shape = (-1, *(1,) * (u_BT.ndim - 1))
-        return jnp.sinh(u_BT) * self.std_B1.reshape(shape) + self.mean_B1.reshape(shape)
-
-
-class Residual(nnx.Module):
-    """W_skip x + W_down SiLU(W_up x): a layer with a linear way around it."""
-
-    def __init__(self, width: int, inner: int, outputs: int, *, small: bool = False, dtype: Any, rngs: nnx.Rngs):
-        first = nnx.initializers.lecun_normal()
-        skip, last = (nnx.initializers.normal(SMALL),) * 2 if small else (first, small_init(inner))
-        self.up = linear(width, inner, first, bias=True, axes=(None, "inner"), dtype=dtype, rngs=rngs)
-        self.down = linear(inner, outputs, last, axes=("inner", None), dtype=dtype, rngs=rngs)
-        self.skip = linear(width, outputs, skip, axes=(None, None), dtype=dtype, rngs=rngs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return self.skip(x) + self.down(jax.nn.silu(self.up(x)))
-
-
-class Patches(NamedTuple):
-    """What the model reads at P steps, each of S values, with C covariates; all standardised."""
-
-    values_BPS: jax.Array  # where a value is missing, the last one before it
-    seen_BPS: jax.Array  # bool
-    covariates_BPCS: jax.Array
-    covariates_seen_BPCS: jax.Array
-    next_BPCS: jax.Array  # the covariates of the patch after this one
-    next_seen_BPCS: jax.Array  # false where they are not known ahead
-
-
-class PatchInput(nnx.Module):
-    """x_p = f([values, seen]) + sum_c g([values, seen, covariate c of this patch and of the next, what of it is seen]).
-
-    f and g are `Residual`. g begins near 0. It is left out for covariates of which nothing is seen: without covariates
-    the model is that of the series alone.
-    """
-
-    def __init__(self, config: ForecasterConfig, patch: int, *, covariates: bool, rngs: nnx.Rngs):
-        inner, dtype = round(config.hidden_factor * config.features), jnp.dtype(config.dtype)
-        self.dtype = dtype
-        self.series = Residual(2 * patch, inner, config.features, dtype=dtype, rngs=rngs)
-        wide = 6 * patch
-        layer = Residual(wide, inner, config.features, small=True, dtype=dtype, rngs=rngs) if covariates else None
-        self.covariates = layer
-
-    def __call__(self, patches: Patches, lengths: jax.Array | None = None) -> jax.Array:
-        """[B, P, D]."""
-        del lengths
-        own_BPF = jnp.concatenate([patches.values_BPS, patches.seen_BPS.astype(self.dtype)], axis=-1)
-        x_BPD = self.series(own_BPF)
-        if self.covariates is None or not patches.covariates_BPCS.shape[2]:
-            return x_BPD
-        own_BPCF = jnp.broadcast_to(own_BPF[:, :, None], (*patches.covariates_BPCS.shape[:3], own_BPF.shape[-1]))
-        parts = (patches.covariates_BPCS, patches.covariates_seen_BPCS, patches.next_BPCS, patches.next_seen_BPCS)
-        given_BPCF = jnp.concatenate([own_BPCF, *(part.astype(self.dtype) for part in parts)], axis=-1)
-        seen_BPC = jnp.any(patches.covariates_seen_BPCS | patches.next_seen_BPCS, axis=-1)
-        return x_BPD + jnp.sum(jnp.where(seen_BPC[..., None], self.covariates(given_BPCF), 0), axis=2)
-
-
-class Effects(nnx.Module):
-    """What covariates add to the next patch: a filter for each, which the model makes from what it has seen.
-
-    effect_s = sum_c sum_k w_ck(x) v_c(s - k), k = 0 .. K - 1, where v is the covariate of this patch and the next, and
-    w_c = `Residual`([x, r_c]). r_c are the mean products of the covariate, k steps late, with the series and with its
-    changes, over all patches read so far: what a least-squares fit of the filter would begin with.
-    """
-
-    def __init__(self, config: ForecasterConfig, patch: int, *, rngs: nnx.Rngs):
-        self.lags, dtype = min(MOST_LAGS, patch), jnp.dtype(config.dtype)
-        wide, inner = config.features + 2 * self.lags, round(config.hidden_factor * config.features)
-        self.filters = Residual(wide, inner, self.lags, small=True, dtype=dtype, rngs=rngs)
-
-    def __call__(self, x_BPD: jax.Array, patches: Patches, sums: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Effects [B, P, S], and the sums after the last patch.
-
-        Args:
-            x_BPD: features of the stack.
-            patches: what was read.
-            sums: [B, C, 4, K], products and their numbers before these patches; see `products`.
-        """
-        products = self.products(patches)
-        sums_BPCGK = sums[:, None] + jnp.cumsum(products, axis=1)
-        means_BPCGK = sums_BPCGK[:, :, :, :2] / jnp.maximum(sums_BPCGK[:, :, :, 2:], 1)
-        r_BPCF = means_BPCGK.reshape(*means_BPCGK.shape[:3], 2 * self.lags)
-        x_BPCD = jnp.broadcast_to(x_BPD[:, :, None], (*r_BPCF.shape[:3], x_BPD.shape[-1]))
-        w_BPCK = self.filters(jnp.concatenate([x_BPCD, r_BPCF.astype(x_BPD.dtype)], axis=-1))
-        both_BPCU = jnp.concatenate([patches.covariates_BPCS, patches.next_BPCS], axis=-1)
-        size = patches.next_BPCS.shape[-1]
-        late_BPCKS = jnp.stack([both_BPCU[..., size - k : 2 * size - k] for k in range(self.lags)], axis=3)
-        return jnp.einsum("bpck,bpcks->bps", w_BPCK.astype(late_BPCKS.dtype), late_BPCKS), sums_BPCGK[:, -1]
-
-    def products(self, patches: Patches) -> jax.Array:
-        """[B, P, C, 4, K]: sums of products of the late covariate with values, and of changes; their numbers."""
-        u_BP1S, seen_BP1S = patches.values_BPS[:, :, None], patches.seen_BPS[:, :, None]
-        change_BP1S = jnp.pad(u_BP1S[..., 1:] - u_BP1S[..., :-1], [(0, 0)] * 3 + [(1, 0)])
-        changed_BP1S = seen_BP1S & jnp.pad(seen_BP1S[..., :-1], [(0, 0)] * 3 + [(1, 0)])
-        parts = []
-        for k in range(self.lags):
-            late = [(0, 0)] * 3 + [(k, 0)]
-            size = u_BP1S.shape[-1]
-            v_BPCS = jnp.pad(patches.covariates_BPCS, late)[..., :size]
-            there_BPCS = jnp.pad(patches.covariates_seen_BPCS, late)[..., :size]
-            step_BPCS = jnp.pad(v_BPCS[..., 1:] - v_BPCS[..., :-1], [(0, 0)] * 3 + [(1, 0)])
-            stepped_BPCS = there_BPCS & jnp.pad(there_BPCS[..., :-1], [(0, 0)] * 3 + [(1, 0)])
-            level = jnp.where(seen_BP1S & there_BPCS, u_BP1S * v_BPCS, 0), seen_BP1S & there_BPCS
-            change = jnp.where(changed_BP1S & stepped_BPCS, change_BP1S * step_BPCS, 0), changed_BP1S & stepped_BPCS
-            totals = [part.sum(axis=-1, dtype=u_BP1S.dtype) for part in (level[0], change[0], level[1], change[1])]
-            parts.append(jnp.stack(totals, axis=-1))
-        return jnp.stack(parts, axis=-1)
-
-
-class QuantileHead(nnx.Module):
-    """Quantiles of the next patch: those of the series, moved by what covariates add."""
-
-    def __init__(self, config: ForecasterConfig, patch: int, count: int, *, covariates: bool, rngs: nnx.Rngs):
-        inner, dtype = round(config.hidden_factor * config.features), jnp.dtype(config.dtype)
-        self.quantiles = Residual(config.features, inner, patch * count, dtype=dtype, rngs=rngs)
-        self.effects = Effects(config, patch, rngs=rngs) if covariates else None
-
-    def __call__(self, x_BPD: jax.Array, patches: Patches, sums: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Quantiles [B, P, S, Q], float32, and the sums of `Effects`."""
-        shape = patches.values_BPS.shape
-        u_BPSQ = self.quantiles(x_BPD).astype(jnp.float32).reshape(*shape, -1)
-        if self.effects is None or not patches.covariates_BPCS.shape[2]:
-            return u_BPSQ, sums
-        effect_BPS, sums = self.effects(x_BPD, patches, sums)
-        return u_BPSQ + effect_BPS[..., None].astype(u_BPSQ.dtype), sums
 
 
 class ForecasterCarry(NamedTuple):
@@ -206,9 +52,11 @@ class PatchForecaster(Stack):
         self, config: ForecasterConfig, patch: int, levels: Sequence[float], *, covariates: bool = True, rngs: nnx.Rngs
     ):
         self.patch, self.levels = patch, tuple(levels)
-        self.embedding = PatchInput(config, patch, covariates=covariates, rngs=rngs)
+        sizes = config.features, round(config.hidden_factor * config.features), patch
+        options = {"covariates": covariates, "dtype": jnp.dtype(config.dtype), "rngs": rngs}
+        self.embedding = PatchInput(*sizes, **options)
         super().__init__(config, rngs=rngs)
-        self.head = QuantileHead(config, patch, len(levels), covariates=covariates, rngs=rngs)
+        self.head = QuantileHead(*sizes, len(levels), **options)
 
     def forecast(
         self,
@@ -244,6 +92,7 @@ class PatchForecaster(Stack):
         u_BPSQ, carry = self.unroll(
             values_BT,
             seen_BT,
+            origin_B=jnp.full(rows, left + steps),
             covariates_BTC=covariates_BSC,
             covariates_seen_BTC=covariates_seen_BSC,
             future_BC=future_BC,
@@ -275,50 +124,41 @@ class PatchForecaster(Stack):
             key: for dropout.
         """
         rows, steps = values_BT.shape
-        size = self.patch
-        before_BT = seen_BT if origin_B is None else seen_BT & (jnp.arange(steps)[None] < origin_B[:, None])
+        shape = (rows, steps // self.patch, self.patch)
+        before_BT = _before(seen_BT, origin_B)
         scale = Scale.of(values_BT, before_BT) if carry is None else carry.scale
         last_B = jnp.zeros(rows, values_BT.dtype) if carry is None else carry.last_B
         u_BT, last_B = filled(jnp.where(seen_BT, scale.standardised(values_BT), 0), seen_BT, last_B)
         if covariates_BTC is None:
             covariates_BTC = jnp.zeros((rows, steps, 0), values_BT.dtype)
             covariates_seen_BTC = jnp.zeros((rows, steps, 0), bool)
-        c_BCU, c_seen_BCU = jnp.moveaxis(covariates_BTC, 1, 2), jnp.moveaxis(covariates_seen_BTC, 1, 2)
-        count, wide = c_BCU.shape[1:]
-        c_scale = carry and carry.covariates_scale
+        v_BCU, v_seen_BCU = jnp.moveaxis(covariates_BTC, 1, 2), jnp.moveaxis(covariates_seen_BTC, 1, 2)
+        count, wide = v_BCU.shape[1:]
+        flat_NU, flat_seen_NU = v_BCU.reshape(rows * count, wide), v_seen_BCU.reshape(rows * count, wide)
+        v_scale = carry and carry.covariates_scale
         if carry is None:
-            c_before = c_seen_BCU & (
-                True if origin_B is None else jnp.arange(wide)[None, None] < origin_B[:, None, None]
+            v_scale = Scale.of(
+                flat_NU, _before(flat_seen_NU, None if origin_B is None else jnp.repeat(origin_B, count))
             )
-            c_scale = Scale.of(c_BCU.reshape(rows * count, wide), c_before.reshape(rows * count, wide))
-        c_BCU = c_scale.standardised(c_BCU.reshape(rows * count, wide)).reshape(c_BCU.shape)
-        c_BCU = jnp.where(c_seen_BCU, c_BCU, 0)
-        here = _patches(c_BCU[..., :steps], size), _patches(c_seen_BCU[..., :steps], size)
-        room = [(0, 0), (0, 0), (0, max(size + steps - wide, 0))]
-        ahead = (_patches(jnp.pad(part, room)[..., size : size + steps], size) for part in (c_BCU, c_seen_BCU))
-        next_BPCS, next_seen_BPCS = ahead
-        if future_BC is not None:
-            next_seen_BPCS &= future_BC[:, None, :, None]
-            next_BPCS = jnp.where(next_seen_BPCS, next_BPCS, 0)
-        shape = (rows, steps // size, size)
-        patches = Patches(u_BT.reshape(shape), seen_BT.reshape(shape), *here, next_BPCS, next_seen_BPCS)
+        v_BCU = jnp.where(v_seen_BCU, v_scale.standardised(flat_NU).reshape(v_BCU.shape), 0)
+        here, ahead = self._here_and_ahead(v_BCU, v_seen_BCU, steps, future_BC)
+        patches = Patches(u_BT.reshape(shape), seen_BT.reshape(shape), *here, *ahead)
         x_BPD, stack = self(self.embedding(patches), carry and carry.stack, key=key)
-        sums = jnp.zeros((rows, count, 4, min(MOST_LAGS, size)), u_BT.dtype) if carry is None else carry.sums_BCGK
+        sums = jnp.zeros((rows, count, 4, lags(self.patch)), u_BT.dtype) if carry is None else carry.sums_BCGK
         u_BPSQ, sums = self.head(x_BPD, patches, sums)
-        return u_BPSQ, ForecasterCarry(scale, c_scale, last_B, sums, stack)
+        return u_BPSQ, ForecasterCarry(scale, v_scale, last_B, sums, stack)
+
+    def _here_and_ahead(self, v_BCU: jax.Array, seen_BCU: jax.Array, steps: int, future_BC: jax.Array | None):
+        """Patches of covariates, and of what is known of them a patch ahead: two pairs of values and masks."""
+        size = self.patch
+        room = [(0, 0), (0, 0), (0, max(size + steps - v_BCU.shape[2], 0))]
+        here = cut(v_BCU[..., :steps], size), cut(seen_BCU[..., :steps], size)
+        v_BPCS, seen_BPCS = (cut(jnp.pad(part, room)[..., size : size + steps], size) for part in (v_BCU, seen_BCU))
+        if future_BC is not None:
+            seen_BPCS &= future_BC[:, None, :, None]
+        return here, (jnp.where(seen_BPCS, v_BPCS, 0), seen_BPCS)
 
 
-def _patches(x_BCT: jax.Array, size: int) -> jax.Array:
-    """[B, C, T] as [B, P, C, S]."""
-    rows, count, steps = x_BCT.shape
-    return jnp.moveaxis(x_BCT.reshape(rows, count, steps // size, size), 1, 2)
-
-
-def filled(u_BT: jax.Array, seen_BT: jax.Array, last_B: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The last value seen up to each step, [B, T], and the very last, [B]; `last_B` before any is seen."""
-    steps = u_BT.shape[1]
-    place_BT = jnp.where(seen_BT, jnp.arange(1, steps + 1)[None], 0)
-    latest_BT = jax.lax.cummax(place_BT, axis=1)
-    all_BT = jnp.concatenate([last_B[:, None], u_BT], axis=1)
-    filled_BT = jnp.take_along_axis(all_BT, latest_BT, axis=1)
-    return filled_BT, filled_BT[:, -1]
+def _before(seen_BT: jax.Array, origin_B: jax.Array | None) -> jax.Array:
+    """What is seen before the origin."""
+    return seen_BT if origin_B is None else seen_BT & (jnp.arange(seen_BT.shape[1])[None] < origin_B[:, None])

@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import grain
@@ -17,35 +16,27 @@ from xlstm_jax.config import NonNegativeInt, PositiveInt, Rate, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Levels, power_of_two
 from xlstm_jax.data.series import benchmark
-from xlstm_jax.data.series.masked import (
-    ForecastWindows,
-    Shape,
-    SyntheticForecasts,
-    SyntheticWindows,
-    TuningWindows,
-    Windows,
-)
-from xlstm_jax.data.series.questions import Question, Questions, collated, read_question
+from xlstm_jax.data.series.masked import Shape, SyntheticForecasts, SyntheticWindows, Windows
+from xlstm_jax.data.series.questions import Question, Questions, answer, collated, draw, read_question
+from xlstm_jax.data.series.set_windows import ForecastWindows, TuningWindows
 from xlstm_jax.data.series.synthetic.bank import bank
 from xlstm_jax.data.series.table import read_csv
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.forecaster import ForecasterConfig, PatchForecaster
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
+from xlstm_jax.tasks.forecast_scores import pinball, relative, score_sums
 
 LEVELS = tuple(number / 10 for number in range(1, 10))
 MARGIN = 160  # steps that the series of the bank have more than a window
 EVALUATION_SERIES = 1000
 EVALUATION_SEED = 2**40
 SHARES = (0.7, 0.1, 0.2)  # of a CSV file, for training, validation and testing
-KINDS = ("wql", "mase")  # of scores
-DIGITS = 4  # of a forecast, after the first digit of the context's standard deviation
-SHOWN = 3  # contexts of this many horizons are drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class ForecasterData(Section, name="data"):
     series: PositiveInt = 50_000  # synthetic series in the bank, drawn once and cached; training mixes and changes them
-    # Train on a data set of the benchmark instead: m4_hourly, ett_h1, exchange, illness or pollution; "": synthetic.
+    # Train on a data set instead: m4_hourly, ett_h1, exchange, illness, pollution or nab; "": synthetic series.
     name: str = ""
     path: str = ""  # or on a CSV file with a header, a row per time step
     time: str = ""  # its column of dates; "": none
@@ -53,7 +44,9 @@ class ForecasterData(Section, name="data"):
     past: str = ""  # its columns that the targets depend on, known up to the present
     future: str = ""  # likewise, known ahead as well
     season: PositiveInt = 1  # its steps in a season, for the seasonal naive forecast that it is compared with
-    benchmark: str = "m4_hourly,ett_h1,exchange,illness,pollution"  # data sets to be scored on after training; "": none
+    benchmark: str = (
+        "m4_hourly,ett_h1,exchange,illness,pollution,nab"  # data sets to be scored on after training; "": none
+    )
     reference: Literal["seasonal_naive", "auto_ets"] = "seasonal_naive"  # what scores are relative to
     context: PositiveInt = 720  # steps that a forecast is made from, at most; a multiple of `patch`
     horizon: PositiveInt = 144  # steps forecast, at most, in training and scoring; a multiple of `patch`
@@ -219,45 +212,13 @@ class ForecasterTask(Task):
         count = jnp.sum(scored_BPS, dtype=jnp.float32)
         ratios = {}
         if batch.set_B is not None:
-            ratios = self._scores(batch, patches(batch.values_BT), scored_BPS, after.scale.restored(u_BPSQ[:, :-1]))
+            q_BPSQ = jnp.sort(after.scale.restored(u_BPSQ[:, :-1]), axis=-1)
+            names = [one.name for one in self._sets]
+            ratios = score_sums(batch, patches(batch.values_BT), scored_BPS, q_BPSQ, self.codec.levels, names)
         return Outcome(Ratio(jnp.sum(jnp.where(scored_BPS, cost_BPS, 0)), count), ratios, carry)
 
-    def _scores(self, batch: Windows, y_BPS: jax.Array, scored_BPS: jax.Array, q_BPSQ: jax.Array) -> dict[str, Ratio]:
-        """Sums of the scores of each data set, in its own units."""
-        q_BPSQ = jnp.sort(q_BPSQ, axis=-1)
-
-        def total(x_BPS: jax.Array) -> jax.Array:
-            return jnp.sum(jnp.where(scored_BPS, x_BPS, 0), axis=(1, 2))
-
-        count_B, loss_B, size_B = total(1.0), total(pinball(y_BPS, q_BPSQ, self.codec.levels)), total(jnp.abs(y_BPS))
-        error_B = total(jnp.abs(y_BPS - q_BPSQ[..., len(self.codec) // 2])) / jnp.maximum(count_B, 1)
-        inside_B = total(((y_BPS >= q_BPSQ[..., 0]) & (y_BPS <= q_BPSQ[..., -1])) * 1.0)
-        ratios = {"coverage": Ratio(jnp.sum(inside_B), jnp.sum(count_B))}
-        for number, one in enumerate(self._sets):
-            here_B = batch.set_B == number
-            scaled_B = here_B & (batch.error_B > 0)
-            errors = {"": (loss_B, error_B), "reference_": (batch.reference_B * count_B, batch.reference_B)}
-            for whose, (cost_B, mean_B) in errors.items():
-                wql = Ratio(*(jnp.sum(jnp.where(here_B, x_B, 0)) for x_B in (cost_B, size_B)))
-                mase_B = jnp.where(scaled_B, mean_B / jnp.where(scaled_B, batch.error_B, 1), 0)
-                mase = Ratio(jnp.sum(mase_B), jnp.sum(scaled_B, dtype=jnp.float32))
-                ratios |= {f"{one.name}_{whose}wql": wql, f"{one.name}_{whose}mase": mase}
-        return ratios
-
     def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
-        if "coverage" not in ratios:
-            return {}
-        derived = {
-            f"{one.name}_relative_{kind}": float(
-                ratios[f"{one.name}_{kind}"].value / ratios[f"{one.name}_reference_{kind}"].value
-            )
-            for one in self._sets
-            for kind in KINDS
-        }
-        for kind in KINDS:
-            each = [derived[f"{one.name}_relative_{kind}"] for one in self._sets]
-            derived[f"relative_{kind}"] = math.exp(np.mean(np.log(each)))
-        return derived
+        return relative(ratios, [one.name for one in self._sets]) if "coverage" in ratios else {}
 
     def read(self, text: str) -> Question:
         return read_question(text, self.config.ahead)
@@ -285,24 +246,10 @@ class ForecasterTask(Task):
         )
 
     def render(self, predicted: np.ndarray, example: Question) -> dict[str, Any]:
-        mean, std = example.scale
-        values_HQ = predicted[: example.horizon].astype(np.float64) * std + mean
-        columns = np.round(values_HQ.T, DIGITS - math.floor(math.log10(std))).tolist()
-        quantiles = {f"{level:g}": column for level, column in zip(self.codec.levels, columns, strict=True)}
-        return {"forecast": columns[len(columns) // 2], "quantiles": quantiles}
+        return answer(predicted, example, self.codec.levels)
 
     def draw(self, axes: Any, answer: dict[str, Any], example: Question) -> None:
-        """The context's end, the median, and a band for each pair of quantiles."""
-        columns = list(answer["quantiles"].values())
-        ahead = np.arange(1, example.horizon + 1)
-        past_T = example.values_T[-SHOWN * example.horizon - 24 :]
-        axes.plot(np.arange(-len(past_T) + 1, 1), past_T, color="black", lw=1)
-        for low in range(len(columns) // 2):
-            axes.fill_between(ahead, columns[low], columns[-1 - low], color="C0", alpha=0.15, lw=0)
-        axes.plot(ahead, answer["forecast"], color="C0", lw=1.5)
-        axes.axvline(0, color="black", lw=0.8)
-        axes.grid(alpha=0.3)
-        axes.set_xlabel("steps from the present")
+        draw(axes, answer, example)
 
 
 def _unrolled(model: PatchForecaster, batch: Windows, key: jax.Array | None = None) -> tuple[jax.Array, Any]:
@@ -319,10 +266,3 @@ def _unrolled(model: PatchForecaster, batch: Windows, key: jax.Array | None = No
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def pinball(truth: jax.Array, quantiles: jax.Array, levels: Sequence[float]) -> jax.Array:
-    """2 mean_q max(q e, (q - 1) e), e = truth - quantile q: [...] of truth [...] and quantiles [..., Q]."""
-    error = truth[..., None] - quantiles
-    level = jnp.broadcast_to(jnp.asarray(levels, error.dtype), error.shape)
-    return 2 * jnp.mean(jnp.maximum(level * error, (level - 1) * error), axis=-1)

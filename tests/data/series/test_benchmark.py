@@ -109,7 +109,7 @@ def test_published_scores_of_the_seasonal_naive_forecast():
 def test_sets(name):
     whole = load(name)
     places = list(whole.windows("test"))
-    counts = {"m4_hourly": 414, "ett_h1": 210, "exchange": 400, "illness": 56, "pollution": 182}
+    counts = {"m4_hourly": 414, "ett_h1": 210, "exchange": 400, "illness": 56, "pollution": 182, "nab": 372}
     assert len(places) == counts[name]
     assert all(start >= whole.series[number].test for number, start in places)
     assert len(list(whole.windows("validation"))) > 5

@@ -7,6 +7,7 @@
 | exchange | 8 | 30 days | 5 | the same |
 | illness | 7 | 24 weeks | 52 | the same |
 | pollution | 1, PM2.5 | 48 hours | 24 | the last 20% |
+| nab | 37 of servers, roads and tweets | 64 times 5 minutes | 288 | the end, without what is labelled an anomaly |
 
 Horizons and seasons are those of the Chronos benchmark (Ansari et al. 2024) for M4 and the exchange rates, and of the
 usual comparisons on ETTh1 and illness (Zhou et al. 2021; Wu et al. 2021). Every window is forecast from what precedes
@@ -19,12 +20,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xlstm_jax.data.series import m4
+from xlstm_jax.data.series import m4, nab
 from xlstm_jax.data.series.published import load as load_published
 from xlstm_jax.data.series.table import Table
 from xlstm_jax.errors import UsageError, shown
 
 PARTS = ("train", "validation", "test")
+MOST_WINDOWS = 13  # of a series of NAB, in validation and in testing
 
 
 class Series(NamedTuple):
@@ -185,12 +187,28 @@ def _m4_hourly() -> SeriesSet:
     return SeriesSet("m4_hourly", tuple(series), m4.SEASON, m4.HORIZON)
 
 
+def _nab() -> SeriesSet:
+    """The real series with a value every 5 minutes; the windows around anomalies are missing."""
+    season, horizon, series = 288, 64, []
+    for one in nab.read("real")[1]:
+        if np.median(np.diff(one.times_N)) != np.timedelta64(300, "s"):
+            continue
+        values_T, rows = one.values_NC[:, 0].copy(), len(one.values_NC)
+        for first, last in one.windows:
+            values_T[first : last + 1] = np.nan
+        test = max(int(0.8 * rows), rows - MOST_WINDOWS * horizon)
+        validation = max(int(0.7 * rows), test - MOST_WINDOWS * horizon)
+        series.append(Series(values_T, np.zeros((rows, 0)), validation, test))
+    return SeriesSet("nab", tuple(series), season, horizon)
+
+
 SETS: dict[str, Callable[[], SeriesSet]] = {
     "m4_hourly": _m4_hourly,
     "ett_h1": lambda: _published("ett_h1", 96),
     "exchange": lambda: _published("exchange", 30, season=5),  # business days
     "illness": lambda: _published("illness", 24),
     "pollution": lambda: _published("pollution", 48),
+    "nab": _nab,
 }
 
 

@@ -14,6 +14,8 @@ from xlstm_jax.errors import UsageError, shown
 MOST_AHEAD = 10_000  # steps
 KEYS = ("values", "horizon", "covariates", "known")
 FILES = (".csv", ".tsv", ".txt")
+DIGITS = 4  # of a forecast, after the first digit of the context's standard deviation
+SHOWN = 3  # contexts of this many horizons are drawn
 
 
 class Questions(NamedTuple):
@@ -178,3 +180,26 @@ def _table(path: str) -> Table:
             header = file.readline()
         first = header.strip().split(max(",;\t", key=header.count))[0].strip().strip('"')
         return read_csv(path, time=first)
+
+
+def answer(standard_HQ: np.ndarray, question: Question, levels: Sequence[float]) -> dict[str, Any]:
+    """Median and quantiles in the question's units, from standardised quantiles of at least its horizon."""
+    mean, std = question.scale
+    values_HQ = standard_HQ[: question.horizon].astype(np.float64) * std + mean
+    columns = np.round(values_HQ.T, DIGITS - math.floor(math.log10(std))).tolist()
+    quantiles = {f"{level:g}": column for level, column in zip(levels, columns, strict=True)}
+    return {"forecast": columns[len(columns) // 2], "quantiles": quantiles}
+
+
+def draw(axes: Any, record: dict[str, Any], question: Question) -> None:
+    """The context's end, the median, and a band for each pair of quantiles, on Matplotlib axes."""
+    columns = list(record["quantiles"].values())
+    ahead = np.arange(1, question.horizon + 1)
+    past_T = question.values_T[-SHOWN * question.horizon - 24 :]
+    axes.plot(np.arange(-len(past_T) + 1, 1), past_T, color="black", lw=1)
+    for low in range(len(columns) // 2):
+        axes.fill_between(ahead, columns[low], columns[-1 - low], color="C0", alpha=0.15, lw=0)
+    axes.plot(ahead, record["forecast"], color="C0", lw=1.5)
+    axes.axvline(0, color="black", lw=0.8)
+    axes.grid(alpha=0.3)
+    axes.set_xlabel("steps from the present")

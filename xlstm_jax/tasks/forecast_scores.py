@@ -1,0 +1,78 @@
+"""Scores of quantile forecasts of several data sets, as sums that add: weighted quantile loss and MASE."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xlstm_jax.data.series.masked import Windows
+from xlstm_jax.tasks.base import Ratio
+
+KINDS = ("wql", "mase")
+
+
+def pinball(truth: jax.Array, quantiles: jax.Array, levels: Sequence[float]) -> jax.Array:
+    """2 mean_q max(q e, (q - 1) e), e = truth - quantile q: [...] of truth [...] and quantiles [..., Q]."""
+    error = truth[..., None] - quantiles
+    level = jnp.broadcast_to(jnp.asarray(levels, error.dtype), error.shape)
+    return 2 * jnp.mean(jnp.maximum(level * error, (level - 1) * error), axis=-1)
+
+
+def score_sums(
+    batch: Windows,
+    truth_BPS: jax.Array,
+    scored_BPS: jax.Array,
+    quantiles_BPSQ: jax.Array,
+    levels: Sequence[float],
+    names: Sequence[str],
+) -> dict[str, Ratio]:
+    """For each data set its scores and those of the reference forecast, and the coverage of all.
+
+    The weighted quantile loss is sum of `pinball` / sum |y|. The MASE is the mean over windows of mean |y - median| /
+    scale.
+
+    Args:
+        batch: with `set_B`, `error_B` and `reference_B`.
+        truth_BPS: values, in their own units.
+        scored_BPS: bools, the values that count.
+        quantiles_BPSQ: increasing.
+        levels: of the quantiles; the median is in the middle.
+        names: of the data sets by number.
+    """
+
+    def total(x_BPS: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.where(scored_BPS, x_BPS, 0), axis=(1, 2))
+
+    count_B, size_B = total(jnp.ones_like(truth_BPS)), total(jnp.abs(truth_BPS))
+    loss_B = total(pinball(truth_BPS, quantiles_BPSQ, levels))
+    error_B = total(jnp.abs(truth_BPS - quantiles_BPSQ[..., len(levels) // 2])) / jnp.maximum(count_B, 1)
+    inside_BPS = (truth_BPS >= quantiles_BPSQ[..., 0]) & (truth_BPS <= quantiles_BPSQ[..., -1])
+    ratios = {"coverage": Ratio(jnp.sum(total(inside_BPS.astype(truth_BPS.dtype))), jnp.sum(count_B))}
+    for number, name in enumerate(names):
+        here_B = batch.set_B == number
+        scaled_B = here_B & (batch.error_B > 0)
+        scale_B = jnp.where(scaled_B, batch.error_B, 1)
+        for whose, cost_B, mean_B in (
+            ("", loss_B, error_B),
+            ("reference_", batch.reference_B * count_B, batch.reference_B),
+        ):
+            wql = Ratio(*(jnp.sum(jnp.where(here_B, x_B, 0)) for x_B in (cost_B, size_B)))
+            mase = Ratio(jnp.sum(jnp.where(scaled_B, mean_B / scale_B, 0)), jnp.sum(scaled_B, dtype=jnp.float32))
+            ratios |= {f"{name}_{whose}wql": wql, f"{name}_{whose}mase": mase}
+    return ratios
+
+
+def relative(ratios: Mapping[str, Ratio], names: Sequence[str]) -> dict[str, float]:
+    """Each score over that of the reference forecast, and geometric means over the data sets."""
+    quotients = {
+        f"{name}_relative_{kind}": float(ratios[f"{name}_{kind}"].value / ratios[f"{name}_reference_{kind}"].value)
+        for name in names
+        for kind in KINDS
+    }
+    means = {
+        f"relative_{kind}": math.exp(np.mean([np.log(quotients[f"{name}_relative_{kind}"]) for name in names]))
+        for kind in KINDS
+    }
+    return quotients | means
