@@ -96,7 +96,7 @@ def _worth(rows: int, windows: Sequence[tuple[int, int]]) -> tuple[np.ndarray, n
     for number, (first, last) in enumerate(windows):
         inside, after, width = slice(first, last + 1), slice(last + 1, starts[number + 1]), last - first + 1
         worth_N[inside] = _sigmoid((row_N[inside] - last - 1) / width) / _sigmoid(np.array([-1.0]))
-        worth_N[after] = _sigmoid((row_N[after] - last) / (width - 1))
+        worth_N[after] = _sigmoid((row_N[after] - last) / max(width - 1, 1))
         window_N[inside] = number
     return worth_N, window_N
 

@@ -44,17 +44,15 @@ def read(only: str = "") -> tuple[Channels, list[Monitored]]:
     return channels, found
 
 
-def rates(alarm_N: np.ndarray, anomalous_N: np.ndarray) -> np.ndarray:
-    """Counts [TP, FP, FN, TN] of rows, float64; they add up over series."""
-    return np.array(
-        [np.sum(alarm_N & anomalous_N), np.sum(alarm_N & ~anomalous_N), np.sum(~alarm_N & anomalous_N),
-         np.sum(~alarm_N & ~anomalous_N)], np.float64
-    )  # fmt: skip
+def counts(alarm_N: np.ndarray, anomalous_N: np.ndarray) -> np.ndarray:
+    """Rows that are [TP, FP, FN, TN], float64; they add up over series."""
+    cells = [alarm_N & anomalous_N, alarm_N & ~anomalous_N, ~alarm_N & anomalous_N, ~alarm_N & ~anomalous_N]
+    return np.array([np.sum(cell) for cell in cells], np.float64)
 
 
-def result(counts: np.ndarray) -> dict[str, float]:
+def result(counts_4: np.ndarray) -> dict[str, float]:
     """F1, and the rates of false and of missed alarms in percent; 0 / 0 is 0."""
-    tp, fp, fn, tn = counts
+    tp, fp, fn, tn = counts_4
     return {
         "f1": float(2 * tp / max(2 * tp + fp + fn, 1)),
         "false_alarms": float(100 * fp / max(fp + tn, 1)),
