@@ -40,13 +40,12 @@ class ForecastingConfig(Section, name="data"):
     known: str = ""  # further columns, known ahead as well, such as holidays
     calendar: bool = False  # time of day, of the week and of the year as columns that are known ahead
     missing: Literal["refuse", "forward"] = "refuse"  # forward: read the last value again, and do not score it
-    split: str = (
-        ""  # rows or shares for training, validation and testing: 8640,2880,2880; "": published, or 0.7,0.1,0.2
-    )
+    # Rows or shares for training, validation and testing, as "8640,2880,2880"; "": as published, or 0.7,0.1,0.2.
+    split: str = ""
     context: PositiveInt = 336  # steps that a forecast sees
     horizon: PositiveInt = 96  # steps that are forecast
     season: NonNegativeInt = 0  # steps of a season, for the seasonal naive forecast; 0: published, or 1
-    loss: Literal["mse", "mae", "quantile"] = "mse"
+    loss: Literal["mse", "mae", "quantile"] = "mse"  # squared or absolute error, or the pinball loss of the quantiles
     quantiles: str = "0.1,0.5,0.9"  # of the loss "quantile", increasing, with 0.5 in the middle
     batch_size: PositiveInt = 32  # windows in a batch
 
