@@ -66,7 +66,7 @@ def test_metrics_by_hand(table):
     pinball = np.maximum(levels * error, (levels - 1) * error)
     units = error[..., 1] * std
     wanted = {
-        "loss": pinball.mean(-1)[scored].mean(),
+        "loss": 2 * pinball.mean(-1)[scored].mean(),
         "mse": (error[..., 1] ** 2)[scored].mean(),
         "mae": np.abs(error[..., 1])[scored].mean(),
         "rmse": np.sqrt((units**2)[scored].mean()),

@@ -25,6 +25,7 @@ from xlstm_jax.models.decomposition import DLinear, XLSTMTime
 from xlstm_jax.models.forecasting import ForecastConfig, Forecaster, SeasonalNaive, Sizes
 from xlstm_jax.models.stack_forecaster import StackForecaster
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
+from xlstm_jax.tasks.forecast_scores import pinball
 
 SHARES = (0.7, 0.1, 0.2)
 MODELS = {"stack": StackForecaster, "xlstm_time": XLSTMTime, "linear": DLinear}
@@ -55,8 +56,7 @@ class Forecasting(Task):
     """The horizon of each window from its context. Loss, MSE and MAE are in units of the training part's deviation.
 
     Metrics: `mse`, `mae`; `rmse`, `mae_units`, in the data's own units. With the loss "quantile" the forecast is the
-    median, and there are `wql`, the weighted quantile loss (2 sum of pinball losses / sum |y|, mean over quantiles, in
-    the data's units), and `coverage`, the share of values between the outermost quantiles.
+    median, and there are `wql`, the weighted quantile loss (sum of the loss / sum |y|, in the data's units), and `coverage`, the share of values between the outermost quantiles.
     """
 
     Config, Model = ForecastingConfig, ForecastConfig
@@ -160,10 +160,10 @@ class Forecasting(Task):
 
     def _cost(self, outputs_BHCQ: Any, values_BHC: Any) -> Any:
         """The loss of each value, [B, H, C]; over NumPy or jax arrays."""
-        error_BHCQ = values_BHC[..., None] - outputs_BHCQ
         if self.config.loss == "quantile":
-            return (abs(error_BHCQ) / 2 + error_BHCQ * (self.levels_Q - 0.5)[None, None, None]).mean(-1)
-        return error_BHCQ[..., 0] ** 2 if self.config.loss == "mse" else abs(error_BHCQ[..., 0])
+            return pinball(jnp.asarray(values_BHC), outputs_BHCQ, self.levels_Q)
+        error_BHC = values_BHC - outputs_BHCQ[..., 0]
+        return error_BHC**2 if self.config.loss == "mse" else abs(error_BHC)
 
     def forward(self, model: Forecaster, batch: Windows, carry: Any, key: jax.Array | None) -> Outcome:
         # Only in training do recursive heads read what is true instead of their own forecasts.
@@ -196,8 +196,8 @@ class Forecasting(Task):
             "mae_units": float(np.sum(ratios["errors_C"].total * std_C) / count),
         }
         if "pinball_C" in ratios:
-            pinball, size = (np.sum(ratios[name].total * std_C) for name in ("pinball_C", "sizes_C"))
-            derived["wql"] = float(2 * pinball / size)
+            cost, size = (np.sum(ratios[name].total * std_C) for name in ("pinball_C", "sizes_C"))
+            derived["wql"] = float(cost / size)
         return derived
 
     def read(self, text: str) -> Example:
