@@ -34,7 +34,7 @@ def test_a_forecaster_is_causal():
 def test_an_autoencoder_knows_only_its_code():
     """Windows with one code are expected to be the same: what passes has rank `code`."""
     model = autoencoder()
-    jacobian = jax.jacobian(lambda x: model.expected(x[None])[0].ravel())(X[0]).reshape(24, 60)
+    jacobian = jax.jit(jax.jacrev(lambda x: model.expected(x[None])[0].ravel()))(X[0]).reshape(24, 60)
     assert np.linalg.matrix_rank(np.asarray(jacobian), tol=1e-6 * float(jnp.abs(jacobian).max()) + 1e-9) <= 3
     assert model.expected(X).shape == (3, 12, 2)
 
@@ -51,7 +51,7 @@ def test_an_autoencoder_by_hand():
 
 
 @pytest.mark.parametrize("make", [forecaster, autoencoder])
-@pytest.mark.parametrize("pattern", ["ms", "transformer"])
+@pytest.mark.parametrize("pattern", [pytest.param("ms", marks=pytest.mark.slow), "transformer"])
 def test_any_block(make, pattern):
     """Each row of the output has values of its own, and every parameter a gradient."""
     model = make(pattern=pattern, features=32, final_norm=True)

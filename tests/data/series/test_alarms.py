@@ -49,12 +49,12 @@ def test_onset_scores_by_hand():
     residuals_NC = np.random.default_rng(1).standard_normal((200, 2))
     channels = [
         surprise(residuals_NC[:, c])
-        + surprise(trailing_mean(X[:, c], 10))
+        + surprise(trailing_mean(residuals_NC[:, c], 30))
         + surprise(trailing_mean(X[:, c], 30))
         + 7.5 * beyond(X[:, c])
         for c in (0, 1)
     ]
-    np.testing.assert_allclose(onset_scores(X, residuals_NC, 40), fresh(np.maximum(*channels), 20))
+    np.testing.assert_allclose(onset_scores(X, residuals_NC, 40), fresh(np.maximum(*channels), 24))
 
 
 def test_state_scores_by_hand():

@@ -36,22 +36,27 @@ def test_moments_of_the_rows_before():
 
 
 def test_what_a_forecaster_reads():
-    """Lags of 1, 2, a day and a week, scaled by the rows before; an output o means last value + scale o."""
+    """Level and last change; a day and a week before, the value, the change and a mark. An output is a change."""
     one = series()
     stream, x_NC = prepared(one, VIEW), one.values_NC
-    assert stream.inputs_NF.shape == (120, width(2, VIEW)) == (120, 12) and stream.train == 45
-    mean_NC, std_NC = moments_before(x_NC, 30)
-    row = 40
-    scale_C = np.maximum(std_NC[row], 0.2 * std_NC[: row + 1].max(0))
-    np.testing.assert_allclose(stream.scale_NC[row], scale_C)
-    lagged = [(x_NC[row - lag] - mean_NC[row]) / scale_C for lag in (1, 2, 4, 28)]
-    wanted = np.concatenate([*lagged[:3], np.ones(2), lagged[3], np.ones(2)])
-    np.testing.assert_allclose(
-        np.sinh(stream.inputs_NF[row]), np.where([*[1] * 6, 0, 0, 1, 1, 0, 0], wanted, wanted), 1e-5
-    )
-    np.testing.assert_allclose(stream.base_NC[row] + scale_C * stream.targets_NC[row], x_NC[row], rtol=1e-5)
-    early = np.sinh(stream.inputs_NF[3])
-    assert early[4:].tolist() == [0] * 8  # neither a day nor a week ago
+    assert stream.inputs_NF.shape == (120, width(2, VIEW)) == (120, 16) and stream.train == 45
+    changes_NC = np.diff(x_NC, axis=0, prepend=x_NC[:1])
+
+    def deviation(values_NC, row):
+        past = [values_NC[max(0, t - 30) : t].std(0) if t else np.zeros(2) for t in range(row + 1)]
+        return np.maximum(past[-1], 0.2 * np.max(past, axis=0))
+
+    for row in (40, 100):
+        level, change = deviation(x_NC, row), deviation(changes_NC, row)
+        wanted = [(x_NC[row - 1] - x_NC[row - 30 : row].mean(0)) / level, changes_NC[row - 1] / change]
+        for lag in (4, 28):
+            gap = (x_NC[row - lag] - x_NC[row - 1]) / level
+            wanted += [gap, changes_NC[row - lag] / change, np.ones(2)]
+        np.testing.assert_allclose(np.sinh(stream.inputs_NF[row]), np.concatenate(wanted), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(stream.scale_NC[row], change, rtol=1e-6)
+        np.testing.assert_allclose(stream.base_NC[row] + change * stream.targets_NC[row], x_NC[row], rtol=1e-4)
+    early = stream.inputs_NF[3]
+    assert (early[4:] == 0).all()  # neither a day nor a week ago
 
 
 def test_what_an_autoencoder_reads():
@@ -94,7 +99,7 @@ def test_every_row_is_judged_once():
     judged, scored = np.zeros(287, int), 0
     flat = {name: np.concatenate([getattr(s, name) for s in whole.streams]) for name in ("inputs_NF", "targets_NC")}
     for batch in (source[n] for n in range(len(source))):
-        assert batch.inputs_BTF.shape == (4, 16, 12)
+        assert batch.inputs_BTF.shape == (4, 16, 16)
         for place, (row, rows) in enumerate(zip(batch.row_B, batch.rows_B, strict=True)):
             judged[row : row + rows] += 1
             np.testing.assert_array_equal(batch.inputs_BTF[place, 11 : 11 + rows], flat["inputs_NF"][row : row + rows])
