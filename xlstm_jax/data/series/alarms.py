@@ -10,10 +10,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from xlstm_jax.data.series.streams import SMALLEST, moments_before
 
 MEMORY = 6400  # rows that long-term means go back, as far as the windowed Gaussian detector of NAB
-SPANS = (10, 30)  # rows of short-term means of the values
+SPAN = 30  # rows of short-term means
 HIGHEST = 50.0  # deviations, so that a series that stood still does not outweigh all others
 BEYOND, MARGIN, SETTLED = 7.5, 0.01, 50  # score of a value outside of the range so far; by which share; from which row
-QUIET = 0.5  # share of the calibration part in which a score counts only if it is the highest
+QUIET = 0.6  # share of the calibration part in which a score counts only if it is the highest
 
 SMOOTHED = 20  # rows that a state's errors are averaged over
 SAFETY = 2.0  # by how much a state must exceed the largest statistic of the held out rows
@@ -53,10 +53,10 @@ def fresh(score_N: np.ndarray, quiet: int) -> np.ndarray:
 def onset_scores(values_NC: np.ndarray, residuals_NC: np.ndarray, calibration: int) -> np.ndarray:
     """Scores of the onset of anomalies: surprises at several time scales, in standard deviations.
 
-    The score of a channel is z(r) + z(m_10) + z(m_30) + 7.5 [x is outside of the range so far]. r is the model's
-    residual, m_n the mean of the last n values, and z their distance from the long-term mean in deviations, similar to
+    The score of a channel is z(r) + z(mean r) + z(mean x) + 7.5 [x is outside of the range so far]. r is the model's
+    residual, means are over the last 30 rows, and z is the distance from the long-term mean in deviations, similar to
     the anomaly likelihood of Lavin & Ahmad 2015. The channel with the highest score counts. A score is reported only if
-    it is higher than all those within half the length of the calibration part before it.
+    it is higher than all those before it within 0.6 times the length of the calibration part.
 
     Args:
         values_NC: the series.
@@ -65,9 +65,8 @@ def onset_scores(values_NC: np.ndarray, residuals_NC: np.ndarray, calibration: i
     """
     channels = []
     for value_N, residual_N in zip(values_NC.T, residuals_NC.T, strict=True):
-        score_N = surprise(residual_N) + BEYOND * beyond(value_N)
-        score_N += sum(surprise(trailing_mean(value_N, span)) for span in SPANS)
-        channels.append(score_N)
+        means = (trailing_mean(part_N, SPAN) for part_N in (residual_N, value_N))
+        channels.append(surprise(residual_N) + sum(map(surprise, means)) + BEYOND * beyond(value_N))
     return fresh(np.max(channels, axis=0), int(QUIET * calibration))
 
 

@@ -111,14 +111,14 @@ def read_file(path: Path, *, time: str, label: str, calibration: int, channels: 
     for name in (*channels, *([label] if label else [])):
         if name not in table.names:
             raise UsageError(f"{str(path)!r} has no column {shown(name)}; it has {shown(', '.join(table.names), 300)}")
+    anomalous_N = None
+    if label:
+        anomalous_N = table.values_NC[:, table.names.index(label)] == 1
+        if not np.isin(table.values_NC[:, table.names.index(label)], (0, 1)).all():
+            raise UsageError(f"{str(path)!r}: column {label!r} must be 1 in anomalous rows and 0 in all others")
     values_NC = table.values_NC[:, [table.names.index(name) for name in channels]]
     series = checked(str(path), table.times_N, values_NC, calibration, channels)
-    if not label:
-        return series
-    label_N = table.values_NC[:, table.names.index(label)]
-    if not np.isin(label_N, (0, 1)).all():
-        raise UsageError(f"{str(path)!r}: column {label!r} must be 1 in anomalous rows and 0 in all others")
-    return series._replace(anomalous_N=label_N == 1)
+    return series._replace(anomalous_N=anomalous_N)
 
 
 def read_own(path: str, *, time: str, label: str, calibration: int) -> tuple[Channels, list[Monitored]]:

@@ -85,8 +85,9 @@ def scored(series: Sequence[Monitored]) -> Scored:
         worth_N, window_N = _worth(len(one.values_NC), one.windows)
         later = slice(one.calibration, None)
         worth.append(worth_N[later])
-        window.append(np.where(window_N[later] < 0, -1, window_N[later] + count))
-        count += len({*window_N[later].tolist()} - {-1})
+        known = np.unique(window_N[later][window_N[later] >= 0])  # some may lie in the calibration part
+        window.append(np.where(window_N[later] < 0, -1, count + np.searchsorted(known, window_N[later])))
+        count += len(known)
     return Scored(np.concatenate(worth), np.concatenate(window), count)
 
 

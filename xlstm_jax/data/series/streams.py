@@ -13,7 +13,6 @@ from xlstm_jax.data.batches import ENDLESS, generator
 from xlstm_jax.data.series.monitored import Monitored
 from xlstm_jax.errors import UsageError
 
-RECENT = (1, 2)  # lags that a forecaster reads, besides seasons
 LEAST, SMALLEST = 0.2, 1e-6  # a scale is at least this share of the largest so far, and of the mean
 MOST = 20.0  # scaled targets are cut there, so that a single row does not outweigh a batch
 
@@ -59,26 +58,25 @@ class Stream(NamedTuple):
 def prepared(series: Monitored, view: View) -> Stream:
     """Scales a series, and collects what is read at each row.
 
-    A forecaster reads the scaled values 1 and 2 rows before, those a day and a week before with a mark that they are
-    there, and its target is the change from the row before. An autoencoder reads the row that is its target. All that
-    is read goes through the inverse hyperbolic sine.
+    A forecaster's target is the change from the row before, in deviations of changes. It reads the value of the row
+    before in deviations of values, the last change, and for each season the value one season before the row, relative
+    to the row before, the change there, and a mark that it exists. An autoencoder reads the row that is its target, in
+    deviations of values. All that is read goes through the inverse hyperbolic sine.
     """
     values_NC, train = series.values_NC, trained_rows(series.calibration, view.held_out)
-    if view.scaling == "running":
-        mean_NC, scale_NC = _running(values_NC, view.memory)
-    else:
-        mean_NC = np.broadcast_to(values_NC[:train].mean(axis=0), values_NC.shape)
-        scale_NC = np.broadcast_to(values_NC[:train].std(axis=0), values_NC.shape)
-    scale_NC = np.maximum(scale_NC, SMALLEST * (1 + np.abs(mean_NC)))
+    mean_NC, scale_NC = _scaling(values_NC, view, train)
     if not view.forecast:
-        scaled_NC = (values_NC - mean_NC) / scale_NC
-        inputs_NF, base_NC = scaled_NC, mean_NC
+        base_NC, inputs_NF = mean_NC, (values_NC - mean_NC) / scale_NC
     else:
-        parts = [(_before(values_NC, lag) - mean_NC) / scale_NC for lag in RECENT]
+        base_NC, deviation_NC = _before(values_NC, 1), scale_NC
+        changes_NC = values_NC - base_NC
+        _, scale_NC = _scaling(changes_NC, view, train)
+        parts = [(base_NC - mean_NC) / deviation_NC, _before(changes_NC, 1) / scale_NC]
         for lag in season_lags(series.times_N, series.calibration, view.seasons):
             there_NC = np.broadcast_to((np.arange(len(values_NC)) >= lag)[:, None], values_NC.shape)
-            parts += [np.where(there_NC, (_before(values_NC, lag) - mean_NC) / scale_NC, 0), there_NC]
-        inputs_NF, base_NC = np.concatenate(parts, axis=1), _before(values_NC, 1)
+            gap_NC, change_NC = (_before(values_NC, lag) - base_NC) / deviation_NC, _before(changes_NC, lag) / scale_NC
+            parts += [np.where(there_NC, gap_NC, 0), np.where(there_NC, change_NC, 0), there_NC]
+        inputs_NF = np.concatenate(parts, axis=1)
     targets_NC = np.clip((values_NC - base_NC) / scale_NC, -MOST, MOST)
     return Stream(
         np.arcsinh(inputs_NF).astype(np.float32),
@@ -90,6 +88,17 @@ def prepared(series: Monitored, view: View) -> Stream:
     )
 
 
+def _scaling(values_NC: np.ndarray, view: View, train: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation that are known before each row, or of the training part."""
+    if view.scaling == "running":
+        mean_NC, scale_NC = moments_before(values_NC, view.memory)
+        scale_NC = np.maximum(scale_NC, LEAST * np.maximum.accumulate(scale_NC, axis=0))
+    else:
+        mean_NC = np.broadcast_to(values_NC[:train].mean(axis=0), values_NC.shape)
+        scale_NC = np.broadcast_to(values_NC[:train].std(axis=0), values_NC.shape)
+    return mean_NC, np.maximum(scale_NC, SMALLEST * (1 + np.abs(mean_NC)))
+
+
 def trained_rows(calibration: int, held_out: float) -> int:
     return calibration - int(calibration * held_out)
 
@@ -97,7 +106,7 @@ def trained_rows(calibration: int, held_out: float) -> int:
 def width(channels: int, view: View) -> int:
     """F, numbers that are read at each row."""
     lags = {"none": 0, "day": 1, "week": 2}[view.seasons]
-    return channels * (len(RECENT) + 2 * lags if view.forecast else 1)
+    return channels * (2 + 3 * lags if view.forecast else 1)
 
 
 def season_lags(times_N: np.ndarray | None, calibration: int, seasons: Seasons) -> list[int]:
@@ -119,13 +128,6 @@ def _before(values_NC: np.ndarray, lag: int) -> np.ndarray:
     """The values `lag` rows before; the first value where there is none."""
     rows_N = np.maximum(np.arange(len(values_NC)) - lag, 0)
     return values_NC[rows_N]
-
-
-def _running(values_NC: np.ndarray, memory: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of up to `memory` rows before each row; the first row has itself and 0."""
-    mean_NC, std_NC = moments_before(values_NC, memory)
-    largest_NC = np.maximum.accumulate(std_NC, axis=0)
-    return mean_NC, np.maximum(std_NC, LEAST * largest_NC)
 
 
 def moments_before(values_NC: np.ndarray, memory: int) -> tuple[np.ndarray, np.ndarray]:
