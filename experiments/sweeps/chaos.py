@@ -3,7 +3,7 @@
     python -m experiments.sweep --sweep=experiments/sweeps/chaos.py --workdir=/tmp/chaos --num_workers=2
     python -m experiments.report --workdir=/tmp/chaos
 
-TODO
+`:tiny` takes minutes. The free runs are scored once, by the checkpoint with the best validation loss.
 """
 
 from typing import Any

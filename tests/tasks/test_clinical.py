@@ -145,6 +145,6 @@ def test_a_folder_that_cannot_be(folder, tmp_path):
     with pytest.raises(UsageError, match=r"data.batch_size 100 is more than the \d+ training stays; lower it"):
         build(config)
     config["data"]["path"] = str(tmp_path)
-    with pytest.raises(UsageError, match="has no Outcomes.txt; give one with the columns"):
+    with pytest.raises(UsageError, match=r"has no Outcomes\.txt; give one with the columns"):
         build(config)
     assert not list(tmp_path.iterdir())

@@ -62,8 +62,8 @@ class GRUD(Cell):
         n = tanh(u W_xn + (r * k) W_n + m V_n + b_n)
         h' = (1 - z) * k + z * n                       y = h'
 
-    The carry holds l, so that resets clear it: after one, a variable not measured yet has the mean. The order is z, r, n
-    along the last axis of w_x, v [K, 3F] and b [3F]; w_h [F, 2F], w_n [F, F]; w_gx, b_gx [K], w_gh [K, F], b_gh [F].
+    The carry holds l, so that resets clear it: after one, a variable not measured yet has the mean. The order is z, r,
+    n along the last axis of w_x, v [K, 3F] and b [3F]; w_h [F, 2F], w_n [F, F]; w_gx, b_gx [K], w_gh [K, F], b_gh [F].
     """
 
     Config = GRUDConfig

@@ -56,7 +56,8 @@ class Forecasting(Task):
     """The horizon of each window from its context. Loss, MSE and MAE are in units of the training part's deviation.
 
     Metrics: `mse`, `mae`; `rmse`, `mae_units`, in the data's own units. With the loss "quantile" the forecast is the
-    median, and there are `wql`, the weighted quantile loss (sum of the loss / sum |y|, in the data's units), and `coverage`, the share of values between the outermost quantiles.
+    median, and there are `wql`, the weighted quantile loss (sum of the loss / sum |y|, in the data's units), and
+    `coverage`, the share of values between the outermost quantiles.
     """
 
     Config, Model = ForecastingConfig, ForecastConfig

@@ -100,7 +100,7 @@ def test_outcomes_that_cannot_be(tmp_path, rows, message):
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(UsageError, match="is no folder; give one with Outcomes.txt and a file RecordID.txt"):
+    with pytest.raises(UsageError, match=r"is no folder; give one with Outcomes\.txt and a file RecordID\.txt"):
         read_folder(tmp_path / "none")
 
 

@@ -1,7 +1,7 @@
 """Stays in intensive care, as the PhysioNet Challenge 2012 records them, and whether the patient died in hospital.
 
-Silva et al. 2012, "Predicting in-hospital mortality of ICU patients" (Computing in Cardiology 39). Set a has 4,000 stays
-of 48 hours and 554 deaths. A stay is a text file: a header, four descriptors at 00:00, then measurements in order of
+Silva et al. 2012, "Predicting in-hospital mortality of ICU patients" (Computing in Cardiology 39). Set a has 4,000
+stays of 48 hours and 554 deaths. A stay is a text file: a header, four descriptors at 00:00, then measurements in order of
 time, each when it was made:
 
     Time,Parameter,Value
@@ -177,8 +177,8 @@ def parse_record(text: str, where: str = "the record", number: int | None = None
     """The record in a text.
 
     Raises:
-        UsageError: a wrong header, no further line, a line that has not three cells, a time that is none or comes before
-            the last one, an unknown parameter, a value that is no number, or a RecordID that is not `number`.
+        UsageError: a wrong header, no further line, a line that has not three cells, a time that is none or comes
+            before the last one, an unknown parameter, a value that is no number, or a RecordID that is not `number`.
     """
     lines = [line.strip() for line in text.strip().split("\n")]
     if lines[0].replace(" ", "") != HEADER:
