@@ -3,7 +3,8 @@
     python -m experiments.sweep --sweep=experiments/sweeps/volatility.py --workdir=/tmp/volatility --num_workers=2
     python -m experiments.report --workdir=/tmp/volatility
 
-The S&P 500 has three seeds. `:nasdaq` has another index, `:tiny` 40 steps on a simulated series with one seed. The test days are scored once, by the checkpoint with the best validation loss.
+The S&P 500 has three seeds. `:nasdaq` has another index, `:tiny` 40 steps on a simulated series with one seed. The test
+days are scored once, by the checkpoint with the best validation loss.
 """
 
 from configs._families import FAMILIES

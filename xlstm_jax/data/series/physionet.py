@@ -1,8 +1,8 @@
 """Stays in intensive care, as the PhysioNet Challenge 2012 records them, and whether the patient died in hospital.
 
 Silva et al. 2012, "Predicting in-hospital mortality of ICU patients" (Computing in Cardiology 39). Set a has 4,000
-stays of 48 hours and 554 deaths. A stay is a text file: a header, four descriptors at 00:00, then measurements in order of
-time, each when it was made:
+stays of 48 hours and 554 deaths. A stay is a text file: a header, four descriptors at 00:00, then measurements in order
+of time, each when it was made:
 
     Time,Parameter,Value
     00:00,Age,54
