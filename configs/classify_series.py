@@ -3,8 +3,9 @@
     python -m experiments.train --config=configs/classify_series.py:gru --workdir=/tmp/series
 
 Data: mnist1d (default), mnist, permuted, splice, japanese_vowels, basic_motions. Models: lstm, gru, bilstm, bigru,
-slstm, minlstm, xlstm, vil (Vision-LSTM: patches of 4 x 4 pixels), transformer, linear (logistic regression), majority. Name the data
-first and the model second. `tiny` takes seconds, for tests. `--config.data.path=FILE` or FOLDER reads your own series.
+slstm, minlstm, xlstm, vil (Vision-LSTM: patches of 4 x 4 pixels), transformer, linear (logistic regression), majority.
+Name the data first and the model second. `tiny` takes seconds, for tests. `--config.data.path=FILE` or FOLDER reads
+your own series.
 """
 
 from ml_collections import ConfigDict
