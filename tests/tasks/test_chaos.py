@@ -126,7 +126,7 @@ def test_a_file_as_input_and_a_figure(task, tmp_path):
     example = task.read(str(path))
     np.testing.assert_allclose(task.codec.scaling.restored(example), [[0.8], [0.9], [1.0]], rtol=1e-6)
     answer = task.render(np.zeros((8, 1), np.float32), example)
-    assert answer["continuation"] == pytest.approx([task.codec.scaling.mean_C[0]] * 3)
+    assert answer["continuation"] == pytest.approx([task.codec.scaling.mean_C[0]] * 3, rel=1e-5)
     figure, (axes,) = panels(1)
     task.draw(axes, answer, example)
     assert [line.get_xdata().tolist() for line in axes.lines[:2]] == [[-2, -1, 0], [0, 1, 2, 3]]

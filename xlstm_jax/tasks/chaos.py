@@ -30,6 +30,7 @@ from xlstm_jax.tasks.answering import Prompts
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
 
 VALID = 0.4  # error in standard deviations up to which a free run is valid
+DIGITS = 6  # significant ones, of a continuation
 LIMIT = 10.0  # standard deviations at which a free run is held, so that all its errors are finite
 
 
@@ -285,7 +286,8 @@ class Chaos(Task):
     def render(self, predicted: np.ndarray, example: np.ndarray) -> dict[str, Any]:
         """As many steps as were given."""
         values_KD = self.codec.scaling.restored(predicted[: len(example)])
-        return {"continuation": (values_KD[:, 0] if values_KD.shape[1] == 1 else values_KD).tolist()}
+        rounded = [[float(f"{value:.{DIGITS}g}") for value in step] for step in values_KD]
+        return {"continuation": [step[0] for step in rounded] if values_KD.shape[1] == 1 else rounded}
 
     def draw(self, axes: Any, answer: dict[str, Any], example: np.ndarray) -> None:
         scaling = self.codec.scaling
