@@ -44,9 +44,8 @@ class ForecasterData(Section, name="data"):
     past: str = ""  # its columns that the targets depend on, known up to the present
     future: str = ""  # likewise, known ahead as well
     season: PositiveInt = 1  # its steps in a season, for the seasonal naive forecast that it is compared with
-    benchmark: str = (
-        "m4_hourly,ett_h1,exchange,illness,pollution,nab"  # data sets to be scored on after training; "": none
-    )
+    # Data sets to be scored on after training, with commas between them; "": none.
+    benchmark: str = "m4_hourly,ett_h1,exchange,illness,pollution,nab"
     reference: Literal["seasonal_naive", "auto_ets"] = "seasonal_naive"  # what scores are relative to
     context: PositiveInt = 720  # steps that a forecast is made from, at most; a multiple of `patch`
     horizon: PositiveInt = 144  # steps forecast, at most, in training and scoring; a multiple of `patch`
