@@ -12,7 +12,11 @@ from xlstm_jax.cells import CELLS
 from xlstm_jax.nn import BahdanauAttention, BatchNorm, CausalConv, LuongAttention, Recurrent, Tree
 from xlstm_jax.testing.compare import assert_own_buffers
 
-OPTIONS = {"rglru": {"in_features": 4}, "convlstm": {"spatial_shape": (3, 2)}}
+OPTIONS = {
+    "rglru": {"in_features": 4},
+    "grud": {"in_features": 6, "features": 6},
+    "convlstm": {"spatial_shape": (3, 2)},
+}
 SEQUENCE = [name for name in CELLS.names() if CELLS.get(name).kind == "sequence"]
 TREES = [name for name in CELLS.names() if CELLS.get(name).kind == "tree"]
 

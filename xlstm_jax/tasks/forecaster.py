@@ -44,11 +44,7 @@ class ForecasterData(Section, name="data"):
     past: str = ""  # its columns that the targets depend on, known up to the present
     future: str = ""  # likewise, known ahead as well
     season: PositiveInt = 1  # its steps in a season, for the seasonal naive forecast that it is compared with
-<<<<<<< HEAD
     # Data sets to be scored on after training; "": none
-=======
-    # Data sets to be scored on after training, with commas between them; "": none.
->>>>>>> forecaster
     benchmark: str = "m4_hourly,ett_h1,exchange,illness,pollution,nab"
     reference: Literal["seasonal_naive", "auto_ets"] = "seasonal_naive"  # what scores are relative to
     context: PositiveInt = 720  # steps that a forecast is made from, at most; a multiple of `patch`
