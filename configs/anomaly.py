@@ -101,7 +101,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.weight_decay = 0.01
-    config.train.steps = 1_500
-    config.train.eval_every = 250
+    config.train.steps = 1_000
+    config.train.eval_every = 100
     config.train.log_every = 50
     return compose(config, variant, VARIANTS, "lstm")

@@ -26,8 +26,9 @@ KNOWN = {
 
 
 def registered() -> dict[str, dict[str, str]]:
-    """All registered cells that map vectors to vectors and whose config requires only the widths."""
-    found = {name: {"cell": name} for name in CELLS.names() if CELLS.get(name).kind == "sequence"}
+    """All registered cells that map any vectors to vectors and whose config requires only the widths."""
+    cells = {name: CELLS.get(name) for name in CELLS.names()}
+    found = {name: {"cell": name} for name, cell in cells.items() if cell.kind == "sequence" and cell.parts == 1}
 
     def needed(name: str) -> set[str]:
         return {field.name for field in dataclasses.fields(CELLS.get(name).Config) if field.default is MISSING}

@@ -14,7 +14,7 @@ from xlstm_jax.testing.compare import assert_own_buffers
 
 OPTIONS = {
     "rglru": {"in_features": 4},
-    "grud": {"in_features": 6, "features": 6},
+    "grud": {"features": 6},
     "convlstm": {"spatial_shape": (3, 2)},
 }
 SEQUENCE = [name for name in CELLS.names() if CELLS.get(name).kind == "sequence"]

@@ -34,6 +34,7 @@ class Cell:
 
     Config: ClassVar[type]
     kind: ClassVar[str] = "sequence"
+    parts: ClassVar[int] = 1  # equal parts of a step's input with meanings of their own, such as values and their mask
     undecayed: ClassVar[tuple[str, ...]] = ()  # weights of several axes that weight decay leaves alone, such as biases
     init: ClassVar[Any]
     init_carry: ClassVar[Any]

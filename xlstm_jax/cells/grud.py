@@ -67,6 +67,7 @@ class GRUD(Cell):
     """
 
     Config = GRUDConfig
+    parts = PARTS
 
     @staticmethod
     def init(key: jax.Array, config: GRUDConfig) -> CellParams:
