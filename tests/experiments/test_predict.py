@@ -156,6 +156,8 @@ def test_every_task_answers(task, rolled, tmp_path):
     batch = next(iter(parts.task.train_batches(0)))
     lengths_B = getattr(batch, "lengths_B", None)
     length = batch[0].shape[1] if lengths_B is None else lengths_B[0]
+    if not hasattr(parts.task.codec, "decode"):
+        pytest.skip("a row of its batches is a part of an input; its inputs are files")
     text = parts.task.codec.decode(batch[0][0, :length])
     example = parts.task.read(text)
     if isinstance(parts.task.codec, Symbols | Numbers):

@@ -99,9 +99,10 @@ def lags(patch: int) -> int:
 class Effects(nnx.Module):
     """What covariates add to the next patch: a filter for each, which the model makes from what it has seen.
 
-    effect_s = sum_c sum_k w_ck(x) v_c(s - k), k = 0 .. K - 1, where v is the covariate of this patch and the next, and
-    w_c = `Residual`([x, r_c]). r_c are the mean products of the covariate, k steps late, with the series and with its
-    changes, over all patches read so far: what a least-squares fit of the filter would begin with.
+        effect_s = sum_c sum_k w_ck v_c(s - k), k = 0 .. K - 1        w_c = Residual([x, r_c])
+
+    v is the covariate of this patch and the next. r_c are the mean products of the covariate, k steps late, with the
+    series and with its changes, over all patches read so far: what a least-squares fit of the filter would begin with.
     """
 
     def __init__(self, features: int, inner: int, patch: int, *, dtype: Any, rngs: nnx.Rngs):

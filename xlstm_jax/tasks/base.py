@@ -62,8 +62,8 @@ class Task:
         Model: frozen dataclass of the section `model`.
         Example: dataclass of the section `sample`: how the example shown at the end of training is made.
         codec: converts raw input to arrays and results to readable form: vocabularies, label names, scaling. It has
-            `to_json()`, and is saved with the run. `decode` is the inverse of `read`: a row of a batch as a user would
-            type it.
+            `to_json()`, and is saved with the run. `decode`, the inverse of `read`, writes a row of a batch as a user
+            would type it; codecs whose inputs are files do without.
         splits: evaluation splits by name.
         evaluated: the splits that are scored during training.
         held_out: the splits that the best checkpoint is scored on once, when training ends.
