@@ -126,7 +126,7 @@ def test_series_as_published():
     """One whose clock is set back, so that dates repeat; one by its name."""
     _, (machine,) = nab.read("machine_temperature")
     assert len(machine.values_NC) == 22695 and machine.calibration == 750 and len(machine.windows) == 4
-    assert (np.diff(machine.times_N) <= np.timedelta64(0)).sum() > 0
+    assert (np.diff(machine.times_N) <= np.timedelta64(0, "s")).sum() > 0
     assert str(machine.times_N[machine.windows[0][0]]) == "2013-12-10T06:25:00"
     with pytest.raises(UsageError, match=r"data\.only 'nothing' is in no name of a series, such as"):
         nab.read("nothing")
