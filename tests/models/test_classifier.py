@@ -11,6 +11,9 @@ TOKENS = np.random.default_rng(0).integers(1, 11, (3, 7), np.int32)
 LENGTHS = np.array([7, 4, 1], np.int32)
 
 
+classified = nnx.jit(lambda model, *args: model.classify(*args))
+
+
 def made(**options):
     config = TextClassifierConfig(features=16, **{"pattern": "rr", **options})
     return TextClassifier(config, 11, 3, unknown=1, rngs=nnx.Rngs(0))
@@ -21,19 +24,18 @@ def made(**options):
 def test_padding_changes_nothing(directions, pooling):
     """A row gives what it gives alone, whatever is in the padding."""
     model = made(directions=directions, pooling=pooling)
-    run = nnx.jit(lambda model, tokens, lengths: model.classify(tokens, lengths))
-    together = np.asarray(run(model, TOKENS, LENGTHS))
+    together = np.asarray(classified(model, TOKENS, LENGTHS))
     other = np.where(np.arange(7) < LENGTHS[:, None], TOKENS, 5)
-    np.testing.assert_allclose(run(model, other, LENGTHS), together, rtol=1e-5, atol=1e-6)
-    alone = run(model, TOKENS[1:2, :4], LENGTHS[1:2])
+    np.testing.assert_allclose(classified(model, other, LENGTHS), together, rtol=1e-5, atol=1e-6)
+    alone = classified(model, TOKENS[1:2, :4], LENGTHS[1:2])
     np.testing.assert_allclose(alone[0], together[1], rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_needs_a_key():
     model = made(dropout=0.5, head_dropout=0.5, token_dropout=0.5)
-    still, again = (np.asarray(model.classify(TOKENS, LENGTHS)) for _ in range(2))
+    still, again = (np.asarray(classified(model, TOKENS, LENGTHS)) for _ in range(2))
     np.testing.assert_array_equal(still, again)
-    first, same, other = (np.asarray(model.classify(TOKENS, LENGTHS, jax.random.key(seed))) for seed in (0, 0, 1))
+    first, same, other = (np.asarray(classified(model, TOKENS, LENGTHS, jax.random.key(seed))) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, same)
     assert np.abs(first - other).max() > 1e-2 and np.abs(first - still).max() > 1e-2
 
@@ -42,8 +44,8 @@ def test_dropped_tokens_are_the_unknown_one():
     """With nearly all of them dropped, what the words were makes no difference."""
     model = made(token_dropout=0.999)
     key = jax.random.key(3)
-    unknown = model.classify(np.ones_like(TOKENS), LENGTHS)
-    np.testing.assert_allclose(model.classify(TOKENS, LENGTHS, key), unknown, rtol=1e-5)
+    unknown = classified(model, np.ones_like(TOKENS), LENGTHS)
+    np.testing.assert_allclose(classified(model, TOKENS, LENGTHS, key), unknown, rtol=1e-5)
 
 
 def test_the_baseline_ignores_its_input():

@@ -55,7 +55,7 @@ def test_padding_gets_no_gradient_and_gives_none():
     assert not np.asarray(spoilt[1])[~mask].any()
 
 
-@pytest.mark.parametrize("pattern", ["ms", "xrd", "tnt", "gwg"])
+@pytest.mark.parametrize("pattern", ["ms", "tnt", *(pytest.param(p, marks=pytest.mark.slow) for p in ("xrd", "gwg"))])
 def test_documents_are_what_they_are_alone(pattern):
     """Three in a row, one with holes. The middle of three blocks reads backward; "both" has two blocks per layer."""
     run, x = made(pattern, "alternate" if len(pattern) > 2 else "both"), X[:1]

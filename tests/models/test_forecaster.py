@@ -74,7 +74,7 @@ def test_what_is_not_seen_does_not_matter(rows):
     other = jnp.where(seen, values, jnp.nan)
     np.testing.assert_array_equal(unroll(net, other, seen)[0], wanted)
     graph, params = nnx.split(net)
-    grads = jax.grad(lambda p: jnp.sum(nnx.merge(graph, p).unroll(other, seen)[0]))(params)
+    grads = jax.jit(jax.grad(lambda p: jnp.sum(nnx.merge(graph, p).unroll(other, seen)[0])))(params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
     origin = jnp.full(ROWS, 8)
     first, _ = unroll(net, values, seen, origin_B=origin)
@@ -83,7 +83,9 @@ def test_what_is_not_seen_does_not_matter(rows):
     assert not np.allclose(first[:, 4:], later[:, 4:])
 
 
-@pytest.mark.parametrize("pattern", ["r", "s", "ms", "transformer"])
+@pytest.mark.parametrize(
+    "pattern", ["s", "transformer", *(pytest.param(p, marks=pytest.mark.slow) for p in ("r", "ms"))]
+)
 def test_streaming_is_the_whole(rows, pattern):
     """The carry has the scale of the first call, the last value seen, and the states of the blocks."""
     values, seen = rows
@@ -94,7 +96,7 @@ def test_streaming_is_the_whole(rows, pattern):
         net, values, seen, origin_B=jnp.full(ROWS, 8), covariates_BTC=covariates, covariates_seen_BTC=covariates_seen
     )
     pieces, carry = [], None
-    for begin, end in ((0, 8), (8, 16), (16, 20), (20, 24)):
+    for begin, end in ((0, 8), (8, 16), (16, 24)):
         ahead = slice(begin, end + PATCH)  # the covariates of the next patch are known
         piece, carry = unroll(
             net,
@@ -136,7 +138,7 @@ def test_any_horizon_and_any_length(rows):
     values, seen = rows
     net = model()
     longest = forecast(net, values, seen, 30)
-    for horizon in (1, 4, 5, 29):
+    for horizon in (1, 5):
         np.testing.assert_allclose(forecast(net, values, seen, horizon), longest[:, :horizon], rtol=1e-5, atol=1e-5)
     short = forecast(net, values[:, 3:], seen[:, 3:], 30)
     hidden = forecast(net, values, seen & (jnp.arange(STEPS)[None] >= 3), 30)

@@ -24,6 +24,9 @@ def inputs(seed=0):
     return np.concatenate([x_BTF, m_BTF, rng.random((3, T, F))], axis=-1).astype(np.float32)
 
 
+classified = nnx.jit(lambda model, *args: model.classify(*args))
+
+
 def made(config, kind=StayClassifier):
     return kind(config, F, rngs=nnx.Rngs(0))
 
@@ -47,13 +50,13 @@ def test_the_logit_is_that_of_the_last_step(cell):
     if cell == "grud":
         config = dataclasses.replace(config, features=3 * F, mapped=False)
     model, x_BTD = made(config), inputs()
-    whole_BT = model.at_each_step(x_BTD, LENGTHS)
+    whole_BT = nnx.jit(lambda model, *args: model.at_each_step(*args))(model, x_BTD, LENGTHS)
     for length in (1, 4):
         cut_B = np.minimum(LENGTHS, length)
         other_BTD = np.where(np.arange(T)[:, None] < length, x_BTD, 1e3)
-        logit_B = model.classify(other_BTD, cut_B)[:, 0]
+        logit_B = classified(model, other_BTD, cut_B)[:, 0]
         np.testing.assert_allclose(logit_B[:2], whole_BT[:2, length - 1], rtol=1e-5)
-    np.testing.assert_allclose(model.classify(x_BTD, LENGTHS)[:2, 0], [whole_BT[0, 5], whole_BT[1, 3]], rtol=1e-5)
+    np.testing.assert_allclose(classified(model, x_BTD, LENGTHS)[:2, 0], [whole_BT[0, 5], whole_BT[1, 3]], rtol=1e-5)
 
 
 def test_means_for_missing_values():
@@ -62,7 +65,7 @@ def test_means_for_missing_values():
     other_BTD = x_BTD.copy()
     other_BTD[..., :F] = np.where(x_BTD[..., F : 2 * F] > 0, x_BTD[..., :F], 7)
     other_BTD[..., 2 * F :] = 9
-    np.testing.assert_array_equal(model.classify(x_BTD, LENGTHS), model.classify(other_BTD, LENGTHS))
+    np.testing.assert_array_equal(classified(model, x_BTD, LENGTHS), classified(model, other_BTD, LENGTHS))
     assert model.embedding.kernel.shape == (F, 4)
 
 
@@ -70,9 +73,9 @@ def test_dropout_needs_a_key():
     config = dataclasses.replace(PLAIN, input_dropout=0.5, head_dropout=0.5)
     for kind in (StayClassifier, StatisticsClassifier):
         model, x_BTD = made(config, kind), inputs()
-        plain = model.classify(x_BTD, LENGTHS)
-        np.testing.assert_array_equal(plain, model.classify(x_BTD, LENGTHS))
-        assert (plain[:2] != model.classify(x_BTD, LENGTHS, jax.random.key(0))[:2]).all()
+        plain = classified(model, x_BTD, LENGTHS)
+        np.testing.assert_array_equal(plain, classified(model, x_BTD, LENGTHS))
+        assert (plain[:2] != classified(model, x_BTD, LENGTHS, jax.random.key(0))[:2]).all()
 
 
 @pytest.mark.parametrize(
