@@ -16,17 +16,18 @@ from xlstm_jax.models.inputs import Features
 from xlstm_jax.shapes import zero_padding
 
 PARTS = 3  # of an input: values, mask, gaps
-STATISTICS = 5  # of each variable: last, mean, least, most, count
+STATISTICS = 5  # of each variable so far: last, mean, least, most, count
+WIDTH = {"all": PARTS, "values": 1, "history": PARTS + STATISTICS}  # numbers of each variable that a step is given
 
 
 @dataclasses.dataclass(frozen=True)
 class StayClassifierConfig(ClassifierConfig, name="model"):
     """A classifier of irregular series."""
 
-    # What the model is given: "all" (values, masks and gaps), "values" (the mean where none was measured), "statistics"
-    # (logistic regression on the last, mean, least and most value and the count of each variable) or "nothing" (a
-    # baseline that learns the class frequency).
-    reads: Literal["all", "values", "statistics", "nothing"] = "all"
+    # What the model is given: "all" (values, masks and gaps), "history" (these, and of each variable the last, mean,
+    # least and most value and the count so far), "values" (the mean where none was measured), "statistics" (logistic
+    # regression on the statistics of the whole stay) or "nothing" (a baseline that learns the class frequency).
+    reads: Literal["all", "history", "values", "statistics", "nothing"] = "all"
     mapped: bool = True  # False: the first block reads values, masks and gaps themselves, as the cell grud must
     input_dropout: Rate = 0.0  # dropout rate of the inputs, before the map
     replication: Rate = 0.0  # weight in the training loss of the mean loss over all steps; the rest is for the last one
@@ -55,7 +56,7 @@ class StayClassifier(Classifier):
     config: StayClassifierConfig
 
     def __init__(self, config: StayClassifierConfig, variables: int, *, rngs: nnx.Rngs):
-        wide = variables * (1 if config.reads == "values" else PARTS)
+        wide = variables * WIDTH[config.reads]
         if not config.mapped and config.features != wide:
             raise UsageError(
                 f"model.features {config.features} is not allowed with model.mapped=False; must be {wide}, the numbers "
@@ -90,6 +91,8 @@ class StayClassifier(Classifier):
         if self.config.reads == "values":
             x_BTF, m_BTF, _ = jnp.split(inputs_BTD, PARTS, axis=-1)
             inputs_BTD = x_BTF * m_BTF
+        if self.config.reads == "history":
+            inputs_BTD = jnp.concatenate([inputs_BTD, statistics(inputs_BTD)], axis=-1)
         return self.thinned(inputs_BTD, deterministic=key is None, rngs=key)
 
 
@@ -109,18 +112,18 @@ class StatisticsClassifier(nnx.Module):
         """The logit [B, 1]."""
         sizes = {"D": PARTS * self.variables}
         inputs_BTD, lengths_B = checked("StatisticsClassifier", sizes, inputs_BTD=inputs_BTD, lengths_B=lengths_B)
-        statistics_BS = self.dropped(statistics(inputs_BTD, lengths_B), deterministic=key is None, rngs=key)
-        logit_B1 = self.head(statistics_BS)
+        last_B11 = jnp.maximum(lengths_B - 1, 0)[:, None, None]
+        statistics_BS = jnp.take_along_axis(statistics(inputs_BTD), last_B11, axis=1)[:, 0]
+        logit_B1 = self.head(self.dropped(statistics_BS, deterministic=key is None, rngs=key))
         return logit_B1 + jnp.broadcast_to(self.bias[...].astype(logit_B1.dtype), logit_B1.shape)
 
 
-def statistics(inputs_BTD: jax.Array, lengths_B: jax.Array) -> jax.Array:
-    """[B, 5 F] from inputs [B, T, 3 F]: last, mean, least, most and log(1 + count) of each variable."""
-    x_BTF, m_BTF, _ = jnp.split(zero_padding(inputs_BTD, lengths_B), PARTS, axis=-1)
-    last_BF = jnp.take_along_axis(x_BTF, jnp.maximum(lengths_B - 1, 0)[:, None, None], axis=1)[:, 0]
-    count_BF, there_BTF = jnp.sum(m_BTF, axis=1), m_BTF > 0
-    some_BF = count_BF > 0
-    mean_BF = jnp.sum(x_BTF * m_BTF, axis=1) / jnp.maximum(count_BF, 1)
-    least_BF = jnp.where(some_BF, jnp.min(jnp.where(there_BTF, x_BTF, jnp.inf), axis=1), 0)
-    most_BF = jnp.where(some_BF, jnp.max(jnp.where(there_BTF, x_BTF, -jnp.inf), axis=1), 0)
-    return jnp.concatenate([last_BF, mean_BF, least_BF, most_BF, jnp.log1p(count_BF)], axis=-1)
+def statistics(inputs_BTD: jax.Array) -> jax.Array:
+    """[B, T, 5 F] from inputs [B, T, 3 F]: last, mean, least, most and log(1 + count) of each variable so far."""
+    x_BTF, m_BTF, _ = jnp.split(inputs_BTD, PARTS, axis=-1)
+    there_BTF, count_BTF = m_BTF > 0, jnp.cumsum(m_BTF, axis=1)
+    mean_BTF = jnp.cumsum(x_BTF * m_BTF, axis=1) / jnp.maximum(count_BTF, 1)
+    least_BTF = jax.lax.cummin(jnp.where(there_BTF, x_BTF, jnp.inf), axis=1)
+    most_BTF = jax.lax.cummax(jnp.where(there_BTF, x_BTF, -jnp.inf), axis=1)
+    least_BTF, most_BTF = (jnp.where(count_BTF > 0, part_BTF, 0) for part_BTF in (least_BTF, most_BTF))
+    return jnp.concatenate([x_BTF, mean_BTF, least_BTF, most_BTF, jnp.log1p(count_BTF)], axis=-1)
