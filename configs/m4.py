@@ -20,6 +20,8 @@ def xlstm(config: ConfigDict) -> None:
 
 def es_rnn(config: ConfigDict) -> None:
     stack_of("lstm")(config)
+    config.train.steps = 4_000  # of which each takes as long as four without smoothing
+    config.train.eval_every = 400
     config.model.kind = "es_rnn"
     config.model.instance_norm = False
     config.model.linear = False
@@ -62,7 +64,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.dropout = 0.1
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule = "cosine"
-    config.train.steps = 3_000
-    config.train.eval_every = 300
+    config.train.steps = 10_000
+    config.train.eval_every = 1_000
     config.train.log_every = 50
     return compose(config, variant, VARIANTS, "lstm")
