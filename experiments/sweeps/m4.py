@@ -3,8 +3,8 @@
     python -m experiments.sweep --sweep=experiments/sweeps/m4.py --workdir=/tmp/m4 --num_workers=2
     python -m experiments.report --workdir=/tmp/m4
 
-Each model runs once; `:seeds` runs ES-RNN with three seeds. `:tiny` takes a few minutes. The 48 hours of the competition are scored once, by the checkpoint with the best OWA on the
-48 hours before them.
+Each model runs once; `:seeds` runs ES-RNN with three seeds. `:tiny` takes a few minutes. The 48 hours of the
+competition are scored once, by the checkpoint with the best OWA on the 48 hours before them.
 """
 
 from experiments.sweeping.base import Sweep, axis
