@@ -18,8 +18,8 @@ from xlstm_jax.config import PositiveInt, Rate, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset, generator
 from xlstm_jax.data.codecs import padded, power_of_two
 from xlstm_jax.data.sentences import EvaluationSentences, TrainSentences
-from xlstm_jax.data.series import labelled, mnist, mnist1d, own, splice, ts_file
-from xlstm_jax.data.series.labelled_codec import LabelledCodec
+from xlstm_jax.data.series.classes import labelled, mnist, mnist1d, own, splice, ts_file
+from xlstm_jax.data.series.classes.codec import LabelledCodec
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.classifier import Prior
 from xlstm_jax.models.series_classifier import LogisticRegression, SeriesClassifier, SeriesClassifierConfig

@@ -15,12 +15,12 @@ from flax import nnx
 from xlstm_jax.config import NonNegativeInt, PositiveInt, Rate, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Levels, power_of_two
-from xlstm_jax.data.series import benchmark
-from xlstm_jax.data.series.masked import Shape, SyntheticForecasts, SyntheticWindows, Windows
-from xlstm_jax.data.series.questions import Question, Questions, answer, collated, draw, read_question
-from xlstm_jax.data.series.set_windows import ForecastWindows, TuningWindows
 from xlstm_jax.data.series.synthetic.bank import bank
 from xlstm_jax.data.series.table import read_csv
+from xlstm_jax.data.series.zero_shot import benchmark
+from xlstm_jax.data.series.zero_shot.masked import Shape, SyntheticForecasts, SyntheticWindows, Windows
+from xlstm_jax.data.series.zero_shot.questions import Question, Questions, answer, collated, draw, read_question
+from xlstm_jax.data.series.zero_shot.set_windows import ForecastWindows, TuningWindows
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.forecaster import ForecasterConfig, PatchForecaster
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split

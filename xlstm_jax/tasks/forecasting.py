@@ -15,11 +15,11 @@ from flax import nnx
 
 from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
-from xlstm_jax.data.series import published
-from xlstm_jax.data.series.columns import Columns, Roles
-from xlstm_jax.data.series.examples import Example, answer, draw, read_example
+from xlstm_jax.data.series.forecasts import published
+from xlstm_jax.data.series.forecasts.columns import Columns, Roles
+from xlstm_jax.data.series.forecasts.examples import Example, answer, draw, read_example
+from xlstm_jax.data.series.forecasts.windows import EvaluationWindows, Series, TrainWindows, Windows, parts
 from xlstm_jax.data.series.table import Table, read_csv
-from xlstm_jax.data.series.windows import EvaluationWindows, Series, TrainWindows, Windows, parts
 from xlstm_jax.errors import UsageError, shown
 from xlstm_jax.models.decomposition import DLinear, XLSTMTime
 from xlstm_jax.models.forecasting import ForecastConfig, Forecaster, SeasonalNaive, Sizes
