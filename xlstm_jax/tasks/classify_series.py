@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from xlstm_jax.config import PositiveInt, Rate, Section
+from xlstm_jax.config import PositiveInt, Rate, Section, listed
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset, generator
 from xlstm_jax.data.codecs import padded, power_of_two
 from xlstm_jax.data.sentences import EvaluationSentences, TrainSentences
@@ -80,8 +80,8 @@ class ClassifySeries(Task):
     def _data(self) -> labelled.LabelledSeries:
         config = self.config
         if config.path:
-            names = tuple(name.strip() for name in config.channels.split(",") if name.strip())
-            data = own.read(config.path, own.Columns(config.label, config.series, config.sequence, names))
+            columns = own.Columns(config.label, config.series, config.sequence, listed(config.channels))
+            data = own.read(config.path, columns)
         else:
             data = READERS[config.name]()
         parts = data.parts
