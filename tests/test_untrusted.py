@@ -65,7 +65,7 @@ def test_what_would_be_found(source):
 
 # What reads such files within limits, which tests/data/test_archives.py and tests/data/series try: names and sizes of
 # an archive's files, and the names that a pickle may hold.
-GUARDED = {"xlstm_jax/data/archives.py": ["tarfile"], "xlstm_jax/data/series/mnist1d.py": ["pickle"]}
+GUARDED = {"xlstm_jax/data/archives.py": ["tarfile"], "xlstm_jax/data/series/classes/mnist1d.py": ["pickle"]}
 
 
 def test_nothing_else_unpickles_or_unpacks():

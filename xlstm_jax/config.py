@@ -179,6 +179,11 @@ def typed(annotation: Any, text: str, name: str) -> Any:
     return value
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The names in an option, which has commas between them: a and b in "a, b", none in ""."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 _WORDS = {bool: "True or False", str: "a string", int: "an integer", float: "a number"}
 
 

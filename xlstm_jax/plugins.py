@@ -6,6 +6,7 @@ import importlib.metadata
 import sys
 from pathlib import Path
 
+from xlstm_jax.config import listed
 from xlstm_jax.errors import UsageError, one_line, shown
 
 GROUP = "xlstm_jax.plugins"  # of entry points
@@ -24,7 +25,7 @@ def load_plugins(names: str = "") -> None:
     _installed()
     if not isinstance(names, str):
         raise UsageError(f"plugins {shown(names)} is not allowed; give module names with commas between them")
-    for name in filter(None, (name.strip() for name in names.split(","))):
+    for name in listed(names):
         _import(name, f"plugin {shown(name)}")
 
 

@@ -9,7 +9,7 @@ from flax import nnx
 
 from configs import base
 from xlstm_jax.cells import CELLS
-from xlstm_jax.config import from_section, to_section
+from xlstm_jax.config import from_section, listed, to_section
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import ModelConfig, Stack
 from xlstm_jax.models.blocks.mlstm import MLSTMBlockConfig
@@ -150,3 +150,8 @@ def test_nested_sections_become_nested_dataclasses():
     assert (
         from_section(ModelConfig, back, "model").options(MLSTMBlockConfig).num_heads == back["mlstm"]["num_heads"] == 2
     )
+
+
+def test_names_in_an_option():
+    assert listed("b, a ,c d") == ("b", "a", "c d") and listed(" , ,a,") == ("a",)
+    assert listed("") == listed(" , ") == ()

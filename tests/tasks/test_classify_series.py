@@ -11,7 +11,7 @@ import pytest
 from configs import classify_series
 from tests.tasks.examples import tiny_config
 from xlstm_jax.config import from_section
-from xlstm_jax.data.series import ts_file
+from xlstm_jax.data.series.classes import ts_file
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import added, metrics
 from xlstm_jax.tasks.classify_series import Batch, ClassifySeries, ClassifySeriesConfig

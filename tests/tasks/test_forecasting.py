@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.tasks.examples import tiny_config
-from xlstm_jax.data.series import m4
-from xlstm_jax.data.series.windows import Windows
+from xlstm_jax.data.series.forecasts import m4
+from xlstm_jax.data.series.forecasts.windows import Windows
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import added, metrics
 from xlstm_jax.tasks.forecasting import Forecasting, ForecastingConfig

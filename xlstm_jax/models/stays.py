@@ -1,4 +1,4 @@
-"""Classifiers of irregular series: values, a mask and gaps at each step (`data.series.stays`)."""
+"""Classifiers of irregular series: values, a mask and gaps at each step (`data.series.stays.rows`)."""
 
 import dataclasses
 from typing import Literal

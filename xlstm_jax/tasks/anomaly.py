@@ -16,12 +16,12 @@ from flax import nnx
 from xlstm_jax.config import NonNegativeInt, PositiveFloat, PositiveInt, Rate, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import padded, power_of_two
-from xlstm_jax.data.series import nab, skab
-from xlstm_jax.data.series.alarms import onset_scores, state_scores
-from xlstm_jax.data.series.control_charts import t2_q, windowed_gaussian
-from xlstm_jax.data.series.findings import Findings, draw, findings
-from xlstm_jax.data.series.monitored import FEWEST, Channels, Monitored, read_file, read_own
-from xlstm_jax.data.series.streams import (
+from xlstm_jax.data.series.anomalies import nab, skab
+from xlstm_jax.data.series.anomalies.alarms import onset_scores, state_scores
+from xlstm_jax.data.series.anomalies.control_charts import t2_q, windowed_gaussian
+from xlstm_jax.data.series.anomalies.findings import Findings, draw, findings
+from xlstm_jax.data.series.anomalies.monitored import FEWEST, Channels, Monitored, read_file, read_own
+from xlstm_jax.data.series.anomalies.streams import (
     Corpus,
     EvaluationStreams,
     Scaling,

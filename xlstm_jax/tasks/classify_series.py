@@ -14,12 +14,12 @@ import numpy as np
 import optax
 from flax import nnx
 
-from xlstm_jax.config import PositiveInt, Rate, Section
+from xlstm_jax.config import PositiveInt, Rate, Section, listed
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset, generator
 from xlstm_jax.data.codecs import padded, power_of_two
 from xlstm_jax.data.sentences import EvaluationSentences, TrainSentences
-from xlstm_jax.data.series import labelled, mnist, mnist1d, own, splice, ts_file
-from xlstm_jax.data.series.labelled_codec import LabelledCodec
+from xlstm_jax.data.series.classes import labelled, mnist, mnist1d, own, splice, ts_file
+from xlstm_jax.data.series.classes.codec import LabelledCodec
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.classifier import Prior
 from xlstm_jax.models.series_classifier import LogisticRegression, SeriesClassifier, SeriesClassifierConfig
@@ -80,8 +80,8 @@ class ClassifySeries(Task):
     def _data(self) -> labelled.LabelledSeries:
         config = self.config
         if config.path:
-            names = tuple(name.strip() for name in config.channels.split(",") if name.strip())
-            data = own.read(config.path, own.Columns(config.label, config.series, config.sequence, names))
+            columns = own.Columns(config.label, config.series, config.sequence, listed(config.channels))
+            data = own.read(config.path, columns)
         else:
             data = READERS[config.name]()
         parts = data.parts

@@ -18,8 +18,8 @@ from flax import nnx
 from xlstm_jax.config import Bounds, PositiveInt, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import padded, power_of_two
-from xlstm_jax.data.series import physionet
-from xlstm_jax.data.series.stays import (
+from xlstm_jax.data.series.stays import physionet
+from xlstm_jax.data.series.stays.rows import (
     VARIABLES,
     WINDOW,
     EvaluationStays,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xlstm_jax.data.series.masked import Windows
+from xlstm_jax.data.series.zero_shot.masked import Windows
 from xlstm_jax.tasks.base import Ratio
 
 KINDS = ("wql", "mase")

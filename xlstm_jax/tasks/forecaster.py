@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from xlstm_jax.config import NonNegativeInt, PositiveInt, Rate, Section
+from xlstm_jax.config import NonNegativeInt, PositiveInt, Rate, Section, listed
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Levels, power_of_two
-from xlstm_jax.data.series import benchmark
-from xlstm_jax.data.series.masked import Shape, SyntheticForecasts, SyntheticWindows, Windows
-from xlstm_jax.data.series.questions import Question, Questions, answer, collated, draw, read_question
-from xlstm_jax.data.series.set_windows import ForecastWindows, TuningWindows
 from xlstm_jax.data.series.synthetic.bank import bank
 from xlstm_jax.data.series.table import read_csv
+from xlstm_jax.data.series.zero_shot import benchmark
+from xlstm_jax.data.series.zero_shot.masked import Shape, SyntheticForecasts, SyntheticWindows, Windows
+from xlstm_jax.data.series.zero_shot.questions import Question, Questions, answer, collated, draw, read_question
+from xlstm_jax.data.series.zero_shot.set_windows import ForecastWindows, TuningWindows
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.forecaster import ForecasterConfig, PatchForecaster
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
@@ -96,7 +96,7 @@ class ForecasterTask(Task):
             return benchmark.load(config.name)
         if not config.path:
             return None
-        past, future, targets = (_names(text) for text in (config.past, config.future, config.targets))
+        past, future, targets = (listed(text) for text in (config.past, config.future, config.targets))
         table = read_csv(config.path, time=config.time)
         targets = targets or tuple(name for name in table.names if name not in {*past, *future})
         parts = {"name": "own", "targets": targets, "covariates": past, "known": future}
@@ -105,7 +105,7 @@ class ForecasterTask(Task):
     @functools.cached_property
     def _sets(self) -> tuple[benchmark.SeriesSet, ...]:
         """The data that scores are computed for."""
-        sets = (self._own,) if self._own else tuple(map(benchmark.load, _names(self.config.benchmark)))
+        sets = (self._own,) if self._own else tuple(map(benchmark.load, listed(self.config.benchmark)))
         for one in sets:
             if one.horizon > self.config.horizon:
                 raise UsageError(
@@ -261,7 +261,3 @@ def _unrolled(model: PatchForecaster, batch: Windows, key: jax.Array | None = No
         future_BC=batch.future_BC,
         key=key,
     )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
+from xlstm_jax.config import NonNegativeInt, PositiveInt, Section, listed
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
-from xlstm_jax.data.series import published
-from xlstm_jax.data.series.columns import Columns, Roles
-from xlstm_jax.data.series.examples import Example, answer, draw, read_example
+from xlstm_jax.data.series.forecasts import published
+from xlstm_jax.data.series.forecasts.columns import Columns, Roles
+from xlstm_jax.data.series.forecasts.examples import Example, answer, draw, read_example
+from xlstm_jax.data.series.forecasts.windows import EvaluationWindows, Series, TrainWindows, Windows, parts
 from xlstm_jax.data.series.table import Table, read_csv
-from xlstm_jax.data.series.windows import EvaluationWindows, Series, TrainWindows, Windows, parts
 from xlstm_jax.errors import UsageError, shown
 from xlstm_jax.models.decomposition import DLinear, XLSTMTime
 from xlstm_jax.models.forecasting import ForecastConfig, Forecaster, SeasonalNaive, Sizes
@@ -69,7 +69,7 @@ class Forecasting(Task):
         self.levels_Q = _levels(config.quantiles) if config.loss == "quantile" else np.array([0.5], np.float32)
         self.codec = codec
         if codec is None:
-            roles = Roles(*(_names(config, key) for key in ("targets", "covariates", "known")))
+            roles = Roles(*map(listed, (config.targets, config.covariates, config.known)))
             if self._published and not (config.targets or config.covariates or config.known):
                 roles = Roles(self._published.targets)
             train = len(self._starts["train"]) + config.context + config.horizon - 1
@@ -239,7 +239,3 @@ def _levels(text: str) -> np.ndarray:
             "middle, such as 0.1,0.5,0.9"
         )
     return np.array(levels, np.float32)
-
-
-def _names(config: ForecastingConfig, key: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in getattr(config, key).split(",") if name.strip())

@@ -15,8 +15,8 @@ from flax import nnx
 from xlstm_jax.config import INT32, Bounds, PositiveInt, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Numbers
-from xlstm_jax.data.series import m4
-from xlstm_jax.data.series.collection import Collection, EvaluationHistories, Histories, TrainHistories
+from xlstm_jax.data.series.forecasts import m4
+from xlstm_jax.data.series.forecasts.collection import Collection, EvaluationHistories, Histories, TrainHistories
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.decomposition import DLinear
 from xlstm_jax.models.es_rnn import ESRNN

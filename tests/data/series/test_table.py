@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xlstm_jax.data.series.columns import Columns, Roles
+from xlstm_jax.data.series.forecasts.columns import Columns, Roles
 from xlstm_jax.data.series.scaling import Scaling
 from xlstm_jax.data.series.table import Table, read_csv
 from xlstm_jax.errors import UsageError

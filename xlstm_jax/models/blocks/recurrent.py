@@ -9,7 +9,7 @@ from flax import nnx
 
 from xlstm_jax.cells import CELLS
 from xlstm_jax.cells.base import LinearCell
-from xlstm_jax.config import Rate, Section, typed
+from xlstm_jax.config import Rate, Section, listed, typed
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.blocks.base import BLOCKS, checked_inputs
 from xlstm_jax.models.blocks.feed_forward import post_projection
@@ -102,7 +102,7 @@ def cell_options(text: str, cell: str) -> dict[str, Any]:
     where = "model.recurrent.options"
     fields = {field.name: field for field in dataclasses.fields(CELLS.get(cell).Config) if field.name not in SIZES}
     options = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in listed(text):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise UsageError(f"{where} {text!r}: {part!r} is not allowed; write name=value,name=value")
