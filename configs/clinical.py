@@ -2,8 +2,8 @@
 
     python -m experiments.train --config=configs/clinical.py:grud --workdir=/tmp/clinical
 
-Variants: grud (GRU-D), lstm, gru and xlstm (values, masks and time gaps), lstm_means (the mean where a value is
-missing), logistic (regression on statistics of each variable), prior (the share of deaths); and `tiny` (seconds, for
+Variants: grud (GRU-D), lstm, gru and xlstm (values, masks and time gaps; `gru,history` also reads the last, mean, least
+and most value and the count of each variable so far), lstm_means (the mean where a value is missing), logistic (regression on statistics of each variable), prior (the share of deaths); and `tiny` (seconds, for
 tests). `--config.data.fold=1` is the second of five folds; `experiments/sweeps/clinical.py` runs all.
 `--config.data.path=FOLDER` reads your own stays, in the form of the Challenge.
 """
@@ -32,8 +32,13 @@ def lstm_means(config: ConfigDict) -> None:
     config.model.reads = "values"
 
 
+def history(config: ConfigDict) -> None:
+    config.model.reads = "history"
+
+
 def logistic(config: ConfigDict) -> None:
     config.model.reads = "statistics"
+    config.optimizer.learning_rate = 1e-2
 
 
 def prior(config: ConfigDict) -> None:
@@ -55,6 +60,7 @@ VARIANTS = {
     "lstm": stack_of("lstm", 1),
     "gru": stack_of("gru", 1),
     "xlstm": xlstm,
+    "history": history,
     "lstm_means": lstm_means,
     "logistic": logistic,
     "prior": prior,

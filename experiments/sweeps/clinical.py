@@ -12,6 +12,7 @@ MODELS = {
     "LSTM on means": "lstm_means",
     "LSTM": "lstm",
     "GRU": "gru",
+    "GRU with statistics so far": "gru,history",
     "xLSTM": "xlstm",
     "GRU-D": "grud",
 }

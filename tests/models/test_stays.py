@@ -32,21 +32,31 @@ def made(config, kind=StayClassifier):
 
 
 def test_statistics_by_hand():
+    """Of each variable so far, at each step."""
     x_BTD = inputs()
-    got_BSF = np.asarray(statistics(jnp.asarray(x_BTD), jnp.asarray(LENGTHS))).reshape(3, 5, F)
-    for row, length in enumerate(LENGTHS):
-        for f in range(F):
-            x_T, m_T = x_BTD[row, :length, f], x_BTD[row, :length, F + f] > 0
-            there_T = x_T[m_T]
-            last = x_T[-1] if length else 0
-            rest = [there_T.mean(), there_T.min(), there_T.max()] if len(there_T) else [0, 0, 0]
-            np.testing.assert_allclose(got_BSF[row, :, f], [last, *rest, np.log1p(len(there_T))], rtol=1e-6)
+    got_BTSF = np.asarray(statistics(jnp.asarray(x_BTD))).reshape(3, T, 5, F)
+    for row, step, f in np.ndindex(3, T, F):
+        x_T, m_T = x_BTD[row, : step + 1, f], x_BTD[row, : step + 1, F + f] > 0
+        there_T = x_T[m_T]
+        rest = [there_T.mean(), there_T.min(), there_T.max()] if len(there_T) else [0, 0, 0]
+        wanted_S = [x_T[-1], *rest, np.log1p(len(there_T))]
+        np.testing.assert_allclose(got_BTSF[row, step, :, f], wanted_S, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "grud"])
-def test_the_logit_is_that_of_the_last_step(cell):
+def test_regression_reads_the_last_step():
+    model, x_BTD = made(PLAIN, StatisticsClassifier), inputs()
+    model.head.kernel[...] = jnp.asarray(np.random.default_rng(0).standard_normal(model.head.kernel.shape), jnp.float32)
+    other_BTD = np.where(np.arange(T)[:, None] < LENGTHS[:, None, None], x_BTD, 1e3)
+    logit_B = classified(model, other_BTD, LENGTHS)[:, 0]
+    for row in (0, 1):
+        last_S = np.asarray(statistics(jnp.asarray(x_BTD)))[row, LENGTHS[row] - 1]
+        np.testing.assert_allclose(logit_B[row], last_S @ np.asarray(model.head.kernel[...])[:, 0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("cell", "reads"), [("lstm", "history"), ("grud", "all")])
+def test_the_logit_is_that_of_the_last_step(cell, reads):
     """Padding has no effect, and each step's logit is that of the series which ends there."""
-    config = dataclasses.replace(PLAIN, blocks=(RecurrentBlockConfig(cell=cell),))
+    config = dataclasses.replace(PLAIN, reads=reads, blocks=(RecurrentBlockConfig(cell=cell),))
     if cell == "grud":
         config = dataclasses.replace(config, features=3 * F, mapped=False)
     model, x_BTD = made(config), inputs()

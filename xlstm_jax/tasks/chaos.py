@@ -16,21 +16,22 @@ from xlstm_jax.config import NonNegativeFloat, PositiveInt, Section
 from xlstm_jax.data.codecs import Numbers, padded, power_of_two
 from xlstm_jax.data.problems.base import Problem, Rows
 from xlstm_jax.data.problems.chaos import SYSTEMS, FreeRows, FreeRuns, trajectories
+from xlstm_jax.data.series.continuation import draw_continuation
 from xlstm_jax.data.series.pieces import Pieces
 from xlstm_jax.data.series.table import is_table
 from xlstm_jax.data.series.variables import VariablesCodec, own_series, own_table
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import SequenceModel, StackConfig
 from xlstm_jax.models.autoregression import LinearAutoregression, least_squares
+from xlstm_jax.models.free_run import Prediction, free_run
 from xlstm_jax.models.heads import Head
 from xlstm_jax.models.inputs import Features
 from xlstm_jax.tasks.answering import Prompts
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
+from xlstm_jax.tasks.free_run_scores import run_metrics, run_sums
 from xlstm_jax.tasks.rows import RowsTask
 
-VALID = 0.4  # error in standard deviations up to which a free run is valid
 DIGITS = 6  # significant ones, of a continuation
-LIMIT = 10.0  # standard deviations at which a free run is held, so that all its errors are finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +158,8 @@ class Chaos(RowsTask):
 
     def _fitted(self, lags: int) -> tuple[np.ndarray, np.ndarray]:
         x_NSD = self.codec.scaling.standardized(self._series[1]["train"]).astype(np.float64)
-        targets_NSD = (x_NSD[:, 1:] - self._kept * x_NSD[:, :-1]) / self._scale
+        kept, scale_D = self.prediction
+        targets_NSD = (x_NSD[:, 1:] - kept * x_NSD[:, :-1]) / scale_D
         return least_squares(x_NSD[:, :-1], targets_NSD, lags)
 
     def forward(self, model: SequenceModel, batch: Rows | FreeRows, carry: Any, key: jax.Array | None) -> Outcome:
@@ -167,26 +169,22 @@ class Chaos(RowsTask):
         return self._scored(batch.inputs_BT, outputs_BTD, batch.targets_BT, batch.mask_BT, carry)
 
     @property
-    def _kept(self) -> float:
-        """The share of a step in the prediction of the next."""
-        return 1.0 if self.config.predicted == "change" else 0.0
-
-    @property
-    def _scale(self) -> np.ndarray:
-        """What the outputs are multiplied by, [D], float32."""
+    def prediction(self) -> Prediction:
+        """What the model's outputs mean."""
         change_D = self.codec.change_D.astype(np.float32)
-        return change_D if self.config.predicted == "change" else np.ones_like(change_D)
+        return (
+            Prediction(1.0, change_D) if self.config.predicted == "change" else Prediction(0.0, np.ones_like(change_D))
+        )
 
     def _scored(self, x_BTD, outputs_BTD, target_BTD, mask_BT, carry: Any) -> Outcome:
         """Loss and metrics one step ahead."""
-        scale_11D = self._scale[None, None]
-        error_BTD = (target_BTD - self._kept * x_BTD) / scale_11D - outputs_BTD
+        error_BTD = self.prediction.error(x_BTD, outputs_BTD, target_BTD)
         count = jnp.sum(mask_BT, dtype=jnp.float32)
 
         def mean(square_BTD: jax.Array) -> Ratio:
             return Ratio(jnp.sum(jnp.where(mask_BT, jnp.mean(square_BTD, axis=-1), 0)), count)
 
-        return Outcome(mean(error_BTD**2), {"mse": mean((error_BTD * scale_11D) ** 2)}, carry)
+        return Outcome(mean(error_BTD**2), {"mse": mean((error_BTD * self.prediction.scale_D[None, None]) ** 2)}, carry)
 
     def _scored_free(self, model: SequenceModel, batch: FreeRows, carry: Any) -> Outcome:
         """Scores the future one step ahead, from the truth, and as a free run."""
@@ -195,46 +193,20 @@ class Chaos(RowsTask):
         outputs_BTD, _ = model.unroll(x_BTD[:, :-1])
         mask_BT = jnp.broadcast_to(jnp.arange(warm_up + steps - 1) >= warm_up - 1, outputs_BTD.shape[:2])
         outcome = self._scored(x_BTD[:, :-1], outputs_BTD, x_BTD[:, 1:], mask_BT, carry)
-        square_BK = jnp.mean((self.free_run(model, batch.prefix_BPD, steps) - batch.future_BKD) ** 2, axis=-1)
-        wrong_BK = square_BK > VALID**2
-        valid_B = jnp.where(jnp.any(wrong_BK, axis=1), jnp.argmax(wrong_BK, axis=1), steps)
-        runs = jnp.full((steps,), len(square_BK), jnp.float32)
-        by_length_K = jnp.sum(jax.nn.one_hot(valid_B, steps, dtype=jnp.float32), axis=0)
-        curves = {"free_mse": Ratio(jnp.sum(square_BK, axis=0), runs), "valid": Ratio(by_length_K, runs)}
-        return outcome._replace(ratios=outcome.ratios | curves)
-
-    def free_run(
-        self, model: SequenceModel, prefix_BTD: jax.Array, steps: int, lengths_B: jax.Array | None = None
-    ) -> jax.Array:
-        """The model's continuation [B, steps, D] of standardised beginnings; each prediction is its next input."""
-        outputs_BTD, state = model.unroll(prefix_BTD, lengths=lengths_B)
-
-        def after(x_BD: jax.Array, output_BD: jax.Array) -> jax.Array:
-            predicted_BD = self._kept * x_BD + self._scale[None] * output_BD.astype(jnp.float32)
-            return jnp.clip(predicted_BD, -LIMIT, LIMIT)
-
-        def step(before: tuple[Any, jax.Array], _: None) -> tuple[tuple[Any, jax.Array], jax.Array]:
-            state, x_BD = before
-            outputs_B1D, state = model.unroll(x_BD[:, None], state)
-            return (state, after(x_BD, outputs_B1D[:, 0])), x_BD
-
-        first_BD = after(_last(prefix_BTD, lengths_B), _last(outputs_BTD, lengths_B))
-        _, run_KBD = jax.lax.scan(step, (state, first_BD), None, length=steps)
-        return jnp.swapaxes(run_KBD, 0, 1)
+        run_BKD = free_run(model, self.prediction, batch.prefix_BPD, steps)
+        square_BK = jnp.mean((run_BKD - batch.future_BKD) ** 2, axis=-1)
+        return outcome._replace(ratios=outcome.ratios | run_sums(square_BK))
 
     def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
         result = {"nrmse": math.sqrt(ratios["mse"].value), "tokens": float(ratios["loss"].count)}
         if "free_mse" not in ratios:
             return result
-        error_K, steps = np.sqrt(ratios["free_mse"].value), len(ratios["free_mse"].total)
-        doubled_K = error_K > 2 * error_K[0]
-        result["doubling"] = float(np.argmax(doubled_K) + 1 if doubled_K.any() else steps)
-        reached_K = np.cumsum(ratios["valid"].value) >= 0.5
-        result["valid_steps"] = float(np.argmax(reached_K) if reached_K.any() else steps)
+        found, error_K = run_metrics(ratios)
+        result |= found
         if not self.config.path:
             system = SYSTEMS[self.config.system]
             result["valid_time"] = result["valid_steps"] * system.interval * system.exponent
-            if 0 < system.ahead <= steps:
+            if 0 < system.ahead <= len(error_K):
                 result[f"nrmse_{system.ahead}"] = float(error_K[system.ahead - 1])
         return result
 
@@ -262,7 +234,7 @@ class Chaos(RowsTask):
         return Prompts(inputs_BTD, lengths_B, np.zeros((len(examples), time), np.int32))
 
     def predict(self, model: SequenceModel, batch: Prompts) -> jax.Array:
-        return self.free_run(model, batch.inputs_BT, batch.room_BS.shape[1], batch.lengths_B)
+        return free_run(model, self.prediction, batch.inputs_BT, batch.room_BS.shape[1], batch.lengths_B)
 
     def render(self, predicted: np.ndarray, example: np.ndarray) -> dict[str, Any]:
         """As many steps as were given."""
@@ -273,19 +245,4 @@ class Chaos(RowsTask):
     def draw(self, axes: Any, answer: dict[str, Any], example: np.ndarray) -> None:
         scaling = self.codec.scaling
         known_TD, continued_KD = scaling.restored(example), np.array(answer["continuation"]).reshape(-1, len(scaling))
-        steps = np.arange(-len(known_TD) + 1, len(continued_KD) + 1)
-        for number, name in enumerate(scaling.names):
-            line_K = [known_TD[-1, number], *continued_KD[:, number]]
-            axes.plot(steps[: len(known_TD)], known_TD[:, number], color=f"C{number}", lw=1, label=name)
-            axes.plot(steps[len(known_TD) - 1 :], line_K, color=f"C{number}", lw=1.3, ls="--")
-        axes.axvline(0, color="black", lw=0.8)
-        axes.set_xlabel("steps from the present")
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper left")
-
-
-def _last(x_BTD: jax.Array, lengths_B: jax.Array | None) -> jax.Array:
-    """The last step of each row, [B, D]."""
-    if lengths_B is None:
-        return x_BTD[:, -1]
-    return jnp.take_along_axis(x_BTD, (lengths_B - 1)[:, None, None], axis=1)[:, 0]
+        draw_continuation(axes, known_TD, continued_KD, scaling.names)

@@ -220,8 +220,4 @@ class ClassifySeries(Task):
         if self.config.name == "mnist" and not self.config.path:
             axes.imshow(values_TC.reshape(mnist.SIDE, mnist.SIDE), cmap="gray_r")
             return
-        for name, values_T in zip(self.codec.scaling.names, values_TC.T, strict=True):
-            axes.plot(values_T, lw=1, label=name)
-        axes.grid(alpha=0.3)
-        if 1 < values_TC.shape[1] <= 8:
-            axes.legend(frameon=False, fontsize=7, ncols=2)
+        self.codec.draw(axes, values_TC)

@@ -19,18 +19,8 @@ from xlstm_jax.config import Bounds, PositiveInt, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import padded, power_of_two
 from xlstm_jax.data.series.stays import physionet
-from xlstm_jax.data.series.stays.rows import (
-    VARIABLES,
-    WINDOW,
-    EvaluationStays,
-    StayCodec,
-    StayRows,
-    Stays,
-    TrainStays,
-    binned,
-    fold_parts,
-    steps_of,
-)
+from xlstm_jax.data.series.stays.batches import EvaluationStays, StayRows, Stays, TrainStays, fold_parts
+from xlstm_jax.data.series.stays.rows import VARIABLES, WINDOW, StayCodec, binned, steps_of
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.classifier import Prior
 from xlstm_jax.models.stays import StatisticsClassifier, StayClassifier, StayClassifierConfig

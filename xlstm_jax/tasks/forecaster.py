@@ -18,7 +18,7 @@ from xlstm_jax.data.codecs import Levels, power_of_two
 from xlstm_jax.data.series.synthetic.bank import bank
 from xlstm_jax.data.series.table import read_csv
 from xlstm_jax.data.series.zero_shot import benchmark
-from xlstm_jax.data.series.zero_shot.masked import Shape, SyntheticForecasts, SyntheticWindows, Windows
+from xlstm_jax.data.series.zero_shot.masked import Shape, SyntheticForecasts, SyntheticWindows, Windows, spread
 from xlstm_jax.data.series.zero_shot.questions import Question, Questions, answer, collated, draw, read_question
 from xlstm_jax.data.series.zero_shot.set_windows import ForecastWindows, TuningWindows
 from xlstm_jax.errors import UsageError
@@ -161,17 +161,7 @@ class ForecasterTask(Task):
     @functools.cached_property
     def loss_at_chance(self) -> float:
         """The mean size of the standardised values of the validation split: 0 is then every quantile."""
-        total, count = 0.0, 0
-        for batch in self.batches("validation"):
-            before_BT = batch.seen_BT & (np.arange(batch.seen_BT.shape[1]) < batch.origin_B[:, None])
-            weight_BT, y_BT = before_BT.astype(np.float64), batch.values_BT.astype(np.float64)
-            number_B1 = np.maximum(weight_BT.sum(axis=1, keepdims=True), 1)
-            mean_B1 = (weight_BT * y_BT).sum(axis=1, keepdims=True) / number_B1
-            std_B1 = np.sqrt((weight_BT * (y_BT - mean_B1) ** 2).sum(axis=1, keepdims=True) / number_B1)
-            size_BT = np.abs(np.arcsinh((y_BT - mean_B1) / np.where(std_B1 > 0, std_B1, 1)))
-            scored_BT = batch.known_BT & (np.arange(batch.seen_BT.shape[1]) >= batch.origin_B[:, None])
-            total, count = total + size_BT[scored_BT].sum(), count + scored_BT.sum()
-        return float(total / count)
+        return spread(self.batches("validation"))
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(repr(self.config).encode())
@@ -199,7 +189,15 @@ class ForecasterTask(Task):
         return Windows(*(None if value is None else named[name] for name, value in batch._asdict().items()))
 
     def forward(self, model: PatchForecaster, batch: Windows, carry: Any, key: jax.Array | None) -> Outcome:
-        u_BPSQ, after = _unrolled(model, batch, key)
+        u_BPSQ, after = model.unroll(
+            batch.values_BT,
+            batch.seen_BT,
+            origin_B=batch.origin_B,
+            covariates_BTC=batch.covariates_BTC,
+            covariates_seen_BTC=batch.covariates_seen_BTC,
+            future_BC=batch.future_BC,
+            key=key,
+        )
         size = self.config.patch
 
         def patches(x_BT: jax.Array) -> jax.Array:  # those that are forecast: all but the first
@@ -249,15 +247,3 @@ class ForecasterTask(Task):
 
     def draw(self, axes: Any, answer: dict[str, Any], example: Question) -> None:
         draw(axes, answer, example)
-
-
-def _unrolled(model: PatchForecaster, batch: Windows, key: jax.Array | None = None) -> tuple[jax.Array, Any]:
-    return model.unroll(
-        batch.values_BT,
-        batch.seen_BT,
-        origin_B=batch.origin_B,
-        covariates_BTC=batch.covariates_BTC,
-        covariates_seen_BTC=batch.covariates_seen_BTC,
-        future_BC=batch.future_BC,
-        key=key,
-    )

@@ -16,11 +16,10 @@ from flax import nnx
 from xlstm_jax.config import NonNegativeInt, PositiveInt, Section, listed
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.series.forecasts import published
-from xlstm_jax.data.series.forecasts.columns import Columns, Roles
+from xlstm_jax.data.series.forecasts.columns import Columns, Roles, quantile_levels
 from xlstm_jax.data.series.forecasts.examples import Example, answer, draw, read_example
-from xlstm_jax.data.series.forecasts.windows import EvaluationWindows, Series, TrainWindows, Windows, parts
+from xlstm_jax.data.series.forecasts.windows import EvaluationWindows, Series, TrainWindows, Windows, parts, read_split
 from xlstm_jax.data.series.table import Table, read_csv
-from xlstm_jax.errors import UsageError, shown
 from xlstm_jax.models.decomposition import DLinear, XLSTMTime
 from xlstm_jax.models.forecasting import ForecastConfig, Forecaster, SeasonalNaive, Sizes
 from xlstm_jax.models.stack_forecaster import StackForecaster
@@ -66,7 +65,7 @@ class Forecasting(Task):
 
     def __init__(self, config: ForecastingConfig, codec: Columns | None = None):
         self.config = config
-        self.levels_Q = _levels(config.quantiles) if config.loss == "quantile" else np.array([0.5], np.float32)
+        self.levels_Q = quantile_levels(config.quantiles) if config.loss == "quantile" else np.array([0.5], np.float32)
         self.codec = codec
         if codec is None:
             roles = Roles(*map(listed, (config.targets, config.covariates, config.known)))
@@ -94,12 +93,7 @@ class Forecasting(Task):
     def _starts(self) -> dict[str, np.ndarray]:
         split = self._published.split if self._published else SHARES
         if self.config.split:
-            try:
-                split = tuple(float(part) for part in self.config.split.split(","))
-            except ValueError as error:
-                raise UsageError(
-                    f"data.split {self.config.split!r} is not allowed; give three numbers such as 8640,2880,2880"
-                ) from error
+            split = read_split(self.config.split)
         return parts(len(self._table.values_NC), split, self.config.context, self.config.horizon)
 
     @property
@@ -225,17 +219,3 @@ class Forecasting(Task):
 
     def draw(self, axes: Any, answer: dict[str, Any], example: Example) -> None:
         draw(axes, answer, self.codec, example)
-
-
-def _levels(text: str) -> np.ndarray:
-    try:
-        levels = [float(part) for part in text.split(",")]
-    except ValueError:
-        levels = []
-    inside = all(0 < level < 1 for level in levels) and levels == sorted({*levels})
-    if not inside or len(levels) % 2 == 0 or levels[len(levels) // 2] != 0.5:
-        raise UsageError(
-            f"data.quantiles {shown(text)} is not allowed; give increasing numbers between 0 and 1 with 0.5 in the "
-            "middle, such as 0.1,0.5,0.9"
-        )
-    return np.array(levels, np.float32)

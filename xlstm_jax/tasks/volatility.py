@@ -17,7 +17,7 @@ from xlstm_jax.data import prices
 from xlstm_jax.data.codecs import Numbers, padded, power_of_two
 from xlstm_jax.data.prices import Prices, PricesCodec
 from xlstm_jax.data.problems.base import FixedRows, Rows
-from xlstm_jax.data.series.pieces import Pieces
+from xlstm_jax.data.series.pieces import Pieces, scored_once
 from xlstm_jax.data.series.table import is_table
 from xlstm_jax.errors import UsageError, shown
 from xlstm_jax.models.volatility import SIMPLE, StackVolatility, VolatilityModelConfig
@@ -102,7 +102,7 @@ class Volatility(RowsTask):
         """The steps of each split."""
         days_S = self.days_S
         if text := self.config.last_days or (",".join(LAST_DAYS) if self._an_index else ""):
-            ends = [int(np.searchsorted(days_S, day, side="right")) for day in _last_days(text)]
+            ends = [int(np.searchsorted(days_S, day, side="right")) for day in prices.last_days(text)]
         else:
             ends = [round(share * len(days_S)) for share in SHARES]
         parts = dict(zip(SPLITS, map(slice, [0, *ends], [*ends, len(days_S)]), strict=True))
@@ -132,15 +132,8 @@ class Volatility(RowsTask):
         train = self.parts["train"]
         sizes = {"length": config.sequence_length, "warm_up": config.warm_up}
         problems = {"train": Pieces(inputs_SF[None, train], targets_SV[None, train], **sizes)}
-        return problems | {name: self._rows(inputs_SF, targets_SV, self.parts[name]) for name in SPLITS[1:]}
-
-    def _rows(self, inputs_SF: np.ndarray, targets_SV: np.ndarray, part: slice) -> FixedRows:
-        """Rows that score each step of the part once, with the steps before it."""
-        length, scored = self.config.sequence_length, self.config.scored
-        ends_R = np.minimum(np.arange(part.start + scored, part.stop + scored, scored), part.stop)
-        steps_RT = ends_R[:, None] - length + np.arange(length)
-        first_R1 = part.start + scored * np.arange(len(ends_R))[:, None]
-        return FixedRows(Rows(inputs_SF[steps_RT], targets_SV[steps_RT], steps_RT >= first_R1))
+        once = {"length": config.sequence_length, "scored": config.scored}
+        return problems | {name: scored_once(inputs_SF, targets_SV, self.parts[name], **once) for name in SPLITS[1:]}
 
     @classmethod
     def codec_from_json(cls, data: dict[str, Any]) -> PricesCodec:
@@ -224,16 +217,3 @@ class Volatility(RowsTask):
         daily = float(self.codec.daily_percent(predicted))
         yearly = daily * math.sqrt(self.config.days_per_year)
         return {"volatility_percent_a_day": daily, "volatility_percent_a_year": yearly}
-
-
-def _last_days(text: str) -> list[np.datetime64]:
-    try:
-        days = [np.datetime64(part.strip(), "D") for part in text.split(",")]
-    except ValueError:
-        days = []
-    if len(days) != 2 or not days[0] < days[1]:
-        raise UsageError(
-            f"data.last_days {shown(text)} is not allowed; give the last day of training and that of validation, such "
-            "as 2011-12-31,2014-12-31"
-        )
-    return days

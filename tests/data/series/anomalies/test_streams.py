@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from xlstm_jax.data.series.anomalies.monitored import Monitored
+from xlstm_jax.data.series.anomalies.stream_windows import Corpus, EvaluationStreams, TrainStreams
 from xlstm_jax.data.series.anomalies.streams import (
-    Corpus,
-    EvaluationStreams,
-    TrainStreams,
     View,
     moments_before,
     prepared,

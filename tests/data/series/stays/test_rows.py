@@ -6,16 +6,9 @@ import numpy as np
 import pytest
 
 from xlstm_jax.data.series.scaling import Scaling
+from xlstm_jax.data.series.stays.batches import EvaluationStays, StayRows, TrainStays, fold_parts
 from xlstm_jax.data.series.stays.physionet import parse_record
-from xlstm_jax.data.series.stays.rows import (
-    VARIABLES,
-    EvaluationStays,
-    StayCodec,
-    StayRows,
-    TrainStays,
-    binned,
-    fold_parts,
-)
+from xlstm_jax.data.series.stays.rows import VARIABLES, StayCodec, binned
 from xlstm_jax.errors import UsageError
 
 TEXT = """Time,Parameter,Value

@@ -99,3 +99,11 @@ def _scaling(channels: tuple[str, ...], train: Part) -> Scaling:
     share_CV, value_V = counts_CV / counts_CV.sum(axis=1, keepdims=True), np.arange(256)
     mean_C = share_CV @ value_V
     return Scaling(channels, mean_C, np.sqrt(share_CV @ value_V**2 - mean_C**2))
+
+    def draw(self, axes: Any, values_TC: np.ndarray) -> None:
+        """Draws the channels of a series, in its own units, on Matplotlib axes."""
+        for name, values_T in zip(self.scaling.names, values_TC.T, strict=True):
+            axes.plot(values_T, lw=1, label=name)
+        axes.grid(alpha=0.3)
+        if 1 < values_TC.shape[1] <= 8:
+            axes.legend(frameon=False, fontsize=7, ncols=2)

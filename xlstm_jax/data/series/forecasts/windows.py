@@ -41,6 +41,18 @@ class Series(NamedTuple):
         )
 
 
+def read_split(text: str) -> tuple[float, ...]:
+    """The numbers in an option such as "8640,2880,2880"; `parts` checks how many there are.
+
+    Raises:
+        UsageError: a part is no number.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"data.split {text!r} is not allowed; give three numbers such as 8640,2880,2880") from error
+
+
 def parts(rows: int, split: Sequence[float], context: int, horizon: int) -> dict[str, np.ndarray]:
     """First rows of the horizons of each split: "train", "validation" and "test".
 

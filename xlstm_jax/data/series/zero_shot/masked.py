@@ -1,5 +1,6 @@
 """Windows of which a forecaster reads a part: random origins, and stretches of patches that are hidden."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -166,3 +167,18 @@ def windows(rows: Drawn, hidden_BT: np.ndarray, origin_B: np.ndarray) -> Windows
         covariates_seen_BTC,
         rows.future_BC,
     )
+
+
+def spread(batches: Iterable[Windows]) -> float:
+    """The mean size of what is scored, standardised: the pinball loss of a model whose quantiles are all 0."""
+    total, count = 0.0, 0
+    for batch in batches:
+        later_BT = np.arange(batch.seen_BT.shape[1]) >= batch.origin_B[:, None]
+        weight_BT, y_BT = (batch.seen_BT & ~later_BT).astype(np.float64), batch.values_BT.astype(np.float64)
+        number_B1 = np.maximum(weight_BT.sum(axis=1, keepdims=True), 1)
+        mean_B1 = (weight_BT * y_BT).sum(axis=1, keepdims=True) / number_B1
+        std_B1 = np.sqrt((weight_BT * (y_BT - mean_B1) ** 2).sum(axis=1, keepdims=True) / number_B1)
+        size_BT = np.abs(np.arcsinh((y_BT - mean_B1) / np.where(std_B1 > 0, std_B1, 1)))
+        scored_BT = batch.known_BT & later_BT
+        total, count = total + size_BT[scored_BT].sum(), count + scored_BT.sum()
+    return float(total / count)
