@@ -3,8 +3,9 @@
     python -m experiments.train --config=configs/clinical.py:grud --workdir=/tmp/clinical
 
 Variants: grud (GRU-D), lstm, gru and xlstm (values, masks and time gaps; `gru,history` also reads the last, mean, least
-and most value and the count of each variable so far), lstm_means (the mean where a value is missing), logistic (regression on statistics of each variable), prior (the share of deaths); and `tiny` (seconds, for
-tests). `--config.data.fold=1` is the second of five folds; `experiments/sweeps/clinical.py` runs all.
+and most value and the count of each variable so far), lstm_means (the mean where a value is missing), logistic
+(regression on statistics of each variable), prior (the share of deaths); and `tiny` (seconds, for tests).
+`--config.data.fold=1` is the second of five folds; `experiments/sweeps/clinical.py` runs all.
 `--config.data.path=FOLDER` reads your own stays, in the form of the Challenge.
 """
 

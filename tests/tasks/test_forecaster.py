@@ -95,6 +95,8 @@ def test_scores_by_hand(task):
     wanted = {"loss": np.mean(loss), "coverage": np.mean(inside)}
     for name, rows in parts.items():
         size = sum(np.abs(truth).sum() for truth, *_ in rows)
+        below_Q = np.mean(np.concatenate([truth[:, None] <= quantiles for truth, quantiles, *_ in rows]), axis=0)
+        np.testing.assert_allclose(task.calibration(sums)[name][1], below_Q, rtol=1e-6)
         wanted[f"{name}_wql"] = sum(_pinball(truth, quantiles).sum() for truth, quantiles, *_ in rows) / size
         wanted[f"{name}_mase"] = np.mean([np.abs(t - q[:, 4]).mean() / scale for t, q, scale, _ in rows])
         wanted[f"{name}_reference_wql"] = sum(naive * len(truth) for truth, _, _, naive in rows) / size

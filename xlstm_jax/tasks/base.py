@@ -1,7 +1,7 @@
 """The task interface, the ratios that tasks return, and the registry of tasks."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import grain
@@ -147,6 +147,10 @@ class Task:
     def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
         """Metrics that are functions of several sums or of a sum's value, `loss` among the ratios."""
         return {}
+
+    def calibration(self, ratios: Mapping[str, Ratio]) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+        """By name, predicted probabilities, increasing, and how often what they are of came true; optional."""
+        raise UsageError(f"{type(self).__name__} predicts no probabilities that could be compared with frequencies")
 
     def read(self, text: str) -> Any:
         """One example for `collate`, from a user's input or one line of a file.

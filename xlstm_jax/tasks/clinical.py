@@ -27,6 +27,7 @@ from xlstm_jax.models.stays import StatisticsClassifier, StayClassifier, StayCla
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
 from xlstm_jax.tasks.ranking import average_precision, roc_auc
 
+TENTHS = 10  # groups of stays of which risks are compared with frequencies
 UNUSUAL, MOST_SHOWN = 2.0, 5  # standard deviations from the mean; values shown with an answer
 Model = StayClassifier | StatisticsClassifier | Prior
 
@@ -132,6 +133,14 @@ class Clinical(Task):
         logits, died = np.asarray(ratios["logit"].total)[there_N], self._stays.died_N[there_N]
         areas = {"auc": roc_auc(logits, died), "average_precision": average_precision(logits, died)}
         return areas | {"stays": float(ratios["loss"].count)}
+
+    def calibration(self, ratios: Mapping[str, Ratio]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The mean risk, and the share of deaths, of each tenth of the stays, by increasing risk."""
+        there_N = np.asarray(ratios["logit"].count) > 0
+        logits, died = np.asarray(ratios["logit"].total)[there_N], self._stays.died_N[there_N]
+        tenths = np.array_split(np.argsort(logits, kind="stable"), TENTHS)
+        risks = 1 / (1 + np.exp(-logits))
+        return {"risk of death": tuple(np.array([x[tenth].mean() for tenth in tenths]) for x in (risks, died))}
 
     def read(self, text: str) -> np.ndarray:
         """A record from its path, or from its content, whose lines may be separated by semicolons."""

@@ -28,7 +28,9 @@ def score_sums(
     levels: Sequence[float],
     names: Sequence[str],
 ) -> dict[str, Ratio]:
-    """For each data set its scores and those of the reference forecast, and the coverage of all.
+    """For each data set its scores, those of the reference forecast and the shares of values up to each quantile.
+
+    The coverage is that of all sets together.
 
     The weighted quantile loss is sum of `pinball` / sum |y|. The MASE is the mean over windows of mean |y - median| /
     scale.
@@ -50,8 +52,11 @@ def score_sums(
     error_B = total(jnp.abs(truth_BPS - quantiles_BPSQ[..., len(levels) // 2])) / jnp.maximum(count_B, 1)
     inside_BPS = (truth_BPS >= quantiles_BPSQ[..., 0]) & (truth_BPS <= quantiles_BPSQ[..., -1])
     ratios = {"coverage": Ratio(jnp.sum(total(inside_BPS.astype(truth_BPS.dtype))), jnp.sum(count_B))}
+    below_BQ = jnp.sum((truth_BPS[..., None] <= quantiles_BPSQ) & scored_BPS[..., None], (1, 2), dtype=jnp.float32)
     for number, name in enumerate(names):
         here_B = batch.set_B == number
+        counts_BQ = below_BQ, jnp.broadcast_to(count_B[:, None], below_BQ.shape)
+        ratios[f"{name}_below_Q"] = Ratio(*(jnp.sum(jnp.where(here_B[:, None], x_BQ, 0), axis=0) for x_BQ in counts_BQ))
         scaled_B = here_B & (batch.error_B > 0)
         scale_B = jnp.where(scaled_B, batch.error_B, 1)
         for whose, cost_B, mean_B in (

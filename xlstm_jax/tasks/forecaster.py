@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import grain
@@ -216,6 +216,10 @@ class ForecasterTask(Task):
 
     def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
         return relative(ratios, [one.name for one in self._sets]) if "coverage" in ratios else {}
+
+    def calibration(self, ratios: Mapping[str, Ratio]) -> dict[str, tuple[Sequence[float], np.ndarray]]:
+        """Of each data set, levels of the quantiles, and the share of values up to each quantile."""
+        return {one.name: (self.codec.levels, ratios[f"{one.name}_below_Q"].value) for one in self._sets}
 
     def read(self, text: str) -> Question:
         return read_question(text, self.config.ahead)

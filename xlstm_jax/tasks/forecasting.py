@@ -20,6 +20,7 @@ from xlstm_jax.data.series.forecasts.columns import Columns, Roles, quantile_lev
 from xlstm_jax.data.series.forecasts.examples import Example, answer, draw, read_example
 from xlstm_jax.data.series.forecasts.windows import EvaluationWindows, Series, TrainWindows, Windows, parts, read_split
 from xlstm_jax.data.series.table import Table, read_csv
+from xlstm_jax.errors import UsageError
 from xlstm_jax.models.decomposition import DLinear, XLSTMTime
 from xlstm_jax.models.forecasting import ForecastConfig, Forecaster, SeasonalNaive, Sizes
 from xlstm_jax.models.stack_forecaster import StackForecaster
@@ -177,6 +178,11 @@ class Forecasting(Task):
             inside = (batch.future_BHC >= outputs_BHCQ[..., 0]) & (batch.future_BHC <= outputs_BHCQ[..., -1])
             size_C = jnp.asarray(self.codec.scaling.mean_C / self.codec.scaling.std_C, jnp.float32)
             ratios["coverage"] = total(inside)
+            below = batch.future_BHC[..., None] <= outputs_BHCQ
+            ratios["below_Q"] = Ratio(
+                jnp.sum(below & batch.scored_BHC[..., None], (0, 1, 2), dtype=jnp.float32),
+                jnp.full(len(self.levels_Q), ratios["coverage"].count),
+            )
             ratios["pinball_C"] = total(self._cost(outputs_BHCQ, batch.future_BHC), (0, 1))
             ratios["sizes_C"] = total(
                 jnp.abs(batch.future_BHC + size_C[None, None, : batch.future_BHC.shape[2]]), (0, 1)
@@ -194,6 +200,12 @@ class Forecasting(Task):
             cost, size = (np.sum(ratios[name].total * std_C) for name in ("pinball_C", "sizes_C"))
             derived["wql"] = float(cost / size)
         return derived
+
+    def calibration(self, ratios: Mapping[str, Ratio]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Levels of the quantiles, and the share of values up to each quantile."""
+        if "below_Q" not in ratios:
+            raise UsageError("this model predicts no quantiles; train one with data.loss=quantile")
+        return {"quantiles": (self.levels_Q, ratios["below_Q"].value)}
 
     def read(self, text: str) -> Example:
         fill = self.config.missing == "forward"

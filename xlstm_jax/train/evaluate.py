@@ -23,6 +23,11 @@ def evaluate(parts: Parts, params: Any, split: str, *, carry: bool = False) -> d
     Raises:
         UsageError: an unknown split, or `carry` for a task whose rows are independent.
     """
+    return metrics(parts.task, sums_over(parts, params, split, carry=carry))
+
+
+def sums_over(parts: Parts, params: Any, split: str, *, carry: bool = False) -> dict[str, Ratio]:
+    """The task's ratios, added over a whole split; arguments and errors are those of `evaluate`."""
     task, placement = parts.task, parts.placement
     sums: dict[str, Ratio] = {}
     state = _first_carry(parts, params) if carry else None
@@ -35,7 +40,7 @@ def evaluate(parts: Parts, params: Any, split: str, *, carry: bool = False) -> d
         if judges:
             ratios |= _over_processes(task.judge(placement.own_rows(_predict(parts)(params, batch)), local))
         sums = added(sums, ratios)
-    return metrics(task, sums)
+    return sums
 
 
 def predict(parts: Parts, params: Any, batch: Any) -> Any:
