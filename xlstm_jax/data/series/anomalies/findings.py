@@ -57,5 +57,5 @@ def draw(axes: Any, found: Findings, series: Monitored, names: Sequence[str]) ->
         axes.axvspan(times[first], times[last], color="C3", alpha=0.3, lw=1.2)
     axes.axvspan(times[0], times[series.calibration - 1], color="gray", alpha=0.12, lw=0, label="taken as normal")
     axes.set_yticks([])
-    axes.tick_params(axis="x", labelrotation=0 if series.times_N is None else 20)
+    axes.tick_params(axis="x", labelsize=8, labelrotation=0 if series.times_N is None else 20)
     axes.legend(frameon=False, fontsize=7, ncols=3, loc="upper left")

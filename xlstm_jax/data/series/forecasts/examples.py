@@ -107,7 +107,7 @@ def draw(axes: Any, record: dict[str, Any], columns: Columns, example: Example) 
             axes.fill_between(times[shown:], bands[0][name], bands[-1][name], color=f"C{number}", alpha=0.2, lw=0)
     axes.axvline(times[shown - 1], color="black", lw=0.8)
     axes.grid(alpha=0.3)
-    axes.tick_params(axis="x", labelrotation=0 if example.times_S is None else 20)
+    axes.tick_params(axis="x", labelsize=8, labelrotation=0 if example.times_S is None else 20)
     if example.times_S is None:
         axes.set_xlabel("steps from the present")
     if len(record["forecast"]) <= 10:
