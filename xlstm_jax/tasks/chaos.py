@@ -7,16 +7,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from xlstm_jax.config import NonNegativeFloat, PositiveInt, Section
-from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, checked_seed, dataset
 from xlstm_jax.data.codecs import Numbers, padded, power_of_two
-from xlstm_jax.data.problems.base import EVALUATION_SEED, GeneratedBatches, Problem, Rows
+from xlstm_jax.data.problems.base import Problem, Rows
 from xlstm_jax.data.problems.chaos import SYSTEMS, FreeRows, FreeRuns, trajectories
 from xlstm_jax.data.series.pieces import Pieces
 from xlstm_jax.data.series.table import is_table
@@ -27,7 +25,8 @@ from xlstm_jax.models.autoregression import LinearAutoregression, least_squares
 from xlstm_jax.models.heads import Head
 from xlstm_jax.models.inputs import Features
 from xlstm_jax.tasks.answering import Prompts
-from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
+from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
+from xlstm_jax.tasks.rows import RowsTask
 
 VALID = 0.4  # error in standard deviations up to which a free run is valid
 DIGITS = 6  # significant ones, of a continuation
@@ -61,7 +60,7 @@ class ChaosModelConfig(StackConfig, name="model"):
 
 
 @TASKS.register("chaos")
-class Chaos(Task):
+class Chaos(RowsTask):
     """Predict the next step of a chaotic series; then run freely: each prediction is the next input.
 
     The model predicts the change from a step to the next. With standardised variables x, their number D and the
@@ -128,10 +127,6 @@ class Chaos(Task):
             "free": FreeRuns(standard["free"], config.warm_up + config.sequence_length, config.free_steps),
         }
 
-    @functools.cached_property
-    def splits(self) -> dict[str, Problem]:
-        return {name: problem for name, problem in self._problems.items() if name != "train"}
-
     @classmethod
     def codec_from_json(cls, data: dict[str, Any]) -> VariablesCodec:
         return VariablesCodec.from_json(data)
@@ -164,20 +159,6 @@ class Chaos(Task):
         x_NSD = self.codec.scaling.standardized(self._series[1]["train"]).astype(np.float64)
         targets_NSD = (x_NSD[:, 1:] - self._kept * x_NSD[:, :-1]) / self._scale
         return least_squares(x_NSD[:, :-1], targets_NSD, lags)
-
-    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        return self._dataset("train", ENDLESS, checked_seed(seed), rows)
-
-    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        del carry  # every row starts from an empty state
-        if split not in self.splits:
-            raise unknown_split(split, self.splits)
-        seed = EVALUATION_SEED + tuple(self.splits).index(split)
-        return self._dataset(split, self.config.evaluation_batches, seed, rows)
-
-    def _dataset(self, split: str, length: int, seed: int, rows: slice) -> grain.IterDataset:
-        size = self.config.batch_size
-        return dataset(GeneratedBatches(self._problems[split], length, batch_size=size, seed=seed, rows=rows))
 
     def forward(self, model: SequenceModel, batch: Rows | FreeRows, carry: Any, key: jax.Array | None) -> Outcome:
         if isinstance(batch, FreeRows):

@@ -7,22 +7,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import grain
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 
 from xlstm_jax.config import NonNegativeInt, PositiveInt, Section
-from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, checked_seed, dataset
 from xlstm_jax.data.codecs import Numbers, Symbols
-from xlstm_jax.data.problems.base import EVALUATION_SEED, FixedBatches, FixedRows, GeneratedBatches, Problem, Rows
+from xlstm_jax.data.problems.base import Problem, Rows
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models import ModelConfig, SequenceModel
 from xlstm_jax.models.heads import Head
 from xlstm_jax.models.inputs import Features, Tokens
 from xlstm_jax.tasks.answering import AnsweringTask
-from xlstm_jax.tasks.base import Outcome, Ratio, unknown_split
+from xlstm_jax.tasks.base import Outcome, Ratio
+from xlstm_jax.tasks.rows import RowsTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +32,7 @@ class ProblemConfig(Section, name="data"):
     evaluation_batches: PositiveInt = 8  # of each split that is scored
 
 
-class ProblemTask(AnsweringTask):
+class ProblemTask(RowsTask, AnsweringTask):
     """A task whose rows come from a `Problem`: it predicts the targets at the steps that have one.
 
     Splits are "validation", drawn like the training rows, and "long", with longer rows. For a problem with `FixedRows`,
@@ -58,10 +57,6 @@ class ProblemTask(AnsweringTask):
         config = self.config
         lengths = {"train": config.sequence_length, "validation": config.sequence_length, "long": config.long_length}
         return {name: self.problem(name, length) for name, length in lengths.items() if length}
-
-    @functools.cached_property
-    def splits(self) -> dict[str, Problem]:
-        return {name: problem for name, problem in self._problems.items() if name != "train"}
 
     @functools.cached_property
     def evaluated(self) -> tuple[str, ...]:
@@ -133,23 +128,6 @@ class ProblemTask(AnsweringTask):
             return Head(config.features, self.outputs, cap=config.logit_softcap, dtype=config.dtype, rngs=rngs)
 
         return SequenceModel(config, make_input, make_head, rngs=rngs)
-
-    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        return self._dataset("train", ENDLESS, checked_seed(seed), rows)
-
-    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        del carry  # every row starts from an empty state
-        if split not in self.splits:
-            raise unknown_split(split, self.splits)
-        problem = self.splits[split]
-        if isinstance(problem, FixedRows):
-            return dataset(FixedBatches(problem, batch_size=self.config.batch_size, rows=rows))
-        seed = EVALUATION_SEED + tuple(self.splits).index(split)
-        return self._dataset(split, self.config.evaluation_batches, seed, rows)
-
-    def _dataset(self, split: str, length: int, seed: int, rows: slice) -> grain.IterDataset:
-        size = self.config.batch_size
-        return dataset(GeneratedBatches(self._problems[split], length, batch_size=size, seed=seed, rows=rows))
 
     def cost(self, outputs_BQA: jax.Array, batch: Rows) -> jax.Array:
         """The loss at each step, [B, Q]."""

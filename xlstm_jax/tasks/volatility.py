@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,16 +14,16 @@ from flax import nnx
 
 from xlstm_jax.config import PositiveInt, Section
 from xlstm_jax.data import prices
-from xlstm_jax.data.batches import ALL_ROWS, ENDLESS, checked_seed, dataset
 from xlstm_jax.data.codecs import Numbers, padded, power_of_two
 from xlstm_jax.data.prices import Prices, PricesCodec
-from xlstm_jax.data.problems.base import FixedBatches, FixedRows, GeneratedBatches, Rows
+from xlstm_jax.data.problems.base import FixedRows, Rows
 from xlstm_jax.data.series.pieces import Pieces
 from xlstm_jax.data.series.table import is_table
 from xlstm_jax.errors import UsageError, shown
 from xlstm_jax.models.volatility import SIMPLE, StackVolatility, VolatilityModelConfig
 from xlstm_jax.tasks.answering import Prompts
-from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
+from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
+from xlstm_jax.tasks.rows import RowsTask
 
 SPLITS = ("train", "validation", "test")
 LAST_DAYS = ("2011-12-31", "2014-12-31")  # of training and validation, for the indices
@@ -48,7 +47,7 @@ class VolatilityConfig(Section, name="data"):
 
 
 @TASKS.register("volatility")
-class Volatility(Task):
+class Volatility(RowsTask):
     """Predict the variance of the next day's return.
 
     After each day t, the model's output is h = log(s^2) for day t + 1. The loss is QLIKE in the form of Patton 2011 (J.
@@ -143,10 +142,6 @@ class Volatility(Task):
         first_R1 = part.start + scored * np.arange(len(ends_R))[:, None]
         return FixedRows(Rows(inputs_SF[steps_RT], targets_SV[steps_RT], steps_RT >= first_R1))
 
-    @functools.cached_property
-    def splits(self) -> dict[str, FixedRows]:
-        return {name: self._problems[name] for name in SPLITS[1:]}
-
     @classmethod
     def codec_from_json(cls, data: dict[str, Any]) -> PricesCodec:
         return PricesCodec.from_json(data)
@@ -171,16 +166,6 @@ class Volatility(Task):
         if config.kind != "stack":
             return SIMPLE[config.kind]()
         return StackVolatility(config, self.codec.width, rngs=rngs)
-
-    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        sizes = {"batch_size": self.config.batch_size, "seed": checked_seed(seed), "rows": rows}
-        return dataset(GeneratedBatches(self._problems["train"], ENDLESS, **sizes))
-
-    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        del carry  # every row starts from an empty state
-        if split not in self.splits:
-            raise unknown_split(split, self.splits)
-        return dataset(FixedBatches(self.splits[split], batch_size=self.config.batch_size, rows=rows))
 
     def forward(self, model: nnx.Module, batch: Rows, carry: Any, key: jax.Array | None) -> Outcome:
         outputs_BT1, _ = model.unroll(batch.inputs_BT, key=key)
