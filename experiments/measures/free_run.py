@@ -7,7 +7,8 @@ import numpy as np
 
 from experiments.sweeping.measured import MEASURES, Curve, Measured
 from xlstm_jax.errors import UsageError
-from xlstm_jax.tasks.chaos import VALID, Chaos
+from xlstm_jax.tasks.chaos import Chaos
+from xlstm_jax.tasks.free_run_scores import VALID
 from xlstm_jax.train.build import Parts
 
 BATCHES = 4  # of the split "free"

@@ -15,6 +15,7 @@ from flax import nnx
 from xlstm_jax.config import INT32, Bounds, PositiveInt, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Numbers
+from xlstm_jax.data.series.continuation import draw_continuation
 from xlstm_jax.data.series.forecasts import m4
 from xlstm_jax.data.series.forecasts.collection import Collection, EvaluationHistories, Histories, TrainHistories
 from xlstm_jax.errors import UsageError
@@ -199,9 +200,5 @@ class M4(Task):
         return {"forecast": [float(f"{value:.6g}") for value in predicted]}
 
     def draw(self, axes: Any, answer: dict[str, Any], example: np.ndarray) -> None:
-        shown = example[-7 * m4.SEASON :]
-        axes.plot(np.arange(1 - len(shown), 1), shown, color="C0", lw=1, label="history")
-        axes.plot(np.arange(0, m4.HORIZON + 1), [shown[-1], *answer["forecast"]], color="C1", lw=1.5, label="forecast")
-        axes.set_xlabel("hours from the present")
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False, fontsize=7)
+        history_T1, forecast_H1 = example[-7 * m4.SEASON :, None], np.array(answer["forecast"])[:, None]
+        draw_continuation(axes, ("series",), history_T1, forecast_H1, unit="hours")
