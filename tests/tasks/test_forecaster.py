@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.tasks.examples import tiny_config
-from xlstm_jax.data.series.zero_shot.benchmark import Series, SeriesSet
+from xlstm_jax.data.series.zero_shot.series_set import Series, SeriesSet
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.patches import Scale
 from xlstm_jax.tasks.base import added, metrics

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlstm_jax.data.series.zero_shot.masked import Windows
+from xlstm_jax.models.patches import Scale
 from xlstm_jax.tasks.base import Ratio
 
 KINDS = ("wql", "mase")
@@ -18,6 +19,31 @@ def pinball(truth: jax.Array, quantiles: jax.Array, levels: Sequence[float]) -> 
     error = truth[..., None] - quantiles
     level = jnp.broadcast_to(jnp.asarray(levels, error.dtype), error.shape)
     return 2 * jnp.mean(jnp.maximum(level * error, (level - 1) * error), axis=-1)
+
+
+def of_patches(
+    batch: Windows, u_BPSQ: jax.Array, scale: Scale, levels: Sequence[float], names: Sequence[str]
+) -> tuple[Ratio, dict[str, Ratio]]:
+    """The `pinball` loss of standardised values, and of windows of data sets the `score_sums` in their own units.
+
+    Args:
+        batch: of P patches of S steps.
+        u_BPSQ: standardised quantiles of the patch after each one; that after the last does not count.
+        scale: of the rows.
+        levels, names: as in `score_sums`.
+    """
+    size, u_BPSQ = u_BPSQ.shape[2], u_BPSQ[:, :-1]
+
+    def patches(x_BT: jax.Array) -> jax.Array:  # those that are forecast: all but the first
+        return x_BT[:, size:].reshape(x_BT.shape[0], -1, size)
+
+    scored_BPS, truth_BPS = patches(batch.scored_BT), patches(scale.standardised(batch.values_BT))
+    cost_BPS = pinball(truth_BPS, u_BPSQ, levels)
+    loss = Ratio(jnp.sum(jnp.where(scored_BPS, cost_BPS, 0)), jnp.sum(scored_BPS, dtype=jnp.float32))
+    if batch.set_B is None:
+        return loss, {}
+    q_BPSQ = jnp.sort(scale.restored(u_BPSQ), axis=-1)
+    return loss, score_sums(batch, patches(batch.values_BT), scored_BPS, q_BPSQ, levels, names)
 
 
 def score_sums(

@@ -1,5 +1,6 @@
 """Windows of which a forecaster reads a part: random origins, and stretches of patches that are hidden."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,12 @@ class Windows(NamedTuple):
     set_B: np.ndarray | None = None  # int32: number of the data set, -1 for rows that only fill up a batch
     error_B: np.ndarray | None = None  # float32: scale of the MASE; 0 where there is none
     reference_B: np.ndarray | None = None  # float32: mean absolute error of the reference forecast
+
+    @property
+    def scored_BT(self) -> np.ndarray:
+        """Which values a forecaster is scored on; of NumPy or jax arrays."""
+        step_1T = np.arange(self.known_BT.shape[1], dtype=np.int32)[None]
+        return self.known_BT & (self.origin_B[:, None] <= step_1T)
 
 
 class Shape(NamedTuple):
@@ -166,3 +173,17 @@ def windows(rows: Drawn, hidden_BT: np.ndarray, origin_B: np.ndarray) -> Windows
         covariates_seen_BTC,
         rows.future_BC,
     )
+
+
+def mean_size(batches: Iterable[Windows]) -> float:
+    """The mean size of the scored values, standardised: their loss if every quantile is 0."""
+    total, count = 0.0, 0
+    for batch in batches:
+        before_BT = batch.seen_BT & (np.arange(batch.seen_BT.shape[1]) < batch.origin_B[:, None])
+        weight_BT, y_BT = before_BT.astype(np.float64), batch.values_BT.astype(np.float64)
+        number_B1 = np.maximum(weight_BT.sum(axis=1, keepdims=True), 1)
+        mean_B1 = (weight_BT * y_BT).sum(axis=1, keepdims=True) / number_B1
+        std_B1 = np.sqrt((weight_BT * (y_BT - mean_B1) ** 2).sum(axis=1, keepdims=True) / number_B1)
+        size_BT = np.abs(np.arcsinh((y_BT - mean_B1) / np.where(std_B1 > 0, std_B1, 1)))
+        total, count = total + size_BT[batch.scored_BT].sum(), count + batch.scored_BT.sum()
+    return float(total / count)
