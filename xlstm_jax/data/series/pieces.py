@@ -1,8 +1,8 @@
-"""Random pieces of series, for training."""
+"""Pieces of series: random ones for training, and those that score each step once."""
 
 import numpy as np
 
-from xlstm_jax.data.problems.base import Rows
+from xlstm_jax.data.problems.base import FixedRows, Rows
 
 
 def drawn(rng: np.random.Generator, count: int, length: int, *arrays_NS: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -36,3 +36,19 @@ class Pieces:
             inputs_BTF = inputs_BTF + np.float32(self._noise) * rng.standard_normal(inputs_BTF.shape, np.float32)
         mask_BT = np.broadcast_to(np.arange(self.length) >= self._warm_up, (count, self.length))
         return Rows(inputs_BTF, targets_BT, mask_BT)
+
+
+def scored_once(inputs_SF: np.ndarray, targets_S: np.ndarray, part: slice, *, length: int, scored: int) -> FixedRows:
+    """Rows that score each step of a part once, the last steps of a row, and read the steps before it.
+
+    Args:
+        inputs_SF: of one series of S steps, float32.
+        targets_S: [S, ...], float32.
+        part: the steps to score, of which none is among the first `length`.
+        length: T, steps of a row.
+        scored: steps of a row that count, at most T; fewer in the last row, if they are left over.
+    """
+    ends_R = np.minimum(np.arange(part.start + scored, part.stop + scored, scored), part.stop)
+    steps_RT = ends_R[:, None] - length + np.arange(length)
+    first_R1 = part.start + scored * np.arange(len(ends_R))[:, None]
+    return FixedRows(Rows(inputs_SF[steps_RT], targets_S[steps_RT], steps_RT >= first_R1))
