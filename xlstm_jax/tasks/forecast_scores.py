@@ -1,4 +1,4 @@
-"""Scores of quantile forecasts of several data sets, as sums that add: weighted quantile loss and MASE."""
+"""Quantiles: their loss, and scores over several data sets as sums that add, the weighted quantile loss and MASE."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlstm_jax.data.series.zero_shot.masked import Windows
+from xlstm_jax.errors import UsageError, shown
 from xlstm_jax.models.patches import Scale
 from xlstm_jax.tasks.base import Ratio
 
 KINDS = ("wql", "mase")
+
+
+def quantile_levels(text: str) -> np.ndarray:
+    """The levels in `data.quantiles`, [Q], float32.
+
+    Raises:
+        UsageError: they are not increasing numbers between 0 and 1 with 0.5 in the middle.
+    """
+    try:
+        levels = [float(part) for part in text.split(",")]
+    except ValueError:
+        levels = []
+    inside = all(0 < level < 1 for level in levels) and levels == sorted({*levels})
+    if not inside or len(levels) % 2 == 0 or levels[len(levels) // 2] != 0.5:
+        raise UsageError(
+            f"data.quantiles {shown(text)} is not allowed; give increasing numbers between 0 and 1 with 0.5 in the "
+            "middle, such as 0.1,0.5,0.9"
+        )
+    return np.array(levels, np.float32)
 
 
 def pinball(truth: jax.Array, quantiles: jax.Array, levels: Sequence[float]) -> jax.Array:

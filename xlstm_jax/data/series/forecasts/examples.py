@@ -8,6 +8,7 @@ import numpy as np
 from xlstm_jax.data.codecs import Numbers
 from xlstm_jax.data.series.continuation import draw_continuation
 from xlstm_jax.data.series.forecasts.columns import Columns
+from xlstm_jax.data.series.forecasts.windows import Windows
 from xlstm_jax.data.series.table import Table, is_table, read_csv
 from xlstm_jax.errors import UsageError
 
@@ -71,6 +72,14 @@ def _of_table(table: Table, columns: Columns, context: int, horizon: int, fill: 
         means, deviations = (part[columns.read_count :] for part in (columns.scaling.mean_C, columns.scaling.std_C))
         known_SK = columns.known(((known_SC - means) / deviations).astype(np.float32), times_S)
     return Example(series.read_NF, known_SK, times_S)
+
+
+def collated(examples: Sequence[Example], horizon: int, targets: int) -> Windows:
+    """A batch of contexts whose future is unknown: zeros that are not scored."""
+    past_BTF = np.stack([example.past_TF for example in examples])
+    known_BSK = None if examples[0].known_SK is None else np.stack([example.known_SK for example in examples])
+    shape = len(examples), horizon, targets
+    return Windows(past_BTF, known_BSK, np.zeros(shape, np.float32), np.zeros(shape, bool))
 
 
 def answer(predicted_HCQ: np.ndarray, levels_Q: Sequence[float], columns: Columns, example: Example) -> dict[str, Any]:

@@ -41,6 +41,14 @@ class Series(NamedTuple):
         )
 
 
+def split_of(text: str) -> tuple[float, ...]:
+    """The numbers in `data.split`, which has commas between them; see `parts` for what they mean."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"data.split {text!r} is not allowed; give three numbers such as 8640,2880,2880") from error
+
+
 def parts(rows: int, split: Sequence[float], context: int, horizon: int) -> dict[str, np.ndarray]:
     """First rows of the horizons of each split: "train", "validation" and "test".
 
