@@ -11,7 +11,7 @@ from tests.tasks.examples import tiny_config
 from xlstm_jax.data.series.anomalies import nab, skab
 from xlstm_jax.data.series.anomalies.alarms import onset_scores, state_scores
 from xlstm_jax.data.series.anomalies.monitored import Channels, Monitored
-from xlstm_jax.data.series.anomalies.streams import Windows
+from xlstm_jax.data.series.anomalies.stream_windows import Windows
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.anomaly import Anomaly, AnomalyConfig
 from xlstm_jax.tasks.base import Ratio, added, metrics

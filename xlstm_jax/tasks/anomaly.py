@@ -21,18 +21,8 @@ from xlstm_jax.data.series.anomalies.alarms import onset_scores, state_scores
 from xlstm_jax.data.series.anomalies.control_charts import t2_q, windowed_gaussian
 from xlstm_jax.data.series.anomalies.findings import Findings, draw, findings
 from xlstm_jax.data.series.anomalies.monitored import FEWEST, Channels, Monitored, read_file, read_own
-from xlstm_jax.data.series.anomalies.streams import (
-    Corpus,
-    EvaluationStreams,
-    Scaling,
-    Seasons,
-    Stream,
-    TrainStreams,
-    View,
-    Windows,
-    prepared,
-    width,
-)
+from xlstm_jax.data.series.anomalies.stream_windows import Corpus, EvaluationStreams, TrainStreams, Windows
+from xlstm_jax.data.series.anomalies.streams import Scaling, Seasons, Stream, View, prepared, width
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.detector import Autoencoder, Constant, Detector, DetectorConfig, Forecaster, expected_of_series
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
