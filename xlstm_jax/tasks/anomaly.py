@@ -17,12 +17,12 @@ from xlstm_jax.config import NonNegativeInt, PositiveFloat, PositiveInt, Rate, S
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import padded, power_of_two
 from xlstm_jax.data.series.anomalies import nab, skab
-from xlstm_jax.data.series.anomalies.alarms import onset_scores, state_scores
-from xlstm_jax.data.series.anomalies.control_charts import t2_q, windowed_gaussian
+from xlstm_jax.data.series.anomalies.alarms import stretches
 from xlstm_jax.data.series.anomalies.findings import Findings, draw, findings
 from xlstm_jax.data.series.anomalies.monitored import FEWEST, Channels, Monitored, read_file, read_own
+from xlstm_jax.data.series.anomalies.rules import Rule, row_scores
 from xlstm_jax.data.series.anomalies.stream_windows import Corpus, EvaluationStreams, TrainStreams, Windows
-from xlstm_jax.data.series.anomalies.streams import Scaling, Seasons, Stream, View, prepared, width
+from xlstm_jax.data.series.anomalies.streams import Scaling, Seasons, View, prepared, width
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.detector import Autoencoder, Constant, Detector, DetectorConfig, Forecaster, expected_of_series
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
@@ -47,7 +47,7 @@ class AnomalyConfig(Section, name="data"):
     stride: PositiveInt = 64  # rows at the end of a window that are judged by it; 1 for an autoencoder
     # How rows are scored: onsets (when something begins) or states (that last) from a model's errors; windowed_gaussian
     # or t2_q from the values alone, as references.
-    rule: Literal["onsets", "states", "windowed_gaussian", "t2_q"] = "onsets"
+    rule: Rule = "onsets"
     threshold: PositiveFloat = 11.0  # an alarm is a score of at least this
     batch_size: PositiveInt = 32  # windows in a batch
 
@@ -179,28 +179,16 @@ class Anomaly(Task):
         corpus, scores = self._corpus, []
         for number, (one, stream) in enumerate(zip(self.series, corpus.streams, strict=True)):
             here = slice(*corpus.offset_S[number : number + 2])
-            scores.append(self.scores(one, stream, expected.total[here])[one.calibration :])
+            score_N = row_scores(self.config.rule, one, stream, expected.total[here])
+            scores.append(score_N[one.calibration :])
         alarms = [score_N >= self.config.threshold for score_N in scores]
-        runs = sum(np.sum(alarm_N[1:] & ~alarm_N[:-1]) + alarm_N[0] for alarm_N in alarms)
-        derived = {"alarms": float(1000 * runs / sum(map(len, alarms)))}
+        derived = {"alarms": 1000 * sum(len(stretches(alarm_N)) for alarm_N in alarms) / sum(map(len, alarms))}
         if any(one.windows for one in self.series):
             derived |= nab.result(np.concatenate(scores), nab.scored(self.series), self.config.threshold)
         if all(one.anomalous_N is not None for one in self.series):
             true = [one.anomalous_N[one.calibration :] for one in self.series]
             derived |= skab.result(sum(map(skab.counts, alarms, true)))
         return derived
-
-    def scores(self, series: Monitored, stream: Stream, outputs_NC: np.ndarray) -> np.ndarray:
-        """The score of each row, float64, given what the model expects."""
-        rule = self.config.rule
-        if rule == "t2_q":
-            return t2_q(series.values_NC, series.calibration)
-        if rule == "windowed_gaussian":
-            return np.max([windowed_gaussian(value_N) for value_N in series.values_NC.T], axis=0)
-        residuals_NC = series.values_NC - stream.base_NC - stream.scale_NC * outputs_NC
-        if rule == "onsets":
-            return onset_scores(series.values_NC, residuals_NC, series.calibration)
-        return state_scores(residuals_NC / stream.scale_NC, stream.train, stream.calibration)
 
     def read(self, text: str) -> Monitored:
         config, path = self.config, text.strip()
@@ -219,7 +207,7 @@ class Anomaly(Task):
 
     def render(self, predicted: np.ndarray, example: Monitored) -> Findings:
         outputs_NC = np.asarray(predicted, np.float64)[: len(example.values_NC)]
-        scores_N = self.scores(example, prepared(example, self.config.view), outputs_NC)
+        scores_N = row_scores(self.config.rule, example, prepared(example, self.config.view), outputs_NC)
         return findings(example, scores_N, self.config.threshold)
 
     def draw(self, axes: Any, answer: Findings, example: Monitored) -> None:
