@@ -7,7 +7,6 @@ import numpy as np
 
 from experiments.sweeping.measured import MEASURES, Curve, Measured
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models.free_run import free_run as run_freely
 from xlstm_jax.tasks.chaos import Chaos
 from xlstm_jax.tasks.free_run_scores import VALID
 from xlstm_jax.train.build import Parts
@@ -48,7 +47,6 @@ def _runs(parts: Parts, params: Any, batches: int) -> list[tuple[np.ndarray, np.
     task = parts.task
     if not isinstance(task, Chaos):
         raise UsageError("free_run and error_growth are for runs of configs/chaos.py")
-    prediction, steps = task.prediction, task.config.free_steps
-    run = jax.jit(lambda params, prefix_BPD: run_freely(parts.model(params), prediction, prefix_BPD, steps))
+    run = jax.jit(lambda params, prefix_BPD: task.free_run(parts.model(params), prefix_BPD, task.config.free_steps))
     rows = [batch for batch, _ in zip(task.batches("free"), range(batches), strict=False)]
     return [(np.asarray(run(params, row.prefix_BPD)), row.future_BKD) for row in rows]

@@ -11,7 +11,7 @@ from tests.tasks.examples import tiny_config
 from xlstm_jax.data.series.anomalies import nab, skab
 from xlstm_jax.data.series.anomalies.alarms import onset_scores, state_scores
 from xlstm_jax.data.series.anomalies.monitored import Channels, Monitored
-from xlstm_jax.data.series.anomalies.rules import scores
+from xlstm_jax.data.series.anomalies.rules import row_scores
 from xlstm_jax.data.series.anomalies.stream_windows import Windows
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.anomaly import Anomaly, AnomalyConfig
@@ -106,7 +106,7 @@ def test_windows_of_a_corpus_give_its_benchmark(path, monkeypatch):
     monkeypatch.setattr(Anomaly, "series", [one])
     expected = np.zeros((400, 2))
     result = task.derive({"expected_RC": Ratio(expected, np.ones((400, 2)))})
-    score = scores(task.config.rule, one, task._corpus.streams[0], expected)[100:]
+    score = row_scores("onsets", one, task._corpus.streams[0], expected)[100:]
     assert {name: result[name] for name in ("nab", "nab_low_fp", "nab_low_fn", "nab_fixed")} == pytest.approx(
         {k: v for k, v in nab.result(score, nab.scored([one]), task.config.threshold).items() if k != "nab_threshold"}
     )
@@ -127,7 +127,7 @@ def test_predictions_are_what_was_scored(path, tmp_path, variant):
     for batch in task.batches("test"):
         sums = added(sums, task.judge(predict(parts, params, batch), batch))
     stream = task._corpus.streams[0]
-    wanted = scores(task.config.rule, task.series[0], stream, sums["expected_RC"].total)
+    wanted = row_scores(task.config.rule, task.series[0], stream, sums["expected_RC"].total)
     again = Anomaly(task.config, Channels.from_json(json.loads(json.dumps(task.codec.to_json()))))
     first = write(tmp_path / "first.csv", waves()[0][:330])
     example = again.read(first)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.tasks.examples import tiny_config
-from xlstm_jax.data.series.stays.rows import StayCodec
+from xlstm_jax.data.series.stays.codec import StayCodec
 from xlstm_jax.errors import UsageError
 from xlstm_jax.tasks.base import added, metrics
 from xlstm_jax.tasks.clinical import Clinical, ClinicalConfig

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from tests.tasks.examples import tiny_config
-from xlstm_jax.data.series.zero_shot.benchmark import Series, SeriesSet
+from xlstm_jax.data.series.zero_shot.series_set import Series, SeriesSet
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.patches import Scale
 from xlstm_jax.tasks.base import added, metrics
-from xlstm_jax.tasks.forecast_scores import pinball
 from xlstm_jax.tasks.forecaster import LEVELS, ForecasterData, ForecasterTask
 from xlstm_jax.train.build import build
 from xlstm_jax.train.evaluate import evaluate, predict
@@ -25,18 +24,6 @@ from xlstm_jax.train.workdir.metrics import read_metrics
 needs_data = pytest.mark.skipif(
     "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with illness/ and others"
 )
-
-
-def test_pinball():
-    """Twice the mean over the quantiles of q e if e > 0, else (q - 1) e."""
-    rng = np.random.default_rng(0)
-    truth, quantiles = rng.standard_normal((2, 3)), rng.standard_normal((2, 3, 9))
-    wanted = np.zeros((2, 3))
-    for place in np.ndindex(2, 3):
-        for level, quantile in zip(LEVELS, quantiles[place], strict=True):
-            error = truth[place] - quantile
-            wanted[place] += 2 / 9 * (level * error if error > 0 else (level - 1) * error)
-    np.testing.assert_allclose(pinball(jnp.float32(truth), jnp.float32(quantiles), LEVELS), wanted, rtol=1e-5)
 
 
 class Oracle:

@@ -16,7 +16,7 @@ import numpy as np
 from xlstm_jax.data.archives import ARCHIVES, RemoteArchive, unpacked
 from xlstm_jax.data.batches import generator
 from xlstm_jax.data.series.table import read_csv
-from xlstm_jax.errors import UsageError, shown
+from xlstm_jax.errors import UsageError
 
 ARCHIVE = "arch/arch-8.0.0.whl"
 INDICES = {name: f"arch/data/{name}/{name}.csv.gz" for name in ("sp500", "nasdaq")}
@@ -191,21 +191,3 @@ class PricesCodec:
     def daily_percent(self, log_variance: np.ndarray) -> np.ndarray:
         """The standard deviation of a day's return in percent, from a model's output."""
         return self.std * np.exp(np.asarray(log_variance, np.float64) / 2)
-
-
-def last_days(text: str) -> list[np.datetime64]:
-    """The last days of training and of validation, from an option such as "2011-12-31,2014-12-31".
-
-    Raises:
-        UsageError: these are not two dates, the earlier one first.
-    """
-    try:
-        days = [np.datetime64(part.strip(), "D") for part in text.split(",")]
-    except ValueError:
-        days = []
-    if len(days) != 2 or not days[0] < days[1]:
-        raise UsageError(
-            f"data.last_days {shown(text)} is not allowed; give the last day of training and that of validation, such "
-            "as 2011-12-31,2014-12-31"
-        )
-    return days

@@ -1,4 +1,4 @@
-"""Classifiers of irregular series: values, a mask and gaps at each step (`data.series.stays.rows`)."""
+"""Classifiers of irregular series: values, a mask and gaps at each step (`data.series.stays.codec`)."""
 
 import dataclasses
 from typing import Literal

@@ -20,7 +20,7 @@ from xlstm_jax.data.series.anomalies import nab, skab
 from xlstm_jax.data.series.anomalies.alarms import stretches
 from xlstm_jax.data.series.anomalies.findings import Findings, draw, findings
 from xlstm_jax.data.series.anomalies.monitored import FEWEST, Channels, Monitored, read_file, read_own
-from xlstm_jax.data.series.anomalies.rules import Rule, scores
+from xlstm_jax.data.series.anomalies.rules import Rule, row_scores
 from xlstm_jax.data.series.anomalies.stream_windows import Corpus, EvaluationStreams, TrainStreams, Windows
 from xlstm_jax.data.series.anomalies.streams import Scaling, Seasons, View, prepared, width
 from xlstm_jax.errors import UsageError
@@ -176,15 +176,15 @@ class Anomaly(Task):
         expected = ratios.get("expected_RC")
         if expected is None or not np.all(expected.count):  # another split than "test"
             return {}
-        corpus, found = self._corpus, []
+        corpus, scores = self._corpus, []
         for number, (one, stream) in enumerate(zip(self.series, corpus.streams, strict=True)):
             here = slice(*corpus.offset_S[number : number + 2])
-            found.append(scores(self.config.rule, one, stream, expected.total[here])[one.calibration :])
-        alarms = [score_N >= self.config.threshold for score_N in found]
-        runs = sum(len(stretches(alarm_N)) for alarm_N in alarms)
-        derived = {"alarms": float(1000 * runs / sum(map(len, alarms)))}
+            score_N = row_scores(self.config.rule, one, stream, expected.total[here])
+            scores.append(score_N[one.calibration :])
+        alarms = [score_N >= self.config.threshold for score_N in scores]
+        derived = {"alarms": 1000 * sum(len(stretches(alarm_N)) for alarm_N in alarms) / sum(map(len, alarms))}
         if any(one.windows for one in self.series):
-            derived |= nab.result(np.concatenate(found), nab.scored(self.series), self.config.threshold)
+            derived |= nab.result(np.concatenate(scores), nab.scored(self.series), self.config.threshold)
         if all(one.anomalous_N is not None for one in self.series):
             true = [one.anomalous_N[one.calibration :] for one in self.series]
             derived |= skab.result(sum(map(skab.counts, alarms, true)))
@@ -207,7 +207,7 @@ class Anomaly(Task):
 
     def render(self, predicted: np.ndarray, example: Monitored) -> Findings:
         outputs_NC = np.asarray(predicted, np.float64)[: len(example.values_NC)]
-        scores_N = scores(self.config.rule, example, prepared(example, self.config.view), outputs_NC)
+        scores_N = row_scores(self.config.rule, example, prepared(example, self.config.view), outputs_NC)
         return findings(example, scores_N, self.config.threshold)
 
     def draw(self, axes: Any, answer: Findings, example: Monitored) -> None:

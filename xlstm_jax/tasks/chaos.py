@@ -13,22 +13,20 @@ import numpy as np
 from flax import nnx
 
 from xlstm_jax.config import NonNegativeFloat, PositiveInt, Section
-from xlstm_jax.data.codecs import Numbers, padded, power_of_two
+from xlstm_jax.data.codecs import padded, power_of_two
 from xlstm_jax.data.problems.base import Problem, Rows
 from xlstm_jax.data.problems.chaos import SYSTEMS, FreeRows, FreeRuns, trajectories
 from xlstm_jax.data.series.continuation import draw_continuation
 from xlstm_jax.data.series.pieces import Pieces
-from xlstm_jax.data.series.table import is_table
-from xlstm_jax.data.series.variables import VariablesCodec, own_series, own_table
+from xlstm_jax.data.series.variables import VariablesCodec, own_series
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models import SequenceModel, StackConfig
+from xlstm_jax.models import SequenceModel
 from xlstm_jax.models.autoregression import LinearAutoregression, least_squares
-from xlstm_jax.models.free_run import Prediction, free_run
-from xlstm_jax.models.heads import Head
-from xlstm_jax.models.inputs import Features
+from xlstm_jax.models.free_run import Update, free_run
+from xlstm_jax.models.predictor import PredictorConfig, stack_predictor
+from xlstm_jax.tasks import free_run_scores
 from xlstm_jax.tasks.answering import Prompts
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
-from xlstm_jax.tasks.free_run_scores import run_metrics, run_sums
 from xlstm_jax.tasks.rows import RowsTask
 
 DIGITS = 6  # significant ones, of a continuation
@@ -43,21 +41,10 @@ class ChaosConfig(Section, name="data"):
     warm_up: PositiveInt = 48  # first steps of each row, which are read and not scored
     sequence_length: PositiveInt = 80  # steps of a row after them
     free_steps: PositiveInt = 1000  # steps of a free run
-    predicted: Literal["change", "value"] = (
-        "change"  # what the model's outputs are: changes to the next step, or values
-    )
+    predicted: Literal["change", "value"] = "change"  # what the outputs are: changes to the next step, or values
     noise: NonNegativeFloat = 0.0  # standard deviation of the noise on the inputs in training; the series have 1
     batch_size: PositiveInt = 16
     evaluation_batches: PositiveInt = 16  # of each split that is scored
-
-
-@dataclasses.dataclass(frozen=True)
-class ChaosModelConfig(StackConfig, name="model"):
-    """A model that predicts a series."""
-
-    kind: Literal["stack", "linear"] = "stack"  # linear: autoregression by least squares, without the stack
-    lags: PositiveInt = 32  # steps that linear autoregression reads
-    embedding_std: NonNegativeFloat = 0.0  # initial standard deviation of the input's map; 0: sqrt(2 / (5 features))
 
 
 @TASKS.register("chaos")
@@ -70,20 +57,13 @@ class Chaos(RowsTask):
     `data.predicted=value`, the prediction is y_t, s is 1, and the loss is 1 for a model that predicts the mean.
 
     The split "free" is scored once, by the best checkpoint: the model reads a row of true steps, as long as those of
-    training, and then runs for `free_steps`. The error after k steps, e_k = |x - prediction| / sqrt(D), is in standard
-    deviations of the series. E_k is its root mean square over all runs.
+    training, and then runs for `free_steps`.
 
-    Metrics: `nrmse`, the root mean square error one step ahead, in standard deviations. Of free runs also:
-
-    - `doubling`, the first k with E_k > 2 E_1;
-    - `valid_steps`, the median over runs of the number of steps before e_k exceeds 0.4, and `valid_time`, the same in
-      Lyapunov times (Pathak et al. 2018, Chaos 28:041101);
-    - `nrmse_84` of Mackey-Glass, which is E_84 (Jaeger & Haas 2004, Science 304:78).
-
-    What did not happen within `free_steps` counts as `free_steps`.
+    Metrics: `nrmse`, the root mean square error one step ahead, in standard deviations. Of free runs also `doubling`,
+    `valid_steps`, `valid_time` and, of Mackey-Glass, `nrmse_84`: see `tasks.free_run_scores`.
     """
 
-    Config, Model = ChaosConfig, ChaosModelConfig
+    Config, Model = ChaosConfig, PredictorConfig
     held_out = ("free",)
     unit = "squared errors per squared change"
     loss_at_chance = 1.0
@@ -144,23 +124,14 @@ class Chaos(RowsTask):
         what = self.config.path or self.config.system
         return f"{what}: {len(names)} variables ({', '.join(names)}), {count} series of {steps:,} steps for training"
 
-    def build(self, config: ChaosModelConfig, *, rngs: nnx.Rngs) -> SequenceModel | LinearAutoregression:
-        width = len(self.codec.scaling)
+    def build(self, config: PredictorConfig, *, rngs: nnx.Rngs) -> SequenceModel | LinearAutoregression:
         if config.kind == "linear":
             return LinearAutoregression(*self._fitted(config.lags))
-        sizes = {"dtype": config.dtype}
-        return SequenceModel(
-            config,
-            lambda rngs: Features(width, config.features, std=config.embedding_std, rngs=rngs, **sizes),
-            lambda rngs: Head(config.features, width, rngs=rngs, **sizes),
-            rngs=rngs,
-        )
+        return stack_predictor(config, len(self.codec.scaling), rngs=rngs)
 
     def _fitted(self, lags: int) -> tuple[np.ndarray, np.ndarray]:
         x_NSD = self.codec.scaling.standardized(self._series[1]["train"]).astype(np.float64)
-        kept, scale_D = self.prediction
-        targets_NSD = (x_NSD[:, 1:] - kept * x_NSD[:, :-1]) / scale_D
-        return least_squares(x_NSD[:, :-1], targets_NSD, lags)
+        return least_squares(x_NSD[:, :-1], self._update.output(x_NSD[:, :-1], x_NSD[:, 1:]), lags)
 
     def forward(self, model: SequenceModel, batch: Rows | FreeRows, carry: Any, key: jax.Array | None) -> Outcome:
         if isinstance(batch, FreeRows):
@@ -168,23 +139,21 @@ class Chaos(RowsTask):
         outputs_BTD, _ = model.unroll(batch.inputs_BT, key=key)
         return self._scored(batch.inputs_BT, outputs_BTD, batch.targets_BT, batch.mask_BT, carry)
 
-    @property
-    def prediction(self) -> Prediction:
-        """What the model's outputs mean."""
+    @functools.cached_property
+    def _update(self) -> Update:
         change_D = self.codec.change_D.astype(np.float32)
-        return (
-            Prediction(1.0, change_D) if self.config.predicted == "change" else Prediction(0.0, np.ones_like(change_D))
-        )
+        return Update(1.0, change_D) if self.config.predicted == "change" else Update(0.0, np.ones_like(change_D))
 
     def _scored(self, x_BTD, outputs_BTD, target_BTD, mask_BT, carry: Any) -> Outcome:
         """Loss and metrics one step ahead."""
-        error_BTD = self.prediction.error(x_BTD, outputs_BTD, target_BTD)
+        error_BTD = self._update.output(x_BTD, target_BTD) - outputs_BTD
         count = jnp.sum(mask_BT, dtype=jnp.float32)
 
         def mean(square_BTD: jax.Array) -> Ratio:
             return Ratio(jnp.sum(jnp.where(mask_BT, jnp.mean(square_BTD, axis=-1), 0)), count)
 
-        return Outcome(mean(error_BTD**2), {"mse": mean((error_BTD * self.prediction.scale_D[None, None]) ** 2)}, carry)
+        mse = mean((error_BTD * self._update.scale_D[None, None]) ** 2)
+        return Outcome(mean(error_BTD**2), {"mse": mse}, carry)
 
     def _scored_free(self, model: SequenceModel, batch: FreeRows, carry: Any) -> Outcome:
         """Scores the future one step ahead, from the truth, and as a free run."""
@@ -193,21 +162,20 @@ class Chaos(RowsTask):
         outputs_BTD, _ = model.unroll(x_BTD[:, :-1])
         mask_BT = jnp.broadcast_to(jnp.arange(warm_up + steps - 1) >= warm_up - 1, outputs_BTD.shape[:2])
         outcome = self._scored(x_BTD[:, :-1], outputs_BTD, x_BTD[:, 1:], mask_BT, carry)
-        run_BKD = free_run(model, self.prediction, batch.prefix_BPD, steps)
-        square_BK = jnp.mean((run_BKD - batch.future_BKD) ** 2, axis=-1)
-        return outcome._replace(ratios=outcome.ratios | run_sums(square_BK))
+        run_BKD = self.free_run(model, batch.prefix_BPD, steps)
+        return outcome._replace(ratios=outcome.ratios | free_run_scores.score_sums(run_BKD, batch.future_BKD))
+
+    def free_run(
+        self, model: SequenceModel, prefix_BTD: jax.Array, steps: int, lengths_B: jax.Array | None = None
+    ) -> jax.Array:
+        """The model's continuation [B, steps, D] of standardised beginnings; each prediction is its next input."""
+        return free_run(model, prefix_BTD, steps, self._update, lengths_B)
 
     def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
         result = {"nrmse": math.sqrt(ratios["mse"].value), "tokens": float(ratios["loss"].count)}
-        if "free_mse" not in ratios:
-            return result
-        found, error_K = run_metrics(ratios)
-        result |= found
-        if not self.config.path:
-            system = SYSTEMS[self.config.system]
-            result["valid_time"] = result["valid_steps"] * system.interval * system.exponent
-            if 0 < system.ahead <= len(error_K):
-                result[f"nrmse_{system.ahead}"] = float(error_K[system.ahead - 1])
+        if "free_mse" in ratios:
+            system = None if self.config.path else SYSTEMS[self.config.system]
+            result |= free_run_scores.derived(ratios, system)
         return result
 
     def describe(self, result: Mapping[str, float], split: str, *, carry: bool) -> str:
@@ -219,11 +187,10 @@ class Chaos(RowsTask):
 
     def read(self, text: str) -> np.ndarray:
         """The beginning of a series: numbers, or the path of a CSV file with the variables' columns."""
-        scaling = self.codec.scaling
-        values_TD = own_table(text, scaling.names)[1] if is_table(text) else Numbers(len(scaling)).encode(text)
+        values_TD = self.codec.encode(text)
         if len(values_TD) < 2:
             raise UsageError("the input has one step; give at least 2, and better as many as in training")
-        return scaling.standardized(values_TD)
+        return self.codec.scaling.standardized(values_TD)
 
     def blank(self, length: int) -> np.ndarray:
         return np.zeros((length, len(self.codec.scaling)), np.float32)
@@ -234,7 +201,7 @@ class Chaos(RowsTask):
         return Prompts(inputs_BTD, lengths_B, np.zeros((len(examples), time), np.int32))
 
     def predict(self, model: SequenceModel, batch: Prompts) -> jax.Array:
-        return free_run(model, self.prediction, batch.inputs_BT, batch.room_BS.shape[1], batch.lengths_B)
+        return self.free_run(model, batch.inputs_BT, batch.room_BS.shape[1], batch.lengths_B)
 
     def render(self, predicted: np.ndarray, example: np.ndarray) -> dict[str, Any]:
         """As many steps as were given."""
@@ -244,5 +211,5 @@ class Chaos(RowsTask):
 
     def draw(self, axes: Any, answer: dict[str, Any], example: np.ndarray) -> None:
         scaling = self.codec.scaling
-        known_TD, continued_KD = scaling.restored(example), np.array(answer["continuation"]).reshape(-1, len(scaling))
-        draw_continuation(axes, known_TD, continued_KD, scaling.names)
+        following_KD = np.reshape(answer["continuation"], (-1, len(scaling)))
+        draw_continuation(axes, scaling.names, scaling.restored(example), following_KD)

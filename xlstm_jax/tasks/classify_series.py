@@ -19,7 +19,7 @@ from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset, generator
 from xlstm_jax.data.codecs import padded, power_of_two
 from xlstm_jax.data.sentences import EvaluationSentences, TrainSentences
 from xlstm_jax.data.series.classes import labelled, mnist, mnist1d, own, splice, ts_file
-from xlstm_jax.data.series.classes.codec import LabelledCodec
+from xlstm_jax.data.series.classes.codec import LabelledCodec, draw
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.classifier import Prior
 from xlstm_jax.models.series_classifier import LogisticRegression, SeriesClassifier, SeriesClassifierConfig
@@ -215,9 +215,5 @@ class ClassifySeries(Task):
     def draw(self, axes: Any, answer: dict[str, Any], example: np.ndarray) -> None:
         """The series as it was given, and the class."""
         values_TC = example if self._order_T is None else example[np.argsort(self._order_T)]
-        share = answer["probabilities"][answer["label"]]
-        axes.set_xlabel(f"class {answer['label']}, probability {share:.2f}")
-        if self.config.name == "mnist" and not self.config.path:
-            axes.imshow(values_TC.reshape(mnist.SIDE, mnist.SIDE), cmap="gray_r")
-            return
-        self.codec.draw(axes, values_TC)
+        image = self.config.name == "mnist" and not self.config.path
+        draw(axes, values_TC, self.codec.scaling.names, answer, side=mnist.SIDE if image else 0)

@@ -19,8 +19,9 @@ from xlstm_jax.config import Bounds, PositiveInt, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import padded, power_of_two
 from xlstm_jax.data.series.stays import physionet
-from xlstm_jax.data.series.stays.batches import EvaluationStays, StayRows, Stays, TrainStays, fold_parts
-from xlstm_jax.data.series.stays.rows import VARIABLES, WINDOW, StayCodec, binned, steps_of
+from xlstm_jax.data.series.stays.codec import VARIABLES, WINDOW, StayCodec, binned, steps_of
+from xlstm_jax.data.series.stays.records import HEADER, parse_record, read_record
+from xlstm_jax.data.series.stays.rows import EvaluationStays, StayRows, Stays, TrainStays, fold_parts
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.classifier import Prior
 from xlstm_jax.models.stays import StatisticsClassifier, StayClassifier, StayClassifierConfig
@@ -149,10 +150,10 @@ class Clinical(Task):
             raise UsageError("the input is empty; give the path of a record, or its content")
         if re.match(r"Time\s*,|\d+:\d+\s*,", written):
             lines = re.split(r"[;\n]", written)
-            content = "\n".join(lines if lines[0].startswith("Time") else [physionet.HEADER, *lines])
-            record = physionet.parse_record(content)
+            content = "\n".join(lines if lines[0].startswith("Time") else [HEADER, *lines])
+            record = parse_record(content)
         else:
-            record = physionet.read_record(written)
+            record = read_record(written)
         return self.codec.encode(binned(record, self.codec.hours))
 
     def blank(self, length: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Scores of quantile forecasts of several data sets, as sums that add: weighted quantile loss and MASE."""
+"""Quantiles: their loss, and scores over several data sets as sums that add, the weighted quantile loss and MASE."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlstm_jax.data.series.zero_shot.masked import Windows
+from xlstm_jax.errors import UsageError, shown
+from xlstm_jax.models.patches import Scale
 from xlstm_jax.tasks.base import Ratio
 
 KINDS = ("wql", "mase")
+
+
+def quantile_levels(text: str) -> np.ndarray:
+    """The levels in `data.quantiles`, [Q], float32.
+
+    Raises:
+        UsageError: they are not increasing numbers between 0 and 1 with 0.5 in the middle.
+    """
+    try:
+        levels = [float(part) for part in text.split(",")]
+    except ValueError:
+        levels = []
+    inside = all(0 < level < 1 for level in levels) and levels == sorted({*levels})
+    if not inside or len(levels) % 2 == 0 or levels[len(levels) // 2] != 0.5:
+        raise UsageError(
+            f"data.quantiles {shown(text)} is not allowed; give increasing numbers between 0 and 1 with 0.5 in the "
+            "middle, such as 0.1,0.5,0.9"
+        )
+    return np.array(levels, np.float32)
 
 
 def pinball(truth: jax.Array, quantiles: jax.Array, levels: Sequence[float]) -> jax.Array:
@@ -18,6 +39,31 @@ def pinball(truth: jax.Array, quantiles: jax.Array, levels: Sequence[float]) -> 
     error = truth[..., None] - quantiles
     level = jnp.broadcast_to(jnp.asarray(levels, error.dtype), error.shape)
     return 2 * jnp.mean(jnp.maximum(level * error, (level - 1) * error), axis=-1)
+
+
+def of_patches(
+    batch: Windows, u_BPSQ: jax.Array, scale: Scale, levels: Sequence[float], names: Sequence[str]
+) -> tuple[Ratio, dict[str, Ratio]]:
+    """The `pinball` loss of standardised values, and of windows of data sets the `score_sums` in their own units.
+
+    Args:
+        batch: of P patches of S steps.
+        u_BPSQ: standardised quantiles of the patch after each one; that after the last does not count.
+        scale: of the rows.
+        levels, names: as in `score_sums`.
+    """
+    size, u_BPSQ = u_BPSQ.shape[2], u_BPSQ[:, :-1]
+
+    def patches(x_BT: jax.Array) -> jax.Array:  # those that are forecast: all but the first
+        return x_BT[:, size:].reshape(x_BT.shape[0], -1, size)
+
+    scored_BPS, truth_BPS = patches(batch.scored_BT), patches(scale.standardised(batch.values_BT))
+    cost_BPS = pinball(truth_BPS, u_BPSQ, levels)
+    loss = Ratio(jnp.sum(jnp.where(scored_BPS, cost_BPS, 0)), jnp.sum(scored_BPS, dtype=jnp.float32))
+    if batch.set_B is None:
+        return loss, {}
+    q_BPSQ = jnp.sort(scale.restored(u_BPSQ), axis=-1)
+    return loss, score_sums(batch, patches(batch.values_BT), scored_BPS, q_BPSQ, levels, names)
 
 
 def score_sums(

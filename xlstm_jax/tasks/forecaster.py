@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import grain
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -16,21 +15,20 @@ from xlstm_jax.config import NonNegativeInt, PositiveInt, Rate, Section, listed
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Levels, power_of_two
 from xlstm_jax.data.series.synthetic.bank import bank
-from xlstm_jax.data.series.table import read_csv
 from xlstm_jax.data.series.zero_shot import benchmark
-from xlstm_jax.data.series.zero_shot.masked import Shape, SyntheticForecasts, SyntheticWindows, Windows, spread
-from xlstm_jax.data.series.zero_shot.questions import Question, Questions, answer, collated, draw, read_question
+from xlstm_jax.data.series.zero_shot.masked import Shape, SyntheticForecasts, SyntheticWindows, Windows, mean_size
+from xlstm_jax.data.series.zero_shot.questions import Question, Questions, answer, collated, draw, plain, read_question
+from xlstm_jax.data.series.zero_shot.series_set import SeriesSet, check_horizons
 from xlstm_jax.data.series.zero_shot.set_windows import ForecastWindows, TuningWindows
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.forecaster import ForecasterConfig, PatchForecaster
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
-from xlstm_jax.tasks.forecast_scores import pinball, relative, score_sums
+from xlstm_jax.tasks.forecast_scores import of_patches, relative
 
 LEVELS = tuple(number / 10 for number in range(1, 10))
 MARGIN = 160  # steps that the series of the bank have more than a window
 EVALUATION_SERIES = 1000
 EVALUATION_SEED = 2**40
-SHARES = (0.7, 0.1, 0.2)  # of a CSV file, for training, validation and testing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,29 +87,21 @@ class ForecasterTask(Task):
         return Levels.from_json(data)
 
     @functools.cached_property
-    def _own(self) -> benchmark.SeriesSet | None:
+    def _own(self) -> SeriesSet | None:
         """The data to train on; None for synthetic series."""
         config = self.config
         if config.name:
             return benchmark.load(config.name)
         if not config.path:
             return None
-        past, future, targets = (listed(text) for text in (config.past, config.future, config.targets))
-        table = read_csv(config.path, time=config.time)
-        targets = targets or tuple(name for name in table.names if name not in {*past, *future})
-        parts = {"name": "own", "targets": targets, "covariates": past, "known": future}
-        return benchmark.of_table(table, SHARES, config.season, config.ahead, **parts)
+        roles = map(listed, (config.targets, config.past, config.future))
+        return benchmark.own(config.path, config.time, *roles, season=config.season, horizon=config.ahead)
 
     @functools.cached_property
-    def _sets(self) -> tuple[benchmark.SeriesSet, ...]:
+    def _sets(self) -> tuple[SeriesSet, ...]:
         """The data that scores are computed for."""
         sets = (self._own,) if self._own else tuple(map(benchmark.load, listed(self.config.benchmark)))
-        for one in sets:
-            if one.horizon > self.config.horizon:
-                raise UsageError(
-                    f"data.horizon {self.config.horizon} is below the {one.horizon} steps that are forecast of "
-                    f"{one.name!r}; raise it"
-                )
+        check_horizons(sets, self.config.horizon)
         return sets
 
     @functools.cached_property
@@ -161,7 +151,7 @@ class ForecasterTask(Task):
     @functools.cached_property
     def loss_at_chance(self) -> float:
         """The mean size of the standardised values of the validation split: 0 is then every quantile."""
-        return spread(self.batches("validation"))
+        return mean_size(self.batches("validation"))
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(repr(self.config).encode())
@@ -181,11 +171,8 @@ class ForecasterTask(Task):
         )
 
     def axes(self, batch: Windows) -> Windows:
-        rows = dict.fromkeys(("origin_B", "set_B", "error_B", "reference_B"), ("batch",)) | {
-            "future_BC": ("batch", None)
-        }
-        steps = {name: ("batch", "time", None)[: getattr(batch, name).ndim] for name in batch._fields if "T" in name}
-        named = steps | rows
+        axis = {"B": "batch", "T": "time", "C": None}
+        named = {name: tuple(axis[letter] for letter in name.rpartition("_")[2]) for name in batch._fields}
         return Windows(*(None if value is None else named[name] for name, value in batch._asdict().items()))
 
     def forward(self, model: PatchForecaster, batch: Windows, carry: Any, key: jax.Array | None) -> Outcome:
@@ -198,21 +185,8 @@ class ForecasterTask(Task):
             future_BC=batch.future_BC,
             key=key,
         )
-        size = self.config.patch
-
-        def patches(x_BT: jax.Array) -> jax.Array:  # those that are forecast: all but the first
-            return x_BT[:, size:].reshape(x_BT.shape[0], -1, size)
-
-        scored_BT = batch.known_BT & (jnp.arange(batch.known_BT.shape[1])[None] >= batch.origin_B[:, None])
-        scored_BPS, truth_BPS = patches(scored_BT), patches(after.scale.standardised(batch.values_BT))
-        cost_BPS = pinball(truth_BPS, u_BPSQ[:, :-1], self.codec.levels)
-        count = jnp.sum(scored_BPS, dtype=jnp.float32)
-        ratios = {}
-        if batch.set_B is not None:
-            q_BPSQ = jnp.sort(after.scale.restored(u_BPSQ[:, :-1]), axis=-1)
-            names = [one.name for one in self._sets]
-            ratios = score_sums(batch, patches(batch.values_BT), scored_BPS, q_BPSQ, self.codec.levels, names)
-        return Outcome(Ratio(jnp.sum(jnp.where(scored_BPS, cost_BPS, 0)), count), ratios, carry)
+        names = () if batch.set_B is None else [one.name for one in self._sets]
+        return Outcome(*of_patches(batch, u_BPSQ, after.scale, self.codec.levels, names), carry)
 
     def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
         return relative(ratios, [one.name for one in self._sets]) if "coverage" in ratios else {}
@@ -225,22 +199,18 @@ class ForecasterTask(Task):
         return read_question(text, self.config.ahead)
 
     def blank(self, length: int) -> Question:
-        return Question(
-            np.zeros(length), np.zeros((length + self.config.ahead, 0)), np.zeros(0, bool), self.config.ahead
-        )
+        return plain(np.zeros(length), self.config.ahead)
 
     def collate(self, examples: list[Question]) -> Questions:
         longest = min(max(len(example.values_T) for example in examples), self.config.context)
-        horizon = max(example.horizon for example in examples)
-        return collated(examples, power_of_two(longest), horizon)
+        return collated(examples, power_of_two(longest))
 
     def predict(self, model: PatchForecaster, batch: Questions) -> jax.Array:
         """[B, H, Q]: quantiles of what follows the contexts, standardised."""
-        horizon = batch.covariates_BSC.shape[1] - batch.values_BT.shape[1]
         return model.forecast(
             batch.values_BT,
             batch.seen_BT,
-            horizon,
+            batch.horizon,
             covariates_BSC=batch.covariates_BSC,
             covariates_seen_BSC=batch.covariates_seen_BSC,
             future_BC=batch.future_BC,

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -16,16 +15,24 @@ from flax import nnx
 from xlstm_jax.config import NonNegativeInt, PositiveInt, Section, listed
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.series.forecasts import published
-from xlstm_jax.data.series.forecasts.columns import Columns, Roles, quantile_levels
-from xlstm_jax.data.series.forecasts.examples import Example, answer, draw, read_example
-from xlstm_jax.data.series.forecasts.windows import EvaluationWindows, Series, TrainWindows, Windows, parts, read_split
+from xlstm_jax.data.series.forecasts.columns import Columns, Roles
+from xlstm_jax.data.series.forecasts.examples import Example, answer, collated, draw, read_example
+from xlstm_jax.data.series.forecasts.windows import (
+    EvaluationWindows,
+    Series,
+    TrainWindows,
+    Windows,
+    parts,
+    split_of,
+)
 from xlstm_jax.data.series.table import Table, read_csv
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.decomposition import DLinear, XLSTMTime
 from xlstm_jax.models.forecasting import ForecastConfig, Forecaster, SeasonalNaive, Sizes
 from xlstm_jax.models.stack_forecaster import StackForecaster
+from xlstm_jax.tasks import window_scores
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
-from xlstm_jax.tasks.forecast_scores import pinball
+from xlstm_jax.tasks.forecast_scores import pinball, quantile_levels
 
 SHARES = (0.7, 0.1, 0.2)
 MODELS = {"stack": StackForecaster, "xlstm_time": XLSTMTime, "linear": DLinear}
@@ -94,8 +101,8 @@ class Forecasting(Task):
     def _starts(self) -> dict[str, np.ndarray]:
         split = self._published.split if self._published else SHARES
         if self.config.split:
-            split = read_split(self.config.split)
-        return parts(len(self._table.values_NC), split, self.config.context, self.config.horizon)
+            split = split_of(self.config.split)
+        return parts(len(self._table.values_NC), split, *self._steps)
 
     @property
     def splits(self) -> dict[str, np.ndarray]:
@@ -165,41 +172,13 @@ class Forecasting(Task):
         # Only in training do recursive heads read what is true instead of their own forecasts.
         given = batch.future_BHC if key is not None else None
         outputs_BHCQ = model(batch.past_BTF, batch.known_BSK, future_BHC=given, key=key)
-
-        def total(values_BHC: jax.Array, axes: tuple[int, ...] | None = None) -> Ratio:
-            kept = jnp.where(batch.scored_BHC, values_BHC.astype(jnp.float32), 0)
-            return Ratio(jnp.sum(kept, axes), jnp.sum(batch.scored_BHC, axes, dtype=jnp.float32))
-
-        error_BHC = batch.future_BHC - outputs_BHCQ[..., len(self.levels_Q) // 2]
-        ratios = {"mse": total(error_BHC**2), "mae": total(jnp.abs(error_BHC))}
-        # By column, for metrics in the data's units: vectors are sums only.
-        ratios |= {"squares_C": total(error_BHC**2, (0, 1)), "errors_C": total(jnp.abs(error_BHC), (0, 1))}
-        if self.config.loss == "quantile":
-            inside = (batch.future_BHC >= outputs_BHCQ[..., 0]) & (batch.future_BHC <= outputs_BHCQ[..., -1])
-            size_C = jnp.asarray(self.codec.scaling.mean_C / self.codec.scaling.std_C, jnp.float32)
-            ratios["coverage"] = total(inside)
-            below = batch.future_BHC[..., None] <= outputs_BHCQ
-            ratios["below_Q"] = Ratio(
-                jnp.sum(below & batch.scored_BHC[..., None], (0, 1, 2), dtype=jnp.float32),
-                jnp.full(len(self.levels_Q), ratios["coverage"].count),
-            )
-            ratios["pinball_C"] = total(self._cost(outputs_BHCQ, batch.future_BHC), (0, 1))
-            ratios["sizes_C"] = total(
-                jnp.abs(batch.future_BHC + size_C[None, None, : batch.future_BHC.shape[2]]), (0, 1)
-            )
-        return Outcome(total(self._cost(outputs_BHCQ, batch.future_BHC)), ratios, carry)
+        cost_BHC = self._cost(outputs_BHCQ, batch.future_BHC)
+        scaling, targets = self.codec.scaling, len(self.codec.roles.targets)
+        means_C = (scaling.mean_C / scaling.std_C)[:targets] if self.config.loss == "quantile" else None
+        return Outcome(*window_scores.score_sums(batch, outputs_BHCQ, cost_BHC, means_C), carry)
 
     def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
-        std_C = self.codec.scaling.std_C[: len(self.codec.roles.targets)]
-        count = np.sum(ratios["squares_C"].count)
-        derived = {
-            "rmse": math.sqrt(np.sum(ratios["squares_C"].total * std_C**2) / count),
-            "mae_units": float(np.sum(ratios["errors_C"].total * std_C) / count),
-        }
-        if "pinball_C" in ratios:
-            cost, size = (np.sum(ratios[name].total * std_C) for name in ("pinball_C", "sizes_C"))
-            derived["wql"] = float(cost / size)
-        return derived
+        return window_scores.in_units(ratios, self.codec.scaling.std_C[: len(self.codec.roles.targets)])
 
     def calibration(self, ratios: Mapping[str, Ratio]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Levels of the quantiles, and the share of values up to each quantile."""
@@ -218,10 +197,7 @@ class Forecasting(Task):
         return Example(np.zeros((self.config.context, self.codec.read_count), np.float32), known_SK, None)
 
     def collate(self, examples: list[Example]) -> Windows:
-        past_BTF = np.stack([example.past_TF for example in examples])
-        known_BSK = None if examples[0].known_SK is None else np.stack([example.known_SK for example in examples])
-        shape = len(examples), self.config.horizon, len(self.codec.roles.targets)
-        return Windows(past_BTF, known_BSK, np.zeros(shape, np.float32), np.zeros(shape, bool))
+        return collated(examples, self.config.horizon, len(self.codec.roles.targets))
 
     def predict(self, model: Forecaster, batch: Windows) -> jax.Array:
         return model(batch.past_BTF, batch.known_BSK)

@@ -200,5 +200,5 @@ class M4(Task):
         return {"forecast": [float(f"{value:.6g}") for value in predicted]}
 
     def draw(self, axes: Any, answer: dict[str, Any], example: np.ndarray) -> None:
-        known_T1, ahead_H1 = (np.asarray(part)[:, None] for part in (example[-7 * m4.SEASON :], answer["forecast"]))
-        draw_continuation(axes, known_T1, ahead_H1, ["value"], "hours")
+        history_T1, forecast_H1 = example[-7 * m4.SEASON :, None], np.array(answer["forecast"])[:, None]
+        draw_continuation(axes, ("series",), history_T1, forecast_H1, unit="hours")

@@ -13,8 +13,9 @@ import numpy as np
 from flax import nnx
 
 from xlstm_jax.config import PositiveInt, Section
-from xlstm_jax.data import prices
+from xlstm_jax.data import price_parts, prices
 from xlstm_jax.data.codecs import Numbers, padded, power_of_two
+from xlstm_jax.data.price_parts import INDEX_LAST_DAYS, SPLITS
 from xlstm_jax.data.prices import Prices, PricesCodec
 from xlstm_jax.data.problems.base import FixedRows, Rows
 from xlstm_jax.data.series.pieces import Pieces, scored_once
@@ -25,9 +26,6 @@ from xlstm_jax.tasks.answering import Prompts
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
 from xlstm_jax.tasks.rows import RowsTask
 
-SPLITS = ("train", "validation", "test")
-LAST_DAYS = ("2011-12-31", "2014-12-31")  # of training and validation, for the indices
-SHARES = (0.7, 0.85)  # of other data: up to where days are for training, and for validation
 LEAST_PRICES = 23  # of a line to predict: a month of returns
 
 
@@ -100,24 +98,9 @@ class Volatility(RowsTask):
     @functools.cached_property
     def parts(self) -> dict[str, slice]:
         """The steps of each split."""
-        days_S = self.days_S
-        if text := self.config.last_days or (",".join(LAST_DAYS) if self._an_index else ""):
-            ends = [int(np.searchsorted(days_S, day, side="right")) for day in prices.last_days(text)]
-        else:
-            ends = [round(share * len(days_S)) for share in SHARES]
-        parts = dict(zip(SPLITS, map(slice, [0, *ends], [*ends, len(days_S)]), strict=True))
-        for name, part in parts.items():
-            least = self.config.sequence_length if name == "train" else 2
-            if part.stop - part.start < least:
-                raise UsageError(
-                    f"split {name!r} has {part.stop - part.start} days, and needs at least {least}; change "
-                    "data.last_days or data.sequence_length, or give more days"
-                )
-        return parts
-
-    @property
-    def _an_index(self) -> bool:
-        return not self.config.path and self.config.market in prices.INDICES
+        an_index = not self.config.path and self.config.market in prices.INDICES
+        last_days = self.config.last_days or (INDEX_LAST_DAYS if an_index else "")
+        return price_parts.parts(self.days_S, last_days, self.config.sequence_length)
 
     @functools.cached_property
     def _problems(self) -> dict[str, Pieces | FixedRows]:
@@ -129,11 +112,12 @@ class Volatility(RowsTask):
             )
         inputs_SF = self.codec.features(values)[:-1]
         targets_SV = self.codec.variances(values)[1:].astype(np.float32)
-        train = self.parts["train"]
-        sizes = {"length": config.sequence_length, "warm_up": config.warm_up}
-        problems = {"train": Pieces(inputs_SF[None, train], targets_SV[None, train], **sizes)}
-        once = {"length": config.sequence_length, "scored": config.scored}
-        return problems | {name: scored_once(inputs_SF, targets_SV, self.parts[name], **once) for name in SPLITS[1:]}
+        length, train = config.sequence_length, self.parts["train"]
+        pieces = Pieces(inputs_SF[None, train], targets_SV[None, train], length=length, warm_up=config.warm_up)
+        problems = {"train": pieces}
+        for name in SPLITS[1:]:
+            problems[name] = scored_once(inputs_SF, targets_SV, self.parts[name], length=length, scored=config.scored)
+        return problems
 
     @classmethod
     def codec_from_json(cls, data: dict[str, Any]) -> PricesCodec:

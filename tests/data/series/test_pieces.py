@@ -1,8 +1,8 @@
-"""Random pieces of series."""
+"""Pieces of series."""
 
 import numpy as np
 
-from xlstm_jax.data.series.pieces import Pieces
+from xlstm_jax.data.series.pieces import Pieces, scored_once
 
 SERIES = np.arange(4 * 30, dtype=np.float32).reshape(4, 30, 1)
 
@@ -28,3 +28,13 @@ def test_noise_is_on_the_inputs_alone():
     np.testing.assert_array_equal(clean.targets_BT, noisy.targets_BT)
     added = noisy.inputs_BT - clean.inputs_BT
     assert abs(added.std() - 0.1) < 0.005 and abs(added.mean()) < 0.005 and noisy.inputs_BT.dtype == np.float32
+
+
+def test_each_step_is_scored_once():
+    """In order, each at the end of a row with the steps before it; the last row has what is left over."""
+    step_S1 = np.arange(40, dtype=np.float32)[:, None]
+    rows = scored_once(step_S1, step_S1 + 100, slice(13, 36), length=12, scored=5).all
+    assert rows.inputs_BT.shape == (5, 12, 1) and (np.diff(rows.inputs_BT, axis=1) == 1).all()
+    np.testing.assert_array_equal(rows.targets_BT, rows.inputs_BT + 100)
+    assert rows.inputs_BT[..., 0][rows.mask_BT].tolist() == [*range(13, 36)]
+    assert rows.mask_BT.sum(axis=1).tolist() == [5, 5, 5, 5, 3] and rows.mask_BT[:, -1].all()

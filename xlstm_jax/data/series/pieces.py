@@ -38,16 +38,17 @@ class Pieces:
         return Rows(inputs_BTF, targets_BT, mask_BT)
 
 
-def scored_once(inputs_SF: np.ndarray, targets_SV: np.ndarray, part: slice, *, length: int, scored: int) -> FixedRows:
-    """Pieces of one series that score each step of a part once, after the steps before it.
+def scored_once(inputs_SF: np.ndarray, targets_S: np.ndarray, part: slice, *, length: int, scored: int) -> FixedRows:
+    """Rows that score each step of a part once, the last steps of a row, and read the steps before it.
 
     Args:
-        inputs_SF, targets_SV: of the whole series.
-        part: the steps to score; at least `length` - `scored` steps come before it.
-        length: T, steps of a piece.
-        scored: of them, the last ones are scored; those that an earlier piece scored are not.
+        inputs_SF: of one series of S steps, float32.
+        targets_S: [S, ...], float32.
+        part: the steps to score, of which none is among the first `length`.
+        length: T, steps of a row.
+        scored: steps of a row that count, at most T; fewer in the last row, if they are left over.
     """
     ends_R = np.minimum(np.arange(part.start + scored, part.stop + scored, scored), part.stop)
     steps_RT = ends_R[:, None] - length + np.arange(length)
     first_R1 = part.start + scored * np.arange(len(ends_R))[:, None]
-    return FixedRows(Rows(inputs_SF[steps_RT], targets_SV[steps_RT], steps_RT >= first_R1))
+    return FixedRows(Rows(inputs_SF[steps_RT], targets_S[steps_RT], steps_RT >= first_R1))

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from xlstm_jax.data.codecs import Numbers
 from xlstm_jax.data.series.scaling import Scaling
-from xlstm_jax.data.series.table import read_csv
+from xlstm_jax.data.series.table import is_table, read_csv
 from xlstm_jax.errors import UsageError
 
 SHARES = (0.7, 0.85)  # of a user's rows: up to where they are for training, and for validation
@@ -25,6 +26,10 @@ class VariablesCodec:
     def of(cls, names: tuple[str, ...], series_NSD: np.ndarray) -> "VariablesCodec":
         scaling = Scaling.of(names, series_NSD.reshape(-1, len(names)))
         return cls(scaling, np.diff(scaling.standardized(series_NSD).astype(np.float64), axis=1).std(axis=(0, 1)))
+
+    def encode(self, text: str) -> np.ndarray:
+        """Values [T, D] of a user's input, not standardised: numbers, or the path of a CSV file with these columns."""
+        return own_table(text, self.scaling.names)[1] if is_table(text) else Numbers(len(self.scaling)).encode(text)
 
     def decode(self, x_TD: np.ndarray) -> str:
         return json.dumps(self.scaling.restored(x_TD).tolist())

@@ -1,69 +1,18 @@
-"""Benchmark: the seasonal naive forecast by hand, windows, tables, and published scores."""
+"""Benchmark: tables, a file of one's own, and published scores."""
 
-import importlib.util
 import os
 
 import numpy as np
 import pytest
 
 from xlstm_jax.data.series.table import Table
-from xlstm_jax.data.series.zero_shot.benchmark import (
-    SETS,
-    Series,
-    SeriesSet,
-    auto_ets,
-    load,
-    of_table,
-    seasonal_error,
-    seasonal_naive,
-)
+from xlstm_jax.data.series.zero_shot.benchmark import SETS, load, of_table, own
 from xlstm_jax.errors import UsageError
 
 NAN = np.nan
 needs_data = pytest.mark.skipif(
     "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with m4/ and others"
 )
-
-
-@pytest.mark.parametrize(
-    ("past", "season", "wanted"),
-    [
-        ([1, 2, 3, 4, 5, 6, 7], 3, [5, 6, 7, 5]),
-        ([1, 2, 3, 4, NAN, 6, 7], 3, [2, 6, 7, 2]),  # of a season earlier
-        ([NAN, 2, 3, NAN, 5, 6], 3, [6, 5, 6, 6]),  # never known: the last one
-        ([1, 2], 3, [1, 2, 1, 2]),
-        ([1, 2, 5], 1, [5, 5, 5, 5]),
-    ],
-)
-def test_seasonal_naive(past, season, wanted):
-    np.testing.assert_array_equal(seasonal_naive(np.array(past, np.float64), season, 4), wanted)
-
-
-def test_auto_ets():
-    """A line with a season goes on; without the package there is one clear line."""
-    past = 10 + np.arange(48) / 10 + np.tile([0.0, 3, 1, -4], 12) + 0.01 * np.random.default_rng(0).standard_normal(48)
-    past[20] = NAN
-    if importlib.util.find_spec("statsforecast") is None:
-        with pytest.raises(UsageError, match=r"needs statsforecast, .*pip install statsforecast"):
-            auto_ets(past, 4, 4)
-        return
-    np.testing.assert_allclose(auto_ets(past, 4, 4), 10 + np.arange(48, 52) / 10 + np.array([0, 3, 1, -4]), atol=0.3)
-
-
-def test_seasonal_error():
-    assert seasonal_error(np.array([1.0, 5, 2, NAN, 4]), 2) == pytest.approx((1 + 2) / 2)
-    assert np.isnan(seasonal_error(np.array([1.0, 2]), 2))
-
-
-def test_windows_and_scores():
-    values = np.arange(20.0)
-    values[14:16] = NAN
-    whole = SeriesSet("own", (Series(values, np.zeros((20, 0)), 8, 12),), 2, 2)
-    assert list(whole.windows("train")) == [(0, 2), (0, 4), (0, 6)]
-    assert list(whole.windows("test")) == [(0, 12), (0, 16), (0, 18)]  # nothing is known of 14 and 15
-    assert whole.scores(0, 12) == (2, 2)
-    values[13] = 20
-    assert whole.scores(0, 12) == (2, (2 + 9) / 2)
 
 
 def test_tables():
@@ -81,6 +30,19 @@ def test_tables():
         of_table(table, (0.7, 0.1, 0.2), 1, 2, name="own", targets=("a",), known=("x",))
     with pytest.raises(UsageError, match="the data set 'moon' is unknown; known: m4_hourly"):
         load("moon")
+
+
+def test_a_file_of_ones_own(tmp_path):
+    """Targets are all columns without another part, if none is named."""
+    rows = np.arange(80).reshape(20, 4)
+    (tmp_path / "own.csv").write_text("\n".join(["a,b,c,d", *(",".join(map(str, row)) for row in rows)]))
+    some = own(str(tmp_path / "own.csv"), "", (), ("d",), ("b",), season=3, horizon=2)
+    assert (some.name, some.season, some.horizon, some.future_C) == ("own", 3, 2, (False, True))
+    assert [series.values_T[0] for series in some.series] == [0, 2]
+    assert [series.bounds("test") for series in some.series] == [(16, 20)] * 2
+    np.testing.assert_array_equal(some.series[0].covariates_TC[0], [3, 1])
+    (only,) = own(str(tmp_path / "own.csv"), "", ("c",), ("d",), (), season=1, horizon=2).series
+    assert only.values_T[0] == 2
 
 
 def naive_scores(whole, windows):

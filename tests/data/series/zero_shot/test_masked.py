@@ -1,13 +1,16 @@
 """Windows: what is hidden, and origins."""
 
 import numpy as np
+import pytest
 
 from xlstm_jax.data.series.zero_shot.masked import (
     LONGEST_RUN,
     Shape,
     SyntheticForecasts,
     SyntheticWindows,
+    Windows,
     hidden,
+    mean_size,
     origins,
 )
 
@@ -56,3 +59,15 @@ def test_processes_read_their_rows():
     )
     for array, piece in zip(whole, parts, strict=True):
         assert array is None or np.array_equal(array[2:], piece)
+
+
+def test_the_mean_size_of_what_is_scored():
+    """Standardised by what is seen before the origin; the constant row keeps its unit, 1."""
+    values = np.array([[0, 2, 9, 5, 1], [3, 3, 3, 4, 7]], np.float32)
+    known = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 1]], bool)
+    seen = np.array([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0]], bool)
+    none = np.zeros((2, 5, 0))
+    batch = Windows(values, known, seen, np.array([3, 3], np.int32), none, none > 0, np.zeros((2, 0), bool))
+    np.testing.assert_array_equal(batch.scored_BT, [[0, 0, 0, 1, 1], [0, 0, 0, 0, 1]])
+    assert mean_size([batch]) == pytest.approx(np.mean(np.arcsinh([4, 0, 4])))
+    assert mean_size([batch, batch._replace(known_BT=known & False)]) == mean_size([batch])

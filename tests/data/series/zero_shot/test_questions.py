@@ -79,7 +79,8 @@ def test_batches_end_together():
         json.dumps({"values": [1e9 + 1, 1e9 + 2, 1e9 + 3], "known": {"a": [1, 2, 3, 4, 5]}, "horizon": 2}), 7
     )
     long = read_question(" ".join(map(str, range(10))), 3)
-    batch = collated([large, long], 4, 3)
+    batch = collated([large, long], 4)
+    assert batch.horizon == 3
     np.testing.assert_array_equal(batch.seen_BT, [[0, 1, 1, 1], [1, 1, 1, 1]])
     np.testing.assert_allclose(batch.values_BT[0, 1:], np.array([-1, 0, 1]) / np.sqrt(2 / 3), rtol=1e-6)
     np.testing.assert_allclose(batch.values_BT[1], (np.arange(6, 10) - 4.5) / np.std(np.arange(10)), rtol=1e-6)
@@ -87,4 +88,4 @@ def test_batches_end_together():
     np.testing.assert_array_equal(batch.covariates_seen_BSC[0, :, 0], [0, 1, 1, 1, 1, 1, 0])
     assert not batch.covariates_seen_BSC[1].any() and batch.future_BC.tolist() == [[True], [False]]
     constant = read_question("5 5 5", 2)
-    np.testing.assert_array_equal(collated([constant], 4, 2).values_BT, 0)
+    np.testing.assert_array_equal(collated([constant], 4).values_BT, 0)

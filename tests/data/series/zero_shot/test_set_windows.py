@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from xlstm_jax.data.series.zero_shot.benchmark import Series, SeriesSet
 from xlstm_jax.data.series.zero_shot.masked import Shape
+from xlstm_jax.data.series.zero_shot.series_set import Series, SeriesSet
 from xlstm_jax.data.series.zero_shot.set_windows import ForecastWindows, TuningWindows
 
 ALL = slice(None)

@@ -1,4 +1,4 @@
-"""Rules by which rows are scored, by their names."""
+"""How the rows of a series are scored: from a model's errors, or from the values alone."""
 
 from typing import Literal
 
@@ -12,14 +12,14 @@ from xlstm_jax.data.series.anomalies.streams import Stream
 Rule = Literal["onsets", "states", "windowed_gaussian", "t2_q"]
 
 
-def scores(rule: Rule, series: Monitored, stream: Stream, outputs_NC: np.ndarray) -> np.ndarray:
-    """The score of each row of a series, float64: the higher, the more anomalous.
+def row_scores(rule: Rule, series: Monitored, stream: Stream, outputs_NC: np.ndarray) -> np.ndarray:
+    """The score of each row, float64.
 
     Args:
-        rule: "onsets" and "states" score a model's errors, the other two the values alone.
-        series: what was watched.
-        stream: the same, as the model read it.
-        outputs_NC: what the model expected, in the stream's scale.
+        rule: "onsets" and "states" are of a model's errors (`alarms`), the others of the values (`control_charts`).
+        series: as it was read.
+        stream: the same, as the model reads it.
+        outputs_NC: the model's.
     """
     if rule == "t2_q":
         return t2_q(series.values_NC, series.calibration)

@@ -1,4 +1,4 @@
-"""Overlapping windows of series that are watched, for training and for judging each row once."""
+"""Streams cut into overlapping windows: batches of random ones for training, and of all to judge each row once."""
 
 import math
 from collections.abc import Sequence

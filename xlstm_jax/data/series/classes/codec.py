@@ -1,6 +1,7 @@
-"""The codec of labelled series: channels, their scaling, names of the classes, and the length of all series."""
+"""The codec of labelled series: channels, their scaling, names of the classes, the length of all; and their figure."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from xlstm_jax.data.series.table import read_csv
 from xlstm_jax.errors import UsageError, shown
 
 MOST_STEPS = 10_000  # of an example to predict
+MOST_NAMED = 8  # channels of a legend
 
 
 class LabelledCodec:
@@ -100,10 +102,24 @@ def _scaling(channels: tuple[str, ...], train: Part) -> Scaling:
     mean_C = share_CV @ value_V
     return Scaling(channels, mean_C, np.sqrt(share_CV @ value_V**2 - mean_C**2))
 
-    def draw(self, axes: Any, values_TC: np.ndarray) -> None:
-        """Draws the channels of a series, in its own units, on Matplotlib axes."""
-        for name, values_T in zip(self.scaling.names, values_TC.T, strict=True):
-            axes.plot(values_T, lw=1, label=name)
-        axes.grid(alpha=0.3)
-        if 1 < values_TC.shape[1] <= 8:
-            axes.legend(frameon=False, fontsize=7, ncols=2)
+
+def draw(axes: Any, values_TC: np.ndarray, names: Sequence[str], answer: dict[str, Any], *, side: int = 0) -> None:
+    """A series as it was given, and the class in an answer, on Matplotlib axes.
+
+    Args:
+        axes: to draw on.
+        values_TC: the series.
+        names: of the channels.
+        answer: with "label" and "probabilities".
+        side: if not 0, the series is the pixels of an image with that many rows.
+    """
+    share = answer["probabilities"][answer["label"]]
+    axes.set_xlabel(f"class {answer['label']}, probability {share:.2f}")
+    if side:
+        axes.imshow(values_TC.reshape(side, side), cmap="gray_r")
+        return
+    for name, values_T in zip(names, values_TC.T, strict=True):
+        axes.plot(values_T, lw=1, label=name)
+    axes.grid(alpha=0.3)
+    if 1 < values_TC.shape[1] <= MOST_NAMED:
+        axes.legend(frameon=False, fontsize=7, ncols=2)

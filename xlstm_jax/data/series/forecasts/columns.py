@@ -148,22 +148,3 @@ def _filled(values_NC, observed_NC, names: Sequence[str], times_N, *, fill: bool
     last_NC = np.maximum.accumulate(np.where(observed_NC, np.arange(len(values_NC))[:, None], -1), axis=0)
     first_C = observed_NC.argmax(axis=0)
     return np.take_along_axis(values_NC, np.where(last_NC < 0, first_C, last_NC), axis=0)
-
-
-def quantile_levels(text: str) -> np.ndarray:
-    """Levels of quantiles, float32, from an option such as "0.1,0.5,0.9".
-
-    Raises:
-        UsageError: these are not increasing numbers between 0 and 1 with 0.5 in the middle.
-    """
-    try:
-        levels = [float(part) for part in text.split(",")]
-    except ValueError:
-        levels = []
-    inside = all(0 < level < 1 for level in levels) and levels == sorted({*levels})
-    if not inside or len(levels) % 2 == 0 or levels[len(levels) // 2] != 0.5:
-        raise UsageError(
-            f"data.quantiles {shown(text)} is not allowed; give increasing numbers between 0 and 1 with 0.5 in the "
-            "middle, such as 0.1,0.5,0.9"
-        )
-    return np.array(levels, np.float32)

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xlstm_jax.data.codecs import Numbers
+from xlstm_jax.data.series.continuation import draw_continuation
 from xlstm_jax.data.series.forecasts.columns import Columns
+from xlstm_jax.data.series.forecasts.windows import Windows
 from xlstm_jax.data.series.table import Table, is_table, read_csv
 from xlstm_jax.errors import UsageError
 
@@ -72,6 +74,14 @@ def _of_table(table: Table, columns: Columns, context: int, horizon: int, fill: 
     return Example(series.read_NF, known_SK, times_S)
 
 
+def collated(examples: Sequence[Example], horizon: int, targets: int) -> Windows:
+    """A batch of contexts whose future is unknown: zeros that are not scored."""
+    past_BTF = np.stack([example.past_TF for example in examples])
+    known_BSK = None if examples[0].known_SK is None else np.stack([example.known_SK for example in examples])
+    shape = len(examples), horizon, targets
+    return Windows(past_BTF, known_BSK, np.zeros(shape, np.float32), np.zeros(shape, bool))
+
+
 def answer(predicted_HCQ: np.ndarray, levels_Q: Sequence[float], columns: Columns, example: Example) -> dict[str, Any]:
     """The forecast of each column in its own units: the median, and each quantile if there are several."""
     names = columns.roles.targets
@@ -95,20 +105,13 @@ def _rounded(values_HC: np.ndarray) -> list[list[float]]:
 def draw(axes: Any, record: dict[str, Any], columns: Columns, example: Example) -> None:
     """Context and forecast of each column on Matplotlib axes, with a band between the outermost quantiles."""
     past_TC = columns.targets(example.past_TF[:, : len(columns.roles.targets)])
-    horizon = len(next(iter(record["forecast"].values())))
-    shown = min(len(past_TC), SHOWN * horizon + 24)
-    times = np.arange(-shown + 1, horizon + 1) if example.times_S is None else example.times_S[-shown - horizon :]
-    bands = list(record.get("quantiles", {}).values())
-    for number, (name, values) in enumerate(record["forecast"].items()):
-        past = past_TC[-shown:, number]
-        axes.plot(times[:shown], past, color=f"C{number}", lw=1, label=name)
-        axes.plot(times[shown - 1 :], [past[-1], *values], color=f"C{number}", lw=1.5, ls="--")
-        if bands:
-            axes.fill_between(times[shown:], bands[0][name], bands[-1][name], color=f"C{number}", alpha=0.2, lw=0)
-    axes.axvline(times[shown - 1], color="black", lw=0.8)
-    axes.grid(alpha=0.3)
-    axes.tick_params(axis="x", labelsize=8, labelrotation=0 if example.times_S is None else 20)
-    if example.times_S is None:
-        axes.set_xlabel("steps from the present")
-    if len(record["forecast"]) <= 10:
-        axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper left")
+    names, following_HC = (*record["forecast"],), _stacked(record["forecast"])
+    shown = min(len(past_TC), SHOWN * len(following_HC) + 24)
+    times_S = None if example.times_S is None else example.times_S[-shown - len(following_HC) :]
+    bands = [_stacked(forecast) for forecast in record.get("quantiles", {}).values()]
+    band = (bands[0], bands[-1]) if bands else None
+    draw_continuation(axes, names, past_TC[-shown:], following_HC, times_S=times_S, band=band)
+
+
+def _stacked(forecast: dict[str, list[float]]) -> np.ndarray:
+    return np.stack([*forecast.values()], axis=1)

@@ -41,12 +41,8 @@ class Series(NamedTuple):
         )
 
 
-def read_split(text: str) -> tuple[float, ...]:
-    """The numbers in an option such as "8640,2880,2880"; `parts` checks how many there are.
-
-    Raises:
-        UsageError: a part is no number.
-    """
+def split_of(text: str) -> tuple[float, ...]:
+    """The numbers in `data.split`, which has commas between them; see `parts` for what they mean."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:

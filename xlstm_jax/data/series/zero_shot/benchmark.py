@@ -1,4 +1,4 @@
-"""Data sets that zero-shot forecasters are compared on, cut into windows, with the seasonal naive forecast of each.
+"""Data sets that zero-shot forecasters are compared on, and a file of the user's own.
 
 | name | series | horizon | season | forecast are |
 |---|---|---|---|---|
@@ -14,121 +14,20 @@ usual comparisons on ETTh1 and illness (Zhou et al. 2021; Wu et al. 2021). Every
 it, and windows do not overlap.
 """
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from xlstm_jax.data.series.anomalies import nab
 from xlstm_jax.data.series.forecasts import m4
 from xlstm_jax.data.series.forecasts.published import load as load_published
-from xlstm_jax.data.series.table import Table
+from xlstm_jax.data.series.table import Table, read_csv
+from xlstm_jax.data.series.zero_shot.series_set import Series, SeriesSet
 from xlstm_jax.errors import UsageError, shown
 
 PARTS = ("train", "validation", "test")
 MOST_WINDOWS = 13  # of a series of NAB, in validation and in testing
-
-
-class Series(NamedTuple):
-    """One series.
-
-    Attributes:
-        values_T: float64, NaN where missing.
-        covariates_TC: float64, NaN where missing.
-        validation, test: first steps of these parts; the steps before are for training.
-    """
-
-    values_T: np.ndarray
-    covariates_TC: np.ndarray
-    validation: int
-    test: int
-
-    def bounds(self, part: str) -> tuple[int, int]:
-        """First step of a part, and the first one after it."""
-        ends = {"train": (0, self.validation), "validation": (self.validation, self.test)}
-        return ends.get(part, (self.test, len(self.values_T)))
-
-
-@dataclasses.dataclass(frozen=True)
-class SeriesSet:
-    """Series that are forecast alike.
-
-    Attributes:
-        name: of the data set.
-        series: all of them.
-        season: steps after which a series resembles itself; 1: none.
-        horizon: steps that are forecast.
-        future_C: bools: which covariates are known ahead.
-    """
-
-    name: str
-    series: tuple[Series, ...]
-    season: int
-    horizon: int
-    future_C: tuple[bool, ...] = ()
-
-    def windows(self, part: str) -> Iterator[tuple[int, int]]:
-        """Number of the series and first step of each window of a part, one after another without overlap.
-
-        Windows of which nothing is known, or before which nothing is, are left out.
-        """
-        for number, series in enumerate(self.series):
-            first, end = series.bounds(part)
-            for start in range(first, end - self.horizon + 1, self.horizon):
-                known_T = np.isfinite(series.values_T)
-                if known_T[start : start + self.horizon].any() and known_T[:start].any():
-                    yield number, start
-
-    def scores(self, number: int, start: int, reference: str = "seasonal_naive") -> tuple[float, float]:
-        """For a window: the scale of its MASE, and the mean absolute error of the reference forecast.
-
-        The scale is the `seasonal_error` of all that precedes the window; 0 if it is unknown.
-        """
-        past_T, truth_H = np.split(self.series[number].values_T[: start + self.horizon], [start])
-        scale = seasonal_error(past_T, self.season)
-        error_H = np.abs(truth_H - REFERENCES[reference](past_T, self.season, self.horizon))
-        return (scale if np.isfinite(scale) else 0.0), float(np.nanmean(error_H))
-
-
-def seasonal_naive(past_T: np.ndarray, season: int, horizon: int) -> np.ndarray:
-    """[H]: the last season again. A missing value is that of a season earlier, or else the last value known."""
-    season = min(season, len(past_T))
-    cycle = past_T[len(past_T) - season * (len(past_T) // season) :].reshape(-1, season)
-    known = np.isfinite(cycle)
-    latest = len(cycle) - 1 - np.argmax(known[::-1], axis=0)
-    last_S = cycle[latest, np.arange(season)]
-    last_S = np.where(known.any(axis=0), last_S, past_T[np.isfinite(past_T)][-1])
-    return last_S[np.arange(horizon) % season]
-
-
-def auto_ets(past_T: np.ndarray, season: int, horizon: int) -> np.ndarray:
-    """[H]: exponential smoothing whose form is chosen by its AICc (Hyndman et al. 2008), by statsforecast.
-
-    Missing values are interpolated. The package takes seasons of up to 24 steps; for longer ones there is none.
-    """
-    try:
-        from statsforecast.models import AutoETS
-    except ImportError as error:
-        raise UsageError(
-            "data.reference auto_ets needs statsforecast, which is not installed (pip install statsforecast)"
-        ) from error
-    known_T, times_T = np.isfinite(past_T), np.arange(len(past_T))
-    filled_T = np.interp(times_T, times_T[known_T], past_T[known_T])
-    return AutoETS(season_length=season).forecast(y=filled_T, h=horizon)["mean"]
-
-
-REFERENCES: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
-    "seasonal_naive": seasonal_naive,
-    "auto_ets": auto_ets,
-}
-
-
-def seasonal_error(past_T: np.ndarray, season: int) -> float:
-    """Mean of |y_t - y_{t-season}| over the known values, the scale of MASE (Hyndman & Koehler 2006); or NaN."""
-    changes_T = past_T[season:] - past_T[:-season]
-    known_T = changes_T[np.isfinite(changes_T)]
-    return float(np.abs(known_T).mean()) if known_T.size else float("nan")
+SHARES = (0.7, 0.1, 0.2)  # of a CSV file, for training, validation and testing
 
 
 def of_table(
@@ -170,6 +69,33 @@ def of_table(
     series = (Series(values_NC[:, table.names.index(target)], values_NC[:, numbers], train, test) for target in targets)
     future_C = (*(False for _ in covariates), *(True for _ in known))
     return SeriesSet(name, tuple(series), season, horizon, future_C)
+
+
+def own(
+    path: str,
+    time: str,
+    targets: Sequence[str],
+    covariates: Sequence[str],
+    known: Sequence[str],
+    *,
+    season: int,
+    horizon: int,
+) -> SeriesSet:
+    """The set "own", of a user's CSV file with a header and a row per time step.
+
+    Args:
+        path: of the file.
+        time: its column of dates; "": none.
+        targets: columns to forecast; none: all that are not covariates.
+        covariates, known, season, horizon: as in `of_table`.
+
+    Raises:
+        UsageError: as `read_csv` and `of_table`.
+    """
+    table = read_csv(path, time=time)
+    targets = targets or tuple(name for name in table.names if name not in {*covariates, *known})
+    roles = {"targets": targets, "covariates": covariates, "known": known}
+    return of_table(table, SHARES, season, horizon, name="own", **roles)
 
 
 def _published(name: str, horizon: int, season: int = 0) -> SeriesSet:

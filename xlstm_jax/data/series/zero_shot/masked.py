@@ -31,6 +31,12 @@ class Windows(NamedTuple):
     error_B: np.ndarray | None = None  # float32: scale of the MASE; 0 where there is none
     reference_B: np.ndarray | None = None  # float32: mean absolute error of the reference forecast
 
+    @property
+    def scored_BT(self) -> np.ndarray:
+        """Which values a forecaster is scored on; of NumPy or jax arrays."""
+        step_1T = np.arange(self.known_BT.shape[1], dtype=np.int32)[None]
+        return self.known_BT & (self.origin_B[:, None] <= step_1T)
+
 
 class Shape(NamedTuple):
     """Sizes of the windows of a source."""
@@ -169,16 +175,15 @@ def windows(rows: Drawn, hidden_BT: np.ndarray, origin_B: np.ndarray) -> Windows
     )
 
 
-def spread(batches: Iterable[Windows]) -> float:
-    """The mean size of what is scored, standardised: the pinball loss of a model whose quantiles are all 0."""
+def mean_size(batches: Iterable[Windows]) -> float:
+    """The mean size of the scored values, standardised: their loss if every quantile is 0."""
     total, count = 0.0, 0
     for batch in batches:
-        later_BT = np.arange(batch.seen_BT.shape[1]) >= batch.origin_B[:, None]
-        weight_BT, y_BT = (batch.seen_BT & ~later_BT).astype(np.float64), batch.values_BT.astype(np.float64)
+        before_BT = batch.seen_BT & (np.arange(batch.seen_BT.shape[1]) < batch.origin_B[:, None])
+        weight_BT, y_BT = before_BT.astype(np.float64), batch.values_BT.astype(np.float64)
         number_B1 = np.maximum(weight_BT.sum(axis=1, keepdims=True), 1)
         mean_B1 = (weight_BT * y_BT).sum(axis=1, keepdims=True) / number_B1
         std_B1 = np.sqrt((weight_BT * (y_BT - mean_B1) ** 2).sum(axis=1, keepdims=True) / number_B1)
         size_BT = np.abs(np.arcsinh((y_BT - mean_B1) / np.where(std_B1 > 0, std_B1, 1)))
-        scored_BT = batch.known_BT & later_BT
-        total, count = total + size_BT[scored_BT].sum(), count + scored_BT.sum()
+        total, count = total + size_BT[batch.scored_BT].sum(), count + batch.scored_BT.sum()
     return float(total / count)

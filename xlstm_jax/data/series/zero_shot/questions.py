@@ -27,6 +27,10 @@ class Questions(NamedTuple):
     covariates_seen_BSC: np.ndarray  # bool
     future_BC: np.ndarray  # bool: the covariate is known ahead
 
+    @property
+    def horizon(self) -> int:
+        return self.covariates_BSC.shape[1] - self.values_BT.shape[1]
+
 
 class Question(NamedTuple):
     """A series to forecast; NaN where a value is missing.
@@ -50,9 +54,10 @@ class Question(NamedTuple):
         return float(np.nanmean(self.values_T)), std if std > 0 and np.isfinite(std) else 1.0
 
 
-def collated(questions: Sequence[Question], context: int, horizon: int) -> Questions:
-    """The last `context` steps of each question, with room for `horizon` steps of covariates after them."""
-    count, steps, width = len(questions), context + horizon, max(len(one.future_C) for one in questions)
+def collated(questions: Sequence[Question], context: int) -> Questions:
+    """The last `context` steps of each question, with room for the longest horizon's covariates after them."""
+    count, steps = len(questions), context + max(one.horizon for one in questions)
+    width = max(len(one.future_C) for one in questions)
     values_BT = np.full((count, context), np.nan)
     covariates_BSC = np.full((count, steps, width), np.nan)
     future_BC = np.zeros((count, width), bool)
@@ -91,16 +96,17 @@ def read_question(text: str, horizon: int) -> Question:
         raise UsageError("the input is empty; give the numbers of a series, or the path of a CSV file")
     path, _, column = text.rpartition(":") if Path(text.rpartition(":")[0]).suffix in FILES else (text, "", "")
     if Path(path).suffix.lower() in FILES:
-        return _plain(_column(path, column), horizon)
+        return plain(_column(path, column), horizon)
     if text.startswith("{"):
         return _of_json(text, horizon)
     if text.startswith("["):
-        return _plain(_numbers(_json(text), "the input"), horizon)
+        return plain(_numbers(_json(text), "the input"), horizon)
     cells = text.replace(",", " ").replace(";", " ").split()
-    return _plain(_numbers([None if cell in MISSING else cell for cell in cells], "the input"), horizon)
+    return plain(_numbers([None if cell in MISSING else cell for cell in cells], "the input"), horizon)
 
 
-def _plain(values_T: np.ndarray, horizon: int) -> Question:
+def plain(values_T: np.ndarray, horizon: int) -> Question:
+    """A question without covariates."""
     return _checked(Question(values_T, np.zeros((len(values_T) + horizon, 0)), np.zeros(0, bool), horizon))
 
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from xlstm_jax.data.series.zero_shot.benchmark import SeriesSet
 from xlstm_jax.data.series.zero_shot.masked import Drawn, Shape, TrainWindows, Windows, windows
+from xlstm_jax.data.series.zero_shot.series_set import SeriesSet
 
 
 class TuningWindows(TrainWindows):

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from xlstm_jax.data.series.forecasts.windows import EvaluationWindows, Series, TrainWindows, calendar, parts
+from xlstm_jax.data.series.forecasts.windows import (
+    EvaluationWindows,
+    Series,
+    TrainWindows,
+    calendar,
+    parts,
+    split_of,
+)
 from xlstm_jax.errors import UsageError
 
 ROWS = np.arange(100, dtype=np.float32)
@@ -39,6 +46,13 @@ def test_a_split_scores_each_of_its_rows():
 def test_splits_that_cannot_be(split, message):
     with pytest.raises(UsageError, match=message):
         parts(100, split, 16, 8)
+
+
+def test_splits_as_texts():
+    assert split_of("0.7, 0.1,0.2") == (0.7, 0.1, 0.2) and split_of("60,30") == (60, 30)
+    for text in ("a,b,c", "60,30,", ""):
+        with pytest.raises(UsageError, match=f"data.split '{text}' is not allowed; give three numbers such as 8640"):
+            split_of(text)
 
 
 def test_a_window_is_context_and_horizon():
