@@ -4,11 +4,8 @@
 
 Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2,
 and linear (autoregression by least squares); by system, mackey_glass_30 and lorenz instead of Mackey-Glass with tau 17;
-they combine, as in `xlstm,lorenz`; and `tiny` (seconds, for tests). `--config.data.path=FILE.csv` reads your series.
-
-Systems: mackey_glass_17 (the default), mackey_glass_30, lorenz. Models: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm,
-transformer, mamba2, and linear (autoregression by least squares), combined as in `gru,lorenz`; `tiny` takes seconds.
-`--config.data.path=FILE` reads your own series: a CSV file with a column per variable and a row per step.
+they combine, as in `xlstm,lorenz`; and `tiny` (seconds, for tests). `--config.data.path=FILE`
+reads your own series: a CSV file with a column per variable and a row per step.
 """
 
 from collections.abc import Callable
