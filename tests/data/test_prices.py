@@ -1,16 +1,13 @@
 """Prices: the indices, a file of one's own, returns and ranges, and what is refused."""
 
-import os
-
 import numpy as np
 import pytest
 
+from tests.mirror import needs_mirror
 from xlstm_jax.data import prices
 from xlstm_jax.errors import UsageError
 
-needs_data = pytest.mark.skipif(
-    "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with arch/"
-)
+needs_data = needs_mirror("arch/")
 
 
 def write(path, rows, header="Date,High,Low,Close"):

@@ -1,17 +1,15 @@
 """The Stanford Sentiment Treebank as it is read: trees, phrases, published sizes."""
 
 import collections
-import os
 
 import pytest
 
+from tests.mirror import needs_mirror
 from xlstm_jax.data import sst
 from xlstm_jax.errors import UsageError
 
 LINE = "(4 (2 A) (3 (3 lovely) (2 film)))"
-needs_data = pytest.mark.skipif(
-    "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with sst/"
-)
+needs_data = needs_mirror("sst/")
 
 
 def test_a_tree():

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.mirror import needs_mirror
 from xlstm_jax.train.workdir.metrics import read_metrics
 
 
@@ -84,7 +85,7 @@ def test_packed_mixture_of_byte_pairs(programs, text, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="XLSTM_JAX_DATA_MIRROR is not set")
+@needs_mirror("tinyshakespeare/")
 def test_tiny_shakespeare(programs, tmp_path):
     """The variant of configs/char_lm.py, unchanged, on the real text."""
     mirror = os.environ["XLSTM_JAX_DATA_MIRROR"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs import classify_series
+from tests.mirror import needs_mirror
 from tests.tasks.examples import tiny_config
 from xlstm_jax.config import from_section
 from xlstm_jax.data.series.classes import ts_file
@@ -22,9 +23,7 @@ from xlstm_jax.train.step import init_state
 from xlstm_jax.train.workdir import saved
 from xlstm_jax.train.workdir.metrics import read_metrics
 
-needs_data = pytest.mark.skipif(
-    "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with mnist1d/ and mnist/"
-)
+needs_data = needs_mirror("mnist1d/ and mnist/")
 RISING = "-1,0,1"
 
 

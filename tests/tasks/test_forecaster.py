@@ -2,12 +2,12 @@
 
 import json
 import math
-import os
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.mirror import needs_mirror
 from tests.tasks.examples import tiny_config
 from xlstm_jax.data.series.zero_shot.series_set import Series, SeriesSet
 from xlstm_jax.errors import UsageError
@@ -21,9 +21,7 @@ from xlstm_jax.train.step import init_state
 from xlstm_jax.train.workdir import saved
 from xlstm_jax.train.workdir.metrics import read_metrics
 
-needs_data = pytest.mark.skipif(
-    "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with illness/ and others"
-)
+needs_data = needs_mirror("illness/ and others")
 
 
 class Oracle:

@@ -1,12 +1,12 @@
 """Forecasting: metrics by hand, a file of one's own, forecasts as answers, and what is refused."""
 
 import json
-import os
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.mirror import needs_mirror
 from tests.tasks.examples import tiny_config
 from xlstm_jax.data.series.forecasts import m4
 from xlstm_jax.data.series.forecasts.windows import Windows
@@ -18,9 +18,7 @@ from xlstm_jax.train.build import build
 from xlstm_jax.train.evaluate import evaluate, predict
 from xlstm_jax.train.step import init_state
 
-needs_data = pytest.mark.skipif(
-    "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with ett/ and m4/"
-)
+needs_data = needs_mirror("ett/ and m4/")
 RNG = np.random.default_rng(0)
 
 

@@ -1,13 +1,13 @@
 """Sentiment: words, labels, metrics by hand, a folder of one's own, and what is refused."""
 
 import json
-import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.mirror import needs_mirror
 from tests.tasks.examples import tiny_config
 from xlstm_jax.data import sst
 from xlstm_jax.data.labelled import BINARY, split_words
@@ -22,9 +22,7 @@ from xlstm_jax.train.workdir import saved
 from xlstm_jax.train.workdir.metrics import read_metrics
 
 GOOD, BAD = "a fine and funny film", "dull , slow and long"
-needs_data = pytest.mark.skipif(
-    "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with sst/"
-)
+needs_data = needs_mirror("sst/")
 
 
 def write(folder, **splits):

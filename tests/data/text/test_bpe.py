@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from tests.mirror import needs_mirror
 from xlstm_jax.data.text.bpe import BPETokenizer
 from xlstm_jax.data.text.tokenizers import tokenizer_from_json
 from xlstm_jax.errors import UsageError
@@ -154,7 +155,7 @@ def test_what_cannot_work(call, message):
         call()
 
 
-@pytest.mark.skipif("XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="XLSTM_JAX_DATA_MIRROR is not set")
+@needs_mirror("tinyshakespeare/")
 def test_tiny_shakespeare():
     path = pathlib.Path(os.environ["XLSTM_JAX_DATA_MIRROR"]) / "tinyshakespeare" / "input.txt"
     text = path.read_text(encoding="utf-8")

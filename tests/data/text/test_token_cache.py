@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from tests.mirror import needs_mirror
 from tests.untrusted import hostile_array
 from xlstm_jax.data.text import token_cache
 from xlstm_jax.data.text.bpe import BPETokenizer
@@ -116,7 +117,7 @@ def spy(encode, parts):
     return spied
 
 
-@pytest.mark.skipif("XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="XLSTM_JAX_DATA_MIRROR is not set")
+@needs_mirror("tinyshakespeare/")
 def test_parts_of_tiny_shakespeare(folder, monkeypatch):
     path = pathlib.Path(os.environ["XLSTM_JAX_DATA_MIRROR"]) / "tinyshakespeare" / "input.txt"
     text = path.read_text(encoding="utf-8")

@@ -1,19 +1,17 @@
 """NAB's scores: by hand, against every threshold tried in turn, and the benchmark's own published digits."""
 
 import math
-import os
 
 import numpy as np
 import pytest
 
+from tests.mirror import needs_mirror
 from xlstm_jax.data.series.anomalies import nab
 from xlstm_jax.data.series.anomalies.control_charts import windowed_gaussian
 from xlstm_jax.data.series.anomalies.monitored import Monitored, calibration_rows
 from xlstm_jax.errors import UsageError
 
-needs_data = pytest.mark.skipif(
-    "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with nab/"
-)
+needs_data = needs_mirror("nab/")
 
 
 def series(rows, windows, calibration=0):

@@ -1,18 +1,15 @@
 """SKAB: rates by hand, and the leaderboard's figures for T2 and Q from its own limits."""
 
-import os
-
 import numpy as np
 import pytest
 from scipy import stats
 
+from tests.mirror import needs_mirror
 from xlstm_jax.data.series.anomalies import skab
 from xlstm_jax.data.series.anomalies.control_charts import t2_q
 from xlstm_jax.errors import UsageError
 
-needs_data = pytest.mark.skipif(
-    "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with skab/"
-)
+needs_data = needs_mirror("skab/")
 
 
 def test_rates_by_hand():

@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.mirror import needs_mirror
 from xlstm_jax.data.archives import unpacked
 from xlstm_jax.data.series.classes import mnist, mnist1d, nucleotides, splice, ts_file
 from xlstm_jax.data.series.classes.labelled import class_names
 from xlstm_jax.errors import UsageError
 
-needs_data = pytest.mark.skipif(
-    "XLSTM_JAX_DATA_MIRROR" not in os.environ,
-    reason="set XLSTM_JAX_DATA_MIRROR to a folder with mnist/, mnist1d/, splice/",
-)
+needs_data = needs_mirror("mnist/, mnist1d/, splice/")
 
 
 class Evil:

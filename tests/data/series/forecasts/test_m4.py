@@ -1,16 +1,12 @@
 """The M4 competition's measures: by hand, and to the digits that it published."""
 
-import os
-
 import numpy as np
-import pytest
 
+from tests.mirror import needs_mirror
 from xlstm_jax.data.series.forecasts import m4
 from xlstm_jax.data.series.forecasts.collection import Collection, EvaluationHistories, TrainHistories
 
-needs_data = pytest.mark.skipif(
-    "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with m4/"
-)
+needs_data = needs_mirror("m4/")
 
 
 def test_measures_by_hand():

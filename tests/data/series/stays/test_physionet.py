@@ -1,10 +1,9 @@
 """Stays of the Challenge 2012: folders of one's own, and what is refused."""
 
-import os
-
 import numpy as np
 import pytest
 
+from tests.mirror import needs_mirror
 from xlstm_jax.data.series.stays.physionet import read_folder, set_a
 from xlstm_jax.data.series.stays.records import PARAMETERS
 from xlstm_jax.errors import UsageError
@@ -76,7 +75,7 @@ def test_no_folder(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR, with physionet2012/")
+@needs_mirror("physionet2012/")
 def test_set_a():
     """Its published size and deaths; nothing impossible is left."""
     stays = set_a()

@@ -1,18 +1,15 @@
 """Benchmark: tables, a file of one's own, and published scores."""
 
-import os
-
 import numpy as np
 import pytest
 
+from tests.mirror import needs_mirror
 from xlstm_jax.data.series.table import Table
 from xlstm_jax.data.series.zero_shot.benchmark import SETS, load, of_table, own
 from xlstm_jax.errors import UsageError
 
 NAN = np.nan
-needs_data = pytest.mark.skipif(
-    "XLSTM_JAX_DATA_MIRROR" not in os.environ, reason="set XLSTM_JAX_DATA_MIRROR to a folder with m4/ and others"
-)
+needs_data = needs_mirror("m4/ and others")
 
 
 def test_tables():
