@@ -3,8 +3,8 @@
     python -m experiments.train --config=configs/forecaster.py:xlstm --workdir=/tmp/forecaster
 
 Models: xlstm (four sLSTM blocks, as in TiRex), ms (mLSTM and sLSTM blocks in turn), mlstm, lstm, gru, minlstm,
-transformer. `small`, as in `lstm,small`, is half as large and takes an hour on one core; `tiny` takes seconds. The name
-of a data set fine-tunes a trained model on its training part and scores it on its test part: m4_hourly, ett_h1,
+transformer. `small`, as in `lstm,small`, is half as large and takes two hours on one core; `tiny` takes seconds. The
+name of a data set fine-tunes a trained model on its training part and scores it on its test part: m4_hourly, ett_h1,
 exchange, illness, pollution, nab; `own` does so for your CSV file, with a row per time step:
 
     python -m experiments.train --config=configs/forecaster.py:xlstm,ett_h1 --workdir=/tmp/tuned \
