@@ -34,7 +34,7 @@ class Symbols:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(_names(data, cls.kind))
+        return cls(saved_names(data, cls.kind))
 
     def encode(self, text: str) -> np.ndarray:
         """[T] tokens, int32. Raises `UsageError` for an unknown symbol or an empty text."""
@@ -110,7 +110,7 @@ class Labels:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(_names(data, cls.kind))
+        return cls(saved_names(data, cls.kind))
 
     def probabilities(self, logits_A: np.ndarray) -> dict[str, float]:
         """Softmax of the logits by class name, most probable first."""
@@ -175,7 +175,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(_names(data, cls.kind, "words"))
+        return cls(saved_names(data, cls.kind, "words"))
 
     def encode(self, words: Iterable[str]) -> np.ndarray:
         """[T] tokens, int32."""
@@ -210,7 +210,8 @@ def power_of_two(length: int, least: int = 8) -> int:
     return max(least, 1 << (length - 1).bit_length())
 
 
-def _names(data: Any, kind: str, field: str = "names") -> list[str]:
+def saved_names(data: Any, kind: str, field: str = "names") -> list[str]:
+    """The names in a saved codec; `UsageError` if it is of another kind or damaged."""
     names = data.get(field) if isinstance(data, dict) and data.get("kind") == kind else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
         raise UsageError(f"the codec is damaged; kind {kind!r} needs {field}, a list of distinct strings")

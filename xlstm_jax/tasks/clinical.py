@@ -129,16 +129,19 @@ class Clinical(Task):
         )
         return Outcome(Ratio(jnp.sum(nats_B), count), {"logit": logit}, carry)
 
-    def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
+    def _scored(self, ratios: Mapping[str, Ratio]) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and outcomes of the stays that were scored."""
         there_N = np.asarray(ratios["logit"].count) > 0
-        logits, died = np.asarray(ratios["logit"].total)[there_N], self._stays.died_N[there_N]
+        return np.asarray(ratios["logit"].total)[there_N], self._stays.died_N[there_N]
+
+    def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
+        logits, died = self._scored(ratios)
         areas = {"auc": roc_auc(logits, died), "average_precision": average_precision(logits, died)}
         return areas | {"stays": float(ratios["loss"].count)}
 
     def calibration(self, ratios: Mapping[str, Ratio]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """The mean risk, and the share of deaths, of each tenth of the stays, by increasing risk."""
-        there_N = np.asarray(ratios["logit"].count) > 0
-        logits, died = np.asarray(ratios["logit"].total)[there_N], self._stays.died_N[there_N]
+        logits, died = self._scored(ratios)
         tenths = np.array_split(np.argsort(logits, kind="stable"), TENTHS)
         risks = 1 / (1 + np.exp(-logits))
         return {"risk of death": tuple(np.array([x[tenth].mean() for tenth in tenths]) for x in (risks, died))}

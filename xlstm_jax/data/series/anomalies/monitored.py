@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from xlstm_jax.data.codecs import saved_names
 from xlstm_jax.data.series.table import read_csv
 from xlstm_jax.errors import UsageError, shown
 
@@ -52,9 +53,9 @@ class Channels:
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        names = data.get("names") if isinstance(data, dict) and data.get("kind") == cls.kind else None
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            raise UsageError(f"the codec is damaged; kind {cls.kind!r} needs names, a list of strings")
+        names = saved_names(data, cls.kind)
+        if not names:
+            raise UsageError(f"the codec is damaged; kind {cls.kind!r} needs names, one at least")
         return cls(names)
 
 
