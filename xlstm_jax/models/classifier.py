@@ -93,10 +93,16 @@ class TextClassifier(Classifier):
     ) -> jax.Array:
         """Logits [B, A], at least float32, of right-padded sequences. Dropout is active if a `key` is given."""
         token_key, key, head_key = (None,) * 3 if key is None else jax.random.split(key, 3)
-        if token_key is not None and self.config.token_dropout:
-            drop_BT = jax.random.bernoulli(token_key, jnp.float32(self.config.token_dropout), tokens_BT.shape)
-            tokens_BT = jnp.where(drop_BT, jnp.asarray(self.unknown, tokens_BT.dtype), tokens_BT)
+        tokens_BT = replaced(tokens_BT, self.unknown, self.config.token_dropout, token_key)
         return self._classified(tokens_BT, lengths_B, key, head_key)
+
+
+def replaced(tokens_BT: jax.Array, unknown: int, rate: float, key: jax.Array | None) -> jax.Array:
+    """The tokens, a random share `rate` of them `unknown`; none without a key."""
+    if key is None or not rate:
+        return tokens_BT
+    drop_BT = jax.random.bernoulli(key, jnp.float32(rate), tokens_BT.shape)
+    return jnp.where(drop_BT, jnp.asarray(unknown, tokens_BT.dtype), tokens_BT)
 
 
 class Prior(nnx.Module):

@@ -3,6 +3,7 @@
 from xlstm_jax.nn.activations import gelu
 from xlstm_jax.nn.attention import BahdanauAttention, LuongAttention
 from xlstm_jax.nn.conv import CausalConv
+from xlstm_jax.nn.crf import CRF
 from xlstm_jax.nn.linear import Headwise, linear, small_init, wang_init
 from xlstm_jax.nn.norm import NORMS, BatchNorm, HeadNorm, layer_norm, rms_norm, softcap
 from xlstm_jax.nn.recurrent import Recurrent
@@ -10,6 +11,7 @@ from xlstm_jax.nn.recurrent_weights import Directions
 from xlstm_jax.nn.tree import Tree
 
 __all__ = [
+    "CRF",
     "NORMS",
     "BahdanauAttention",
     "BatchNorm",
