@@ -12,7 +12,7 @@ from flax import nnx
 from xlstm_jax.checks import check_sizes, checked
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate.decoder import Decoder, Reader
-from xlstm_jax.generate.options import check_options
+from xlstm_jax.generate.options import check_options, check_tokens
 from xlstm_jax.generate.sampling import pick
 from xlstm_jax.generate.state import GenerationState, committed, init_state, state_of, still_done
 from xlstm_jax.models.inputs import known_tokens
@@ -108,10 +108,7 @@ def decode(
     """
     vocabulary = state.logits_BA.shape[-1]
     check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p, least=0)
-    if wrong := [token for token in (*stop, padding) if not _is_token(token, vocabulary)]:
-        raise UsageError(
-            f"token {wrong[0]!r} is outside the vocabulary; stop and padding must be 0 to {vocabulary - 1}"
-        )
+    check_tokens((*stop, padding), vocabulary)
     graphdef, weights = nnx.split(model)
     # A top_k above the vocabulary size keeps all tokens too, but may not fit into an int32.
     options = np.float32(temperature), np.int32(min(top_k, vocabulary)), np.float32(top_p), np.int32(padding)
@@ -167,10 +164,6 @@ def generate(
 def piece_sizes(time: int, prefill_chunk: int) -> list[int]:
     """Prompt lengths that, read with `prefill`, compile all programs that a prompt of `time` tokens needs."""
     return [size for size in (min(time, prefill_chunk), time % max(prefill_chunk, 1)) if size]
-
-
-def _is_token(token: object, vocabulary: int) -> bool:
-    return isinstance(token, int | np.integer) and not isinstance(token, bool) and 0 <= token < vocabulary
 
 
 def _padded(size: int, prefill_chunk: int) -> int:

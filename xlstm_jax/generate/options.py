@@ -1,8 +1,10 @@
 """Checks of generation options."""
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import numpy as np
 
 from xlstm_jax.errors import UsageError, shown
 
@@ -38,3 +40,12 @@ def check_options(
     check("top_k", top_k, integer, lambda n: n >= 0, "0 (keeps all tokens) or an integer over 0")
     check("top_p", top_p, number, lambda x: 0 < x <= 1, "over 0 and at most 1 (keeps all tokens)")
     check("seed", seed, integer, lambda n: 0 <= n <= LARGEST_SEED, f"0 to {LARGEST_SEED}")
+
+
+def check_tokens(tokens: Iterable[int], vocabulary: int) -> None:
+    """Raises a `UsageError` for stop and padding tokens outside the vocabulary."""
+    for token in tokens:
+        if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < vocabulary:
+            raise UsageError(
+                f"token {token!r} is outside the vocabulary; stop and padding must be 0 to {vocabulary - 1}"
+            )
