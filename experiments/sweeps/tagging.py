@@ -21,7 +21,7 @@ MODELS = {
 PUBLISHED = {
     "chunking": "F1 94.46 for a BLSTM-CRF with Senna's word vectors (Huang, Xu & Yu 2015, arXiv 1508.01991); 77.07 for "
     "the commonest chunk of each part of speech (the shared task's baseline)",
-    "ner": "entity F1 about 41.9 for the best system of the shared task, with gazetteers and word vectors (Derczynski et "
+    "ner": "entity F1 about 41.9 for the best system of the shared task, with gazetteers and vectors (Derczynski et "
     "al. 2017)",
 }
 BEST = {"BLSTM-CRF + letters": "bilstm"}

@@ -54,7 +54,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(UsageError, match=r"cannot read .*train\.conll"):
         published.folder(str(tmp_path))
     (tmp_path / "train.conll").write_bytes(b"\xff\xfe B-X\n")
-    with pytest.raises(UsageError, match="give UTF-8 words and tags"):
+    with pytest.raises(UsageError, match="give UTF-8 text, a word and its tag per line"):
         published.folder(str(tmp_path))
 
 
@@ -133,16 +133,6 @@ def test_codec():
         codec.encode_tagged(Tagged(["a"], ["B-Y"]), "test")
     with pytest.raises(UsageError, match="the codec is damaged"):
         TaggingCodec.from_json({"kind": "tagging", "scheme": "bio"})
-
-
-def test_a_part_for_validation():
-    train = [Tagged([str(n)], ["O"]) for n in range(20)]
-    parts = published.with_validation({"train": train, "test": train[:1]}, 0.1)
-    assert [len(part) for part in parts.values()] == [18, 2, 1]
-    assert sorted(parts["train"] + parts["validation"], key=lambda s: int(s.words[0])) == train
-    for share, count in ((0.0, 20), (0.5, 1)):
-        with pytest.raises(UsageError, match=r"give a share such as 0\.1, or a file validation\.conll"):
-            published.with_validation({"train": train[:count]}, share)
 
 
 @needs_mirror("nltk/conll2000.zip and wnut17/")

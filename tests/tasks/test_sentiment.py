@@ -92,7 +92,7 @@ def test_a_folder_of_ones_own_is_learned(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({"train": [(GOOD, "up")]}, r"cannot read '.*validation\.jsonl': .*; give UTF-8 JSON lines"),
+        ({"train": [(GOOD, "up")]}, r"cannot read '.*validation\.jsonl': .*; give UTF-8 text, a JSON object per line"),
         (
             {"train": [("", "up")], "validation": [(BAD, "up")]},
             r"train\.jsonl' line 1: \"text\" must be a string with at least",

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from xlstm_jax.data import sst
-from xlstm_jax.errors import UsageError, one_line
+from xlstm_jax.data.lines import read_lines
+from xlstm_jax.errors import UsageError
 
 BINARY = ("negative", "positive")
 
@@ -54,19 +55,9 @@ def folder(path: str) -> dict[str, list[Example]]:
     for split in sst.SPLITS:
         file = Path(path).expanduser() / f"{split}.jsonl"
         if file.is_file() or split != "test":
-            examples[split] = [_example(file, number, line) for number, line in enumerate(_lines(file), start=1)]
+            lines = read_lines(file, "a JSON object")
+            examples[split] = [_example(file, number, line) for number, line in enumerate(lines, start=1)]
     return examples
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        # Not `splitlines`, which also cuts at characters such as U+2028, which a JSON string may hold.
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, ValueError) as error:  # not UTF-8, or a null byte in the path
-        raise UsageError(f"cannot read {str(path)!r}: {one_line(error)}; give UTF-8 JSON lines") from error
-    if lines == [""]:
-        raise UsageError(f"{str(path)!r} is empty; give one JSON object per line")
-    return lines
 
 
 def _example(path: Path, number: int, line: str) -> Example:

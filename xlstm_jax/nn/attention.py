@@ -70,7 +70,8 @@ class BahdanauAttention(nnx.Module):
         rngs: nnx.Rngs,
     ):
         _check_sizes("BahdanauAttention", query_features, memory_features, features, dtype)
-        self.sizes = {"Q": query_features, "V": memory_features, "F": features}
+        # Pairs instead of a dict: the structure of a model has to be hashable.
+        self.sizes = ("Q", query_features), ("V", memory_features), ("F", features)
         init = nnx.initializers.lecun_normal()
         self.query = linear(query_features, features, init, dtype=dtype, rngs=rngs)
         self.memory = linear(memory_features, features, init, dtype=dtype, rngs=rngs)
@@ -90,7 +91,7 @@ class BahdanauAttention(nnx.Module):
         keys_BSF: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Context [B, T, V] and weights [B, T, S] for queries [B, T, Q]; without the axis T for queries [B, Q]."""
-        given = _checked("BahdanauAttention", self.sizes, query, memory_BSV, lengths, keys_BSF)
+        given = _checked("BahdanauAttention", dict(self.sizes), query, memory_BSV, lengths, keys_BSF)
         query, memory_BSV, lengths, keys_BSF = given
         query_BTQ = query[:, None] if query.ndim == 2 else query
         memory_BSV = zero_padding(memory_BSV, lengths)
@@ -129,7 +130,7 @@ class LuongAttention(nnx.Module):
             )
         _check_sizes("LuongAttention", query_features, memory_features, features, dtype)
         keys = {"dot": memory_features, "general": query_features, "concat": features}
-        self.sizes = {"Q": query_features, "V": memory_features, "F": keys[score]}
+        self.sizes = ("Q", query_features), ("V", memory_features), ("F", keys[score])
         init = nnx.initializers.lecun_normal()
         self.score, self.dtype = score, dtype
         if score == "general":
@@ -153,7 +154,7 @@ class LuongAttention(nnx.Module):
         keys_BSF: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """h [B, T, features] and weights [B, T, S] for queries [B, T, Q]; without the axis T for queries [B, Q]."""
-        given = _checked("LuongAttention", self.sizes, query, memory_BSV, lengths, keys_BSF)
+        given = _checked("LuongAttention", dict(self.sizes), query, memory_BSV, lengths, keys_BSF)
         query, memory_BSV, lengths, keys_BSF = given
         query_BTQ = (query[:, None] if query.ndim == 2 else query).astype(self.dtype)
         memory_BSV = zero_padding(memory_BSV.astype(self.dtype), lengths)

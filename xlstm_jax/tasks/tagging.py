@@ -18,11 +18,12 @@ from xlstm_jax.config import PositiveInt, Rate, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Vocabulary, power_of_two
 from xlstm_jax.data.labelled import split_words
+from xlstm_jax.data.parts import with_validation
 from xlstm_jax.data.sentences import EvaluationSentences, TrainSentences
 from xlstm_jax.data.tagging.batches import FEATURES, TaggedWords, batch_of
 from xlstm_jax.data.tagging.codec import TaggingCodec
 from xlstm_jax.data.tagging.columns import Tagged
-from xlstm_jax.data.tagging.published import READERS, folder, with_validation
+from xlstm_jax.data.tagging.published import READERS, folder
 from xlstm_jax.data.tagging.schemes import Scheme, allowed, spans
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.tagger import Tagger, TaggerConfig, Words, WordTagger
@@ -65,7 +66,7 @@ class Tagging(Task):
     @functools.cached_property
     def _sentences(self) -> dict[str, list[Tagged]]:
         parts = folder(self.config.path) if self.config.path else READERS[self.config.name]()
-        return parts if "validation" in parts else with_validation(parts, self.config.validation)
+        return with_validation(parts, self.config.validation)
 
     @functools.cached_property
     def _rows(self) -> dict[str, list[np.ndarray]]:

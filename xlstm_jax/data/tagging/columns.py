@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from xlstm_jax.data.lines import read_lines
 from xlstm_jax.data.tagging.schemes import OUTSIDE
-from xlstm_jax.errors import UsageError, one_line, shown
+from xlstm_jax.errors import UsageError, shown
 
 LETTERS = "BIES"
 
@@ -25,23 +26,19 @@ def read_columns(path: Path) -> list[Tagged]:
         UsageError: the file is missing, empty or not UTF-8; a line has one column, or another number of columns than
             the first one; or a tag is not O and does not begin with B-, I-, E- or S-.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:  # not UTF-8, or a null byte in the path
-        raise UsageError(f"cannot read {str(path)!r}: {one_line(error)}; give UTF-8 words and tags") from error
     sentences, sentence, columns = [], Tagged([], []), 0
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(read_lines(path, "a word and its tag"), start=1):
         if not line.strip() or line.startswith("-DOCSTART-"):
             sentence = _ended(sentence, sentences)
             continue
-        parts = line.strip("\r").split("\t") if "\t" in line else line.split()
+        parts = line.split("\t") if "\t" in line else line.split()
         columns = columns or len(parts)
         _check(parts, columns, f"{str(path)!r} line {number}")
         sentence.words.append(parts[0])
         sentence.tags.append(parts[-1].strip())
     _ended(sentence, sentences)
     if not sentences:
-        raise UsageError(f"{str(path)!r} is empty; give a word and its tag per line, and a blank line after a sentence")
+        raise UsageError(f"{str(path)!r} is empty; give a word and its tag per line")
     return sentences
 
 

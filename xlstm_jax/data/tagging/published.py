@@ -10,10 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from xlstm_jax.data.archives import ARCHIVES, RemoteArchive, unpacked
-from xlstm_jax.data.batches import generator
 from xlstm_jax.data.download import FILES, RemoteFile, fetch, github
 from xlstm_jax.data.tagging.columns import Tagged, read_columns
-from xlstm_jax.errors import UsageError
 
 _NLTK = "5db857e6f7df11eabb5e5665836db9ec8df07e28"
 ARCHIVES["nltk/conll2000.zip"] = RemoteArchive(
@@ -49,22 +47,3 @@ def folder(path: str) -> dict[str, list[Tagged]]:
 
 
 READERS: dict[str, Callable[[], dict[str, list[Tagged]]]] = {"conll2000": conll2000, "wnut17": wnut17}
-
-
-def with_validation(parts: dict[str, list[Tagged]], share: float) -> dict[str, list[Tagged]]:
-    """The parts with a new one for validation: that share of "train", at least one sentence. Always the same.
-
-    Raises:
-        UsageError: the share is 0, or there are too few sentences to train on.
-    """
-    train = parts["train"]
-    count = max(1, round(share * len(train)))
-    if not share or count >= len(train):
-        raise UsageError(
-            f"data.validation {share:g} does not fit {len(train)} sentences: these data have no part for validation; "
-            "give a share such as 0.1, or a file validation.conll"
-        )
-    taken = {int(n) for n in generator(0, 0).permutation(len(train))[:count]}
-    kept = {"train": [sentence for number, sentence in enumerate(train) if number not in taken]}
-    kept["validation"] = [train[number] for number in sorted(taken)]
-    return kept | {name: part for name, part in parts.items() if name != "train"}

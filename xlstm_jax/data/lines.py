@@ -1,0 +1,25 @@
+"""Text files, line by line."""
+
+from pathlib import Path
+
+from xlstm_jax.errors import UsageError, one_line
+
+
+def read_lines(path: Path, wanted: str) -> list[str]:
+    """The lines of a UTF-8 file, without line ends; at least one.
+
+    Args:
+        wanted: what a line holds, for messages.
+
+    Raises:
+        UsageError: the file cannot be read, is not UTF-8 or empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # not UTF-8, or a null byte in the path
+        raise UsageError(f"cannot read {str(path)!r}: {one_line(error)}; give UTF-8 text, {wanted} per line") from error
+    # Not `splitlines`, which also cuts at characters such as U+2028, which a text may hold.
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    if lines == [""]:
+        raise UsageError(f"{str(path)!r} is empty; give {wanted} per line")
+    return lines

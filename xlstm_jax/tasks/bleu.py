@@ -1,0 +1,38 @@
+"""BLEU by sacrebleu, from counts that add up over batches."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from xlstm_jax.errors import UsageError
+from xlstm_jax.tasks.base import Ratio
+
+
+def _metric() -> Any:
+    try:
+        return importlib.import_module("sacrebleu.metrics").BLEU
+    except ImportError as error:
+        raise UsageError(f"BLEU needs the package sacrebleu ({error}); pip install sacrebleu") from error
+
+
+def counts(texts: Sequence[str], references: Sequence[str]) -> Ratio:
+    """Right and all n-grams for n = 1 to 4, then the words of the texts and of the references; see `score`."""
+    found = _metric()().corpus_score(list(texts), [list(references)]) if texts else None
+    if found is None:
+        return Ratio(np.zeros(5), np.zeros(5))
+    return Ratio(np.array([*found.counts, found.sys_len], float), np.array([*found.totals, found.ref_len], float))
+
+
+def score(ratio: Ratio) -> float:
+    """Corpus BLEU, from 0 to 100, of summed `counts`. Papineni et al. 2002; smoothed as sacrebleu does by default."""
+    right, total = np.asarray(ratio.total, int).tolist(), np.asarray(ratio.count, int).tolist()
+    return float(_metric().compute_bleu(right[:4], total[:4], right[4], total[4], smooth_method="exp").score)
+
+
+def signature() -> str:
+    """What sacrebleu says of how it computes the score, such as the tokenizer and its version."""
+    metric = _metric()()
+    metric.corpus_score(["a"], [["a"]])
+    return str(metric.get_signature())

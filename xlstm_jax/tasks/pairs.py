@@ -1,0 +1,206 @@
+"""The base of tasks that turn one text into another."""
+
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from xlstm_jax.config import PositiveInt, Rate
+from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
+from xlstm_jax.data.codecs import power_of_two
+from xlstm_jax.data.pairs.batches import TokenPairs, batch_of, row_of
+from xlstm_jax.data.pairs.codec import PairsCodec, Unit
+from xlstm_jax.data.pairs.published import Pair
+from xlstm_jax.data.parts import with_validation
+from xlstm_jax.data.sentences import EvaluationSentences, TrainSentences
+from xlstm_jax.errors import UsageError
+from xlstm_jax.generate import beam_search
+from xlstm_jax.generate.state import state_of
+from xlstm_jax.models.encoders import StackEncoder
+from xlstm_jax.models.inputs import Tokens
+from xlstm_jax.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from xlstm_jax.tasks.base import Outcome, Ratio, Task, unknown_split
+
+MOST_TOKENS = 1000  # of a source to predict
+
+
+class PairsConfig:
+    """The fields that sections `data` of such tasks have in common."""
+
+    path: str  # folder of one's own
+    unit: Unit  # of the tokens
+    vocab_size: PositiveInt  # of byte pairs, for each side
+    least_count: PositiveInt  # words that occur less often in the training data are unknown
+    validation: Rate  # share of the training pairs for validation, where the data have no part for it
+    reverse: bool  # read sources from their end
+    most_tokens: PositiveInt  # of a source or target for training; longer pairs are left out
+    batch_size: PositiveInt
+    multiple_of: PositiveInt
+
+
+class PairsTask(Task):
+    """The tokens of a target given a source; cross-entropy. Predictions are made by beam search.
+
+    A subclass defines `_pairs`, and `judge` for metrics of the predicted texts.
+    """
+
+    Model = Seq2SeqConfig
+    unit = "nats per token"
+    config: PairsConfig
+    codec: PairsCodec
+
+    def __init__(self, config: Any, codec: PairsCodec | None = None):
+        self.config, self.codec = config, codec
+        if codec is None:
+            sizes = {"vocab_size": config.vocab_size, "least": config.least_count}
+            self.codec = PairsCodec.of(self._parts["train"], config.unit, **sizes)
+            self.train_batches(seed=0)  # too few pairs show before anything is built
+
+    def _pairs(self) -> dict[str, list[Pair]]:
+        """The parts of the data: "train" and perhaps "validation" and "test"."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def _parts(self) -> dict[str, list[Pair]]:
+        return with_validation(self._pairs(), self.config.validation)
+
+    @functools.cached_property
+    def _rows(self) -> dict[str, list[np.ndarray]]:
+        """Rows of `data.pairs.batches.row_of`, of each part."""
+        rows = {name: [self._row(pair) for pair in part] for name, part in self._parts.items()}
+        kept = [row for row in rows["train"] if len(row) <= self.config.most_tokens]
+        if not kept:
+            raise UsageError(f"data.most_tokens {self.config.most_tokens} leaves no training pair; raise it")
+        return rows | {"train": kept}
+
+    def _row(self, pair: Pair) -> np.ndarray:
+        return row_of(self._source(pair.source), self.codec.encode_target(pair.target))
+
+    def _source(self, text: str) -> np.ndarray:
+        return self.codec.encode(text)[:: -1 if self.config.reverse else 1]
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        return ("test",) if "test" in self.splits else ()
+
+    @functools.cached_property
+    def splits(self) -> dict[str, Any]:
+        return {name: rows for name, rows in self._rows.items() if name != "train"}
+
+    @classmethod
+    def codec_from_json(cls, data: dict[str, Any]) -> PairsCodec:
+        return PairsCodec.from_json(data)
+
+    @property
+    def loss_at_chance(self) -> float:
+        return math.log(self.codec.vocab_size)
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for name, rows in self._rows.items():
+            digest.update(name.encode() + b"".join(row.tobytes() for row in rows))
+        return digest.hexdigest()
+
+    def summary(self) -> str:
+        sizes = ", ".join(f"{name} {len(rows):,}" for name, rows in self._rows.items())
+        vocabularies = f"{self.codec.source.vocab_size:,} and {self.codec.target.vocab_size:,}"
+        return f"pairs: {sizes}; {vocabularies} {'words' if self.codec.unit == 'words' else 'byte pairs'}"
+
+    def build(self, config: Seq2SeqConfig, *, rngs: nnx.Rngs) -> Seq2Seq:
+        def encoder(rngs: nnx.Rngs) -> StackEncoder:
+            sizes = {"std": config.embedding_std, "dtype": config.dtype, "rngs": rngs}
+            embedding = Tokens(self.codec.source.vocab_size, config.features, **sizes)
+            stack = dataclasses.replace(config, pattern=config.encoder_pattern or config.pattern)
+            return StackEncoder(stack, embedding, config.directions, rngs=rngs)
+
+        return Seq2Seq(config, encoder, self.codec.vocab_size, begin=self.codec.begin, rngs=rngs)
+
+    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
+        return dataset(TrainSentences(*self._part("train"), seed=checked_seed(seed), **self._shape(rows)))
+
+    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
+        del carry
+        if split not in self.splits:
+            raise unknown_split(split, self.splits)
+        return dataset(EvaluationSentences(*self._part(split), **self._shape(rows)))
+
+    def _part(self, split: str) -> tuple[list[np.ndarray], np.ndarray]:
+        return self._rows[split], np.zeros(len(self._rows[split]), np.int32)
+
+    def _shape(self, rows: slice) -> dict[str, Any]:
+        sizes = {"batch_size": self.config.batch_size, "multiple_of": self.config.multiple_of}
+        return sizes | {"part": rows, "make": batch_of}
+
+    def forward(self, model: Seq2Seq, batch: TokenPairs, carry: Any, key: jax.Array | None) -> Outcome:
+        keys = (None, None) if key is None else jax.random.split(key)
+        start = model.encode(batch.source_BS, batch.source_lengths_B, keys[0])
+        begin_B1 = jnp.full_like(batch.target_BT[:, :1], model.begin)
+        given_BT = jnp.concatenate([begin_B1, batch.target_BT[:, :-1]], axis=1)
+        logits_BTA, _ = model.unroll(given_BT, start, lengths=batch.lengths_B, key=keys[1])
+        there_BT = jnp.arange(given_BT.shape[1])[None] < batch.lengths_B[:, None]
+        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.target_BT)
+        right_BT = (jnp.argmax(logits_BTA, axis=-1) == batch.target_BT) & there_BT
+        if key is not None and (share := model.config.label_smoothing):
+            log_p_BTA = jax.nn.log_softmax(logits_BTA, axis=-1)
+            nats_BT = (1 - share) * nats_BT - share * jnp.mean(log_p_BTA, axis=-1)
+        count = jnp.sum(there_BT, dtype=jnp.float32)
+        ratios = {"token_accuracy": Ratio(jnp.sum(right_BT, dtype=jnp.float32), count)}
+        return Outcome(Ratio(jnp.sum(jnp.where(there_BT, nats_BT, 0)), count), ratios, carry)
+
+    def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
+        loss = float(ratios["loss"].value)
+        return {"perplexity": math.exp(min(loss, 700)), "tokens": float(ratios["loss"].count)}
+
+    def read(self, text: str) -> np.ndarray:
+        tokens_S = self._source(text.strip())
+        if not len(tokens_S):
+            raise UsageError("the input is empty; give a text")
+        if len(tokens_S) > MOST_TOKENS:
+            raise UsageError(f"the input has {len(tokens_S)} tokens; give at most {MOST_TOKENS}")
+        return tokens_S
+
+    def blank(self, length: int) -> np.ndarray:
+        return np.ones(length, np.int32)
+
+    def collate(self, examples: list[np.ndarray]) -> TokenPairs:
+        rows = [row_of(tokens_S, tokens_S[:0]) for tokens_S in examples]
+        return batch_of(rows, np.zeros(len(rows)), power_of_two(max(map(len, rows))))
+
+    def predict(self, model: Seq2Seq, batch: TokenPairs) -> dict[str, jax.Array]:
+        """The best text, [B, T], and the attention to the source while it is written, [B, T, S]."""
+        config, sources = model.config, (batch.source_BS, batch.source_lengths_B)
+        found = beam_search(
+            model,
+            state_of(*model.start(*sources)),
+            beams=config.beams,
+            length=config.most_tokens or 2 * batch.source_BS.shape[1] + 8,
+            stop=(self.codec.end,),
+            length_penalty=config.length_penalty,
+            coverage_penalty=config.coverage_penalty,
+        )
+        tokens_BT, lengths_B = found.tokens_BKT[:, 0], found.lengths_BK[:, 0]
+        begin_B1 = jnp.full_like(tokens_BT[:, :1], model.begin)
+        given_BT = jnp.concatenate([begin_B1, tokens_BT[:, :-1]], axis=1)
+        _, attention_BTS = model.unroll(given_BT, model.encode(*sources), lengths=lengths_B)
+        return {"tokens": tokens_BT, "attention": attention_BTS}
+
+    def render(self, predicted: Any, example: np.ndarray) -> dict[str, Any]:
+        answer = {"target": self.codec.decode_target(predicted["tokens"])}
+        attention_TS = np.asarray(predicted["attention"])
+        if not attention_TS.shape[1]:
+            return answer
+        tokens_T = np.asarray(predicted["tokens"])
+        length = int(np.argmax(np.append(tokens_T == self.codec.end, True)))
+        names = {"source": self.codec.pieces(example, target=False)}
+        names["target"] = self.codec.pieces(tokens_T[:length], target=True)
+        rounded = np.round(attention_TS[:length, : len(example)].astype(float), 4).tolist()
+        return answer | {f"{side}_tokens": pieces for side, pieces in names.items()} | {"attention": rounded}
