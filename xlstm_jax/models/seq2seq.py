@@ -48,6 +48,17 @@ class Seq2SeqConfig(StackConfig, name="model"):
                 f"model.input_feeding is for attention dot, general or concat, not {self.attention!r}; set it to False"
             )
 
+    @property
+    def shares_carry(self) -> bool:
+        """Whether the decoder starts from the encoder's carry: it reads forward and has the same blocks."""
+        return self.directions == "forward" and self.encoder_pattern in ("", self.pattern)
+
+    @property
+    def encoder(self) -> StackConfig:
+        """The config of the encoder's stack; without a final norm if nothing but its carry is used."""
+        norm = self.final_norm and not (self.shares_carry and self.attention == "none")
+        return dataclasses.replace(self, pattern=self.encoder_pattern or self.pattern, final_norm=norm)
+
 
 class DecoderCarry(NamedTuple):
     """What the decoder knows; the batch is the first axis of each array."""
@@ -95,9 +106,7 @@ class Seq2Seq(nnx.Module):
         self.embedding = Tokens(vocab_size, features, std=config.embedding_std, dtype=dtype, rngs=rngs)
         self.stack = Stack(config, rngs=rngs)
         maps = {"axes": ("embed", None), "dtype": dtype, "rngs": rngs}
-        same = config.encoder_pattern in ("", config.pattern)
-        self.from_carry = config.directions == "forward" and same and hasattr(self.encoder, "stack")
-        self.bridge = None if self.from_carry else linear(2 * features, features, small_init(features), **maps)
+        self.bridge = None if config.shares_carry else linear(2 * features, features, small_init(features), **maps)
         kinds = {"bahdanau": BahdanauAttention, "none": None}
         kind, score = kinds.get(config.attention, LuongAttention), config.attention
         options = {"score": score} if kind is LuongAttention else {}

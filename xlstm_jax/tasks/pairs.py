@@ -1,6 +1,5 @@
 """The base of tasks that turn one text into another."""
 
-import dataclasses
 import functools
 import hashlib
 import math
@@ -119,8 +118,7 @@ class PairsTask(Task):
         def encoder(rngs: nnx.Rngs) -> StackEncoder:
             sizes = {"std": config.embedding_std, "dtype": config.dtype, "rngs": rngs}
             embedding = Tokens(self.codec.source.vocab_size, config.features, **sizes)
-            stack = dataclasses.replace(config, pattern=config.encoder_pattern or config.pattern)
-            return StackEncoder(stack, embedding, config.directions, rngs=rngs)
+            return StackEncoder(config.encoder, embedding, config.directions, rngs=rngs)
 
         return Seq2Seq(config, encoder, self.codec.vocab_size, begin=self.codec.begin, rngs=rngs)
 
