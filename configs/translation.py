@@ -68,6 +68,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.multiple_of = 64
     config.data.most_tokens = 60
     config.model.features = 16
+    config.model.tie_embedding = False
     config.model.beams = 1
     config.model.most_tokens = 8
     config.optimizer.warmup_steps = 0

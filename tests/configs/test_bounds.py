@@ -28,7 +28,7 @@ from xlstm_jax.train.sections import kinds
 BIASES = {"model.mlstm.input_bias_mean", "model.mlstm.forget_bias_low", "model.mlstm.forget_bias_high"}
 # Where 0 is a number like others, or means "none" or "chosen". Any other key refuses it.
 ZERO = BIASES | {"seed"}
-ZERO |= {f"data.{key}" for key in ("long_length", "longest_tested", "noise", "season", "calibration", "held_out")}
+ZERO |= {f"data.{key}" for key in ("long_length", "longest_tested", "noise", "season", "calibration")}
 ZERO |= {f"data.{key}" for key in ("covariates", "covariates_share", "validation", "test")} | {"model.patch"}
 ZERO |= {f"model.{key}" for key in ("num_blocks", "dropout", "embedding_std", "logit_softcap")}
 ZERO |= {f"model.{key}" for key in ("head_dropout", "token_dropout", "input_dropout", "replication")}

@@ -155,6 +155,14 @@ def test_linear_autoregression_continues_waves(waves, tmp_path):
     np.testing.assert_allclose(answer, np.stack([3 + np.sin(time / 5), 10 * np.cos(time / 8)], axis=1), atol=0.02)
 
 
+def test_more_lags_than_steps_are_refused(waves):
+    config = configs.get_config("linear,tiny")
+    config.mesh.data = 1
+    config.data.path, config.data.free_steps, config.model.lags = str(waves), 60, 630
+    with pytest.raises(UsageError, match=r"model\.lags 630 is not less than the 630 steps of a training series; lower"):
+        init_state(build(config.to_dict()))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

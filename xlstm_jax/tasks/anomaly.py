@@ -5,7 +5,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import grain
 import jax
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from xlstm_jax.config import NonNegativeInt, PositiveFloat, PositiveInt, Rate, Section
+from xlstm_jax.config import Bounds, NonNegativeInt, PositiveFloat, PositiveInt, Section
 from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import padded, power_of_two
 from xlstm_jax.data.series.anomalies import nab, skab
@@ -38,7 +38,8 @@ class AnomalyConfig(Section, name="data"):
     time: str = "timestamp"  # the column of dates in a file; "": none
     label: str = ""  # a column with 1 in anomalous rows and 0 elsewhere, for metrics; "": none
     calibration: NonNegativeInt = 0  # first rows of a file that are taken as normal; 0: 15%, 750 at most
-    held_out: Rate = 0.2  # share of those rows, the last ones, that validate instead of training
+    # Share of those rows, the last ones, that validate instead of training.
+    held_out: Annotated[float, Bounds(over=0, under=1)] = 0.2
     reads: Literal["past", "present"] = "past"  # past: for a forecaster; present: for an autoencoder
     scaling: Scaling = "running"  # by mean and deviation of the rows before (running) or of the training rows
     memory: PositiveInt = 1000  # rows that running means go back

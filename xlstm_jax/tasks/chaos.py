@@ -131,6 +131,10 @@ class Chaos(RowsTask):
 
     def _fitted(self, lags: int) -> tuple[np.ndarray, np.ndarray]:
         x_NSD = self.codec.scaling.standardized(self._series[1]["train"]).astype(np.float64)
+        if lags >= x_NSD.shape[1]:
+            raise UsageError(
+                f"model.lags {lags} is not less than the {x_NSD.shape[1]} steps of a training series; lower it"
+            )
         return least_squares(x_NSD[:, :-1], self._update.output(x_NSD[:, :-1], x_NSD[:, 1:]), lags)
 
     def forward(self, model: SequenceModel, batch: Rows | FreeRows, carry: Any, key: jax.Array | None) -> Outcome:

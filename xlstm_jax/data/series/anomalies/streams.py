@@ -97,7 +97,8 @@ def _scaling(values_NC: np.ndarray, view: View, train: int) -> tuple[np.ndarray,
 
 
 def trained_rows(calibration: int, held_out: float) -> int:
-    return calibration - int(calibration * held_out)
+    """Rows of the calibration part to train on; of the others, there is at least one."""
+    return calibration - max(1, int(calibration * held_out))
 
 
 def width(channels: int, view: View) -> int:
