@@ -51,10 +51,10 @@ def _cases(time: int, which: str) -> list[Case]:
         return float(np.abs(np.asarray(log_z_B, np.float64) / wanted_B - 1).max())
 
     forward = which == PASSES[0]
-    cases = [
-        Case(group, "NumPy", lambda: _numpy(*inputs), ROWS * time, time, lambda: Facts(error=error(_numpy(*inputs))))
-    ]
-    cases = cases if forward else []
+    cases = []
+    if forward:
+        sizes = {"tokens": ROWS * time, "size": time, "facts": lambda: Facts(error=error(_numpy(*inputs)))}
+        cases.append(Case(group, "NumPy", lambda: _numpy(*inputs), **sizes))
     for name in IMPLEMENTATIONS:
 
         def run(emissions_BTA, transitions_AA, start_A, end_A, name=name):
