@@ -65,3 +65,10 @@ def test_padded():
     np.testing.assert_array_equal(lengths_B, [3, 1])
     assert padded([np.zeros((0, 5))])[0].shape == (1, 1, 5)
     assert [power_of_two(length) for length in (1, 8, 9, 64, 65)] == [8, 8, 16, 64, 128]
+
+
+def test_one_class_is_not_enough():
+    assert Labels.of(["a", "b"]).names == ("a", "b")
+    for names, found in ((["ok"], "all have the class 'ok'"), ([], "there are none")):
+        with pytest.raises(UsageError, match=f"do not differ in class: {found}; give examples of two or more"):
+            Labels.of(names)

@@ -99,10 +99,17 @@ def test_a_folder_of_ones_own_is_learned(folder, tmp_path, capsys):
         ),
         ({"train": [(GOOD, 1.5)], "validation": [(BAD, "up")]}, r"line 1: .*\"label\" a string or an integer"),
         (
-            {"train": [(GOOD, "up")], "validation": [(BAD, "sideways")]},
+            {"train": [(GOOD, "up"), (BAD, "down")], "validation": [(BAD, "sideways")]},
             "label 'sideways' of split 'validation' is not one of",
         ),
-        ({"train": [(GOOD, "up")] * 7, "validation": [(BAD, "up")]}, r"data\.batch_size 8 is more than the 7 training"),
+        (
+            {"train": [(GOOD, "up")] * 7, "validation": [(BAD, "up")]},
+            "all have the class 'up'; give examples of two or",
+        ),
+        (
+            {"train": [(GOOD, "up")] * 6 + [(BAD, "down")], "validation": [(BAD, "up")]},
+            r"data\.batch_size 8 is more than the 7 training",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be(tmp_path, splits, message):
@@ -122,7 +129,8 @@ def test_a_line_ends_only_at_a_newline(folder):
     """JSON may hold U+2028 as it is, which `str.splitlines` takes for the end of a line."""
     record = json.dumps({"text": "one\u2028line", "label": "up"}, ensure_ascii=False)
     for split in ("train", "validation", "test"):
-        (folder / f"{split}.jsonl").write_text(f"{record}\n" * 4, encoding="utf-8")
+        rows = f"{record}\n" * 3 + record.replace("up", "down") + "\n"
+        (folder / f"{split}.jsonl").write_text(rows, encoding="utf-8")
     task = Sentiment(SentimentConfig(path=str(folder), batch_size=4))
     assert "train 4, validation 4, test 4" in task.summary() and "line" in task.codec.words.words
 

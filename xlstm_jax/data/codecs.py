@@ -102,6 +102,15 @@ class Labels:
     def __init__(self, names: Iterable[str]):
         self.names = tuple(names)
 
+    @classmethod
+    def of(cls, names: Iterable[str]) -> Self:
+        """The classes of training data; `UsageError` if there are fewer than two."""
+        labels = cls(names)
+        if len(labels) < 2:
+            found = f"all have the class {shown(labels.names[0])}" if labels.names else "there are none"
+            raise UsageError(f"the training examples do not differ in class: {found}; give examples of two or more")
+        return labels
+
     def __len__(self) -> int:
         return len(self.names)
 

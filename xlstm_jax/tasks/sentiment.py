@@ -84,7 +84,7 @@ class Sentiment(Task):
         config, train = self.config, self._examples["train"]
         names = sorted({label for _, label in train}) if config.path else labelled.treebank_labels(config.classes)
         words = (map(str.lower, words) if config.lowercase else words for words, _ in train)
-        return SentimentCodec(Vocabulary.of(words, least=config.least_count), Labels(names), config.lowercase)
+        return SentimentCodec(Vocabulary.of(words, least=config.least_count), Labels.of(names), config.lowercase)
 
     @functools.cached_property
     def _examples(self) -> dict[str, list[labelled.Example]]:

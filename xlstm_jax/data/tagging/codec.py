@@ -35,7 +35,7 @@ class TaggingCodec:
         kinds = sorted({kind for sentence in sentences for kind, _, _ in spans(sentence.tags)})
         words = Vocabulary.of((map(plain, sentence.words) for sentence in sentences), least=least)
         letters = Vocabulary.of(word for sentence in sentences for word in sentence.words)
-        return cls(words, letters, Labels(all_tags(kinds, scheme)), scheme)
+        return cls(words, letters, Labels.of(all_tags(kinds, scheme)), scheme)
 
     def to_json(self) -> dict[str, Any]:
         parts = {"words": self.words.to_json(), "letters": self.letters.to_json(), "tags": self.tags.to_json()}

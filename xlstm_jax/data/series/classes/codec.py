@@ -37,7 +37,7 @@ class LabelledCodec:
         """Statistics and classes of the part "train"; the length that the series of all parts share."""
         train = data.parts["train"]
         lengths = {len(series) for part in data.parts.values() for series in part.series}
-        names = Labels(class_names(train.labels))
+        names = Labels.of(class_names(train.labels))
         return cls(_scaling(data.channels, train), names, lengths.pop() if len(lengths) == 1 else 0)
 
     def to_json(self) -> dict[str, Any]:

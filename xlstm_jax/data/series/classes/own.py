@@ -69,10 +69,9 @@ def _read_file(path: Path, columns: Columns) -> tuple[tuple[str, ...], Part]:
     if columns.series or columns.sequence:
         for name in filter(None, (columns.label, columns.series, columns.sequence, *columns.channels)):
             if header.count(name) != 1:
-                count = header.count(name) or "no"
-                raise UsageError(
-                    f"{str(path)!r} has {count} columns {shown(name)}; it has {shown(', '.join(header), 300)}"
-                )
+                count = header.count(name)
+                found = f"{count} columns" if count else "no column"
+                raise UsageError(f"{str(path)!r} has {found} {shown(name)}; it has {shown(', '.join(header), 300)}")
     if columns.sequence:
         return _sequences(rows, header, columns, path)
     return _by_step(rows, header, columns, path) if columns.series else _by_series(rows, header, columns, path)
