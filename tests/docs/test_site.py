@@ -43,6 +43,7 @@ def test_every_module_has_its_place():
     inside = (
         "xlstm_jax.ops.mlstm.",
         "xlstm_jax.ops.slstm.",
+        "xlstm_jax.ops.crf.",
         "xlstm_jax.ops.recurrence.",
         "xlstm_jax.models.huggingface.",
     )
