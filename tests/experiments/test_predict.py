@@ -3,6 +3,7 @@
 import importlib.util
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -164,7 +165,8 @@ def test_every_task_answers(task, rolled, tmp_path):
         np.testing.assert_array_equal(example, batch[0][0, :length])
     again = type(parts.task)(parts.task.config, parts.task.codec_from_json(parts.task.codec.to_json()))
     (answer, other) = (
-        one.render(predict(parts, params, one.collate([example]))[0], example) for one in (parts.task, again)
+        one.render(jax.tree.map(lambda leaf: leaf[0], predict(parts, params, one.collate([example]))), example)
+        for one in (parts.task, again)
     )
     assert json.loads(json.dumps(answer)) == other and answer
     # Padded to a power of two, unless all inputs have one length.

@@ -77,8 +77,9 @@ class PairsCodec:
         return np.append(self.target.encode(text).astype(np.int32), np.int32(self.end))
 
     def decode(self, tokens_S: np.ndarray) -> str:
-        """The text of a source."""
-        return self.source.decode(np.asarray(tokens_S))
+        """The text of a source; padding is left out."""
+        tokens_S = np.asarray(tokens_S)
+        return self.source.decode(tokens_S[tokens_S > 0])
 
     def pieces(self, tokens_T: np.ndarray, *, target: bool) -> list[str]:
         """Each token's own text, for figures; "." for the end of a target."""
