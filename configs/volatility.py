@@ -5,10 +5,8 @@
 Variants by model: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm (an mLSTM and an sLSTM block), transformer, mamba2;
 with few parameters, constant, ewma (RiskMetrics), garch (GARCH(1,1)) and har; and `tiny` (seconds, on a simulated
 series, for tests). The index is the S&P 500; `--config.data.market=nasdaq` is the NASDAQ Composite, and
-`--config.data.path=FILE.csv` reads your own prices.
-
-Models: rnn, lstm_1997, lstm, gru, slstm, mlstm, xlstm, transformer, mamba2, and with few parameters constant, ewma,
-garch and har; `tiny` takes seconds. `--config.data.path=FILE` reads your own prices: a CSV file with a column of dates.
+`--config.data.path=FILE.csv` reads your own prices: a CSV file
+with a column of dates.
 """
 
 from collections.abc import Callable

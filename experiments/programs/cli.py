@@ -182,7 +182,9 @@ def _parse(argv: list[str]) -> list[str]:
         flag = flags.FLAGS[name]
         # If the default is not empty, an empty value usually comes from a shell variable that is not set.
         if flag.present and flag.default not in ("", []) and flag.value in ("", []):
-            sys.exit(_fail(f"--{name}= is empty; give a value, or leave the option out"))
+            key = name.removeprefix("config.")
+            otherwise = "" if key == name else f"; if it is to be empty, write it as a variant, FILE:VARIANT,{key}="
+            sys.exit(_fail(f"--{name}= is empty; give a value, or leave the option out{otherwise}"))
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # --verbosity=0 also logs what was chosen and why
     return rest

@@ -73,7 +73,7 @@ class Volatility(RowsTask):
     @functools.cached_property
     def _columns(self) -> tuple[str, ...]:
         columns = tuple(name.strip() for name in self.config.columns.split(","))
-        if len(columns) not in (1, 3) or not all(columns):
+        if len(columns) not in (1, 3) or not all(columns) or len({*columns}) < len(columns):
             raise UsageError(
                 f"data.columns {shown(self.config.columns)} is not allowed; name the columns of high, low and close, "
                 "or of the closing price alone"

@@ -10,7 +10,7 @@ from xlstm_jax.data.series.continuation import draw_continuation
 from xlstm_jax.data.series.forecasts.columns import Columns
 from xlstm_jax.data.series.forecasts.windows import Windows
 from xlstm_jax.data.series.table import Table, is_table, read_csv
-from xlstm_jax.errors import UsageError
+from xlstm_jax.errors import UsageError, shown
 
 DIGITS = 6  # significant ones, of a forecast
 SHOWN = 3  # contexts of this many horizons are drawn
@@ -56,6 +56,13 @@ def _of_table(table: Table, columns: Columns, context: int, horizon: int, fill: 
     if rows < context:
         more = f" and {ahead} with what is known ahead" if ahead else ""
         raise UsageError(f"the file has {len(table.values_NC)} rows; give at least {context}{more}")
+    targets = columns.roles.targets
+    if ahead and np.isfinite(filled_HC := table.values_NC[rows:, : len(targets)]).any():
+        name = targets[int(np.argmax(np.isfinite(filled_HC).any(axis=0)))]
+        raise UsageError(
+            f"the last {ahead} rows of the file are to be forecast, and column {shown(name)} has values there; after "
+            f"the present, add {ahead} rows with what is known ahead ({', '.join(columns.roles.known)}) and no targets"
+        )
     here = slice(rows - context, rows)
     times_S, known_SK = None, None
     if table.times_N is not None:
@@ -106,11 +113,11 @@ def draw(axes: Any, record: dict[str, Any], columns: Columns, example: Example) 
     """Context and forecast of each column on Matplotlib axes, with a band between the outermost quantiles."""
     past_TC = columns.targets(example.past_TF[:, : len(columns.roles.targets)])
     names, following_HC = (*record["forecast"],), _stacked(record["forecast"])
-    shown = min(len(past_TC), SHOWN * len(following_HC) + 24)
-    times_S = None if example.times_S is None else example.times_S[-shown - len(following_HC) :]
+    most = min(len(past_TC), SHOWN * len(following_HC) + 24)
+    times_S = None if example.times_S is None else example.times_S[-most - len(following_HC) :]
     bands = [_stacked(forecast) for forecast in record.get("quantiles", {}).values()]
     band = (bands[0], bands[-1]) if bands else None
-    draw_continuation(axes, names, past_TC[-shown:], following_HC, times_S=times_S, band=band)
+    draw_continuation(axes, names, past_TC[-most:], following_HC, times_S=times_S, band=band)
 
 
 def _stacked(forecast: dict[str, list[float]]) -> np.ndarray:
