@@ -118,6 +118,9 @@ def _lines(figure, rows):
     grid = figure.subplots(len(known), len(panels), squeeze=False)
     for (field, title), line in zip(known.items(), grid, strict=True):
         for axis, panel in zip(line, panels, strict=True):
+            if not any(math.isfinite(getattr(row, field)) for row in rows if series(row)[0] == panel):
+                axis.remove()  # such as the error of a pass that has none
+                continue
             for index, name in enumerate(names):
                 mine = [row for row in rows if series(row) == (panel, name)]
                 heights = [getattr(row, field) for row in mine]

@@ -44,7 +44,7 @@ def _log_sum(x):
 def _cases(time: int, which: str) -> list[Case]:
     from xlstm_jax.ops.crf import IMPLEMENTATIONS, CRFWeights, log_partition
 
-    group, (_, *inputs) = f"T {time}, {which}", _inputs(time)
+    group, (_, *inputs) = f"{which}, T {time}", _inputs(time)
     wanted_B = _numpy(*(array.astype(np.float64) for array in inputs))
 
     def error(log_z_B) -> float:
