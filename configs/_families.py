@@ -58,11 +58,23 @@ def use(config: ConfigDict, name: str, blocks: int) -> None:
         config.model[family.block].cell = family.cell
 
 
-def stack_of(name: str, blocks: int = 2) -> Callable[[ConfigDict], None]:
-    """A variant: that many blocks of one family; embeddings of plain recurrent layers start at standard deviation 1."""
+def alternating_xlstm(config: ConfigDict) -> None:
+    """A variant: an mLSTM block that reads forward and an sLSTM block that reads backward."""
+    config.model.pattern = "ms"
+    config.model.directions = "alternate"
+
+
+def stack_of(name: str, blocks: int = 2, directions: str = "") -> Callable[[ConfigDict], None]:
+    """A variant: that many blocks of one family; embeddings of plain recurrent layers start at standard deviation 1.
+
+    Args:
+        directions: of a model that can read backward too; "": the config's own.
+    """
 
     def change(config: ConfigDict) -> None:
         use(config, name, blocks)
+        if directions:
+            config.model.directions = directions
         if FAMILIES[name].block == "recurrent" and "embedding_std" in config.model:
             config.model.embedding_std = 1.0
 

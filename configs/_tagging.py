@@ -5,22 +5,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from configs import base
-from configs._families import stack_of
-
-
-def lstm(config: ConfigDict) -> None:
-    stack_of("lstm", 1)(config)
-    config.model.directions = "forward"
-
-
-def xlstm(config: ConfigDict) -> None:
-    config.model.pattern = "ms"
-    config.model.directions = "alternate"
-
-
-def transformer(config: ConfigDict) -> None:
-    stack_of("transformer")(config)
-    config.model.directions = "alternate"
+from configs._families import alternating_xlstm, stack_of
 
 
 def words(config: ConfigDict) -> None:
@@ -50,11 +35,11 @@ def tiny(config: ConfigDict) -> None:
 
 
 VARIANTS: dict[str, Callable[[ConfigDict], None]] = {
-    "lstm": lstm,
+    "lstm": stack_of("lstm", 1, "forward"),
     "bilstm": stack_of("lstm", 1),
     "gru": stack_of("gru", 1),
-    "xlstm": xlstm,
-    "transformer": transformer,
+    "xlstm": alternating_xlstm,
+    "transformer": stack_of("transformer", directions="alternate"),
     "words": words,
     "softmax": softmax,
     "no_letters": no_letters,

@@ -11,7 +11,7 @@ your own series.
 from ml_collections import ConfigDict
 
 from configs import base
-from configs._families import stack_of
+from configs._families import alternating_xlstm, stack_of
 from configs._variants import compose
 
 
@@ -53,26 +53,11 @@ def basic_motions(config: ConfigDict) -> None:
     config.train.log_every = 10
 
 
-def bilstm(config: ConfigDict) -> None:
-    stack_of("lstm", 1)(config)
-    config.model.directions = "both"
-
-
-def bigru(config: ConfigDict) -> None:
-    stack_of("gru", 1)(config)
-    config.model.directions = "both"
-
-
 def slstm(config: ConfigDict) -> None:
     """One layer of the sLSTM with one head, without the block around it: several times as fast on a CPU."""
     stack_of("lstm", 1)(config)
     config.model.recurrent.cell = "slstm"
     config.model.recurrent.options = "num_heads=1"
-
-
-def xlstm(config: ConfigDict) -> None:
-    config.model.pattern = "ms"
-    config.model.directions = "alternate"
 
 
 def vil(config: ConfigDict) -> None:
@@ -111,11 +96,11 @@ VARIANTS = {
     "basic_motions": basic_motions,
     "lstm": stack_of("lstm", 1),
     "gru": stack_of("gru", 1),
-    "bilstm": bilstm,
-    "bigru": bigru,
+    "bilstm": stack_of("lstm", 1, "both"),
+    "bigru": stack_of("gru", 1, "both"),
     "slstm": slstm,
     "minlstm": stack_of("minlstm", 2),
-    "xlstm": xlstm,
+    "xlstm": alternating_xlstm,
     "vil": vil,
     "transformer": stack_of("transformer"),
     "linear": linear,

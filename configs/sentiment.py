@@ -11,18 +11,8 @@ and "label" in each line.
 from ml_collections import ConfigDict
 
 from configs import base
-from configs._families import stack_of
+from configs._families import alternating_xlstm, stack_of
 from configs._variants import compose
-
-
-def bilstm(config: ConfigDict) -> None:
-    stack_of("lstm", 1)(config)
-    config.model.directions = "both"
-
-
-def xlstm(config: ConfigDict) -> None:
-    config.model.pattern = "ms"
-    config.model.directions = "alternate"
 
 
 def majority(config: ConfigDict) -> None:
@@ -44,9 +34,9 @@ def tiny(config: ConfigDict) -> None:
 
 VARIANTS = {
     "lstm": stack_of("lstm", 1),
-    "bilstm": bilstm,
+    "bilstm": stack_of("lstm", 1, "both"),
     "gru": stack_of("gru", 1),
-    "xlstm": xlstm,
+    "xlstm": alternating_xlstm,
     "transformer": stack_of("transformer"),
     "majority": majority,
     "five": five,

@@ -13,18 +13,8 @@ the same of validation and test.
 from ml_collections import ConfigDict
 
 from configs import base
-from configs._families import stack_of
+from configs._families import alternating_xlstm, stack_of
 from configs._variants import Variants, compose
-
-
-def xlstm(config: ConfigDict) -> None:
-    config.model.pattern = "ms"
-    config.model.directions = "alternate"
-
-
-def transformer(config: ConfigDict) -> None:
-    stack_of("transformer")(config)
-    config.model.directions = "alternate"
 
 
 def attention(kind: str):
@@ -80,8 +70,8 @@ def tiny(config: ConfigDict) -> None:
 VARIANTS: Variants = {
     "lstm": stack_of("lstm", 1),
     "gru": stack_of("gru", 1),
-    "xlstm": xlstm,
-    "transformer": transformer,
+    "xlstm": alternating_xlstm,
+    "transformer": stack_of("transformer", directions="alternate"),
     **{kind: attention(kind) for kind in ("none", "bahdanau", "dot", "general", "concat")},
     "feeding": feeding,
     "sutskever": sutskever,

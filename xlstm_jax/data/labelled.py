@@ -11,6 +11,8 @@ from xlstm_jax.errors import UsageError
 
 BINARY = ("negative", "positive")
 
+MOST_WORDS = 1000  # of an example to predict
+
 Example = tuple[list[str], str]  # words, label
 
 
@@ -18,6 +20,15 @@ def split_words(text: str) -> list[str]:
     """The words and punctuation marks of a sentence, with clitics such as n't apart, as the treebank writes them."""
     text = re.sub(r"(?i)(n't|'(?:s|re|ve|ll|d|m))\b", r" \1", text.replace("\u2019", "'"))
     return re.findall(r"(?i:n't)|'\w+|\w+(?:[-.]\w+)*|\.{2,}|--|[^\w\s]", text)
+
+
+def check_words(words: list[str]) -> list[str]:
+    """The words of a user's sentence; `UsageError` if there are none, or more than `MOST_WORDS`."""
+    if not words:
+        raise UsageError("the input is empty; give a sentence")
+    if len(words) > MOST_WORDS:
+        raise UsageError(f"the input has {len(words)} words; give at most {MOST_WORDS}")
+    return words
 
 
 def treebank_labels(classes: Literal[2, 5]) -> tuple[str, ...]:

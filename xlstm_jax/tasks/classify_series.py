@@ -2,12 +2,10 @@
 
 import dataclasses
 import functools
-import hashlib
 import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,15 +13,15 @@ import optax
 from flax import nnx
 
 from xlstm_jax.config import PositiveInt, Rate, Section, listed
-from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset, generator
+from xlstm_jax.data.batches import generator
 from xlstm_jax.data.codecs import padded, power_of_two
-from xlstm_jax.data.sentences import EvaluationSentences, TrainSentences
 from xlstm_jax.data.series.classes import labelled, mnist, mnist1d, own, splice, ts_file
 from xlstm_jax.data.series.classes.codec import LabelledCodec, draw
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.classifier import Prior
 from xlstm_jax.models.series_classifier import LogisticRegression, SeriesClassifier, SeriesClassifierConfig
-from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
+from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
+from xlstm_jax.tasks.examples import ExamplesTask
 
 READERS = {
     "mnist": mnist.read,
@@ -57,7 +55,7 @@ class Batch(NamedTuple):
 
 
 @TASKS.register("classify_series")
-class ClassifySeries(Task):
+class ClassifySeries(ExamplesTask):
     """Class of a series; cross-entropy. The checkpoint with the best validation accuracy is kept.
 
     Metrics: `accuracy`; `f1`, the mean over classes of 2 tp / (2 tp + fp + fn); `series`, their number.
@@ -122,14 +120,6 @@ class ClassifySeries(Task):
     def loss_at_chance(self) -> float:
         return math.log(len(self.codec.labels))
 
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for name, (series, labels) in self._rows.items():
-            digest.update(name.encode() + labels.tobytes())
-            for one in series:
-                digest.update(np.ascontiguousarray(one))
-        return digest.hexdigest()
-
     def summary(self) -> str:
         sizes = ", ".join(f"{name} {len(labels):,}" for name, (_, labels) in self._rows.items())
         steps = self.codec.steps or "different numbers of"
@@ -145,20 +135,11 @@ class ClassifySeries(Task):
             return LogisticRegression(steps, channels, classes, rngs=rngs)
         return SeriesClassifier(config, channels, classes, steps, rngs=rngs)
 
-    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        return dataset(TrainSentences(*self._rows["train"], seed=checked_seed(seed), **self._shape(rows)))
+    @property
+    def _multiple(self) -> int:
+        return 1 if self.codec.steps else self.config.multiple_of
 
-    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        del carry
-        if split not in self.splits:
-            raise unknown_split(split, self.splits)
-        return dataset(EvaluationSentences(*self._rows[split], **self._shape(rows)))
-
-    def _shape(self, rows: slice) -> dict[str, Any]:
-        multiple = 1 if self.codec.steps else self.config.multiple_of
-        return {"batch_size": self.config.batch_size, "multiple_of": multiple, "part": rows, "make": self._batch}
-
-    def _batch(self, series: list[np.ndarray], labels: np.ndarray, multiple_of: int) -> Batch:
+    def _make(self, series: list[np.ndarray], labels: np.ndarray, multiple_of: int) -> Batch:
         values_BTC, lengths_B = padded(series, multiple_of=multiple_of)
         inside_BT1 = (np.arange(values_BTC.shape[1]) < lengths_B[:, None])[..., None]
         series_BTC = np.where(inside_BT1, self.codec.scaling.standardized(values_BTC), np.float32(0))
@@ -202,7 +183,7 @@ class ClassifySeries(Task):
 
     def collate(self, examples: list[np.ndarray]) -> Batch:
         longest = power_of_two(max(map(len, examples)))
-        return self._batch(examples, np.zeros(len(examples), np.int32), longest)
+        return self._make(examples, np.zeros(len(examples), np.int32), longest)
 
     def predict(self, model: nnx.Module, batch: Batch) -> jax.Array:
         return self._logits(model, batch)

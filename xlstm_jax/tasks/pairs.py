@@ -1,52 +1,48 @@
 """The base of tasks that turn one text into another."""
 
+import dataclasses
 import functools
-import hashlib
 import math
 from collections.abc import Mapping
 from typing import Any
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 
-from xlstm_jax.config import PositiveInt, Rate
-from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
+from xlstm_jax.config import PositiveInt, Rate, Section
 from xlstm_jax.data.codecs import power_of_two
 from xlstm_jax.data.pairs.batches import TokenPairs, batch_of, row_of
 from xlstm_jax.data.pairs.codec import PairsCodec, Unit
 from xlstm_jax.data.pairs.published import Pair
 from xlstm_jax.data.parts import with_validation
-from xlstm_jax.data.sentences import EvaluationSentences, TrainSentences
 from xlstm_jax.errors import UsageError
 from xlstm_jax.generate import beam_search
 from xlstm_jax.generate.state import state_of
 from xlstm_jax.models.encoders import StackEncoder
 from xlstm_jax.models.inputs import Tokens
 from xlstm_jax.models.seq2seq import Seq2Seq, Seq2SeqConfig
-from xlstm_jax.tasks.base import Outcome, Ratio, Task, unknown_split
+from xlstm_jax.tasks.base import Outcome, Ratio
+from xlstm_jax.tasks.examples import Examples, ExamplesTask, unlabelled
 
 MOST_TOKENS = 1000  # of a source to predict
 
 
-class PairsConfig:
-    """The fields that sections `data` of such tasks have in common."""
-
-    path: str  # folder of one's own
-    unit: Unit  # of the tokens
-    vocab_size: PositiveInt  # of byte pairs, for each side
-    least_count: PositiveInt  # words that occur less often in the training data are unknown
-    validation: Rate  # share of the training pairs for validation, where the data have no part for it
-    reverse: bool  # read sources from their end
-    most_tokens: PositiveInt  # of a source or target for training; longer pairs are left out
-    batch_size: PositiveInt
-    multiple_of: PositiveInt
+@dataclasses.dataclass(frozen=True)
+class PairsConfig(Section, name="data"):
+    unit: Unit = "bpe"  # of the tokens: byte pairs, or words between spaces
+    vocab_size: PositiveInt = 6000  # of byte pairs, for each side
+    least_count: PositiveInt = 2  # words that occur less often in the training data are unknown
+    validation: Rate = 0.05  # share of the training pairs for validation, where the data have no part for it
+    reverse: bool = False  # read sources from their end, as Sutskever et al. 2014 do
+    most_tokens: PositiveInt = 100  # of a source or target for training; longer pairs are left out
+    batch_size: PositiveInt = 64  # pairs in a batch, of similar length
+    multiple_of: PositiveInt = 16  # rows are padded to a multiple of it, so that few programs are compiled
 
 
-class PairsTask(Task):
+class PairsTask(ExamplesTask):
     """The tokens of a target given a source; cross-entropy. Predictions are made by beam search.
 
     A subclass defines `_pairs`, and `judge` for metrics of the predicted texts.
@@ -73,27 +69,21 @@ class PairsTask(Task):
         return with_validation(self._pairs(), self.config.validation)
 
     @functools.cached_property
-    def _rows(self) -> dict[str, list[np.ndarray]]:
+    def _rows(self) -> dict[str, Examples]:
         """Rows of `data.pairs.batches.row_of`, of each part."""
         rows = {name: [self._row(pair) for pair in part] for name, part in self._parts.items()}
         kept = [row for row in rows["train"] if len(row) <= self.config.most_tokens]
         if not kept:
             raise UsageError(f"data.most_tokens {self.config.most_tokens} leaves no training pair; raise it")
-        return rows | {"train": kept}
+        return {name: unlabelled(part) for name, part in (rows | {"train": kept}).items()}
+
+    _make = staticmethod(batch_of)
 
     def _row(self, pair: Pair) -> np.ndarray:
         return row_of(self._source(pair.source), self.codec.encode_target(pair.target))
 
     def _source(self, text: str) -> np.ndarray:
         return self.codec.encode(text)[:: -1 if self.config.reverse else 1]
-
-    @property
-    def held_out(self) -> tuple[str, ...]:
-        return ("test",) if "test" in self.splits else ()
-
-    @functools.cached_property
-    def splits(self) -> dict[str, Any]:
-        return {name: rows for name, rows in self._rows.items() if name != "train"}
 
     @classmethod
     def codec_from_json(cls, data: dict[str, Any]) -> PairsCodec:
@@ -103,14 +93,8 @@ class PairsTask(Task):
     def loss_at_chance(self) -> float:
         return math.log(self.codec.vocab_size)
 
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for name, rows in self._rows.items():
-            digest.update(name.encode() + b"".join(row.tobytes() for row in rows))
-        return digest.hexdigest()
-
     def summary(self) -> str:
-        sizes = ", ".join(f"{name} {len(rows):,}" for name, rows in self._rows.items())
+        sizes = ", ".join(f"{name} {len(rows):,}" for name, (rows, _) in self._rows.items())
         vocabularies = f"{self.codec.source.vocab_size:,} and {self.codec.target.vocab_size:,}"
         return f"pairs: {sizes}; {vocabularies} {'words' if self.codec.unit == 'words' else 'byte pairs'}"
 
@@ -121,22 +105,6 @@ class PairsTask(Task):
             return StackEncoder(config.encoder, embedding, config.directions, rngs=rngs)
 
         return Seq2Seq(config, encoder, self.codec.vocab_size, begin=self.codec.begin, rngs=rngs)
-
-    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        return dataset(TrainSentences(*self._part("train"), seed=checked_seed(seed), **self._shape(rows)))
-
-    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        del carry
-        if split not in self.splits:
-            raise unknown_split(split, self.splits)
-        return dataset(EvaluationSentences(*self._part(split), **self._shape(rows)))
-
-    def _part(self, split: str) -> tuple[list[np.ndarray], np.ndarray]:
-        return self._rows[split], np.zeros(len(self._rows[split]), np.int32)
-
-    def _shape(self, rows: slice) -> dict[str, Any]:
-        sizes = {"batch_size": self.config.batch_size, "multiple_of": self.config.multiple_of}
-        return sizes | {"part": rows, "make": batch_of}
 
     def forward(self, model: Seq2Seq, batch: TokenPairs, carry: Any, key: jax.Array | None) -> Outcome:
         keys = (None, None) if key is None else jax.random.split(key)
@@ -175,10 +143,12 @@ class PairsTask(Task):
 
     def predict(self, model: Seq2Seq, batch: TokenPairs) -> dict[str, jax.Array]:
         """The best text, [B, T], and the attention to the source while it is written, [B, T, S]."""
-        config, sources = model.config, (batch.source_BS, batch.source_lengths_B)
+        config, start = model.config, model.encode(batch.source_BS, batch.source_lengths_B)
+        begin_B1 = jnp.full((batch.source_BS.shape[0], 1), model.begin, jnp.int32)
+        logits_BA, carry = model.step(begin_B1[:, 0], start)
         found = beam_search(
             model,
-            state_of(*model.start(*sources)),
+            state_of(carry, logits_BA),
             beams=config.beams,
             length=config.most_tokens or 2 * batch.source_BS.shape[1] + 8,
             stop=(self.codec.end,),
@@ -186,9 +156,8 @@ class PairsTask(Task):
             coverage_penalty=config.coverage_penalty,
         )
         tokens_BT, lengths_B = found.tokens_BKT[:, 0], found.lengths_BK[:, 0]
-        begin_B1 = jnp.full_like(tokens_BT[:, :1], model.begin)
         given_BT = jnp.concatenate([begin_B1, tokens_BT[:, :-1]], axis=1)
-        _, attention_BTS = model.unroll(given_BT, model.encode(*sources), lengths=lengths_B)
+        _, attention_BTS = model.unroll(given_BT, start, lengths=lengths_B)
         return {"tokens": tokens_BT, "attention": attention_BTS}
 
     def render(self, predicted: Any, example: np.ndarray) -> dict[str, Any]:

@@ -5,25 +5,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xlstm_jax.config import PositiveInt, Rate, Section
+from xlstm_jax.config import PositiveInt
 from xlstm_jax.data.pairs.batches import TokenPairs
 from xlstm_jax.data.pairs.codec import Unit
 from xlstm_jax.data.pairs.published import Pair, scan
 from xlstm_jax.tasks.base import TASKS, Ratio
-from xlstm_jax.tasks.pairs import PairsTask
+from xlstm_jax.tasks.pairs import PairsConfig, PairsTask
 
 
 @dataclasses.dataclass(frozen=True)
-class ScanConfig(Section, name="data"):
+class ScanConfig(PairsConfig, name="data"):
     split: Literal["simple", "length", "jump"] = "simple"  # which combinations are kept for testing
-    unit: Unit = "words"  # of the tokens
+    unit: Unit = "words"  # of the tokens: byte pairs, or words between spaces
     vocab_size: PositiveInt = 300  # of byte pairs, for each side
     least_count: PositiveInt = 1  # words that occur less often in the training data are unknown
-    validation: Rate = 0.05  # share of the training pairs for validation
-    reverse: bool = False  # read commands from their end
-    most_tokens: PositiveInt = 100  # of a command or of actions for training; longer pairs are left out
-    batch_size: PositiveInt = 64  # pairs in a batch, of similar length
-    multiple_of: PositiveInt = 16  # rows are padded to a multiple of it, so that few programs are compiled
 
 
 @TASKS.register("scan")

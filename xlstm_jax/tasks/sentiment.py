@@ -2,12 +2,10 @@
 
 import dataclasses
 import functools
-import hashlib
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,14 +14,12 @@ from flax import nnx
 
 from xlstm_jax.config import PositiveInt, Section
 from xlstm_jax.data import labelled
-from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Labels, Vocabulary, power_of_two
-from xlstm_jax.data.sentences import EvaluationSentences, Sentences, TrainSentences, batch_of
+from xlstm_jax.data.sentences import Sentences, batch_of
 from xlstm_jax.errors import UsageError, shown
 from xlstm_jax.models.classifier import Prior, TextClassifier, TextClassifierConfig
-from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
-
-MOST_WORDS = 1000  # of an example to predict
+from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
+from xlstm_jax.tasks.examples import ExamplesTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +58,7 @@ class SentimentCodec:
 
 
 @TASKS.register("sentiment")
-class Sentiment(Task):
+class Sentiment(ExamplesTask):
     """Class of a sentence; cross-entropy, accuracy. The checkpoint with the best validation accuracy is kept.
 
     Socher et al. 2013: with 2 classes very negative and negative are one, very positive and positive the other, and
@@ -98,13 +94,7 @@ class Sentiment(Task):
         """Tokens and classes of each split."""
         return {name: (self._tokens(rows), self._labels(name, rows)) for name, rows in self._examples.items()}
 
-    @property
-    def held_out(self) -> tuple[str, ...]:
-        return ("test",) if "test" in self.splits else ()
-
-    @functools.cached_property
-    def splits(self) -> dict[str, Any]:
-        return {name: rows for name, rows in self._rows.items() if name != "train"}
+    _make = staticmethod(batch_of)
 
     def _tokens(self, rows: list[labelled.Example]) -> list[np.ndarray]:
         return [self.codec.encode(words) for words, _ in rows]
@@ -126,12 +116,6 @@ class Sentiment(Task):
     def loss_at_chance(self) -> float:
         return math.log(len(self.codec.labels))
 
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for name, (rows, labels) in self._rows.items():
-            digest.update(name.encode() + labels.tobytes() + b"".join(row.tobytes() for row in rows))
-        return digest.hexdigest()
-
     def summary(self) -> str:
         sizes = ", ".join(f"{name} {len(labels):,}" for name, (_, labels) in self._rows.items())
         return f"examples: {sizes}; {len(self.codec.words):,} words; classes {', '.join(self.codec.labels.names)}"
@@ -141,18 +125,6 @@ class Sentiment(Task):
             return Prior(len(self.codec.labels))
         sizes = len(self.codec.words), len(self.codec.labels)
         return TextClassifier(config, *sizes, unknown=Vocabulary.UNKNOWN, rngs=rngs)
-
-    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        return dataset(TrainSentences(*self._rows["train"], seed=checked_seed(seed), **self._shape(rows)))
-
-    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        del carry
-        if split not in self.splits:
-            raise unknown_split(split, self.splits)
-        return dataset(EvaluationSentences(*self._rows[split], **self._shape(rows)))
-
-    def _shape(self, rows: slice) -> dict[str, Any]:
-        return {"batch_size": self.config.batch_size, "multiple_of": self.config.multiple_of, "part": rows}
 
     def forward(self, model: TextClassifier, batch: Sentences, carry: Any, key: jax.Array | None) -> Outcome:
         logits_BA = model.classify(batch.tokens_BT, batch.lengths_B, key)
@@ -167,12 +139,7 @@ class Sentiment(Task):
         return {"sentences": float(ratios["loss"].count)}
 
     def read(self, text: str) -> np.ndarray:
-        words = labelled.split_words(text)
-        if not words:
-            raise UsageError("the input is empty; give a sentence")
-        if len(words) > MOST_WORDS:
-            raise UsageError(f"the input has {len(words)} words; give at most {MOST_WORDS}")
-        return self.codec.encode(words)
+        return self.codec.encode(labelled.check_words(labelled.split_words(text)))
 
     def blank(self, length: int) -> np.ndarray:
         return np.zeros(length, np.int32)

@@ -2,34 +2,28 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from xlstm_jax.config import PositiveInt, Rate, Section
-from xlstm_jax.data.batches import ALL_ROWS, checked_seed, dataset
 from xlstm_jax.data.codecs import Vocabulary, power_of_two
-from xlstm_jax.data.labelled import split_words
+from xlstm_jax.data.labelled import check_words, split_words
 from xlstm_jax.data.parts import with_validation
-from xlstm_jax.data.sentences import EvaluationSentences, TrainSentences
 from xlstm_jax.data.tagging.batches import FEATURES, TaggedWords, batch_of
 from xlstm_jax.data.tagging.codec import TaggingCodec
 from xlstm_jax.data.tagging.columns import Tagged
 from xlstm_jax.data.tagging.published import READERS, folder
 from xlstm_jax.data.tagging.schemes import Scheme, allowed, spans
-from xlstm_jax.errors import UsageError
 from xlstm_jax.models.tagger import Tagger, TaggerConfig, Words, WordTagger
-from xlstm_jax.tasks.base import TASKS, Outcome, Ratio, Task, unknown_split
-
-MOST_WORDS = 1000  # of an example to predict
+from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
+from xlstm_jax.tasks.examples import Examples, ExamplesTask, unlabelled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +38,7 @@ class TaggingConfig(Section, name="data"):
 
 
 @TASKS.register("tagging")
-class Tagging(Task):
+class Tagging(ExamplesTask):
     """Spans of words by the tag of each word; the negative log-likelihood of a CRF. The best validation F1 is kept.
 
     Metrics, of spans: a predicted one is right if its type, first and last word are. `precision` tp / predicted,
@@ -69,18 +63,12 @@ class Tagging(Task):
         return with_validation(parts, self.config.validation)
 
     @functools.cached_property
-    def _rows(self) -> dict[str, list[np.ndarray]]:
+    def _rows(self) -> dict[str, Examples]:
         """Rows of `data.tagging.batches.row_of`, of each part."""
         encode = self.codec.encode_tagged
-        return {name: [encode(sentence, name) for sentence in part] for name, part in self._sentences.items()}
+        return {name: unlabelled([encode(one, name) for one in part]) for name, part in self._sentences.items()}
 
-    @property
-    def held_out(self) -> tuple[str, ...]:
-        return ("test",) if "test" in self.splits else ()
-
-    @functools.cached_property
-    def splits(self) -> dict[str, Any]:
-        return {name: rows for name, rows in self._rows.items() if name != "train"}
+    _make = staticmethod(batch_of)
 
     @classmethod
     def codec_from_json(cls, data: dict[str, Any]) -> TaggingCodec:
@@ -89,12 +77,6 @@ class Tagging(Task):
     @property
     def loss_at_chance(self) -> float:
         return math.log(len(self.codec.tags))
-
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for name, rows in self._rows.items():
-            digest.update(name.encode() + b"".join(row.tobytes() for row in rows))
-        return digest.hexdigest()
 
     def summary(self) -> str:
         sizes = ", ".join(f"{name} {len(part):,}" for name, part in self._sentences.items())
@@ -107,23 +89,6 @@ class Tagging(Task):
             return WordTagger(words, tags, allowed=may, rngs=rngs)
         sizes = words, len(self.codec.letters), FEATURES, tags
         return Tagger(config, *sizes, allowed=may, unknown=Vocabulary.UNKNOWN, rngs=rngs)
-
-    def train_batches(self, seed: int, *, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        return dataset(TrainSentences(*self._part("train"), seed=checked_seed(seed), **self._shape(rows)))
-
-    def batches(self, split: str, *, carry: bool = False, rows: slice = ALL_ROWS) -> grain.IterDataset:
-        del carry
-        if split not in self.splits:
-            raise unknown_split(split, self.splits)
-        return dataset(EvaluationSentences(*self._part(split), **self._shape(rows)))
-
-    def _part(self, split: str) -> tuple[list[np.ndarray], np.ndarray]:
-        return self._rows[split], np.zeros(len(self._rows[split]), np.int32)
-
-    def _shape(self, rows: slice) -> dict[str, Any]:
-        return {"batch_size": self.config.batch_size, "multiple_of": self.config.multiple_of, "part": rows} | {
-            "make": batch_of
-        }
 
     def forward(self, model: Tagger | WordTagger, batch: TaggedWords, carry: Any, key: jax.Array | None) -> Outcome:
         emissions_BTA = model.emissions(_words(batch), batch.lengths_B, key)
@@ -152,11 +117,7 @@ class Tagging(Task):
 
     def read(self, text: str) -> tuple[list[str], np.ndarray]:
         """A sentence, or a JSON list of its words if they are to be kept as they are."""
-        words = _listed(text) or split_words(text)
-        if not words:
-            raise UsageError("the input is empty; give a sentence")
-        if len(words) > MOST_WORDS:
-            raise UsageError(f"the input has {len(words)} words; give at most {MOST_WORDS}")
+        words = check_words(_listed(text) or split_words(text))
         return words, self.codec.encode(words)
 
     def blank(self, length: int) -> tuple[list[str], np.ndarray]:

@@ -6,28 +6,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xlstm_jax.config import PositiveInt, Rate, Section
 from xlstm_jax.data.pairs import own
 from xlstm_jax.data.pairs.batches import TokenPairs
-from xlstm_jax.data.pairs.codec import Unit
 from xlstm_jax.data.pairs.published import Pair, multi30k
 from xlstm_jax.tasks import bleu
 from xlstm_jax.tasks.base import TASKS, Ratio
-from xlstm_jax.tasks.pairs import PairsTask
+from xlstm_jax.tasks.pairs import PairsConfig, PairsTask
 
 
 @dataclasses.dataclass(frozen=True)
-class TranslationConfig(Section, name="data"):
+class TranslationConfig(PairsConfig, name="data"):
     direction: Literal["de-en", "en-de"] = "de-en"  # of Multi30k
     path: str = ""  # instead: a folder with train.tsv, train.jsonl or train.source and train.target, and other parts
-    unit: Unit = "bpe"  # of the tokens: byte pairs, or words between spaces
-    vocab_size: PositiveInt = 6000  # of byte pairs, for each side
-    least_count: PositiveInt = 2  # words that occur less often in the training data are unknown
-    validation: Rate = 0.05  # share of the training pairs for validation, where the data have no part for it
-    reverse: bool = False  # read sources from their end, as Sutskever et al. 2014 do
-    most_tokens: PositiveInt = 100  # of a source or target for training; longer pairs are left out
-    batch_size: PositiveInt = 64  # pairs in a batch, of similar length
-    multiple_of: PositiveInt = 16  # rows are padded to a multiple of it, so that few programs are compiled
 
 
 @TASKS.register("translation")

@@ -43,15 +43,8 @@ def log_partition(
     Raises:
         UsageError: shapes that do not fit, or an unknown implementation.
     """
-    name = "scan" if implementation is None else implementation
-    if name not in IMPLEMENTATIONS:
-        raise UsageError(f"crf implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}")
     emissions_BTA, weights, lengths_B, padding_BT = _checked("log_partition", emissions_BTA, weights, lengths_B)
-    if not emissions_BTA.shape[1]:
-        return jnp.zeros(emissions_BTA.shape[:1], emissions_BTA.dtype)
-    with jax.named_scope(f"crf_{name}"):
-        log_z_B = IMPLEMENTATIONS[name](emissions_BTA, weights, padding_BT)
-    return _named(log_z_B, lengths_B)
+    return _named(_log_z(implementation, emissions_BTA, weights, padding_BT), lengths_B)
 
 
 def log_likelihood(
@@ -67,9 +60,9 @@ def log_likelihood(
     Args:
         tags_BT: ints below A; any value in the padding.
     """
-    log_z_B = log_partition(emissions_BTA, weights, lengths_B=lengths_B, implementation=implementation)
     emissions_BTA, weights, lengths_B, padding_BT = _checked("log_likelihood", emissions_BTA, weights, lengths_B)
     emissions_BTA, tags_BT = checked("log_likelihood", emissions_BTA=emissions_BTA, tokens_BT=tags_BT)
+    log_z_B = _log_z(implementation, emissions_BTA, weights, padding_BT)
     if not emissions_BTA.shape[1]:
         return log_z_B
     tags_BT = jnp.where(padding_BT, 0, tags_BT)
@@ -113,6 +106,17 @@ def viterbi(
         return jnp.zeros(emissions_BTA.shape[:2], jnp.int32), jnp.zeros(emissions_BTA.shape[:1], emissions_BTA.dtype)
     tags_BT, score_B = scan.viterbi(emissions_BTA, weights, padding_BT)
     return tags_BT, _named(score_B, lengths_B)
+
+
+def _log_z(implementation, emissions_BTA, weights, padding_BT) -> jax.Array:
+    """log Z [B] of arguments from `_checked`; very negative for rows without a possible path."""
+    name = "scan" if implementation is None else implementation
+    if name not in IMPLEMENTATIONS:
+        raise UsageError(f"crf implementation {name!r} is unknown; known: {', '.join(IMPLEMENTATIONS)}")
+    if not emissions_BTA.shape[1]:
+        return jnp.zeros(emissions_BTA.shape[:1], emissions_BTA.dtype)
+    with jax.named_scope(f"crf_{name}"):
+        return IMPLEMENTATIONS[name](emissions_BTA, weights, padding_BT)
 
 
 def _checked(op, emissions_BTA, weights, lengths_B):
