@@ -42,7 +42,8 @@ def main() -> None:
     records = ({"input": text} | answer for text, answer in zip(texts, answers, strict=True))
     if out is None:
         for record in records:
-            print(json.dumps(record, ensure_ascii=False) if _JSON.value else _readable(record), flush=True)
+            shown = json.dumps(record, ensure_ascii=False) if _JSON.value else _readable(record, predictor.task.detail)
+            print(shown, flush=True)
         return
     from xlstm_jax.files import replacing
 
@@ -119,15 +120,15 @@ def _lines() -> list[str]:
     return lines
 
 
-def _readable(record: dict[str, Any]) -> str:
-    """For people: the input, then each part of the answer."""
+def _readable(record: dict[str, Any], detail: tuple[str, ...]) -> str:
+    """For people: the input, then each part of the answer that is not a `detail`."""
 
     def shown(value: Any) -> str:
         if isinstance(value, dict):
             return ", ".join(f"{name} {shown(part)}" for name, part in value.items())
         return f"{value:.4g}" if isinstance(value, float) else str(value)
 
-    answer = "; ".join(f"{name}: {shown(value)}" for name, value in record.items() if name != "input")
+    answer = "; ".join(f"{name}: {shown(value)}" for name, value in record.items() if name not in ("input", *detail))
     text = record["input"]
     return f"{text if len(text) <= 100 else text[:97] + '...'}\n    {answer}"
 

@@ -64,6 +64,8 @@ def committed(state: GenerationState, weights: Any) -> GenerationState:
     def placed(leaf):
         if isinstance(leaf, jax.core.Tracer):
             return leaf
+        if not isinstance(leaf, jax.Array):
+            return jax.device_put(leaf, sharding)
         spread = leaf.sharding.num_devices > 1 and leaf.sharding.device_set == sharding.device_set
         there = leaf.committed and (spread or leaf.sharding == sharding)
         return leaf if there else jax.device_put(leaf, sharding)

@@ -70,6 +70,7 @@ class Task:
         best: name of the metric that selects the best checkpoint, on the first split of `evaluated`, and which of its
             values are better.
         unit: of the loss, for people, such as "nats per byte".
+        detail: parts of an answer for programs and figures only, such as matrices.
         passes_carry: whether training hands the carry from batch to batch.
         loss_at_chance: loss of a model whose outputs are all zero.
     """
@@ -85,6 +86,7 @@ class Task:
     held_out: tuple[str, ...] = ()
     best: tuple[str, Literal["lower", "higher"]] = ("loss", "lower")
     unit: str
+    detail: tuple[str, ...] = ()
     passes_carry: bool = False
     loss_at_chance: float
 

@@ -50,6 +50,7 @@ class PairsTask(ExamplesTask):
 
     Model = Seq2SeqConfig
     unit = "nats per token"
+    detail = ("source_tokens", "target_tokens", "attention")
     config: PairsConfig
     codec: PairsCodec
 
