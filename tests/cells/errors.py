@@ -47,6 +47,7 @@ ORACLES = {
     "mlstm": _heads(mlstm.mlstm_cell),
     "treelstm_childsum": lambda config: treelstm.childsum,
     "treelstm_nary": lambda config: treelstm.nary,
+    "rntn": lambda config: treelstm.rntn,
 }
 # Cells that store their state in a free scale: derivatives with respect to the stored state have no meaning.
 SCALED = ("slstm", "mlstm")

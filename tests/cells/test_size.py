@@ -57,6 +57,8 @@ SIZES = [
     ("treelstm_nary", {"arity": ARITY}, 4 * (H * X + H) + 3 * ARITY * H * H + ARITY * ARITY * H * H),
     ("treelstm_nary", {"arity": 1}, LSTM),
     ("treelstm_nary", {"arity": 1, "bias": False}, LSTM - BIASES),
+    ("rntn", {"arity": ARITY}, H * X + H + ARITY * H * H + ARITY * ARITY * H * H * H),
+    ("rntn", {"arity": 1, "bias": False}, H * X + H * H + H * H * H),
 ]
 
 

@@ -1,7 +1,7 @@
-"""The tree LSTMs, one node at a time.
+"""The tree LSTMs and the recursive neural tensor network, one node at a time.
 
 Each takes weights as the cell lays them out, node inputs x [N, D] and children [N, C] (-1 where there is none) and
-returns y [N, F] and the states (c, h), each [N, F]. Gates stand in the order f, i, u, o.
+returns y [N, F] and the states (c, h), or (h,), each [N, F]. Gates are in the order f, i, u, o.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from tests.oracles.classic import sigmoid
 
 
 def over_trees(node, x, children):
-    """y and (c, h) of all nodes from `node(x_j, {place: (c, h)}) -> (c, h)`, children first."""
+    """y and the states of all nodes from `node(x_j, {place: (..., h)}) -> (..., h)`, children first."""
     done = {}
 
     def state(j):
@@ -18,8 +18,8 @@ def over_trees(node, x, children):
             done[j] = node(x[j], {place: state(k) for place, k in enumerate(children[j]) if k >= 0})
         return done[j]
 
-    c, h = (np.stack(leaves) for leaves in zip(*[state(j) for j in range(len(x))], strict=True))
-    return h, (c, h)
+    states = tuple(np.stack(leaves) for leaves in zip(*[state(j) for j in range(len(x))], strict=True))
+    return states[-1], states
 
 
 def childsum(w, x, children):
@@ -61,5 +61,21 @@ def nary(w, x, children):
         for place, (c_k, _) in below.items():
             c = c + sigmoid(W_f + fed(place)) * c_k
         return c, o * np.tanh(c)
+
+    return over_trees(node, x, children)
+
+
+def rntn(w, x, children):
+    """Socher et al. 2013, equation 2: feature f of a node adds p^T V_f p, where p concatenates the children's h."""
+    features, b = w["w_x"].shape[1], w.get("b", 0.0)
+    wide = w["w_h"].shape[0]
+    V = w["w_v"].reshape(wide, wide, features)
+
+    def node(x_j, below):
+        p = np.zeros(wide)
+        for place, (h_k,) in below.items():
+            p[place * features : (place + 1) * features] = h_k
+        tensor = np.array([p @ V[:, :, f] @ p for f in range(features)])
+        return (np.tanh(x_j @ w["w_x"] + p @ w["w_h"] + tensor + b),)
 
     return over_trees(node, x, children)

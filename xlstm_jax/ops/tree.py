@@ -64,6 +64,25 @@ def forest(children_NC: Any, width: int | None = None, rows: int | None = None) 
     return Forest(jnp.asarray(table), jnp.asarray(np.where(children < 0, nodes, children), jnp.int32))
 
 
+def joined(rows_BRK: jax.Array, children_BNC: jax.Array) -> Forest:
+    """One forest of B N nodes from a batch of trees with N each; node n of tree b becomes b N + n.
+
+    Row r has the nodes of all trees' rows r.
+
+    Args:
+        rows_BRK: for each tree, nodes computed together, after all their children; N marks an empty place.
+        children_BNC: each node's children; N marks no child.
+    """
+    batch, nodes, places = children_BNC.shape
+    first_B11 = nodes * jnp.arange(batch, dtype=jnp.int32)[:, None, None]
+
+    def moved(numbers):
+        return jnp.where(numbers < nodes, numbers + first_B11, batch * nodes)
+
+    rows_RBK = jnp.moveaxis(moved(rows_BRK), 1, 0)
+    return Forest(rows_RBK.reshape(rows_RBK.shape[0], -1), moved(children_BNC).reshape(-1, places))
+
+
 def _cut(level: np.ndarray, width: int) -> list[np.ndarray]:
     return [level[first : first + width] for first in range(0, len(level), width)]
 
