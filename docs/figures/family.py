@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-YEARS = (1990, 1997, 1999, 2000, 2014, 2015, 2016, 2018, 2024)
+YEARS = (1990, 1997, 1999, 2000, 2013, 2014, 2015, 2016, 2018, 2024)
 COLUMN, HEIGHT, PAD, CHARACTER = 1.0, 0.66, 0.06, 0.085  # in columns and rows
 SEQUENTIAL, PARALLEL, SHAPED = "#a9cdec", "#aadba4", "#f2c891"
 LEGEND = {SEQUENTIAL: "feeds its output back", PARALLEL: "parallel over time", SHAPED: "maps, trees"}
@@ -53,6 +53,7 @@ BOXES = (
     Box("convlstm", 2015, 7, "lstm", SHAPED),
     Box("treelstm_childsum", 2015, 8, "lstm", SHAPED),
     Box("treelstm_nary", 2015, 9, "lstm", SHAPED),
+    Box("rntn", 2013, 5.6, "rnn", SHAPED),
     Box("lstm_projected", 2014, 10, "lstm"),
     Box("lstm_peephole", 2000, 11.3, "lstm"),
     Box("lstm_nig lstm_nfg lstm_nog\nlstm_niaf lstm_noaf\nlstm_cifg lstm_fgr", 2015, 11.3, "lstm_peephole"),

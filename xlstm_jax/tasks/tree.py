@@ -177,8 +177,12 @@ class TreeTask(ExamplesTask):
             for child in children[children >= 0]:
                 axes.plot(*zip((x, y), place_NX[child], strict=True), color="0.7", linewidth=1, zorder=1)
         number_N = [names.index(phrase["label"]) for phrase in answer["phrases"][::-1]]
-        colours = matplotlib.colormaps["RdYlGn"](np.array(number_N) / (len(names) - 1))
-        axes.scatter(*place_NX.T, c=colours, s=60, edgecolors="0.4", linewidths=0.5, zorder=2)
+        colours = matplotlib.colormaps["RdYlGn"](np.linspace(0, 1, len(names)))
+        look = {"s": 60, "edgecolors": "0.4", "linewidths": 0.5, "zorder": 2}
+        axes.scatter(*place_NX.T, c=colours[number_N], **look)
+        for name, colour in zip(names, colours, strict=True):
+            axes.scatter([], [], color=colour, label=name, **look)
+        axes.legend(fontsize=7, frameon=False, loc="upper left")
         axes.set_xticks(range(len(example.words)), example.words, rotation=60, ha="right")
         axes.set_yticks([])
         for side in ("left", "right", "top"):
