@@ -32,7 +32,7 @@ def cell(name: str) -> Change:
 
 def rntn(config: ConfigDict) -> None:
     cell("rntn")(config)
-    config.model.features = 30  # its tensor has 4 features^3 numbers
+    config.model.features = 32  # its tensor has 4 features^3 numbers
 
 
 def words(stack: Change) -> Change:
@@ -86,7 +86,7 @@ VARIANTS: Variants = {
 
 def get_config(variant: str = "") -> ConfigDict:
     config = base.get_config("tree")
-    config.model.features = 150
+    config.model.features = 152
     config.model.final_norm = False
     config.model.dropout = 0.5
     config.model.head_dropout = 0.5

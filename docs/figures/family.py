@@ -53,7 +53,7 @@ BOXES = (
     Box("convlstm", 2015, 7, "lstm", SHAPED),
     Box("treelstm_childsum", 2015, 8, "lstm", SHAPED),
     Box("treelstm_nary", 2015, 9, "lstm", SHAPED),
-    Box("rntn", 2013, 5.6, "rnn", SHAPED),
+    Box("rntn", 2013, 1, "rnn", SHAPED),
     Box("lstm_projected", 2014, 10, "lstm"),
     Box("lstm_peephole", 2000, 11.3, "lstm"),
     Box("lstm_nig lstm_nfg lstm_nog\nlstm_niaf lstm_noaf\nlstm_cifg lstm_fgr", 2015, 11.3, "lstm_peephole"),
