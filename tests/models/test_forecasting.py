@@ -112,6 +112,11 @@ def test_a_patch_longer_than_the_context_is_refused():
         stack(patch=13)
 
 
+def test_a_head_is_for_stacks():
+    with pytest.raises(UsageError, match=r"model\.head 'seq2seq' is for model\.kind 'stack', not 'linear'"):
+        ForecastConfig(kind="linear", head="seq2seq")
+
+
 def smoothed_by_hand(y_T, start, logits, days):
     """The equations of `Smoothed` for one series, float64."""
     a, b, c = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))

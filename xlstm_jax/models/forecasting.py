@@ -33,6 +33,13 @@ class ForecastConfig(StackConfig, name="model"):
     moving_average: PositiveInt = 25  # steps of the trend, for linear and xlstm_time; an odd number
     head_dropout: Rate = 0.0  # dropout rate of the features before the head
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.head != "direct" and self.kind != "stack":
+            raise UsageError(
+                f"model.head {self.head!r} is for model.kind 'stack', not {self.kind!r}; set it to 'direct'"
+            )
+
 
 class Sizes(NamedTuple):
     """Of windows and of what is forecast."""

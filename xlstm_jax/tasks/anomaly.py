@@ -130,7 +130,7 @@ class Anomaly(Task):
     def summary(self) -> str:
         rows = sum(len(one.values_NC) for one in self.series)
         normal = sum(one.calibration for one in self.series)
-        return f"{len(self.series)} series, {len(self.codec)} channels; {rows:,} rows, {normal:,} taken as normal"
+        return f"series: {len(self.series)}, channels: {len(self.codec)}; {rows:,} rows, {normal:,} taken as normal"
 
     def build(self, config: DetectorConfig, *, rngs: nnx.Rngs) -> Detector:
         wanted = {"forecaster": "past", "autoencoder": "present"}.get(config.kind, self.config.reads)

@@ -125,7 +125,7 @@ class ClassifySeries(ExamplesTask):
         steps = self.codec.steps or "different numbers of"
         names = self.codec.labels.names
         classes = f"classes {', '.join(names)}" if len(names) <= 12 else f"{len(names)} classes"
-        return f"series: {sizes}; {steps} steps of {len(self.codec.scaling)} channels; {classes}"
+        return f"series: {sizes}; {steps} steps, channels: {len(self.codec.scaling)}; {classes}"
 
     def build(self, config: SeriesClassifierConfig, *, rngs: nnx.Rngs) -> nnx.Module:
         channels, classes, steps = len(self.codec.scaling), len(self.codec.labels), self.codec.steps

@@ -130,7 +130,7 @@ class Forecasting(Task):
         more = "".join(
             f", {len(names)} {what}" for what, names in roles._asdict().items() if names and what != "targets"
         )
-        return f"windows: {sizes}; {len(roles.targets)} columns to forecast{more}"
+        return f"windows: {sizes}; columns to forecast: {len(roles.targets)}{more}"
 
     @property
     def _steps(self) -> tuple[int, int]:

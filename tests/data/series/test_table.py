@@ -32,6 +32,9 @@ def test_columns_and_dates(write, text):
         "2020-01-02T00:00:00",
         "2020-01-05T12:30:00",
     ]
+    for missing in ("NA", "n/a", " NaN ", "null", "?"):
+        again = read_csv(write(text.replace("-6e2", missing)), time="date")
+        np.testing.assert_array_equal(again.values_NC, [[1, 2], [3, np.nan], [5, np.nan]])
     chosen = read_csv(write(text), columns=("heat",))
     assert chosen.times_N is None and chosen.values_NC.shape == (3, 1)
 

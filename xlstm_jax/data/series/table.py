@@ -11,7 +11,12 @@ import numpy as np
 
 from xlstm_jax.errors import UsageError, one_line, shown
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
+_MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that there is no value."""
+    return cell.strip().lower() in _MISSING
 
 
 def is_table(text: str) -> bool:
@@ -86,9 +91,9 @@ def read_rows(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
 
 def read_number(cell: str, path: str | os.PathLike, number: int, name: str) -> float:
     """The number in the column `name` of line `number`; NaN if it is missing."""
-    cell = cell.strip()
-    if cell in MISSING:
+    if is_missing(cell):
         return np.nan
+    cell = cell.strip()
     try:
         value = float(cell)
     except ValueError as error:

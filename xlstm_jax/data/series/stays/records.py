@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xlstm_jax.data.series.table import MISSING
+from xlstm_jax.data.series.table import is_missing
 from xlstm_jax.errors import UsageError, one_line, shown
 
 HEADER = "Time,Parameter,Value"
@@ -136,6 +136,6 @@ def _unusual(line: str, where: str) -> tuple[int, int, float]:
     if name not in _NUMBERS:
         raise UsageError(f"{where}: parameter {shown(name)} is unknown; known: {', '.join(PARAMETERS)}")
     try:
-        return _MINUTES[time], _NUMBERS[name], math.nan if cell in MISSING else float(cell)
+        return _MINUTES[time], _NUMBERS[name], math.nan if is_missing(cell) else float(cell)
     except ValueError as error:
         raise UsageError(f"{where}: {name} {shown(cell)} is not a number; correct it") from error

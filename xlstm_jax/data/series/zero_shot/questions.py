@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xlstm_jax.data.series.table import MISSING, Table, read_csv
+from xlstm_jax.data.series.table import Table, is_missing, read_csv
 from xlstm_jax.errors import UsageError, shown
 
 MOST_AHEAD = 10_000  # steps
@@ -102,7 +102,7 @@ def read_question(text: str, horizon: int) -> Question:
     if text.startswith("["):
         return plain(_numbers(_json(text), "the input"), horizon)
     cells = text.replace(",", " ").replace(";", " ").split()
-    return plain(_numbers([None if cell in MISSING else cell for cell in cells], "the input"), horizon)
+    return plain(_numbers([None if is_missing(cell) else cell for cell in cells], "the input"), horizon)
 
 
 def plain(values_T: np.ndarray, horizon: int) -> Question:
