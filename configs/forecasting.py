@@ -71,7 +71,7 @@ def data(name: str, context: int, horizon: int, **changes: object) -> Callable[[
 
 
 def los_speed(config: ConfigDict) -> None:
-    data("los_speed", 12, 3, season=1)(config)
+    data("los_speed", 12, 3, season=1, batch_size=8)(config)  # windows of 207 series each
     config.model.patch = 1
 
 

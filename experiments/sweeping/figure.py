@@ -13,6 +13,7 @@ from experiments.sweeping.records import Row, by_setting
 from xlstm_jax.files import replacing
 
 PANEL = 5.5, 4.2  # inches
+MOST = 4  # panels next to each other
 MARKERS = "osv^DPX*"
 DECADES = 1e12  # on a log scale, measured values smaller than the largest by more than this are cut off
 
@@ -79,12 +80,15 @@ def _groups(sweep: Sweep, rows: Sequence[Row]) -> dict[tuple[str, ...], list[Row
 
 
 def _by_name(sweep: Sweep, rows: Sequence[Row], lines: dict[int, Line]) -> list[tuple[float, list[Panel]]]:
-    """Heights and panels: one row for each group of settings."""
+    """Heights and panels: one row for each group of settings, or several for many metrics."""
     table = []
     for group, mine in _groups(sweep, rows).items():
         given = {"sweep": sweep, "rows": mine, "lines": lines, "group": ", ".join(group)}
         panels = [functools.partial(dots, name=name, **given) for name in sweep.metrics]
-        table.append((max(2.6, 0.34 * len(mine) + 1.4), [*panels, functools.partial(curves, **given)]))
+        panels.append(functools.partial(curves, **given))
+        wide = math.ceil(len(panels) / math.ceil(len(panels) / MOST))
+        height = max(2.6, 0.34 * len(mine) + 1.4)
+        table += [(height, panels[start : start + wide]) for start in range(0, len(panels), wide)]
     return table
 
 

@@ -49,6 +49,7 @@ def dots(axes, sweep: Sweep, name: str, rows: Sequence[Row], lines: dict[int, Li
     axes.set_yticks(range(len(rows)), [lines[id(row)].label for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.margins(x=0.18)
+    axes.locator_params(axis="x", nbins=5)
     better = f" ({sweep.better} is better)" if name == sweep.metric else ""
     axes.set(xlabel=f"{name} at the end{better}", ylabel=", ".join(series(sweep)))
     axes.set_title(group, fontsize=10)

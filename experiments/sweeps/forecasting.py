@@ -19,6 +19,8 @@ MODELS = {
     "xLSTM (ms)": "xlstm",
     "minLSTM": "minlstm",
 }
+# Those that read covariates.
+WITH_COVARIATES = {name: kind for name, kind in MODELS.items() if kind not in ("linear", "xlstm_time")}
 HEADS = {"direct": "lstm", "recursive": "lstm,recursive", "sequence to sequence": "lstm,seq2seq"}
 UNITS = ("test/rmse", "test/mae_units")
 PUBLISHED = {
@@ -39,7 +41,7 @@ VARIANTS = {
     "illness": ("illness", MODELS, (0,)),
     "los_speed": ("los_speed", MODELS, (0,)),
     "pems": ("pems", MODELS, (0,)),
-    "pollution": ("pollution", MODELS, (0,)),
+    "pollution": ("pollution", WITH_COVARIATES, (0,)),
     "tiny": ("tiny", MODELS, (0,)),
 }
 
