@@ -16,7 +16,7 @@ from configs._variants import compose
 
 
 def majority(config: ConfigDict) -> None:
-    config.model.reads = False
+    config.model.kind = "majority"
 
 
 def five(config: ConfigDict) -> None:

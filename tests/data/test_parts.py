@@ -1,8 +1,9 @@
-"""A part for validation."""
+"""Parts that are cut, and folds."""
 
+import numpy as np
 import pytest
 
-from xlstm_jax.data.parts import with_validation
+from xlstm_jax.data.parts import class_names, fold_of, with_validation
 from xlstm_jax.errors import UsageError
 
 
@@ -19,3 +20,26 @@ def test_a_part_for_validation():
 def test_too_few(share, count):
     with pytest.raises(UsageError, match=r"give a share such as 0\.1, or a file for validation"):
         with_validation({"train": list(range(count))}, share)
+
+
+@pytest.mark.parametrize(("folds", "classes"), [(10, 3), (5, 2)])
+def test_folds(folds, classes):
+    """Each row is tested once; no row is in two splits; classes have the same share in all."""
+    label_N = np.random.default_rng(0).choice(classes, 3000, p=np.arange(1, classes + 1) / sum(range(classes + 1)))
+    tested = []
+    for fold in range(folds):
+        parts = fold_of(label_N, fold, folds)
+        assert sorted(np.concatenate(list(parts.values()))) == list(range(3000))
+        assert len(parts["test"]) == pytest.approx(3000 / folds, abs=classes)
+        assert len(parts["validation"]) == pytest.approx((3000 - 3000 / folds) / 10, rel=0.1)
+        for part in parts.values():
+            shares = np.bincount(label_N[part]) / len(part)
+            np.testing.assert_allclose(shares, np.bincount(label_N) / 3000, atol=0.04)
+        assert all(map(np.array_equal, parts.values(), fold_of(label_N, fold, folds).values()))
+        tested += parts["test"].tolist()
+    assert sorted(tested) == list(range(3000))
+
+
+def test_names_of_classes_are_in_order():
+    assert class_names(["10", "9", "-1", "10"]) == ["-1", "9", "10"]
+    assert class_names(["10", "9", "up"]) == ["10", "9", "up"]

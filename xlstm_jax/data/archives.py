@@ -20,7 +20,7 @@ from typing import IO, NamedTuple
 import pooch
 
 from xlstm_jax.console import plain_console
-from xlstm_jax.data.download import CONNECT_SECONDS, READ_SECONDS, cache_dir, mirror_dir
+from xlstm_jax.data.download import CONNECT_SECONDS, READ_SECONDS, cache_dir, github, mirror_dir
 from xlstm_jax.errors import UsageError, one_line
 from xlstm_jax.files import replacing
 
@@ -51,6 +51,11 @@ ARCHIVES: dict[str, RemoteArchive] = {}
 def github_archive(repository: str, commit: str) -> tuple[str, str]:
     """Address of a repository's archive at a commit, and the folder at its top."""
     return f"https://github.com/{repository}/archive/{commit}.tar.gz", f"{repository.split('/')[1]}-{commit}/"
+
+
+def nltk_corpus(name: str) -> str:
+    """Address of the archive of a corpus of the Natural Language Toolkit."""
+    return github("nltk/nltk_data", "5db857e6f7df11eabb5e5665836db9ec8df07e28", f"packages/corpora/{name}.zip")
 
 
 def digest(files: Mapping[str, bytes]) -> str:

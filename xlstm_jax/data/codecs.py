@@ -190,8 +190,8 @@ class Vocabulary:
         """[T] tokens, int32."""
         return np.array([self._tokens.get(word, self.UNKNOWN) for word in words], np.int32)
 
-    def decode(self, tokens: Iterable[int]) -> str:
-        return " ".join(("", "?", *self.words)[token] for token in tokens)
+    def decode(self, tokens: Iterable[int], separator: str = " ") -> str:
+        return separator.join(("", "?", *self.words)[token] for token in tokens)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

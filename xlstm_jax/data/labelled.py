@@ -1,25 +1,30 @@
-"""Labelled sentences: the Stanford Sentiment Treebank, or JSON lines in a folder of the user's own."""
+"""Labelled texts: the Stanford Sentiment Treebank, and a folder of JSON lines; how texts become words."""
 
-import json
 import re
 from pathlib import Path
 from typing import Literal
 
 from xlstm_jax.data import sst
-from xlstm_jax.data.lines import read_lines
+from xlstm_jax.data.labelled_files import read_json_lines
 from xlstm_jax.errors import UsageError
 
 BINARY = ("negative", "positive")
 
 MOST_WORDS = 1000  # of an example to predict
 
-Example = tuple[list[str], str]  # words, label
+Unit = Literal["words", "characters"]
+Example = tuple[list[str], str]  # words or characters, label
 
 
 def split_words(text: str) -> list[str]:
     """The words and punctuation marks of a sentence, with clitics such as n't apart, as the treebank writes them."""
     text = re.sub(r"(?i)(n't|'(?:s|re|ve|ll|d|m))\b", r" \1", text.replace("\u2019", "'"))
     return re.findall(r"(?i:n't)|'\w+|\w+(?:[-.]\w+)*|\.{2,}|--|[^\w\s]", text)
+
+
+def pieces(text: str, unit: Unit) -> list[str]:
+    """The words of a text, or its characters with one space between words."""
+    return split_words(text) if unit == "words" else list(" ".join(text.split()))
 
 
 def check_words(words: list[str]) -> list[str]:
@@ -66,18 +71,5 @@ def folder(path: str) -> dict[str, list[Example]]:
     for split in sst.SPLITS:
         file = Path(path).expanduser() / f"{split}.jsonl"
         if file.is_file() or split != "test":
-            lines = read_lines(file, "a JSON object")
-            examples[split] = [_example(file, number, line) for number, line in enumerate(lines, start=1)]
+            examples[split] = [(split_words(text), label) for text, label in read_json_lines(file)]
     return examples
-
-
-def _example(path: Path, number: int, line: str) -> Example:
-    where = f"{str(path)!r} line {number}"
-    try:
-        record = json.loads(line)
-        text, label = record["text"], record["label"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UsageError(f'{where} is not a JSON object with "text" and "label"; write one per line') from error
-    if not isinstance(text, str) or not isinstance(label, str | int) or not (words := split_words(text)):
-        raise UsageError(f'{where}: "text" must be a string with at least one word, "label" a string or an integer')
-    return words, str(label)

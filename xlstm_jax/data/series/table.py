@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,8 +71,11 @@ def read_csv(path: str | os.PathLike, *, time: str = "", columns: Sequence[str] 
     return Table(columns, values_NC, _times(rows, header.index(time), path) if time else None)
 
 
-def read_rows(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
-    """Line number and cells of each row of a CSV file, at least two, the header first; see `read_csv`."""
+def read_rows(path: str | os.PathLike, wanted: str = "a header and a row per time step") -> list[tuple[int, list[str]]]:
+    """Line number and cells of each row of a CSV file, at least two, the header first; see `read_csv`.
+
+    `wanted` is what the file holds, for messages.
+    """
     path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -80,12 +84,13 @@ def read_rows(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:
-        reader = csv.reader(text.splitlines(), delimiter=delimiter, strict=True)
+        # Not `splitlines`, which loses the line breaks inside quotes.
+        reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
         rows = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
         raise UsageError(f"{str(path)!r} is not a CSV file: {one_line(error)}") from error
     if len(rows) < 2:
-        raise UsageError(f"{str(path)!r} has no rows; give a header and a row per time step")
+        raise UsageError(f"{str(path)!r} has no rows; give {wanted}")
     return rows
 
 

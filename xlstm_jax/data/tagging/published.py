@@ -9,13 +9,12 @@ mostly new in each part.
 from collections.abc import Callable
 from pathlib import Path
 
-from xlstm_jax.data.archives import ARCHIVES, RemoteArchive, unpacked
+from xlstm_jax.data.archives import ARCHIVES, RemoteArchive, nltk_corpus, unpacked
 from xlstm_jax.data.download import FILES, RemoteFile, fetch, github
 from xlstm_jax.data.tagging.columns import Tagged, read_columns
 
-_NLTK = "5db857e6f7df11eabb5e5665836db9ec8df07e28"
 ARCHIVES["nltk/conll2000.zip"] = RemoteArchive(
-    sources=(github("nltk/nltk_data", _NLTK, "packages/corpora/conll2000.zip"),),
+    sources=(nltk_corpus("conll2000"),),
     members=("conll2000/train.txt", "conll2000/test.txt"),
     size=3_481_560,
     sha256="83c75ea53301d7de0e1b526a97a86511f27d302f32549cc1da622d7f88ea6490",

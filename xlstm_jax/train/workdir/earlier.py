@@ -12,7 +12,8 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
     """The config as this version writes it; what is damaged in it stays so.
 
     Before version 0.2 `model.recurrent.options` were knobs of their own, `model.transformer.window` was called context,
-    and every task had the keys of the text that is shown at the end of training.
+    every task had the keys of the text that is shown at the end of training, and `model.kind` of sentiment was a bool,
+    `model.reads`.
     """
     config = ADDED | config
     model = dict(config["model"]) if isinstance(config.get("model"), dict) else {}
@@ -28,6 +29,8 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
         }
         options = {"options": ",".join(f"{name}={value}" for name, value in changed.items())}
         model["recurrent"] = {key: value for key, value in recurrent.items() if key not in CELL_OPTIONS} | options
+    if type(model.get("reads")) is bool:
+        model["kind"] = "stack" if model.pop("reads") else "majority"
     if model:
         config["model"] = model
     sample = config.get("sample")

@@ -1,9 +1,9 @@
-"""How parts of labelled series are cut, and names of classes."""
+"""How parts of labelled series are cut."""
 
 import numpy as np
 import pytest
 
-from xlstm_jax.data.series.classes.labelled import Part, class_names, with_cut
+from xlstm_jax.data.series.classes.labelled import Part, with_cut
 from xlstm_jax.errors import UsageError
 
 
@@ -27,8 +27,3 @@ def test_cuts_that_cannot_be():
         with_cut(data, "test", 0.5)
     with pytest.raises(UsageError, match=r"data\.validation 0 is not allowed"):
         with_cut(data, "validation", 0.0)
-
-
-def test_names_of_classes_are_in_order():
-    assert class_names(["10", "9", "-1", "10"]) == ["-1", "9", "10"]
-    assert class_names(["10", "9", "up"]) == ["10", "9", "up"]

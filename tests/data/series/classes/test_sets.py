@@ -9,8 +9,8 @@ import pytest
 
 from tests.mirror import needs_mirror
 from xlstm_jax.data.archives import unpacked
+from xlstm_jax.data.parts import class_names
 from xlstm_jax.data.series.classes import mnist, mnist1d, nucleotides, splice, ts_file
-from xlstm_jax.data.series.classes.labelled import class_names
 from xlstm_jax.errors import UsageError
 
 needs_data = needs_mirror("mnist/, mnist1d/, splice/")

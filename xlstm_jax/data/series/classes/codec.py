@@ -8,8 +8,9 @@ from typing import Any, Self
 import numpy as np
 
 from xlstm_jax.data.codecs import Labels, Numbers
+from xlstm_jax.data.parts import class_names
 from xlstm_jax.data.series.classes import nucleotides
-from xlstm_jax.data.series.classes.labelled import LabelledSeries, Part, check_series, class_names
+from xlstm_jax.data.series.classes.labelled import LabelledSeries, Part, check_series
 from xlstm_jax.data.series.scaling import Scaling
 from xlstm_jax.data.series.table import read_csv
 from xlstm_jax.errors import UsageError, shown

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xlstm_jax.data.batches import generator
-from xlstm_jax.errors import UsageError, shown
+from xlstm_jax.data.parts import cut_by_class
+from xlstm_jax.errors import UsageError
 
 LEAST_STEPS = 2
 
@@ -41,15 +41,6 @@ def check_series(values_TC: np.ndarray, where: str) -> None:
         raise UsageError(f"{where} is constant, always {value}; leave it out")
 
 
-def class_names(labels: Sequence[str]) -> list[str]:
-    """The different labels in order, by value if all are numbers."""
-    names = sorted({str(label) for label in labels})
-    try:
-        return sorted(names, key=float)
-    except ValueError:
-        return names
-
-
 def with_cut(parts: dict[str, Part], name: str, share: float) -> dict[str, Part]:
     """The parts with a new one, `name`: that share of each class of "train", at least one series. Always the same.
 
@@ -57,17 +48,6 @@ def with_cut(parts: dict[str, Part], name: str, share: float) -> dict[str, Part]
         UsageError: the share is 0, or a class of "train" has only one series.
     """
     train = parts["train"]
-    if not share:
-        raise UsageError(f"data.{name} 0 is not allowed: these data have no part for {name}; give a share such as 0.1")
-    rng, taken_N = generator(0, sorted(("test", "validation")).index(name)), np.zeros(len(train.labels), bool)
-    for label in class_names(train.labels):
-        rows_N = np.flatnonzero(train.labels == label)
-        if len(rows_N) < 2:
-            raise UsageError(
-                f"class {shown(str(label))} has too few series to cut one for {name}; give 3 or more of each class, or "
-                "a folder with a file for each part"
-            )
-        count = min(max(1, round(share * len(rows_N))), len(rows_N) - 1)
-        taken_N[rng.permutation(rows_N)[:count]] = True
+    taken_N = cut_by_class(train.labels, name, share, "series")
     kept = {"train": train.chosen(np.flatnonzero(~taken_N)), name: train.chosen(np.flatnonzero(taken_N))}
     return parts | kept

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xlstm_jax.data.parts import part_files
 from xlstm_jax.data.series.classes import nucleotides
 from xlstm_jax.data.series.classes.labelled import LabelledSeries, Part, check_series
 from xlstm_jax.data.series.classes.ts_file import read_ts
@@ -13,7 +14,6 @@ from xlstm_jax.data.series.table import read_number, read_rows
 from xlstm_jax.errors import UsageError, shown
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".ts")
-PARTS = ("train", "validation", "test")
 
 
 class Columns(NamedTuple):
@@ -49,16 +49,10 @@ def read(path: str, columns: Columns) -> LabelledSeries:
 def _files(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         return {"train": root}
-    files: dict[str, Path] = {}
-    for file in sorted(root.iterdir()):
-        part = file.stem.lower().rpartition("_")[2]
-        if file.suffix.lower() in SUFFIXES and part in PARTS:
-            if part in files:
-                raise UsageError(f"{str(root)!r} has {files[part].name} and {file.name}; give one file for {part}")
-            files[part] = file
+    files = part_files(root, SUFFIXES)
     if "train" not in files:
         raise UsageError(f"{str(root)!r} has no file train.csv, train.tsv or train.ts; add one, or give a file's path")
-    return {part: files[part] for part in PARTS if part in files}
+    return files
 
 
 def _read_file(path: Path, columns: Columns) -> tuple[tuple[str, ...], Part]:

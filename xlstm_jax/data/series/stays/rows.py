@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from xlstm_jax.data.batches import ENDLESS, generator
+from xlstm_jax.data.parts import fold_of
 from xlstm_jax.errors import UsageError
 
-FOLDS, VALIDATION = 5, 10  # parts of all stays; parts of the rest of a fold, of which one is for validation
+FOLDS = 5  # parts of all stays
 
 
 class Stays(NamedTuple):
@@ -21,28 +22,19 @@ class Stays(NamedTuple):
 
 
 def fold_parts(died_N: np.ndarray, fold: int) -> dict[str, np.ndarray]:
-    """Numbers of the stays of each split: "train", "validation" and "test".
-
-    The test split of a fold is a fifth of all stays, and the validation split a tenth of the others. All have the same
-    share of deaths, up to rounding. They are the same in every run, and each stay is in the test split of one fold.
+    """Numbers of the stays of each split of a fold, a fifth of all for testing; see `data.parts.fold_of`.
 
     Raises:
         UsageError: a split has no death, or only deaths.
     """
-    place_N = np.zeros(len(died_N), np.int64)
-    for label in (0, 1):
-        members = np.flatnonzero(died_N == label)
-        place_N[generator(0, label).permutation(members)] = np.arange(len(members))
-    test_N = place_N % FOLDS == fold
-    validation_N = ~test_N & (place_N // FOLDS % VALIDATION == 0)
-    parts = {"train": ~test_N & ~validation_N, "validation": validation_N, "test": test_N}
+    parts = fold_of(died_N, fold, FOLDS)
     for name, part in parts.items():
         if len(set(died_N[part].tolist())) < 2:
             raise UsageError(
-                f"split {name!r} of fold {fold} has {int(died_N[part].sum())} deaths among {int(part.sum())} stays; "
+                f"split {name!r} of fold {fold} has {int(died_N[part].sum())} deaths among {len(part)} stays; "
                 f"give at least {2 * FOLDS} stays with In-hospital_death 1, and {2 * FOLDS} with 0"
             )
-    return {name: np.flatnonzero(part) for name, part in parts.items()}
+    return parts
 
 
 class StayRows(NamedTuple):
