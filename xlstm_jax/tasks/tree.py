@@ -65,11 +65,8 @@ class TreeTask(ExamplesTask):
     def __init__(self, config: TreeConfig, codec: SentimentCodec | None = None):
         self.config, self.codec = config, codec
         if codec is None:
-            words = (
-                map(str.lower, tree.words()) if config.lowercase else tree.words() for tree in self._trees["train"]
-            )
-            labels = Labels(labelled.treebank_labels(config.classes))
-            self.codec = SentimentCodec(Vocabulary.of(words, least=config.least_count), labels, config.lowercase)
+            texts, labels = ([*tree.words()] for tree in self._trees["train"]), labelled.treebank_labels(config.classes)
+            self.codec = SentimentCodec.of(texts, Labels(labels), config.lowercase, "words", least=config.least_count)
             self.train_batches(seed=0)  # too few trees show before anything is built
 
     @functools.cached_property
