@@ -19,7 +19,7 @@ MODELS = {
 }
 SETS = ("m4_hourly", "ett_h1", "exchange", "illness", "pollution", "nab")
 # further variant of the config, seeds
-VARIANTS = {"": (",small", (0,)), "full": ("", (0, 1, 2)), "tiny": (",tiny", (0,))}
+VARIANTS = {"": (",small", (0,)), "full": ("", (0, 1, 2)), "tuning": ("", (0,)), "tiny": (",tiny", (0,))}
 PUBLISHED = (
     "on other data: Chronos-Bolt (tiny, 9M parameters, trained on real series) has 0.437 of the seasonal naive "
     "weighted quantile loss and 0.783 of its MASE on M4 hourly, 0.884 and 0.969 on the last 30 exchange rates (its "

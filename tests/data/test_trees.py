@@ -28,7 +28,7 @@ def test_a_row_by_hand():
 
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_a_batch_computes_children_first(width):
-    """Every node once, in a row after those of its children; empty places and padding have numbers of their own."""
+    """Every inner node once, in a row after those of its children; empty places and padding have their numbers."""
     rows = [row(parse(LINE)), row(trees.over(list("abcdefghijk"))), row(parse("(2 x)"))]
     batch = trees.batch_of([*rows, rows[0][:0]], np.zeros(4), 8, width)
     most = batch.tokens_BN.shape[1]
@@ -40,8 +40,9 @@ def test_a_batch_computes_children_first(width):
         for number, nodes in enumerate(rows_RK):
             row_N[nodes[nodes < most]] = number
         placed = rows_RK[rows_RK < most]
-        assert sorted(placed.tolist()) == list(range(len(tree)))
-        for node, children in enumerate(children_NC[: len(tree)]):
+        leaves = (len(tree) + 1) // 2
+        assert sorted(placed.tolist()) == list(range(leaves, len(tree)))
+        for node, children in enumerate(children_NC[leaves : len(tree)], start=leaves):
             assert (row_N[children] < row_N[node]).all()
         assert (children_NC[len(tree) :] == most).all()
         assert (tokens_N[len(tree) :] == -1).all() and (labels_N[len(tree) :] == -1).all()

@@ -53,6 +53,10 @@ class RNTN(TreeCell):
         return RNTNCarry(h=jnp.zeros((*batch_shape, config.features), jnp.float32))
 
     @staticmethod
+    def leaf(params: CellParams, u: jax.Array) -> RNTNCarry:
+        return RNTNCarry(h=jnp.tanh(u.astype(state_dtype(u))))
+
+    @staticmethod
     def step(params: CellParams, children: RNTNCarry, there_WC: jax.Array, u: jax.Array) -> tuple[RNTNCarry, jax.Array]:
         h_WCF = jnp.where(there_WC[..., None], children.h, jnp.zeros_like(children.h))
         nodes, arity, features = h_WCF.shape

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from xlstm_jax.cells.base import CELLS, Cell, CellParams, gate_weights, recurrent_dot
 from xlstm_jax.cells.lstm import LSTM, LSTMCarry, LSTMConfig
+from xlstm_jax.shapes import state_dtype
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,14 +23,20 @@ class TreeCell(Cell):
 
         u_NG     = project(params, x_ND)
         carry, y = step(params, children, there_WC, u)    children: leaves [W, C, F], any value where absent
+        carry    = leaf(params, u)                        of nodes without children, without products of states
 
-    The carry is an LSTM's: c and h [N, F] of the nodes. The output y is carry.h.
+    The carry is an LSTM's, c and h [N, F] of the nodes, or has h alone. The output y is carry.h.
     """
 
     kind: ClassVar[str] = "tree"
     Config = LSTMConfig
 
     init_carry = LSTM.init_carry
+
+    @staticmethod
+    def leaf(params: CellParams, u: jax.Array) -> LSTMCarry:
+        _, iuo = jnp.split(u.astype(state_dtype(u)), (params.config.features,), axis=-1)
+        return _carry(iuo)
 
 
 def _start(weights: dict[str, jax.Array], config: LSTMConfig) -> dict[str, jax.Array]:
@@ -40,10 +47,16 @@ def _start(weights: dict[str, jax.Array], config: LSTMConfig) -> dict[str, jax.A
 
 def _node(f_WCF: jax.Array, iuo: jax.Array, c_WCF: jax.Array) -> tuple[LSTMCarry, jax.Array]:
     """The nodes' state from the pre-activations of the forget gates and of i, u, o, and the children's cell states."""
+    carry = _carry(iuo, jnp.sum(jax.nn.sigmoid(f_WCF) * c_WCF, axis=1))
+    return carry, carry.h
+
+
+def _carry(iuo: jax.Array, kept: jax.Array | None = None) -> LSTMCarry:
+    """The state from the pre-activations of i, u, o, and what the forget gates keep; None: nothing."""
     i, u, o = jnp.split(iuo, 3, axis=-1)
-    c = jax.nn.sigmoid(i) * jnp.tanh(u) + jnp.sum(jax.nn.sigmoid(f_WCF) * c_WCF, axis=1)
-    h = jax.nn.sigmoid(o) * jnp.tanh(c)
-    return LSTMCarry(c=c, h=h), h
+    c = jax.nn.sigmoid(i) * jnp.tanh(u)
+    c = c if kept is None else c + kept
+    return LSTMCarry(c=c, h=jax.nn.sigmoid(o) * jnp.tanh(c))
 
 
 @CELLS.register("treelstm_childsum")

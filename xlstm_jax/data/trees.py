@@ -27,7 +27,7 @@ class Trees(NamedTuple):
     label_BN: np.ndarray  # int32, -1 for nodes without a label and in the padding
     children_BNC: np.ndarray  # int32, N for no child
     spans_BNC: np.ndarray  # int32: the first word of a node's phrase, and the one after its last
-    rows_BRK: np.ndarray  # int32: nodes computed together, after all their children; N for an empty place
+    rows_BRK: np.ndarray  # int32: nodes computed together, after all their children; N for an empty place; no leaves
     lengths_B: np.ndarray  # int32: nodes of each tree
 
 
@@ -88,12 +88,14 @@ def batch_of(rows: list[np.ndarray], labels: np.ndarray, multiple_of: int, width
 
 
 def _order(height_N: np.ndarray, width: int) -> np.ndarray:
-    """[R, K] nodes, which come in order of their height, cut into rows of one height; NONE for empty places."""
-    sizes = np.bincount(height_N) if len(height_N) else np.zeros(0, int)
+    """[R, K] inner nodes, which come in order of their height, cut into rows of one height; NONE for empty places."""
+    leaves = np.count_nonzero(height_N == 0)
+    inner_M = height_N[leaves:] - 1
+    sizes = np.bincount(inner_M) if len(inner_M) else np.zeros(0, int)
     first = np.cumsum([0, *-(-sizes // width)])  # row at which each height begins
-    within_N = np.arange(len(height_N)) - np.cumsum([0, *sizes])[height_N]
+    within_M = np.arange(len(inner_M)) - np.cumsum([0, *sizes])[inner_M]
     rows_RK = np.full((first[-1], width), NONE, np.int32)
-    rows_RK[first[height_N] + within_N // width, within_N % width] = np.arange(len(height_N))
+    rows_RK[first[inner_M] + within_M // width, within_M % width] = np.arange(leaves, len(height_N))
     return rows_RK
 
 

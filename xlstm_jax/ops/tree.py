@@ -18,7 +18,7 @@ from xlstm_jax.sharding import varying
 class Forest(NamedTuple):
     """The structure of trees or acyclic graphs over N nodes, in evaluation order: a pytree, made by `forest`."""
 
-    rows_RW: jax.Array  # nodes computed together, with children in earlier rows; N marks an empty place
+    rows_RW: jax.Array  # nodes computed together, after all their children; N marks an empty place; without leaves
     children_NC: jax.Array  # each node's children; N marks no child
 
 
@@ -26,7 +26,7 @@ def forest(children_NC: Any, width: int | None = None, rows: int | None = None) 
     """Computes an evaluation order for the nodes of one or more trees, as rows of mutually independent nodes.
 
     Nodes of one level (all children are in lower levels) are independent of each other, across all trees. Wide levels
-    are cut into rows of `width` nodes, narrow ones are padded to it.
+    are cut into rows of `width` nodes, narrow ones are padded to it. Leaves are in no row: they need no other node.
 
     Args:
         children_NC: node numbers of each node's children, -1 for no child. May hold any number of trees. A node may
@@ -52,9 +52,10 @@ def forest(children_NC: Any, width: int | None = None, rows: int | None = None) 
         check_sizes("forest", rows=rows)
     levels = _levels(children)
     sizes = np.bincount(levels)
+    order = np.argsort(levels, kind="stable")[sizes[0] :]
+    sizes = sizes[1:]
     if width is None:
         width = min(sorted({int(size) for size in sizes} | {1}), key=lambda w: np.ceil(sizes / w).sum() * (w + 16))
-    order = np.argsort(levels, kind="stable")
     parts = [part for level in np.split(order, np.cumsum(sizes)[:-1]) for part in _cut(level, width)]
     if rows is not None and rows < len(parts):
         raise UsageError(f"forest needs {len(parts)} rows of {width}, more than rows={rows}")
@@ -70,7 +71,7 @@ def joined(rows_BRK: jax.Array, children_BNC: jax.Array) -> Forest:
     Row r has the nodes of all trees' rows r.
 
     Args:
-        rows_BRK: for each tree, nodes computed together, after all their children; N marks an empty place.
+        rows_BRK: for each tree, nodes computed together, after all their children; N marks an empty place; no leaves.
         children_BNC: each node's children; N marks no child.
     """
     batch, nodes, places = children_BNC.shape
@@ -109,8 +110,8 @@ def _levels(children: np.ndarray) -> np.ndarray:
 def tree_recurrence(cell: type[TreeCell], params: CellParams, x_ND: jax.Array, shape: Forest) -> tuple[jax.Array, Any]:
     """Computes outputs [N, F] and states of all nodes of a forest from inputs [N, D], children before parents.
 
-    One step of a `lax.scan` computes one row of `shape.rows_RW`, for all trees at once. Gradients and `vmap` over
-    inputs work.
+    All leaves are computed at once, then one row of `shape.rows_RW`, for all trees, in each step of a `lax.scan`.
+    Gradients and `vmap` over inputs work.
 
     Args:
         cell: an entry of `CELLS` of kind "tree".
@@ -135,7 +136,8 @@ def tree_recurrence(cell: type[TreeCell], params: CellParams, x_ND: jax.Array, s
     children_NC = jnp.pad(children_NC, ((0, 0), (0, arity - places)), constant_values=nodes)
     u_NG = cell.project(params, x_ND)
     dtype = state_dtype(x_ND)
-    states = jax.tree.map(lambda leaf: leaf.astype(dtype), cell.init_carry(params.config, (nodes,)))
+    # Of all nodes as if they were leaves; rows write over those of the others.
+    states = jax.tree.map(lambda leaf: leaf.astype(dtype), cell.leaf(params, u_NG))
     states = varying(states, params, u_NG, shape)
     # Each empty place gets a distinct number beyond the last node, so writes to it are dropped.
     beyond_W = nodes + jnp.arange(rows_RW.shape[1], dtype=rows_RW.dtype)
