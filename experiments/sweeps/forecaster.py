@@ -4,7 +4,7 @@
     python -m experiments.report --workdir=/tmp/forecasters
 
 Small models take up to two hours each on one CPU core. `:full` has the default sizes. `:tuning` tunes the run in
-/tmp/forecaster on each data set, minutes each. `:tiny` takes minutes in all. Scores are those of the split "benchmark",
+/tmp/forecaster on each data set, minutes each; `:tuning_small` does so with a small one. `:tiny` takes minutes in all. Scores are those of the split "benchmark",
 relative to the seasonal naive forecast, whose score is 1.
 """
 
@@ -19,7 +19,13 @@ MODELS = {
 }
 SETS = ("m4_hourly", "ett_h1", "exchange", "illness", "pollution", "nab")
 # further variant of the config, seeds
-VARIANTS = {"": (",small", (0,)), "full": ("", (0, 1, 2)), "tuning": ("", (0,)), "tiny": (",tiny", (0,))}
+TUNING = {"tuning": "", "tuning_small": ",small"}
+VARIANTS = {
+    "": (",small", (0,)),
+    "full": ("", (0, 1, 2)),
+    **{name: (size, (0,)) for name, size in TUNING.items()},
+    "tiny": (",tiny", (0,)),
+}
 PUBLISHED = (
     "on other data: Chronos-Bolt (tiny, 9M parameters, trained on real series) has 0.437 of the seasonal naive "
     "weighted quantile loss and 0.783 of its MASE on M4 hourly, 0.884 and 0.969 on the last 30 exchange rates (its "
@@ -28,9 +34,9 @@ PUBLISHED = (
 
 
 def get_sweep(variant: str = "") -> Sweep:
-    if variant == "tuning":
-        return _tuning()
     size, seeds = VARIANTS[variant]
+    if variant in TUNING:
+        return _tuning(size)
     benchmark = variant != "tiny"
     return Sweep(
         question="Which blocks make the best zero-shot forecaster, trained on synthetic series only?",
@@ -44,11 +50,11 @@ def get_sweep(variant: str = "") -> Sweep:
     )
 
 
-def _tuning() -> Sweep:
+def _tuning(size: str) -> Sweep:
     return Sweep(
         question="What does fine-tuning on a data set's own training part gain?",
-        config="configs/forecaster.py:xlstm,illness",
-        points=axis("tuned on", {name: {"config": f"configs/forecaster.py:xlstm,{name}"} for name in SETS}),
+        config=f"configs/forecaster.py:xlstm{size},illness",
+        points=axis("tuned on", {name: {"config": f"configs/forecaster.py:xlstm{size},{name}"} for name in SETS}),
         changes={"train.init_from": "/tmp/forecaster"},
         metric="test/relative_wql",
         also=("test/relative_mase", "test/coverage"),
