@@ -166,3 +166,12 @@ def test_errors():
         config_of(attention="none", coverage_penalty=0.2)
     with pytest.raises(UsageError, match="input_feeding is for attention dot, general or concat, not 'bahdanau'"):
         config_of(attention="bahdanau", input_feeding=True)
+
+
+def test_a_tied_head_starts_with_small_outputs():
+    """With embeddings of any size; the inputs have that size all the same."""
+    config = Seq2SeqConfig(features=64, pattern="r", tie_embedding=True, embedding_std=1.0)
+    model = build(config, nnx.Rngs(0))
+    logits, _ = jax.jit(lambda: model.unroll(TARGETS, model.encode(SOURCES, LENGTHS)))()
+    assert 0.02 < np.std(logits) < 1
+    assert 0.9 < np.std(model._embedded(jnp.asarray(TARGETS))) < 1.1

@@ -30,7 +30,9 @@ class Seq2SeqConfig(StackConfig, name="model"):
     # none: all that the decoder knows of the source is the encoder's last state, or a summary of its outputs.
     attention: Literal["none", "bahdanau", "dot", "general", "concat"] = "general"
     input_feeding: bool = False  # Luong's attention: each step also reads the attentional state of the one before
-    tie_embedding: bool = False  # use the decoder's embedding matrix in the head
+    # Use the decoder's embedding matrix in the head. The inputs from it are then multiplied by sqrt(features), and the
+    # matrix starts that much smaller, so that inputs and outputs both have a suitable size (Vaswani et al. 2017).
+    tie_embedding: bool = False
     embedding_std: NonNegativeFloat = 0.0  # initial standard deviation of the embeddings; 0: sqrt(2 / (5 features))
     head_dropout: Rate = 0.0  # dropout rate of the decoder's output
     label_smoothing: Rate = 0.0  # share of each target's probability that training spreads over all tokens
@@ -103,7 +105,9 @@ class Seq2Seq(nnx.Module):
         features, dtype = config.features, config.dtype
         self.config, self.vocab_size, self.begin = config, vocab_size, begin
         self.encoder = make_encoder(rngs)
-        self.embedding = Tokens(vocab_size, features, std=config.embedding_std, dtype=dtype, rngs=rngs)
+        self.scale = features**0.5 if config.tie_embedding else 1.0
+        std = (config.embedding_std or (2 / (5 * features)) ** 0.5) / self.scale
+        self.embedding = Tokens(vocab_size, features, std=std, dtype=dtype, rngs=rngs)
         self.stack = Stack(config, rngs=rngs)
         maps = {"axes": ("embed", None), "dtype": dtype, "rngs": rngs}
         self.bridge = None if config.shares_carry else linear(2 * features, features, small_init(features), **maps)
@@ -144,7 +148,7 @@ class Seq2Seq(nnx.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Logits [B, T, A] of the token after each of the given ones, and the attention weights [B, T, S]."""
         key, head_key = (None, None) if key is None else jax.random.split(key)
-        x_BTD = self.embedding(tokens_BT, lengths) + carry.summary_BD[:, None]
+        x_BTD = self._embedded(tokens_BT, lengths) + carry.summary_BD[:, None]
         if not self.stepwise:
             h_BTD, _ = self.stack(x_BTD, carry.stack, lengths=lengths, key=key)
             o_BTD, weights_BTS = self._attended(h_BTD, carry)
@@ -176,7 +180,7 @@ class Seq2Seq(nnx.Module):
         self, token_B: jax.Array, carry: DecoderCarry, live_B: jax.Array | None = None
     ) -> tuple[jax.Array, DecoderCarry]:
         """Reads one token per row; returns the logits [B, A] and the carry. Rows with `live_B` 0 keep their carry."""
-        x_BD = self.embedding(token_B[:, None])[:, 0] + carry.summary_BD
+        x_BD = self._embedded(token_B[:, None])[:, 0] + carry.summary_BD
         carry, o_BD, _ = self._step(x_BD, carry, live_B, None)
         return self._logits(o_BD), carry
 
@@ -211,6 +215,10 @@ class Seq2Seq(nnx.Module):
         if self.attention is None:
             return h_BTD, jnp.zeros((*h_BTD.shape[:2], 0), jnp.float32)
         return self.attention(h_BTD, carry.memory_BSD, carry.lengths_B, keys_BSF=carry.keys_BSF)
+
+    def _embedded(self, tokens_BT: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
+        x_BTD = self.embedding(tokens_BT, lengths)
+        return x_BTD * jnp.asarray(self.scale, x_BTD.dtype)
 
     def _logits(self, o: jax.Array) -> jax.Array:
         return capped(self.embedding.attend(o), 0.0) if self.head is None else self.head(o)
