@@ -94,7 +94,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.weight_decay = 0.05
-    config.train.steps = 4_000
-    config.train.eval_every = 400
+    config.train.steps = 3_000
+    config.train.eval_every = 300
     config.train.log_every = 50
     return compose(config, variant, VARIANTS, "nary")
