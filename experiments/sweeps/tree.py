@@ -4,8 +4,8 @@
     python -m experiments.report --workdir=/tmp/trees
 
 With one seed. `:seeds` has the n-ary Tree-LSTM with three seeds, `:two` the same with two classes, `:shapes` trees of
-other shapes; `:tiny` (20 steps) takes a minute. The test part is scored once, by the checkpoint with the best validation
-accuracy.
+other shapes; `:tiny` (20 steps) takes a minute. The test part is scored once, by the checkpoint with the best
+validation accuracy.
 """
 
 from experiments.sweeping.base import Sweep, axis
