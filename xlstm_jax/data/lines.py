@@ -1,5 +1,6 @@
-"""Text files, line by line."""
+"""Text files, line by line, and lists in a line."""
 
+import json
 from pathlib import Path
 
 from xlstm_jax.errors import UsageError, one_line
@@ -23,3 +24,13 @@ def read_lines(path: Path, wanted: str) -> list[str]:
     if lines == [""]:
         raise UsageError(f"{str(path)!r} is empty; give {wanted} per line")
     return lines
+
+
+def json_strings(text: str) -> list[str]:
+    """The strings of a JSON list; empty for any other text, and if one of them is empty."""
+    try:
+        words = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    good = isinstance(words, list) and all(isinstance(word, str) and word for word in words)
+    return words if good else []

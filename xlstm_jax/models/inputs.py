@@ -1,5 +1,6 @@
 """Input layers that map tokens, real numbers, both, or images to features [B, T, D] for a stack."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -158,6 +159,21 @@ class Patches(nnx.Module):
         patches_BTF = zero_padding(cut.reshape(rows, high * wide, -1), lengths)
         x_BTD = self.map(patches_BTF)
         return x_BTD + jnp.broadcast_to(self.position[...].astype(x_BTD.dtype), x_BTD.shape)
+
+
+def of_each(
+    read: Callable[[jax.Array, jax.Array], jax.Array], parts_BTL: jax.Array, lengths_BT: jax.Array
+) -> jax.Array:
+    """[B, T, D]: what `read` makes of the sequence [L] at each step, such as the letters of a word.
+
+    Args:
+        read: maps N sequences [N, L] and their lengths [N] to [N, D].
+        parts_BTL: the sequences.
+        lengths_BT: their lengths.
+    """
+    batch, time, most = parts_BTL.shape
+    y_ND = read(parts_BTL.reshape(batch * time, most), lengths_BT.reshape(batch * time))
+    return y_ND.reshape(batch, time, -1)
 
 
 def known_tokens(tokens_BT: jax.Array, vocab_size: int, lengths_B: jax.Array | None = None) -> jax.Array:

@@ -14,7 +14,7 @@ from xlstm_jax.models.classifier import replaced
 from xlstm_jax.models.config import StackConfig
 from xlstm_jax.models.directions import Directions
 from xlstm_jax.models.heads import Head
-from xlstm_jax.models.inputs import Features, Tokens
+from xlstm_jax.models.inputs import Features, Tokens, of_each
 from xlstm_jax.models.sequence_model import SequenceModel
 from xlstm_jax.nn import CRF, Recurrent, linear, small_init
 
@@ -72,14 +72,15 @@ class WordInput(nnx.Module):
 
     def _read(self, letters_BTL: jax.Array) -> jax.Array:
         """The reader's outputs [B, T, 2 F] at the end of each word; zero for words without letters."""
-        batch, time, most = letters_BTL.shape
-        letters_NL = letters_BTL.reshape(batch * time, most)
-        lengths_N = jnp.sum(letters_NL > 0, axis=1, dtype=jnp.int32)
-        y_NLF, _ = self.reader(self.letters(letters_NL), lengths=lengths_N)
-        forward_NLF, backward_NLF = jnp.split(y_NLF, 2, axis=2)
-        last_N11 = jnp.maximum(lengths_N - 1, 0)[:, None, None]
-        ends = jnp.take_along_axis(forward_NLF, last_N11, axis=1)[:, 0], backward_NLF[:, 0]
-        return jnp.concatenate(ends, axis=-1).reshape(batch, time, -1)
+
+        def ends(letters_NL: jax.Array, lengths_N: jax.Array) -> jax.Array:
+            y_NLF, _ = self.reader(self.letters(letters_NL), lengths=lengths_N)
+            forward_NLF, backward_NLF = jnp.split(y_NLF, 2, axis=2)
+            last_N11 = jnp.maximum(lengths_N - 1, 0)[:, None, None]
+            last_NF = jnp.take_along_axis(forward_NLF, last_N11, axis=1)[:, 0]
+            return jnp.concatenate([last_NF, backward_NLF[:, 0]], axis=-1)
+
+        return of_each(ends, letters_BTL, jnp.sum(letters_BTL > 0, axis=2, dtype=jnp.int32))
 
 
 class Tagger(SequenceModel):

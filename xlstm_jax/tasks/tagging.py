@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from flax import nnx
 from xlstm_jax.config import PositiveInt, Rate, Section
 from xlstm_jax.data.codecs import Vocabulary, power_of_two
 from xlstm_jax.data.labelled import check_words, split_words
+from xlstm_jax.data.lines import json_strings
 from xlstm_jax.data.parts import with_validation
 from xlstm_jax.data.tagging.batches import FEATURES, TaggedWords, batch_of
 from xlstm_jax.data.tagging.codec import TaggingCodec
@@ -117,7 +117,7 @@ class Tagging(ExamplesTask):
 
     def read(self, text: str) -> tuple[list[str], np.ndarray]:
         """A sentence, or a JSON list of its words if they are to be kept as they are."""
-        words = check_words(_listed(text) or split_words(text))
+        words = check_words(json_strings(text) or split_words(text))
         return words, self.codec.encode(words)
 
     def blank(self, length: int) -> tuple[list[str], np.ndarray]:
@@ -140,13 +140,3 @@ class Tagging(ExamplesTask):
 
 def _words(batch: TaggedWords) -> Words:
     return Words(batch.tokens_BT, batch.letters_BTL, batch.spelling_BTF)
-
-
-def _listed(text: str) -> list[str]:
-    """The words of a JSON list of strings; empty for any other text."""
-    try:
-        words = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    good = isinstance(words, list) and all(isinstance(word, str) and word for word in words)
-    return words if good else []
