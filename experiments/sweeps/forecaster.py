@@ -3,7 +3,7 @@
     python -m experiments.sweep --sweep=experiments/sweeps/forecaster.py --workdir=/tmp/forecasters --num_workers=2
     python -m experiments.report --workdir=/tmp/forecasters
 
-Small models take up to two hours each on one CPU core. `:full` has the default sizes. `:tuning` tunes the run in
+Small models take one to two hours each on one CPU core. `:full` has the default sizes. `:tuning` tunes the run in
 /tmp/forecaster on each data set, minutes each; `:tuning_small` does so with a small one. `:tiny` takes minutes in all.
 Scores are those of the split "benchmark", relative to the seasonal naive forecast, whose score is 1.
 """
