@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from xlstm_jax.models.inputs import pair_buckets
-from xlstm_jax.models.naive_bayes import NaiveBayes
+from xlstm_jax.models.naive_bayes import NaiveBayes, pair_buckets
 
 VOCABULARY, BUCKETS = 12, 2**16
 

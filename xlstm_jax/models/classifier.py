@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from xlstm_jax.config import NonNegativeFloat, NonNegativeInt, Rate
+from xlstm_jax.config import NonNegativeFloat, Rate
 from xlstm_jax.models.config import StackConfig
 from xlstm_jax.models.directions import Directions
 from xlstm_jax.models.heads import Head, Pooling, pooled
-from xlstm_jax.models.inputs import Input, PairedTokens, Tokens
+from xlstm_jax.models.inputs import Input, Tokens
 from xlstm_jax.models.sequence_model import SequenceModel
 
 
@@ -32,7 +32,6 @@ class TextClassifierConfig(ClassifierConfig, name="model"):
     # naive_bayes: a baseline that counts tokens and pairs of them; majority: one that learns the class frequencies.
     kind: Literal["stack", "naive_bayes", "majority"] = "stack"
     embedding_std: NonNegativeFloat = 0.0  # initial standard deviation of the embedding; 0: sqrt(2 / (5 features))
-    pair_buckets: NonNegativeInt = 0  # embeddings that all pairs of neighbouring tokens share; 0: pairs have none
     token_dropout: Rate = 0.0  # fraction of tokens that training replaces with `unknown`
 
 
@@ -84,9 +83,8 @@ class TextClassifier(Classifier):
     config: TextClassifierConfig
 
     def __init__(self, config: TextClassifierConfig, vocab_size: int, classes: int, *, unknown: int, rngs: nnx.Rngs):
-        def embedding(rngs: nnx.Rngs) -> Tokens | PairedTokens:
-            tokens = Tokens(vocab_size, config.features, std=config.embedding_std, dtype=config.dtype, rngs=rngs)
-            return PairedTokens(tokens, config.pair_buckets) if config.pair_buckets else tokens
+        def embedding(rngs: nnx.Rngs) -> Tokens:
+            return Tokens(vocab_size, config.features, std=config.embedding_std, dtype=config.dtype, rngs=rngs)
 
         super().__init__(config, embedding, classes, rngs=rngs)
         self.unknown = unknown

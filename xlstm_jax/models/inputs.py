@@ -46,41 +46,6 @@ class Tokens(nnx.Embed):
         return super().__call__(known_tokens(tokens_BT, self.num_embeddings, lengths))
 
 
-class PairedTokens(nnx.Module):
-    """A token and the pair that it makes with the one before: x_t = E[token_t] + P[bucket(token_t-1, token_t)].
-
-    Pairs share the rows of P by a hash, as in fastText (Joulin et al. 2016, arXiv 1607.01759). P is zero at the start,
-    so that pairs that training does not have add nothing.
-
-    Args:
-        tokens: E.
-        buckets: rows of P.
-    """
-
-    def __init__(self, tokens: Tokens, buckets: int):
-        check_sizes("PairedTokens", buckets=buckets)
-        self.tokens, self.buckets = tokens, buckets
-        zeros = jnp.zeros((buckets, tokens.features), jnp.float32)
-        self.pairs = nnx.Param(zeros, axes=("vocab", "embed"))
-
-    def __call__(self, tokens_BT: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-        """Maps tokens [B, T] to [B, T, D]; see `known_tokens` for tokens outside the vocabulary."""
-        x_BTD = self.tokens(tokens_BT, lengths)
-        return x_BTD + self.pairs[...][pair_buckets(tokens_BT, self.buckets)].astype(x_BTD.dtype)
-
-
-def pair_buckets(tokens_BT: jax.Array, buckets: int) -> jax.Array:
-    """The bucket, from 0 to buckets - 1, of each token [B, T] and the one before; 0 is before the first one.
-
-    A multiplicative hash in 32 bits.
-    """
-    given_BT = jnp.asarray(tokens_BT).astype(jnp.uint32)
-    before_BT = jnp.pad(given_BT, ((0, 0), (1, 0)))[:, :-1]
-    mixed_BT = (before_BT * jnp.uint32(0x9E3779B1) + given_BT) * jnp.uint32(0x85EBCA6B)
-    mixed_BT = (mixed_BT ^ (mixed_BT >> jnp.uint32(15))) * jnp.uint32(0xC2B2AE35)
-    return ((mixed_BT ^ (mixed_BT >> jnp.uint32(16))) % jnp.uint32(buckets)).astype(jnp.int32)
-
-
 class Features(nnx.Linear):
     """A linear map of real numbers: x_t = W u_t + b.
 

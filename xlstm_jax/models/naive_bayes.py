@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from xlstm_jax.models.inputs import pair_buckets
 from xlstm_jax.shapes import padding_mask
 
 BUCKETS = 2**20  # of the pairs; far more than the pairs of a text of some megabytes
@@ -63,3 +62,15 @@ class NaiveBayes(nnx.Module):
     def _places(self, tokens_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Where tokens and pairs are counted, [B, T] each."""
         return tokens_BT, pair_buckets(tokens_BT, self.pairs.shape[0])
+
+
+def pair_buckets(tokens_BT: jax.Array, buckets: int) -> jax.Array:
+    """The bucket, from 0 to buckets - 1, of each token [B, T] and the one before; 0 is before the first one.
+
+    A multiplicative hash in 32 bits.
+    """
+    given_BT = jnp.asarray(tokens_BT).astype(jnp.uint32)
+    before_BT = jnp.pad(given_BT, ((0, 0), (1, 0)))[:, :-1]
+    mixed_BT = (before_BT * jnp.uint32(0x9E3779B1) + given_BT) * jnp.uint32(0x85EBCA6B)
+    mixed_BT = (mixed_BT ^ (mixed_BT >> jnp.uint32(15))) * jnp.uint32(0xC2B2AE35)
+    return ((mixed_BT ^ (mixed_BT >> jnp.uint32(16))) % jnp.uint32(buckets)).astype(jnp.int32)
