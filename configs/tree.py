@@ -6,7 +6,7 @@ Variants: nary and childsum (Tree-LSTMs), rntn (recursive neural tensor network)
 left to right and average over each phrase: lstm, bilstm, gru, xlstm, transformer. With any of them: `two` for two
 classes instead of five, `balanced` or `chain` for trees of that shape instead of the parser's, as in `nary,two`; and
 `tiny` (seconds, for tests). Word vectors are not pretrained. `--config.data.path=FOLDER` reads your own trees:
-train.txt, validation.txt and perhaps test.txt, with a tree such as (3 (2 It) (4 shines)) in each line.
+train.txt and perhaps validation.txt and test.txt, with a tree such as (3 (2 It) (4 shines)) in each line.
 """
 
 from collections.abc import Callable

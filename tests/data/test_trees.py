@@ -71,8 +71,8 @@ def test_a_folder(tmp_path):
     (tmp_path / "test.txt").write_text("(1 (1 a) (2 b))\nno tree\n")
     with pytest.raises(UsageError, match=r"test.txt' line 2: 'no tree' is not a tree"):
         trees.folder(str(tmp_path))
-    (tmp_path / "validation.txt").unlink()
-    with pytest.raises(UsageError, match=r"cannot read .*validation.txt"):
+    (tmp_path / "train.txt").unlink()
+    with pytest.raises(UsageError, match=r"cannot read .*train.txt"):
         trees.folder(str(tmp_path))
 
 

@@ -139,15 +139,16 @@ def _joined(words: list[str], known: dict[tuple[int, int], int], shape: Shape) -
 
 
 def folder(path: str) -> dict[str, list[Tree]]:
-    """The trees in a folder: train.txt, validation.txt and, if it is there, test.txt, one tree per line.
+    """The trees in a folder: train.txt and, if they are there, validation.txt and test.txt, one tree per line.
 
     Raises:
-        UsageError: a file is missing, empty or not UTF-8, or a line is not a binary tree with sentiments from 0 to 4.
+        UsageError: train.txt is missing, a file is empty or not UTF-8, or a line is not a binary tree with sentiments
+            from 0 to 4.
     """
     parts = {}
     for split in SPLITS:
         file = Path(path).expanduser() / f"{split}.txt"
-        if file.is_file() or split != "test":
+        if file.is_file() or split == "train":
             lines = read_lines(file, "a tree such as (3 (2 It) (4 shines))")
             parts[split] = [_checked(file, number, line) for number, line in enumerate(lines, start=1)]
     return parts

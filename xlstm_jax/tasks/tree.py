@@ -12,9 +12,10 @@ import numpy as np
 import optax
 from flax import nnx
 
-from xlstm_jax.config import PositiveInt, Section
+from xlstm_jax.config import PositiveInt, Rate, Section
 from xlstm_jax.data import labelled, sst, trees
 from xlstm_jax.data.codecs import Labels, Vocabulary, power_of_two
+from xlstm_jax.data.parts import with_validation
 from xlstm_jax.data.trees import Trees
 from xlstm_jax.models.tree_classifier import TreeClassifier, TreeClassifierConfig
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
@@ -26,7 +27,8 @@ NEUTRAL = 2
 
 @dataclasses.dataclass(frozen=True)
 class TreeConfig(Section, name="data"):
-    path: str = ""  # folder with train.txt, validation.txt and perhaps test.txt of trees; "": SST
+    path: str = ""  # folder with train.txt and perhaps validation.txt and test.txt of trees; "": SST
+    validation: Rate = 0.1  # share of the training trees for validation, where a folder has no part for it
     classes: Literal[2, 5] = (
         5  # 2: negative and positive; neutral phrases have no label, neutral sentences are left out
     )
@@ -72,7 +74,8 @@ class TreeTask(ExamplesTask):
     @functools.cached_property
     def _trees(self) -> dict[str, list[sst.Tree]]:
         path = self.config.path
-        return trees.folder(path) if path else {split: sst.read(split) for split in sst.SPLITS}
+        parts = trees.folder(path) if path else {split: sst.read(split) for split in sst.SPLITS}
+        return with_validation(parts, self.config.validation)
 
     @functools.cached_property
     def _rows(self) -> dict[str, Examples]:
