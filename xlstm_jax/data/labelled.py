@@ -1,12 +1,11 @@
 """Labelled sentences: the Stanford Sentiment Treebank, or JSON lines in a folder of the user's own."""
 
-import json
 import re
 from pathlib import Path
 from typing import Literal
 
 from xlstm_jax.data import sst
-from xlstm_jax.data.lines import read_lines
+from xlstm_jax.data.lines import read_lines, read_object
 from xlstm_jax.errors import UsageError
 
 BINARY = ("negative", "positive")
@@ -73,11 +72,7 @@ def folder(path: str) -> dict[str, list[Example]]:
 
 def _example(path: Path, number: int, line: str) -> Example:
     where = f"{str(path)!r} line {number}"
-    try:
-        record = json.loads(line)
-        text, label = record["text"], record["label"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UsageError(f'{where} is not a JSON object with "text" and "label"; write one per line') from error
+    text, label = read_object(line, where, "text", "label")
     if not isinstance(text, str) or not isinstance(label, str | int) or not (words := split_words(text)):
         raise UsageError(f'{where}: "text" must be a string with at least one word, "label" a string or an integer')
     return words, str(label)

@@ -1,6 +1,8 @@
 """Text files, line by line."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from xlstm_jax.errors import UsageError, one_line
 
@@ -23,3 +25,20 @@ def read_lines(path: Path, wanted: str) -> list[str]:
     if lines == [""]:
         raise UsageError(f"{str(path)!r} is empty; give {wanted} per line")
     return lines
+
+
+def read_object(line: str, where: str, *keys: str) -> list[Any]:
+    """The values of the keys in a line that is a JSON object.
+
+    Args:
+        where: the file and the line's number, for messages.
+
+    Raises:
+        UsageError: the line is no JSON object, or lacks a key.
+    """
+    try:
+        record = json.loads(line)
+        return [record[key] for key in keys]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        wanted = " and ".join(f'"{key}"' for key in keys)
+        raise UsageError(f"{where} is not a JSON object with {wanted}; write one per line") from error

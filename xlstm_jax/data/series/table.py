@@ -65,8 +65,12 @@ def read_csv(path: str | os.PathLike, *, time: str = "", columns: Sequence[str] 
     return Table(columns, values_NC, _times(rows, header.index(time), path) if time else None)
 
 
-def read_rows(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
-    """Line number and cells of each row of a CSV file, at least two, the header first; see `read_csv`."""
+def read_rows(path: str | os.PathLike, row: str = "a row per time step") -> list[tuple[int, list[str]]]:
+    """Line number and cells of each row of a CSV file, at least two, the header first; see `read_csv`.
+
+    Args:
+        row: what a row holds, for messages.
+    """
     path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -80,7 +84,7 @@ def read_rows(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
     except csv.Error as error:
         raise UsageError(f"{str(path)!r} is not a CSV file: {one_line(error)}") from error
     if len(rows) < 2:
-        raise UsageError(f"{str(path)!r} has no rows; give a header and a row per time step")
+        raise UsageError(f"{str(path)!r} has no rows; give a header and {row}")
     return rows
 
 
