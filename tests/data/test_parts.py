@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xlstm_jax.data.parts import class_names, fold_of, with_validation
+from xlstm_jax.data.parts import class_names, fold_of, with_part, with_validation
 from xlstm_jax.errors import UsageError
 
 
@@ -43,3 +43,15 @@ def test_folds(folds, classes):
 def test_names_of_classes_are_in_order():
     assert class_names(["10", "9", "-1", "10"]) == ["-1", "9", "10"]
     assert class_names(["10", "9", "up"]) == ["10", "9", "up"]
+
+
+def test_a_part_for_testing():
+    """With other examples than a part for validation of the same share."""
+    train = {"train": list(range(20))}
+    test = with_part(train, "test", 0.1)
+    assert list(test) == ["train", "test"] and test["test"] != with_validation(train, 0.1)["validation"]
+    assert list(with_validation(test, 0.1)) == ["train", "validation", "test"]
+    with pytest.raises(
+        UsageError, match=r"data\.test 0 does not fit 20 .* give a share such as 0\.1, or a file for test"
+    ):
+        with_part(train, "test", 0.0)

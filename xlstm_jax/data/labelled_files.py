@@ -1,9 +1,8 @@
 """Labelled texts in files of the user's own: CSV, JSON lines, or plain texts in a folder by class."""
 
-import json
 from pathlib import Path
 
-from xlstm_jax.data.lines import read_lines
+from xlstm_jax.data.lines import read_lines, read_object
 from xlstm_jax.data.parts import PARTS, part_files
 from xlstm_jax.data.series.table import read_rows
 from xlstm_jax.errors import UsageError, shown
@@ -72,11 +71,7 @@ def read_json_lines(path: Path) -> list[Labelled]:
 
 def _object(path: Path, number: int, line: str) -> Labelled:
     where = f"{str(path)!r} line {number}"
-    try:
-        record = json.loads(line)
-        text, label = record["text"], record["label"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UsageError(f'{where} is not a JSON object with "text" and "label"; write one per line') from error
+    text, label = read_object(line, where, *COLUMNS)
     if not isinstance(text, str) or not isinstance(label, str | int) or not text.strip():
         raise UsageError(f'{where}: "text" must be a string with at least one word, "label" a string or an integer')
     return text, str(label)

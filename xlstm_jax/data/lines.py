@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from xlstm_jax.errors import UsageError, one_line
 
@@ -34,3 +35,20 @@ def json_strings(text: str) -> list[str]:
         return []
     good = isinstance(words, list) and all(isinstance(word, str) and word for word in words)
     return words if good else []
+
+
+def read_object(line: str, where: str, *keys: str) -> list[Any]:
+    """The values of the keys in a line that is a JSON object.
+
+    Args:
+        where: the file and the line's number, for messages.
+
+    Raises:
+        UsageError: the line is no JSON object, or lacks a key.
+    """
+    try:
+        record = json.loads(line)
+        return [record[key] for key in keys]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        wanted = " and ".join(f'"{key}"' for key in keys)
+        raise UsageError(f"{where} is not a JSON object with {wanted}; write one per line") from error

@@ -31,27 +31,33 @@ def part_files(root: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 
 def with_validation(parts: dict[str, list[Example]], share: float) -> dict[str, list[Example]]:
-    """The parts; if none is "validation", one that is cut from "train". Always the same, in the order of the data.
+    """`with_part` for "validation"."""
+    return with_part(parts, "validation", share)
+
+
+def with_part(parts: dict[str, list[Example]], name: str, share: float) -> dict[str, list[Example]]:
+    """The parts; if `name` is not one, it is cut from "train". Always the same, in the order of the data.
 
     Args:
         parts: "train" and perhaps others.
+        name: "validation" or "test".
         share: of "train", at least one example.
 
     Raises:
         UsageError: the share is 0, or there are too few examples to train on.
     """
-    if "validation" in parts:
+    if name in parts:
         return parts
     train = parts["train"]
     count = max(1, round(share * len(train)))
     if not share or count >= len(train):
         raise UsageError(
-            f"data.validation {share:g} does not fit {len(train)} training examples: these data have no part for "
-            "validation; give a share such as 0.1, or a file for validation"
+            f"data.{name} {share:g} does not fit {len(train)} training examples: these data have no part for "
+            f"{name}; give a share such as 0.1, or a file for {name}"
         )
-    order_N = generator(0, 0).permutation(len(train))
+    order_N = generator(0, PARTS.index(name) - 1).permutation(len(train))
     kept, cut = ([train[n] for n in sorted(index.tolist())] for index in (order_N[count:], order_N[:count]))
-    return {"train": kept, "validation": cut} | {name: part for name, part in parts.items() if name != "train"}
+    return {"train": kept, name: cut} | {other: part for other, part in parts.items() if other != "train"}
 
 
 def class_names(labels: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.models.config import StackConfig
 from xlstm_jax.models.directions import Directions
 from xlstm_jax.models.encoders import Encoder
-from xlstm_jax.models.heads import Head, capped, pooled
+from xlstm_jax.models.heads import Head, Pooling, capped, pooled
 from xlstm_jax.models.inputs import Tokens
 from xlstm_jax.models.stack import Stack
 from xlstm_jax.nn import BahdanauAttention, LuongAttention, linear, small_init
@@ -22,11 +22,9 @@ from xlstm_jax.shapes import padding_mask, select, zero_padding
 
 
 @dataclasses.dataclass(frozen=True)
-class Seq2SeqConfig(StackConfig, name="model"):
-    """An encoder and a decoder; `pattern` is the decoder's."""
+class DecoderConfig(StackConfig, name="model"):
+    """A decoder that writes a text from what an encoder has read; `pattern` is the decoder's."""
 
-    encoder_pattern: str = ""  # blocks of the encoder; "": those of `pattern`
-    directions: Directions = "both"  # of the encoder: forward, alternate (every second block backward) or both
     # none: all that the decoder knows of the source is the encoder's last state, or a summary of its outputs.
     attention: Literal["none", "bahdanau", "dot", "general", "concat"] = "general"
     input_feeding: bool = False  # Luong's attention: each step also reads the attentional state of the one before
@@ -52,8 +50,30 @@ class Seq2SeqConfig(StackConfig, name="model"):
 
     @property
     def shares_carry(self) -> bool:
+        """Whether the decoder starts from the encoder's carry."""
+        return False
+
+    @property
+    def summary(self) -> Pooling:
+        """How the encoder's outputs become one vector for a decoder that does not start from its carry."""
+        return "mean"
+
+
+@dataclasses.dataclass(frozen=True)
+class Seq2SeqConfig(DecoderConfig, name="model"):
+    """An encoder of sequences and a decoder."""
+
+    encoder_pattern: str = ""  # blocks of the encoder; "": those of `pattern`
+    directions: Directions = "both"  # of the encoder: forward, alternate (every second block backward) or both
+
+    @property
+    def shares_carry(self) -> bool:
         """Whether the decoder starts from the encoder's carry: it reads forward and has the same blocks."""
         return self.directions == "forward" and self.encoder_pattern in ("", self.pattern)
+
+    @property
+    def summary(self) -> Pooling:
+        return "ends"
 
     @property
     def encoder(self) -> StackConfig:
@@ -94,7 +114,7 @@ class Seq2Seq(nnx.Module):
 
     def __init__(
         self,
-        config: Seq2SeqConfig,
+        config: DecoderConfig,
         make_encoder: Callable[[nnx.Rngs], Encoder],
         vocab_size: int,
         *,
@@ -110,7 +130,8 @@ class Seq2Seq(nnx.Module):
         self.embedding = Tokens(vocab_size, features, std=std, dtype=dtype, rngs=rngs)
         self.stack = Stack(config, rngs=rngs)
         maps = {"axes": ("embed", None), "dtype": dtype, "rngs": rngs}
-        self.bridge = None if config.shares_carry else linear(2 * features, features, small_init(features), **maps)
+        wide = features * (2 if config.summary == "ends" else 1)
+        self.bridge = None if config.shares_carry else linear(wide, features, small_init(features), **maps)
         kinds = {"bahdanau": BahdanauAttention, "none": None}
         kind, score = kinds.get(config.attention, LuongAttention), config.attention
         options = {"score": score} if kind is LuongAttention else {}
@@ -125,13 +146,15 @@ class Seq2Seq(nnx.Module):
         """Whether a step's input depends on the output of the step before, so that training is step by step too."""
         return self.config.input_feeding or self.config.attention == "bahdanau"
 
-    def encode(self, source: Any, lengths: jax.Array, key: jax.Array | None = None) -> DecoderCarry:
-        """Reads the sources; returns the carry before the first token."""
+    def encode(self, source: Any, lengths: jax.Array | None, key: jax.Array | None = None) -> DecoderCarry:
+        """Reads the sources; returns the carry before the first token. Without lengths, all features count."""
         memory_BSD, carry = self.encoder(source, lengths, key)
         rows, dtype = memory_BSD.shape[0], memory_BSD.dtype
+        lengths = jnp.full((rows,), memory_BSD.shape[1], jnp.int32) if lengths is None else lengths
         summary_BD = jnp.zeros((rows, self.config.features), dtype)
         if self.bridge is not None:
-            carry, summary_BD = self.stack.init_carry(rows), jnp.tanh(self.bridge(pooled(memory_BSD, lengths, "ends")))
+            pooled_BE = pooled(memory_BSD, lengths, self.config.summary)
+            carry, summary_BD = self.stack.init_carry(rows), jnp.tanh(self.bridge(pooled_BE))
         memory_BSD = memory_BSD[:, :0] if self.attention is None else zero_padding(memory_BSD, lengths)
         keys_BSF = memory_BSD if self.attention is None else self.attention.keys(memory_BSD)
         attended_BS = jnp.zeros(memory_BSD.shape[:2], jnp.float32)

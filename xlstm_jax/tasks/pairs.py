@@ -2,14 +2,10 @@
 
 import dataclasses
 import functools
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from xlstm_jax.config import PositiveInt, Rate, Section
@@ -19,13 +15,11 @@ from xlstm_jax.data.pairs.codec import PairsCodec, Unit
 from xlstm_jax.data.pairs.published import Pair
 from xlstm_jax.data.parts import with_validation
 from xlstm_jax.errors import UsageError
-from xlstm_jax.generate import beam_search
-from xlstm_jax.generate.state import state_of
 from xlstm_jax.models.encoders import StackEncoder
 from xlstm_jax.models.inputs import Tokens
-from xlstm_jax.models.seq2seq import Seq2Seq, Seq2SeqConfig
-from xlstm_jax.tasks.base import Outcome, Ratio
-from xlstm_jax.tasks.examples import Examples, ExamplesTask, unlabelled
+from xlstm_jax.models.seq2seq import DecoderCarry, Seq2Seq, Seq2SeqConfig
+from xlstm_jax.tasks.examples import Examples, unlabelled
+from xlstm_jax.tasks.seq2seq import Seq2SeqTask
 
 MOST_TOKENS = 1000  # of a source to predict
 
@@ -42,14 +36,13 @@ class PairsConfig(Section, name="data"):
     multiple_of: PositiveInt = 16  # rows are padded to a multiple of it, so that few programs are compiled
 
 
-class PairsTask(ExamplesTask):
-    """The tokens of a target given a source; cross-entropy. Predictions are made by beam search.
+class PairsTask(Seq2SeqTask):
+    """The tokens of a target given a source text.
 
     A subclass defines `_pairs`, and `judge` for metrics of the predicted texts.
     """
 
     Model = Seq2SeqConfig
-    unit = "nats per token"
     detail = ("source_tokens", "target_tokens", "attention")
     config: PairsConfig
     codec: PairsCodec
@@ -90,10 +83,6 @@ class PairsTask(ExamplesTask):
     def codec_from_json(cls, data: dict[str, Any]) -> PairsCodec:
         return PairsCodec.from_json(data)
 
-    @property
-    def loss_at_chance(self) -> float:
-        return math.log(self.codec.vocab_size)
-
     def summary(self) -> str:
         sizes = ", ".join(f"{name} {len(rows):,}" for name, (rows, _) in self._rows.items())
         vocabularies = f"{self.codec.source.vocab_size:,} and {self.codec.target.vocab_size:,}"
@@ -107,25 +96,11 @@ class PairsTask(ExamplesTask):
 
         return Seq2Seq(config, encoder, self.codec.vocab_size, begin=self.codec.begin, rngs=rngs)
 
-    def forward(self, model: Seq2Seq, batch: TokenPairs, carry: Any, key: jax.Array | None) -> Outcome:
-        keys = (None, None) if key is None else jax.random.split(key)
-        start = model.encode(batch.source_BS, batch.source_lengths_B, keys[0])
-        begin_B1 = jnp.full_like(batch.target_BT[:, :1], model.begin)
-        given_BT = jnp.concatenate([begin_B1, batch.target_BT[:, :-1]], axis=1)
-        logits_BTA, _ = model.unroll(given_BT, start, lengths=batch.lengths_B, key=keys[1])
-        there_BT = jnp.arange(given_BT.shape[1])[None] < batch.lengths_B[:, None]
-        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTA, batch.target_BT)
-        right_BT = (jnp.argmax(logits_BTA, axis=-1) == batch.target_BT) & there_BT
-        if key is not None and (share := model.config.label_smoothing):
-            log_p_BTA = jax.nn.log_softmax(logits_BTA, axis=-1)
-            nats_BT = (1 - share) * nats_BT - share * jnp.mean(log_p_BTA, axis=-1)
-        count = jnp.sum(there_BT, dtype=jnp.float32)
-        ratios = {"token_accuracy": Ratio(jnp.sum(right_BT, dtype=jnp.float32), count)}
-        return Outcome(Ratio(jnp.sum(jnp.where(there_BT, nats_BT, 0)), count), ratios, carry)
+    def _encoded(self, model: Seq2Seq, batch: TokenPairs, key: jax.Array | None = None) -> DecoderCarry:
+        return model.encode(batch.source_BS, batch.source_lengths_B, key)
 
-    def derive(self, ratios: Mapping[str, Ratio]) -> dict[str, float]:
-        loss = float(ratios["loss"].value)
-        return {"perplexity": math.exp(min(loss, 700)), "tokens": float(ratios["loss"].count)}
+    def _longest(self, batch: TokenPairs) -> int:
+        return 2 * batch.source_BS.shape[1] + 8
 
     def read(self, text: str) -> np.ndarray:
         tokens_S = self._source(text.strip())
@@ -142,33 +117,11 @@ class PairsTask(ExamplesTask):
         rows = [row_of(tokens_S, tokens_S[:0]) for tokens_S in examples]
         return batch_of(rows, np.zeros(len(rows)), power_of_two(max(map(len, rows))))
 
-    def predict(self, model: Seq2Seq, batch: TokenPairs) -> dict[str, jax.Array]:
-        """The best text, [B, T], and the attention to the source while it is written, [B, T, S]."""
-        config, start = model.config, model.encode(batch.source_BS, batch.source_lengths_B)
-        begin_B1 = jnp.full((batch.source_BS.shape[0], 1), model.begin, jnp.int32)
-        logits_BA, carry = model.step(begin_B1[:, 0], start)
-        found = beam_search(
-            model,
-            state_of(carry, logits_BA),
-            beams=config.beams,
-            length=config.most_tokens or 2 * batch.source_BS.shape[1] + 8,
-            stop=(self.codec.end,),
-            length_penalty=config.length_penalty,
-            coverage_penalty=config.coverage_penalty,
-        )
-        tokens_BT, lengths_B = found.tokens_BKT[:, 0], found.lengths_BK[:, 0]
-        given_BT = jnp.concatenate([begin_B1, tokens_BT[:, :-1]], axis=1)
-        _, attention_BTS = model.unroll(given_BT, start, lengths=lengths_B)
-        return {"tokens": tokens_BT, "attention": attention_BTS}
-
     def render(self, predicted: Any, example: np.ndarray) -> dict[str, Any]:
         answer = {"target": self.codec.decode_target(predicted["tokens"])}
-        attention_TS = np.asarray(predicted["attention"])
+        tokens_T, attention_TS = self._attended(predicted)
         if not attention_TS.shape[1]:
             return answer
-        tokens_T = np.asarray(predicted["tokens"])
-        length = int(np.argmax(np.append(tokens_T == self.codec.end, True)))
-        names = {"source": self.codec.pieces(example, target=False)}
-        names["target"] = self.codec.pieces(tokens_T[:length], target=True)
-        rounded = np.round(attention_TS[:length, : len(example)].astype(float), 4).tolist()
+        names = {"source": self.codec.pieces(example, target=False), "target": self.codec.pieces(tokens_T, target=True)}
+        rounded = np.round(attention_TS[:, : len(example)], 4).tolist()
         return answer | {f"{side}_tokens": pieces for side, pieces in names.items()} | {"attention": rounded}

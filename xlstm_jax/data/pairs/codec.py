@@ -7,6 +7,7 @@ import numpy as np
 
 from xlstm_jax.data.codecs import Vocabulary
 from xlstm_jax.data.pairs.published import Pair
+from xlstm_jax.data.targets import TargetCodec, Words, pieces
 from xlstm_jax.data.text.bpe import BPETokenizer
 from xlstm_jax.errors import UsageError
 
@@ -14,25 +15,8 @@ KIND = "pairs"
 Unit = Literal["bpe", "words"]
 
 
-class Words:
-    """Words between spaces, as tokens of a vocabulary."""
-
-    def __init__(self, words: Vocabulary):
-        self._words = words
-        self.vocab_size = len(words)
-
-    def to_json(self) -> dict[str, Any]:
-        return self._words.to_json()
-
-    def encode(self, text: str) -> np.ndarray:
-        return self._words.encode(text.split())
-
-    def decode(self, tokens_T: np.ndarray) -> str:
-        return self._words.decode(tokens_T)
-
-
-class PairsCodec:
-    """Texts to tokens. Token 0 is padding; after the texts' tokens come two: before a target, and after it.
+class PairsCodec(TargetCodec):
+    """Sources and targets to tokens.
 
     Args:
         source, target: tokenizers of one kind.
@@ -40,9 +24,8 @@ class PairsCodec:
     """
 
     def __init__(self, source: BPETokenizer | Words, target: BPETokenizer | Words, unit: Unit):
-        self.source, self.target, self.unit = source, target, unit
-        self.begin, self.end = target.vocab_size, target.vocab_size + 1
-        self.vocab_size = target.vocab_size + 2
+        super().__init__(target)
+        self.source, self.unit = source, unit
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], unit: Unit, *, vocab_size: int, least: int) -> Self:
@@ -72,10 +55,6 @@ class PairsCodec:
         """[S] tokens of a source, int32."""
         return self.source.encode(text).astype(np.int32)
 
-    def encode_target(self, text: str) -> np.ndarray:
-        """[T] tokens of a target and the one after it, int32."""
-        return np.append(self.target.encode(text).astype(np.int32), np.int32(self.end))
-
     def decode(self, tokens_S: np.ndarray) -> str:
         """The text of a source; padding is left out."""
         tokens_S = np.asarray(tokens_S)
@@ -83,15 +62,7 @@ class PairsCodec:
 
     def pieces(self, tokens_T: np.ndarray, *, target: bool) -> list[str]:
         """Each token's own text, for figures; "." for the end of a target."""
-        side = self.target if target else self.source
-        return [side.decode(np.array([token])) if token < side.vocab_size else "." for token in tokens_T]
-
-    def decode_target(self, tokens_T: np.ndarray) -> str:
-        """The text of a target, up to the token after it; tokens that are no text are left out."""
-        tokens_T = np.asarray(tokens_T)
-        ends = np.flatnonzero(tokens_T == self.end)
-        tokens_T = tokens_T[: ends[0]] if len(ends) else tokens_T
-        return self.target.decode(tokens_T[(tokens_T > 0) & (tokens_T < self.begin)])
+        return pieces(self.target if target else self.source, tokens_T)
 
 
 def _tokenizer(texts: Iterable[str], unit: Unit, vocab_size: int, least: int) -> BPETokenizer | Words:

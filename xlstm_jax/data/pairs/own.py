@@ -1,9 +1,8 @@
 """Pairs of texts in a folder of the user's own: tab-separated, JSON lines, or two files of equally many lines."""
 
-import json
 from pathlib import Path
 
-from xlstm_jax.data.lines import read_lines
+from xlstm_jax.data.lines import read_lines, read_object
 from xlstm_jax.data.pairs.published import Pair
 from xlstm_jax.errors import UsageError
 
@@ -52,13 +51,7 @@ def _tabbed(path: Path, number: int, line: str) -> tuple[str, str]:
 
 
 def _object(path: Path, number: int, line: str) -> tuple[str, str]:
-    try:
-        record = json.loads(line)
-        source, target = record["source"], record["target"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UsageError(
-            f'{str(path)!r} line {number} is not a JSON object with "source" and "target"; write one per line'
-        ) from error
+    source, target = read_object(line, f"{str(path)!r} line {number}", "source", "target")
     if not isinstance(source, str) or not isinstance(target, str):
         raise UsageError(f'{str(path)!r} line {number}: "source" and "target" must be strings')
     return source, target

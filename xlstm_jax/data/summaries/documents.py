@@ -1,13 +1,12 @@
 """Documents in sentences with their summaries: in files of the user's own, or a plain text cut into sentences."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from xlstm_jax.data.labelled import split_words
-from xlstm_jax.data.lines import read_lines
+from xlstm_jax.data.lines import read_lines, read_object
 from xlstm_jax.data.parts import part_files
 from xlstm_jax.errors import UsageError
 
@@ -58,11 +57,7 @@ def read_documents(path: Path) -> list[Document]:
 
 def _document(path: Path, number: int, line: str) -> Document:
     where = f"{str(path)!r} line {number}"
-    try:
-        record = json.loads(line)
-        source, target = record["source"], record["target"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UsageError(f'{where} is not a JSON object with "source" and "target"; write one per line') from error
+    source, target = read_object(line, where, "source", "target")
     if not _is_texts(source) or not _is_texts(target):
         raise UsageError(
             f'{where}: "source" must be a text or a list of sentences, and "target" a summary or a list of summaries'

@@ -1,4 +1,4 @@
-"""MNIST as series of 784 steps: the 70,000 images of LeCun et al. 1998, pixel by pixel, row by row.
+"""MNIST, the 70,000 images of LeCun et al. 1998, and as series of 784 steps, pixel by pixel, row by row.
 
 Sequential MNIST and its permuted form are from Le, Jaitly & Hinton 2015 (arXiv 1504.00941).
 """
@@ -25,13 +25,24 @@ ARCHIVES[NAME] = RemoteArchive(
 )
 
 
+def images() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The parts "train" (60,000) and "test" (10,000): images, uint8 [N, 28, 28], and digits, uint8 [N].
+
+    Downloads the files on first use.
+    """
+    folder = unpacked(NAME)
+    return {
+        part: (read_idx(folder / name.format("images-idx3")), read_idx(folder / name.format("labels-idx1")))
+        for part, name in FILES.items()
+    }
+
+
 def read() -> LabelledSeries:
-    """The parts "train" (60,000) and "test" (10,000), uint8 [N, 784, 1]. Downloads the files on first use."""
-    folder, parts = unpacked(NAME), {}
-    for part, name in FILES.items():
-        images_NHW = read_idx(folder / name.format("images-idx3"))
-        labels_N = read_idx(folder / name.format("labels-idx1"))
-        parts[part] = Part(images_NHW.reshape(len(images_NHW), -1, 1), labels_N.astype(str))
+    """The parts as series, uint8 [N, 784, 1]; see `images`."""
+    parts = {
+        part: Part(images_NHW.reshape(len(images_NHW), -1, 1), labels_N.astype(str))
+        for part, (images_NHW, labels_N) in images().items()
+    }
     return LabelledSeries(("pixel",), parts)
 
 
