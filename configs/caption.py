@@ -57,6 +57,7 @@ VARIANTS: Variants = {
 def get_config(variant: str = "") -> ConfigDict:
     config = base.get_config("caption")
     config.model.features = 128
+    config.model.final_norm = False
     config.model.beams = 3
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule = "cosine"

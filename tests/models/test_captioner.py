@@ -31,25 +31,26 @@ def encoded(halvings, pictures):
     return encoder_of(halvings)(pictures)[0]
 
 
-def convolved(x_HWC, kernel, bias, stride):
+def convolved(x_HWC, kernel, stride):
     """Zeros around the picture so that each output has a whole 3 x 3 window; one more at the end if it is odd."""
     sides = [-(-size // stride) for size in x_HWC.shape[:2]]
     missing = [max((out - 1) * stride + 3 - size, 0) for out, size in zip(sides, x_HWC.shape, strict=False)]
     x_HWC = np.pad(x_HWC, [(one // 2, one - one // 2) for one in missing] + [(0, 0)])
     windows = np.array([[x_HWC[i * stride :, j * stride :][:3, :3] for j in range(sides[1])] for i in range(sides[0])])
-    return np.einsum("hwijc,ijcf->hwf", windows, kernel) + bias
+    return np.einsum("hwijc,ijcf->hwf", windows, kernel)
 
 
 @pytest.mark.parametrize("halvings", [1, 2])
 def test_by_hand(halvings):
     model, got = encoder_of(halvings), encoded(halvings, PICTURES)
     for picture, features in zip(PICTURES, got, strict=True):
-        x = 2 * picture.astype(np.float64) - 1
+        x = picture.astype(np.float64)
         for n, (conv, norm) in enumerate(zip(model.convolutions, model.norms, strict=True)):
-            kernel, bias = (np.asarray(a[...], np.float64) for a in (conv.kernel, conv.bias))
-            x = convolved(x, kernel, bias, 2 if n < halvings else 1)
-            x = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5)
-            x = np.maximum(x * np.asarray(norm.scale[...]), 0)
+            x = convolved(x, np.asarray(conv.kernel[...], np.float64), 2 if n < halvings else 1)
+            mean, var, scale, shift = (
+                np.asarray(a[...], np.float64) for a in (norm.running_mean, norm.running_var, norm.scale, norm.bias)
+            )
+            x = np.maximum((x - mean) / np.sqrt(var + 1e-5) * scale + shift, 0)
         wanted = x.reshape(-1, FEATURES) + np.asarray(model.position[...])
         assert wanted.shape[0] == -(-HEIGHT // 2**halvings) * -(-WIDTH // 2**halvings)
         np.testing.assert_allclose(features, wanted, rtol=1e-4, atol=1e-4)
@@ -67,7 +68,7 @@ def test_what_is_refused():
 
 @pytest.mark.parametrize("attention", ["none", "bahdanau", "general"])
 def test_what_the_decoder_sees(attention):
-    """The mean of all places in each input; with attention, each place. All steps at once equal one by one."""
+    """The largest of all places in each input; with attention, each place. All steps at once equal one by one."""
     config = CaptionerConfig(
         features=FEATURES, pattern="r", blocks=tuple(OPTIONS.values()), attention=attention, halvings=2
     )
@@ -90,7 +91,7 @@ def test_what_the_decoder_sees(attention):
             step_BA, carry = model.step(jnp.asarray(token_B), carry)
             one_by_one.append(step_BA)
         memory_BSD, _ = model.encoder(PICTURES)
-        summary_BD = jnp.tanh(model.bridge(memory_BSD.mean(axis=1)))
+        summary_BD = jnp.tanh(model.bridge(memory_BSD.max(axis=1)))
         return start, summary_BD, logits, weights, jnp.stack(one_by_one, axis=1)
 
     start, summary_BD, logits, weights, one_by_one = run(params)

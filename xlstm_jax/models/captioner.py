@@ -40,8 +40,9 @@ class PictureEncoder(nnx.Module):
         x_i = relu(norm(conv_i(x_i-1)))  for i = 1 .. n + 1        x = x_n+1 + position
 
     Kernels are 3 x 3; x_i has D / 2^(n + 1 - i) numbers at each place, at least 8; the norm is a batch norm. A
-    decoder that attends to the places is that of Xu et al. 2015 (arXiv 1502.03044); their mean is the one vector of
-    Vinyals et al. 2015 (arXiv 1411.4555). Both papers have a pretrained network here. Implements `encoders.Encoder`.
+    decoder that attends to the places is that of Xu et al. 2015 (arXiv 1502.03044); the largest value of each feature
+    makes the one vector of Vinyals et al. 2015 (arXiv 1411.4555). Both papers have a pretrained network in its place.
+    Implements `encoders.Encoder`.
 
     Args:
         height, width, channels: of the pictures.
@@ -71,7 +72,7 @@ class PictureEncoder(nnx.Module):
             raise UsageError(f"model.halvings {halvings} is too many for pictures of {height} x {width}; lower it")
         self.sizes = ("H", height), ("W", width), ("C", channels)
         widths = [channels, *(max(8, features >> n) for n in range(halvings, 0, -1)), features]
-        options = {"kernel_init": nnx.initializers.he_normal(), "dtype": dtype, "rngs": rngs}
+        options = {"use_bias": False, "kernel_init": nnx.initializers.he_normal(), "dtype": dtype, "rngs": rngs}
         self.convolutions = nnx.List(
             nnx.Conv(fan_in, fan_out, (3, 3), strides=2 if n < halvings else 1, **options)
             for n, (fan_in, fan_out) in enumerate(itertools.pairwise(widths))
@@ -87,7 +88,7 @@ class PictureEncoder(nnx.Module):
         pictures_BHWC, lengths = checked(
             "PictureEncoder", dict(self.sizes), pictures_BHWC=pictures_BHWC, lengths_B=lengths
         )
-        x_BHWF = 2 * pictures_BHWC - 1
+        x_BHWF = pictures_BHWC
         for conv, norm in zip(self.convolutions, self.norms, strict=True):
             x_BHWF = conv(x_BHWF)
             x_BSF = x_BHWF.reshape(x_BHWF.shape[0], -1, conv.out_features)

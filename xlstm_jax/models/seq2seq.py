@@ -55,8 +55,8 @@ class DecoderConfig(StackConfig, name="model"):
 
     @property
     def summary(self) -> Pooling:
-        """How the encoder's outputs become one vector for a decoder that does not start from its carry."""
-        return "mean"
+        """How the encoder's outputs become one vector, for a decoder that does not start from its carry."""
+        return "ends"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +70,6 @@ class Seq2SeqConfig(DecoderConfig, name="model"):
     def shares_carry(self) -> bool:
         """Whether the decoder starts from the encoder's carry: it reads forward and has the same blocks."""
         return self.directions == "forward" and self.encoder_pattern in ("", self.pattern)
-
-    @property
-    def summary(self) -> Pooling:
-        return "ends"
 
     @property
     def encoder(self) -> StackConfig:
