@@ -64,11 +64,14 @@ def alternating_xlstm(config: ConfigDict) -> None:
     config.model.directions = "alternate"
 
 
-def stack_of(name: str, blocks: int = 2, directions: str = "") -> Callable[[ConfigDict], None]:
-    """A variant: that many blocks of one family; embeddings of plain recurrent layers start at standard deviation 1.
+def stack_of(
+    name: str, blocks: int = 2, directions: str = "", *, embedding_std: float = 1.0
+) -> Callable[[ConfigDict], None]:
+    """A variant: that many blocks of one family.
 
     Args:
         directions: of a model that can read backward too; "": the config's own.
+        embedding_std: of the embeddings of plain recurrent layers at the start.
     """
 
     def change(config: ConfigDict) -> None:
@@ -76,6 +79,6 @@ def stack_of(name: str, blocks: int = 2, directions: str = "") -> Callable[[Conf
         if directions:
             config.model.directions = directions
         if FAMILIES[name].block == "recurrent" and "embedding_std" in config.model:
-            config.model.embedding_std = 1.0
+            config.model.embedding_std = embedding_std
 
     return change

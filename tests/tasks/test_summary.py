@@ -135,7 +135,7 @@ def test_the_right_sentence_is_learned(tmp_path):
     for text in (" ".join(sentences), json.dumps(sentences)):
         example = task.read(text)
         answer = task.render(predict(parts, params, task.collate([example]))[0], example)
-        assert answer["summary"] == sentences[1] and answer["taken"][0]["sentence"] == 2
+        assert answer["summary"] == sentences[1] and [*answer["taken"]] == ["2"]
         assert sum(answer["scores"]) == pytest.approx(1) and json.loads(json.dumps(answer)) == answer
 
 

@@ -12,7 +12,7 @@ from xlstm_jax.config import NonNegativeFloat, Rate
 from xlstm_jax.models.config import StackConfig
 from xlstm_jax.models.directions import Directions
 from xlstm_jax.models.heads import Head, Pooling, pooled
-from xlstm_jax.models.inputs import Input, Tokens
+from xlstm_jax.models.inputs import Both, Features, Input, Tokens, TokensAndFeatures
 from xlstm_jax.models.sequence_model import SequenceModel
 
 
@@ -78,24 +78,45 @@ class TextClassifier(Classifier):
         vocab_size: number of tokens.
         classes: A, number of outputs.
         unknown: the token that replaces dropped tokens in training.
+        numbers: F, real numbers that each step has beside its token, whose linear map is added to E; 0: none.
     """
 
     config: TextClassifierConfig
 
-    def __init__(self, config: TextClassifierConfig, vocab_size: int, classes: int, *, unknown: int, rngs: nnx.Rngs):
-        def embedding(rngs: nnx.Rngs) -> Tokens:
-            return Tokens(vocab_size, config.features, std=config.embedding_std, dtype=config.dtype, rngs=rngs)
+    def __init__(
+        self,
+        config: TextClassifierConfig,
+        vocab_size: int,
+        classes: int,
+        *,
+        unknown: int,
+        numbers: int = 0,
+        rngs: nnx.Rngs,
+    ):
+        def embedding(rngs: nnx.Rngs) -> Tokens | Both:
+            tokens = Tokens(vocab_size, config.features, std=config.embedding_std, dtype=config.dtype, rngs=rngs)
+            return (
+                Both(tokens, Features(numbers, config.features, dtype=config.dtype, rngs=rngs)) if numbers else tokens
+            )
 
         super().__init__(config, embedding, classes, rngs=rngs)
         self.unknown = unknown
 
     def classify(
-        self, tokens_BT: jax.Array, lengths_B: jax.Array | None = None, key: jax.Array | None = None
+        self,
+        inputs: jax.Array | TokensAndFeatures,
+        lengths_B: jax.Array | None = None,
+        key: jax.Array | None = None,
     ) -> jax.Array:
-        """Logits [B, A], at least float32, of right-padded sequences. Dropout is active if a `key` is given."""
+        """Logits [B, A], at least float32, of right-padded sequences of tokens [B, T], perhaps with numbers.
+
+        Dropout is active if a `key` is given.
+        """
         token_key, key, head_key = (None,) * 3 if key is None else jax.random.split(key, 3)
+        tokens_BT = inputs.tokens_BT if isinstance(inputs, TokensAndFeatures) else inputs
         tokens_BT = replaced(tokens_BT, self.unknown, self.config.token_dropout, token_key)
-        return self._classified(tokens_BT, lengths_B, key, head_key)
+        inputs = inputs._replace(tokens_BT=tokens_BT) if isinstance(inputs, TokensAndFeatures) else tokens_BT
+        return self._classified(inputs, lengths_B, key, head_key)
 
 
 def replaced(tokens_BT: jax.Array, unknown: int, rate: float, key: jax.Array | None) -> jax.Array:

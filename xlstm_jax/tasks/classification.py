@@ -2,17 +2,20 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from xlstm_jax.config import PositiveInt, Rate, Section
-from xlstm_jax.data import labelled_files, polarity
+from xlstm_jax.data import evidence, labelled_files, polarity, sentences
+from xlstm_jax.data.evidence import Evidence
 from xlstm_jax.data.labelled import Example, Unit, pieces
 from xlstm_jax.data.labelled_codec import LabelledCodec
 from xlstm_jax.data.parts import PARTS, class_names, cut_by_class, fold_of
 from xlstm_jax.errors import UsageError
+from xlstm_jax.models.classifier import TextClassifier
+from xlstm_jax.models.inputs import TokensAndFeatures
 from xlstm_jax.tasks.base import TASKS, Ratio
 from xlstm_jax.tasks.text_classes import TextClassesTask
 
@@ -27,6 +30,8 @@ class ClassificationConfig(Section, name="data"):
     path: str = ""
     fold: Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9] = 0  # of MR: the tenth of all sentences that is the test split
     unit: Unit = "words"  # of the tokens
+    # Also read what each word or character, and each pair of them, says on the class, by counts in the training texts.
+    evidence: bool = False
     lowercase: bool = True  # convert texts to lower case
     least_count: PositiveInt = 1  # words or characters that occur less often in the training data are unknown
     longest: PositiveInt = 256  # words or characters of a text that are read, from its start
@@ -37,9 +42,20 @@ class ClassificationConfig(Section, name="data"):
 
 
 class ClassificationCodec(LabelledCodec):
-    """Words or characters of a text to tokens, classes to names."""
+    """Words or characters of a text to tokens and perhaps to weights of evidence, classes to names."""
 
     kind = "classification"
+    evidence: Evidence | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | ({"evidence": self.evidence.to_json()} if self.evidence else {})
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        codec = super().from_json(data)
+        if "evidence" in data:
+            codec.evidence = Evidence.from_json(data["evidence"], len(codec.words), len(codec.labels))
+        return codec
 
 
 @TASKS.register("classification")
@@ -86,6 +102,31 @@ class Classification(TextClassesTask):
     @property
     def _unit(self) -> Unit:
         return self.config.unit
+
+    def _new_codec(self) -> ClassificationCodec:
+        codec, train = super()._new_codec(), self._examples["train"]
+        if self.config.evidence:
+            label_N = codec.numbers("train", [label for _, label in train])
+            texts = [codec.encode(found) for found, _ in train]
+            codec.evidence = Evidence.of(texts, label_N, len(codec.words), len(codec.labels))
+        return codec
+
+    def _row(self, tokens_T: np.ndarray, label: int | None = None) -> np.ndarray:
+        known = self.codec.evidence
+        return tokens_T if known is None else known.row_of(tokens_T, label)
+
+    @property
+    def _make(self) -> Callable[..., Any]:
+        return sentences.batch_of if self.codec.evidence is None else evidence.batch_of
+
+    def _inputs(self, model: Any, batch: Any) -> Any:
+        if self.codec.evidence is None or not isinstance(model, TextClassifier):
+            return batch.tokens_BT
+        return TokensAndFeatures(batch.tokens_BT, batch.evidence_BTF)
+
+    @property
+    def _numbers(self) -> int:
+        return 0 if self.codec.evidence is None else 2 * len(self.codec.labels)
 
     def summary(self) -> str:
         return self._summary("texts", self.config.unit)

@@ -181,14 +181,12 @@ class Summary(ExamplesTask):
         return model.scores(batch.words_BSW, batch.words_in_BS, batch.lengths_B)
 
     def render(self, predicted: np.ndarray, example: Question) -> dict[str, Any]:
-        """The sentences taken, in order, with their share of the softmax over all sentences."""
+        """The sentences taken, and the number of each with its share of the softmax over all sentences."""
         score_S = np.asarray(predicted)[: len(example.sentences)]
-        share_S = softmax(score_S)
-        taken = [
-            {"sentence": place + 1, "score": float(share_S[place]), "text": example.sentences[place]}
-            for place in self._chosen(score_S)
-        ]
-        return {"summary": " ".join(one["text"] for one in taken), "taken": taken, "scores": share_S.tolist()}
+        share_S, places = softmax(score_S), self._chosen(score_S)
+        text = " ".join(example.sentences[place] for place in places)
+        taken = {str(place + 1): float(share_S[place]) for place in places}
+        return {"summary": text, "taken": taken, "scores": share_S.tolist()}
 
 
 def _scores(document: Document, places: Any) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -14,7 +14,7 @@ from flax import nnx
 from xlstm_jax.data.codecs import Labels, Vocabulary, power_of_two
 from xlstm_jax.data.labelled import Example, Unit
 from xlstm_jax.data.labelled_codec import LabelledCodec
-from xlstm_jax.data.sentences import Sentences, batch_of
+from xlstm_jax.data.sentences import batch_of
 from xlstm_jax.models.classifier import Prior, TextClassifier, TextClassifierConfig
 from xlstm_jax.models.naive_bayes import NaiveBayes
 from xlstm_jax.tasks.base import Outcome, Ratio
@@ -40,9 +40,12 @@ class TextClassesTask(ExamplesTask):
         self.config = config
         self.codec = codec
         if codec is None:
-            texts, labels = (pieces for pieces, _ in self._examples["train"]), Labels.of(self._names())
-            self.codec = self.Codec.of(texts, labels, config.lowercase, self._unit, least=config.least_count)
+            self.codec = self._new_codec()
             self.train_batches(seed=0)  # unknown labels, or too few examples, show before anything is built
+
+    def _new_codec(self) -> LabelledCodec:
+        texts, labels = (pieces for pieces, _ in self._examples["train"]), Labels.of(self._names())
+        return self.Codec.of(texts, labels, self.config.lowercase, self._unit, least=self.config.least_count)
 
     @functools.cached_property
     def _examples(self) -> dict[str, list[Example]]:
@@ -59,16 +62,33 @@ class TextClassesTask(ExamplesTask):
 
     @functools.cached_property
     def _rows(self) -> dict[str, Examples]:
-        """Tokens and classes of each part."""
-        return {
-            name: (
-                [self.codec.encode(pieces) for pieces, _ in part],
-                self.codec.numbers(name, [label for _, label in part]),
-            )
-            for name, part in self._examples.items()
-        }
+        """Rows and classes of each part."""
+        rows = {}
+        for name, part in self._examples.items():
+            label_N = self.codec.numbers(name, [label for _, label in part])
+            texts = [self.codec.encode(pieces) for pieces, _ in part]
+            own = label_N.tolist() if name == "train" else [None] * len(texts)
+            rows[name] = list(map(self._row, texts, own)), label_N
+        return rows
 
-    _make = staticmethod(batch_of)
+    def _row(self, tokens_T: np.ndarray, label: int | None = None) -> np.ndarray:
+        """What `_make` makes a batch of; `label` is the class of a training text."""
+        del label
+        return tokens_T
+
+    @property
+    def _make(self) -> Callable[..., Any]:
+        return batch_of
+
+    def _inputs(self, model: Model, batch: Any) -> Any:
+        """What the model reads of a batch."""
+        del model
+        return batch.tokens_BT
+
+    @property
+    def _numbers(self) -> int:
+        """Real numbers that the model reads beside each token."""
+        return 0
 
     @classmethod
     def codec_from_json(cls, data: dict[str, Any]) -> LabelledCodec:
@@ -89,31 +109,32 @@ class TextClassesTask(ExamplesTask):
             return Prior(len(self.codec.labels))
         if config.kind == "naive_bayes":
             return NaiveBayes(*sizes)
-        return TextClassifier(config, *sizes, unknown=Vocabulary.UNKNOWN, rngs=rngs)
+        return TextClassifier(config, *sizes, unknown=Vocabulary.UNKNOWN, numbers=self._numbers, rngs=rngs)
 
-    def forward(self, model: Model, batch: Sentences, carry: Any, key: jax.Array | None) -> Outcome:
-        logits_BA = model.classify(batch.tokens_BT, batch.lengths_B, key)
+    def forward(self, model: Model, batch: Any, carry: Any, key: jax.Array | None) -> Outcome:
+        logits_BA = model.classify(self._inputs(model, batch), batch.lengths_B, key)
         row_B = batch.lengths_B > 0
         nats_B = optax.softmax_cross_entropy_with_integer_labels(logits_BA, batch.label_B)
         nats_B, count = jnp.where(row_B, nats_B, 0), jnp.sum(row_B, dtype=jnp.float32)
         if key is not None and isinstance(model, NaiveBayes):
-            nats_B = model.learned(nats_B, *batch, rows=self.config.batch_size)
+            texts = batch.tokens_BT, batch.label_B, batch.lengths_B
+            nats_B = model.learned(nats_B, *texts, rows=self.config.batch_size)
         right_B = (jnp.argmax(logits_BA, axis=-1) == batch.label_B) & row_B
         ratios = {"accuracy": Ratio(jnp.sum(right_B, dtype=jnp.float32), count)}
         return Outcome(Ratio(jnp.sum(nats_B), count), ratios, carry)
 
     def read(self, text: str) -> np.ndarray:
-        return self.codec.encode(self._pieces(text))
+        return self._row(self.codec.encode(self._pieces(text)))
 
     def blank(self, length: int) -> np.ndarray:
-        return np.zeros(length, np.int32)
+        return self._row(np.zeros(length, np.int32))
 
-    def collate(self, examples: list[np.ndarray]) -> Sentences:
+    def collate(self, examples: list[np.ndarray]) -> Any:
         longest = power_of_two(max(map(len, examples)))
-        return batch_of(examples, np.zeros(len(examples), np.int32), longest)
+        return self._make(examples, np.zeros(len(examples), np.int32), longest)
 
-    def predict(self, model: Model, batch: Sentences) -> jax.Array:
-        return model.classify(batch.tokens_BT, batch.lengths_B)
+    def predict(self, model: Model, batch: Any) -> jax.Array:
+        return model.classify(self._inputs(model, batch), batch.lengths_B)
 
     def render(self, predicted: np.ndarray, example: np.ndarray) -> dict[str, Any]:
         del example
