@@ -1,7 +1,7 @@
 """Classifiers of every phrase of a sentence: a cell over its tree, or a stack over its words."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,6 @@ from jax.sharding import PartitionSpec as P
 
 from xlstm_jax.cells import CELLS
 from xlstm_jax.config import NonNegativeFloat, Rate
-from xlstm_jax.data.trees import Trees
 from xlstm_jax.errors import UsageError
 from xlstm_jax.models.classifier import replaced
 from xlstm_jax.models.config import StackConfig
@@ -41,6 +40,16 @@ class TreeClassifierConfig(StackConfig, name="model"):
             raise UsageError(f"model.tree_cell {self.tree_cell!r} is a cell of kind {kind!r}; give one of {known}")
 
 
+class WordTrees(NamedTuple):
+    """What a classifier of phrases reads: binary trees with up to N nodes, the leaves first and in the words' order."""
+
+    tokens_BN: jax.Array  # -1 for nodes without a word
+    children_BNC: jax.Array  # N for no child
+    spans_BNC: jax.Array  # the first word of a node's phrase, and the one after its last
+    rows_BRK: jax.Array  # see `ops.tree.joined`
+    lengths_B: jax.Array  # nodes of each tree
+
+
 class TreeClassifier(nnx.Module):
     """logits of a phrase = head(features of its node).
 
@@ -64,13 +73,13 @@ class TreeClassifier(nnx.Module):
         self.head = Head(features, classes, dtype=dtype, rngs=rngs)
         self.read, self.dropped = nnx.Dropout(config.dropout), nnx.Dropout(config.head_dropout)
 
-    def classify(self, trees: Trees, key: jax.Array | None = None) -> jax.Array:
+    def classify(self, trees: WordTrees, key: jax.Array | None = None) -> jax.Array:
         """Logits [B, N, A] of all nodes, at least float32. Dropout is active if a `key` is given."""
         token_key, key, head_key = (None,) * 3 if key is None else jax.random.split(key, 3)
         x_BND = self._on_words(trees, token_key, key) if self.tree is None else self._on_tree(trees, token_key, key)
         return self.head(self.dropped(x_BND, deterministic=head_key is None, rngs=head_key))
 
-    def _on_tree(self, trees: Trees, token_key, key) -> jax.Array:
+    def _on_tree(self, trees: WordTrees, token_key, key) -> jax.Array:
         word_BN1 = (trees.tokens_BN >= 0)[..., None]
         x_BND = self.embedding(self._tokens(trees.tokens_BN, token_key))
         x_BND = jnp.where(word_BN1, self.read(x_BND, deterministic=key is None, rngs=key), jnp.zeros_like(x_BND))
@@ -84,7 +93,7 @@ class TreeClassifier(nnx.Module):
         specs = batch, batch, batch, jax.tree.map(lambda _: P(), weights)
         return on_each_device(run, (x_BND, trees.rows_BRK, trees.children_BNC, weights), specs, batch)
 
-    def _on_words(self, trees: Trees, token_key, key) -> jax.Array:
+    def _on_words(self, trees: WordTrees, token_key, key) -> jax.Array:
         # A binary tree of n words has 2 n - 1 nodes, the words first.
         words_B = (trees.lengths_B + 1) // 2
         tokens_BT = trees.tokens_BN[:, : (trees.tokens_BN.shape[1] + 1) // 2]

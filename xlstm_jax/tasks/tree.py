@@ -17,7 +17,7 @@ from xlstm_jax.data import labelled, sst, trees
 from xlstm_jax.data.codecs import Labels, Vocabulary, power_of_two
 from xlstm_jax.data.parts import with_validation
 from xlstm_jax.data.trees import Trees
-from xlstm_jax.models.tree_classifier import TreeClassifier, TreeClassifierConfig
+from xlstm_jax.models.tree_classifier import TreeClassifier, TreeClassifierConfig, WordTrees
 from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
 from xlstm_jax.tasks.examples import Examples, ExamplesTask, unlabelled
 from xlstm_jax.tasks.sentiment import SentimentCodec
@@ -114,7 +114,7 @@ class TreeTask(ExamplesTask):
         return TreeClassifier(config, *sizes, unknown=Vocabulary.UNKNOWN, rngs=rngs)
 
     def forward(self, model: TreeClassifier, batch: Trees, carry: Any, key: jax.Array | None) -> Outcome:
-        logits_BNA = model.classify(batch, key)
+        logits_BNA = model.classify(_read(batch), key)
         labelled_BN = batch.label_BN >= 0
         label_BN = jnp.maximum(batch.label_BN, 0)
         nats_BN = optax.softmax_cross_entropy_with_integer_labels(logits_BNA, label_BN)
@@ -156,7 +156,7 @@ class TreeTask(ExamplesTask):
         return self._make(rows, np.zeros(len(rows)), power_of_two(max(map(len, rows))))
 
     def predict(self, model: TreeClassifier, batch: Trees) -> jax.Array:
-        return model.classify(batch)
+        return model.classify(_read(batch))
 
     def render(self, predicted: np.ndarray, example: Parsed) -> dict[str, Any]:
         phrases = []
@@ -187,6 +187,10 @@ class TreeTask(ExamplesTask):
         axes.set_yticks([])
         for side in ("left", "right", "top"):
             axes.spines[side].set_visible(False)
+
+
+def _read(batch: Trees) -> WordTrees:
+    return WordTrees(batch.tokens_BN, batch.children_BNC, batch.spans_BNC, batch.rows_BRK, batch.lengths_B)
 
 
 def _count(where: jax.Array) -> jax.Array:
