@@ -15,6 +15,7 @@ MODELS = {
     "naive Bayes": "naive_bayes",
     "LSTM": "lstm",
     "GRU": "gru",
+    "BiLSTM, words alone": "bilstm,plain",
     "BiLSTM": "bilstm",
     "xLSTM (ms, alternating)": "xlstm",
     "Transformer": "transformer",

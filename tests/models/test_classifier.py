@@ -6,6 +6,7 @@ import pytest
 from flax import nnx
 
 from xlstm_jax.models.classifier import Prior, TextClassifier, TextClassifierConfig
+from xlstm_jax.models.inputs import TokensAndFeatures
 
 TOKENS = np.random.default_rng(0).integers(1, 11, (3, 7), np.int32)
 LENGTHS = np.array([7, 4, 1], np.int32)
@@ -46,6 +47,19 @@ def test_dropped_tokens_are_the_unknown_one():
     key = jax.random.key(3)
     unknown = classified(model, np.ones_like(TOKENS), LENGTHS)
     np.testing.assert_allclose(classified(model, TOKENS, LENGTHS, key), unknown, rtol=1e-5)
+
+
+def test_numbers_beside_the_tokens():
+    """They count as far as the sequence goes; dropped tokens keep them."""
+    config = TextClassifierConfig(features=16, pattern="rr", token_dropout=0.5)
+    model = TextClassifier(config, 11, 3, unknown=1, numbers=2, rngs=nnx.Rngs(0))
+    u_BTF = np.random.default_rng(1).standard_normal((3, 7, 2)).astype(np.float32)
+    first = np.asarray(classified(model, TokensAndFeatures(TOKENS, u_BTF), LENGTHS))
+    inside_BT1 = (np.arange(7) < LENGTHS[:, None])[..., None]
+    padded = TokensAndFeatures(TOKENS, np.where(inside_BT1, u_BTF, np.float32(9)))
+    np.testing.assert_allclose(classified(model, padded, LENGTHS), first, rtol=1e-5, atol=1e-6)
+    assert np.abs(first - classified(model, TokensAndFeatures(TOKENS, 2 * u_BTF), LENGTHS)).max() > 1e-2
+    assert classified(model, padded, LENGTHS, jax.random.key(0)).shape == (3, 3)
 
 
 def test_the_baseline_ignores_its_input():

@@ -89,6 +89,13 @@ def test_another_config_is_refused_in_todays_terms(workdir):
         train(config, workdir)
 
 
+def test_a_classifier_that_ignored_its_input():
+    """Before `model.kind`, sentiment had the switch `model.reads`; that of other tasks is a text."""
+    for reads, kind in ((True, "stack"), (False, "majority")):
+        assert upgraded({"model": {"reads": reads}})["model"] == {"kind": kind}
+    assert upgraded({"model": {"reads": "values"}})["model"] == {"reads": "values"}
+
+
 def test_what_is_damaged_stays_so():
     for config in ({}, {"model": 3}, {"model": {"recurrent": 1, "transformer": []}}):
         assert {**upgraded(config), **config} == upgraded(config)
