@@ -90,10 +90,10 @@ def test_another_config_is_refused_in_todays_terms(workdir):
 
 
 def test_a_classifier_that_ignored_its_input():
-    """Before `model.kind`, sentiment had the switch `model.reads`; that of other tasks is a text."""
+    """Before `model.kind`, sentiment had the switch `model.reads`; other tasks keep theirs."""
     for reads, kind in ((True, "stack"), (False, "majority")):
-        assert upgraded({"model": {"reads": reads}})["model"] == {"kind": kind}
-    assert upgraded({"model": {"reads": "values"}})["model"] == {"reads": "values"}
+        assert upgraded({"task": "sentiment", "model": {"reads": reads}})["model"] == {"kind": kind}
+        assert upgraded({"task": "caption", "model": {"reads": reads}})["model"] == {"reads": reads}
 
 
 def test_what_is_damaged_stays_so():

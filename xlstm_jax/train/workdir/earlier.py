@@ -29,7 +29,7 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
         }
         options = {"options": ",".join(f"{name}={value}" for name, value in changed.items())}
         model["recurrent"] = {key: value for key, value in recurrent.items() if key not in CELL_OPTIONS} | options
-    if type(model.get("reads")) is bool:
+    if config.get("task") == "sentiment" and type(model.get("reads")) is bool:
         model["kind"] = "stack" if model.pop("reads") else "majority"
     if model:
         config["model"] = model
