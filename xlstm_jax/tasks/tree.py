@@ -56,7 +56,7 @@ class TreeTask(ExamplesTask):
 
     Metrics: `accuracy`, of whole sentences, selects the checkpoint; `phrase_accuracy`, of all phrases; with five
     classes `binary_accuracy`, of sentences that are not neutral, by whether negative or positive classes are more
-    probable together (Socher et al. 2013).
+    probable together.
     """
 
     Config, Model = TreeConfig, TreeClassifierConfig
