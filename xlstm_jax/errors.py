@@ -1,6 +1,8 @@
 """The exception for user errors, and helpers for its messages."""
 
+import importlib
 import re
+from types import ModuleType
 
 
 class UsageError(ValueError):
@@ -12,6 +14,21 @@ class UsageError(ValueError):
 
 class PeerLost(UsageError):
     """Another process of the run has ended, so this one cannot continue and must exit at once, without waiting."""
+
+
+def optional(module: str, purpose: str, package: str) -> ModuleType:
+    """The module of an optional dependency, imported where it is first used.
+
+    Args:
+        purpose: what needs it, as a subject with its verb: "BLEU needs".
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UsageError(f"{purpose} the package {package} ({error}); pip install {package}") from error
 
 
 def out_of_memory(error: BaseException) -> bool:

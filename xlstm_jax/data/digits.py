@@ -9,7 +9,7 @@ import numpy as np
 
 from xlstm_jax.data.batches import generator
 from xlstm_jax.data.problems.base import Rows, answered_last, chosen
-from xlstm_jax.errors import UsageError
+from xlstm_jax.errors import optional
 
 PIXELS, CLASSES = 64, 10
 TRAINED = 1437  # training images; the other 360 are for validation
@@ -23,11 +23,8 @@ def read(*, permuted: bool) -> dict[str, Rows]:
     Raises:
         UsageError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise UsageError(f"the digits need scikit-learn ({error}); pip install scikit-learn") from error
-    pixels_BT, class_B = load_digits(return_X_y=True)
+    datasets = optional("sklearn.datasets", "the digits need", "scikit-learn")
+    pixels_BT, class_B = datasets.load_digits(return_X_y=True)
     order_B = generator(0, 0).permutation(len(class_B))
     order_T = generator(0, 1).permutation(PIXELS) if permuted else np.arange(PIXELS)
     x_BT1 = (pixels_BT[order_B][:, order_T, None] / 16).astype(np.float32)  # grey levels are 0 to 16

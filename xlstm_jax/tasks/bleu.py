@@ -1,21 +1,17 @@
 """BLEU by sacrebleu, from counts that add up over batches."""
 
-import importlib
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from xlstm_jax.errors import UsageError
+from xlstm_jax.errors import optional
 from xlstm_jax.tasks.base import Ratio
 
 
 def _metric() -> Any:
-    try:
-        return importlib.import_module("sacrebleu.metrics").BLEU
-    except ImportError as error:
-        raise UsageError(f"BLEU needs the package sacrebleu ({error}); pip install sacrebleu") from error
+    return optional("sacrebleu.metrics", "BLEU needs", "sacrebleu").BLEU
 
 
 def counts(texts: Sequence[str], references: Sequence[str | Sequence[str]]) -> Ratio:

@@ -5,11 +5,10 @@ Cachola et al. 2020 score SciTLDR.
 """
 
 import functools
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from xlstm_jax.errors import UsageError
+from xlstm_jax.errors import optional
 
 KINDS = ("rouge1", "rouge2", "rougeL")
 
@@ -23,12 +22,9 @@ class _Tokenizer:
 
 @functools.cache
 def _scorer(kinds: tuple[str, ...]) -> Any:
-    try:
-        scoring, tokenizers = (
-            importlib.import_module(f"rouge_score.{name}") for name in ("rouge_scorer", "tokenizers")
-        )
-    except ImportError as error:
-        raise UsageError(f"ROUGE needs the package rouge-score ({error}); pip install rouge-score") from error
+    scoring, tokenizers = (
+        optional(f"rouge_score.{name}", "ROUGE needs", "rouge-score") for name in ("rouge_scorer", "tokenizers")
+    )
     return scoring.RougeScorer(list(kinds), tokenizer=_Tokenizer(tokenizers.DefaultTokenizer(use_stemmer=True)))
 
 

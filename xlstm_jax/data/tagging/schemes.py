@@ -3,13 +3,12 @@
 IOB2: B begins a span and I continues it. IOBES: E ends a span of several words, and S is a span of one. O is outside.
 """
 
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from xlstm_jax.errors import UsageError
+from xlstm_jax.errors import optional
 
 Scheme = Literal["iob2", "iobes"]
 OUTSIDE = "O"
@@ -18,14 +17,7 @@ Span = tuple[str, int, int]  # its type, its first word, its last word
 
 def spans(tags: Sequence[str]) -> list[Span]:
     """The spans that tags of any scheme mark, as seqeval and the CoNLL script `conlleval` find them."""
-    return _seqeval()(list(tags))
-
-
-def _seqeval() -> Callable[[list[str]], list[Span]]:
-    try:
-        return importlib.import_module("seqeval.metrics.sequence_labeling").get_entities
-    except ImportError as error:
-        raise UsageError(f"tags need the package seqeval ({error}); pip install seqeval") from error
+    return optional("seqeval.metrics.sequence_labeling", "tags need", "seqeval").get_entities(list(tags))
 
 
 def written(found: Sequence[Span], length: int, scheme: Scheme) -> list[str]:

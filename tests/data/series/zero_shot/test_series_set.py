@@ -37,7 +37,7 @@ def test_auto_ets():
     past = 10 + np.arange(48) / 10 + np.tile([0.0, 3, 1, -4], 12) + 0.01 * np.random.default_rng(0).standard_normal(48)
     past[20] = NAN
     if importlib.util.find_spec("statsforecast") is None:
-        with pytest.raises(UsageError, match=r"needs statsforecast, .*pip install statsforecast"):
+        with pytest.raises(UsageError, match=r"auto_ets needs the package statsforecast .*; pip install statsforecast"):
             auto_ets(past, 4, 4)
         return
     np.testing.assert_allclose(auto_ets(past, 4, 4), 10 + np.arange(48, 52) / 10 + np.array([0, 3, 1, -4]), atol=0.3)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xlstm_jax.errors import UsageError
+from xlstm_jax.errors import UsageError, optional
 
 
 class Series(NamedTuple):
@@ -95,15 +95,10 @@ def auto_ets(past_T: np.ndarray, season: int, horizon: int) -> np.ndarray:
 
     Missing values are interpolated. The package takes seasons of up to 24 steps; for longer ones there is none.
     """
-    try:
-        from statsforecast.models import AutoETS
-    except ImportError as error:
-        raise UsageError(
-            "data.reference auto_ets needs statsforecast, which is not installed (pip install statsforecast)"
-        ) from error
+    models = optional("statsforecast.models", "data.reference auto_ets needs", "statsforecast")
     known_T, times_T = np.isfinite(past_T), np.arange(len(past_T))
     filled_T = np.interp(times_T, times_T[known_T], past_T[known_T])
-    return AutoETS(season_length=season).forecast(y=filled_T, h=horizon)["mean"]
+    return models.AutoETS(season_length=season).forecast(y=filled_T, h=horizon)["mean"]
 
 
 REFERENCES: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
