@@ -16,6 +16,7 @@ LENGTHS = np.array([5, 2, 0])
 RNG = np.random.default_rng(0)
 QUERY_BTQ, QUERY_BTV, MEMORY_BSV = (RNG.standard_normal(shape) for shape in ((B, T, Q), (B, T, V), (B, S, V)))
 KINDS = ("bahdanau", "dot", "general", "concat")
+SCALE = 0.3  # of the scores dot and general
 
 
 def softmax(score_BTS, lengths):
@@ -41,9 +42,9 @@ def luong(kind, w, query_BTQ, memory_BSV, lengths):
     for b, t, s in np.ndindex(*e.shape):
         h_t, h_s = query_BTQ[b, t], memory_BSV[b, s]
         if kind == "dot":
-            e[b, t, s] = h_t @ h_s
+            e[b, t, s] = SCALE * h_t @ h_s
         elif kind == "general":
-            e[b, t, s] = h_t @ w["memory"]["kernel"].T @ h_s
+            e[b, t, s] = SCALE * h_t @ w["memory"]["kernel"].T @ h_s
         else:
             both = np.concatenate([w["query"]["kernel"], w["memory"]["kernel"]])
             e[b, t, s] = w["v"] @ np.tanh(both.T @ np.concatenate([h_t, h_s]))
@@ -59,7 +60,7 @@ def made(kind, dtype=jnp.float64):
     if kind == "bahdanau":
         module = BahdanauAttention(query.shape[-1], V, F, **options)
     else:
-        module = LuongAttention(query.shape[-1], V, F, score=kind, **options)
+        module = LuongAttention(query.shape[-1], V, F, score=kind, scale=SCALE, **options)
     graphdef, state = nnx.split(module)
     return graphdef, nnx.to_pure_dict(state), query, MEMORY_BSV
 

@@ -130,7 +130,8 @@ class Seq2Seq(nnx.Module):
         self.bridge = None if config.shares_carry else linear(wide, features, small_init(features), **maps)
         kinds = {"bahdanau": BahdanauAttention, "none": None}
         kind, score = kinds.get(config.attention, LuongAttention), config.attention
-        options = {"score": score} if kind is LuongAttention else {}
+        # Both sides of a score come out of a norm, with entries of size 1.
+        options = {"score": score, "scale": features**-0.5} if kind is LuongAttention else {}
         self.attention = kind and kind(features, features, features, **options, dtype=dtype, rngs=rngs)
         self.feed = linear(features, features, small_init(features), **maps) if self.stepwise else None
         self.out = linear(2 * features, features, small_init(features), **maps) if score == "bahdanau" else None

@@ -104,13 +104,16 @@ class BahdanauAttention(nnx.Module):
 class LuongAttention(nnx.Module):
     """Global attention of Luong et al. 2015 (arXiv 1508.04025), equations 5, 7 and 8.
 
-        score_ts = q_t . k_s  |  q_t . (k_s W)  |  v . tanh([q_t; k_s] W)          "dot" | "general" | "concat"
+        score_ts = a q_t . k_s  |  a q_t . (k_s W)  |  v . tanh([q_t; k_s] W)      "dot" | "general" | "concat"
         context_t = sum_s softmax_s(score_ts) k_s          h_t = tanh([context_t; q_t] W_c)
 
     Args:
         query_features, memory_features: widths of the decoder's states and of the encoder's outputs; equal for "dot".
         features: width of h, and of the sum inside the tanh of "concat".
         score: which of the three scores to use.
+        scale: a, which the paper does not have. Between states with entries of size 1, scores grow with the square root
+            of their width, so that one position gets all the weight and the attention hardly learns; 1 / sqrt(width)
+            prevents it (Vaswani et al. 2017, section 3.2.1).
     """
 
     def __init__(
@@ -120,6 +123,7 @@ class LuongAttention(nnx.Module):
         features: int,
         *,
         score: Score = "general",
+        scale: float = 1.0,
         dtype: jnp.dtype = jnp.float32,
         rngs: nnx.Rngs,
     ):
@@ -132,7 +136,7 @@ class LuongAttention(nnx.Module):
         keys = {"dot": memory_features, "general": query_features, "concat": features}
         self.sizes = ("Q", query_features), ("V", memory_features), ("F", keys[score])
         init = nnx.initializers.lecun_normal()
-        self.score, self.dtype = score, dtype
+        self.score, self.scale, self.dtype = score, float(scale), dtype
         if score == "general":
             self.memory = linear(memory_features, query_features, init, dtype=dtype, rngs=rngs)
         if score == "concat":
@@ -162,7 +166,7 @@ class LuongAttention(nnx.Module):
         if self.score == "concat":
             score_BTS = _additive_score(self.query(query_BTQ), keys_BSF, self.v[...].astype(self.dtype))
         else:
-            score_BTS = jnp.einsum("btf,bsf->bts", query_BTQ, keys_BSF)
+            score_BTS = jnp.einsum("btf,bsf->bts", query_BTQ * jnp.asarray(self.scale, self.dtype), keys_BSF)
         context_BTV, weights_BTS = attend(score_BTS, memory_BSV, lengths)
         h_BTF = jnp.tanh(self.out(jnp.concatenate([context_BTV, query_BTQ], axis=-1)))
         return (h_BTF[:, 0], weights_BTS[:, 0]) if query.ndim == 2 else (h_BTF, weights_BTS)

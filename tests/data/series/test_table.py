@@ -44,6 +44,7 @@ def test_columns_and_dates(write, text):
     [
         ("a,b\n", "has no rows"),
         ("", "has no rows"),
+        ("date\n2020-01-01\n", "has no column but 'date'; give one with numbers"),
         ("date,a,a\n2020-01-01,1,2\n", "two columns named 'a'"),
         ("date,load\n2020-01-01,1,2\n", "line 2 has 3 cells, and the header 2"),
         ("date,load\n2020-01-01,1\n\n2020-01-02,x\n", "line 4: load 'x' is not a number"),

@@ -50,13 +50,15 @@ def read_csv(path: str | os.PathLike, *, time: str = "", columns: Sequence[str] 
 
     Raises:
         UsageError: the file cannot be read, a column is missing or given twice, a row has another number of cells, a
-            cell is no number or no date, or the dates are not in order.
+            cell is no number or no date, or the dates are not in order; or there is no column of numbers.
     """
     (_, header), *rows = read_rows(path)
     header = [name.strip() for name in header]
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise UsageError(f"{str(path)!r} has two columns named {shown(twice[0])}; rename one")
     columns = tuple(columns) or tuple(name for name in header if name != time)
+    if not columns:
+        raise UsageError(f"{str(path)!r} has no column but {shown(time)}; give one with numbers")
     for name in (*columns, *([time] if time else [])):
         if name not in header:
             raise UsageError(f"{str(path)!r} has no column {shown(name)}; it has {shown(', '.join(header), 300)}")

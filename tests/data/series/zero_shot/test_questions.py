@@ -35,7 +35,9 @@ def test_files(tmp_path):
     np.testing.assert_array_equal(read_question(f"{tmp_path}/one.csv", 7).values_T, [1, 2, NAN, 4])
     (tmp_path / "two.csv").write_text("date;load;heat\n2020-01-01;1;5\n2020-01-02;2;6\n")
     np.testing.assert_array_equal(read_question(f"{tmp_path}/two.csv:heat", 7).values_T, [5, 6])
+    (tmp_path / "words.csv").write_text("load\n1\nmuch\n")
     for name, message in (
+        ("words.csv", "words.csv' line 3: load 'much' is not a number"),
         ("two.csv", "has the columns 'load, heat'; choose one: .*two.csv:COLUMN"),
         ("two.csv:cold", "has no column 'cold'; it has 'load, heat'"),
         ("none.csv", "cannot read"),

@@ -166,7 +166,7 @@ def _of_json(text: str, horizon: int) -> Question:
 
 
 def _column(path: str, column: str) -> np.ndarray:
-    """A column of a CSV file; the first one may hold dates."""
+    """A column of a CSV file; of several columns, the first one may hold dates."""
     table = _table(path)
     if not column and len(table.names) > 1:
         raise UsageError(f"{path!r} has the columns {shown(', '.join(table.names), 300)}; choose one: {path}:COLUMN")
@@ -184,7 +184,10 @@ def _table(path: str) -> Table:
             raise
         with open(path, encoding="utf-8-sig") as file:
             header = file.readline()
-        first = header.strip().split(max(",;\t", key=header.count))[0].strip().strip('"')
+        first, *others = header.strip().split(max(",;\t", key=header.count))
+        if not others:
+            raise
+        first = first.strip().strip('"')
         return read_csv(path, time=first)
 
 
