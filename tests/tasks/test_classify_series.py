@@ -1,7 +1,8 @@
-"""Classification of series: metrics by hand, the user's own files, permutations, patches, and what is refused."""
+"""Classification of series: metrics, own files, permutations, stacked steps, patches, what is refused."""
 
 import json
 import os
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -92,6 +93,20 @@ def test_a_permutation_is_the_same_for_all(folder):
     np.testing.assert_array_equal(again.read(RISING)[:, 0], np.array([-1, 0, 1])[order])
 
 
+def test_steps_are_stacked_in_order(folder):
+    """The model reads all channels of N steps as one; zeros fill the last. Series of different lengths likewise."""
+    read = []
+    model = SimpleNamespace(classify=lambda *given: read.append(given))
+    task = small(folder, stacked=2)
+    task._logits(model, Batch(np.arange(1, 7, dtype=np.float32).reshape(2, 3, 1), np.zeros(2, np.int32), None))
+    task.codec.steps = 0
+    batch = Batch(np.arange(1, 13, dtype=np.float32).reshape(2, 3, 2), np.zeros(2, np.int32), np.array([3, 2]))
+    task._logits(model, batch)
+    np.testing.assert_array_equal(read[0][0], [[[1, 2], [3, 0]], [[4, 5], [6, 0]]])
+    np.testing.assert_array_equal(read[1][0], [[[1, 2, 3, 4], [5, 6, 0, 0]], [[7, 8, 9, 10], [11, 12, 0, 0]]])
+    np.testing.assert_array_equal(read[1][1], [2, 1])
+
+
 def test_a_file_of_ones_own_is_cut_and_learned(folder, tmp_path):
     """One file gives all parts; the best checkpoint is scored once; a line of numbers gets its class."""
     rows = [line for file in folder.iterdir() for line in file.read_text().split("\n")[1:]]
@@ -115,7 +130,8 @@ def test_a_file_of_ones_own_is_cut_and_learned(folder, tmp_path):
         assert answer["label"] == label and sum(answer["probabilities"].values()) == pytest.approx(1)
 
 
-def test_series_of_different_lengths(tmp_path):
+@pytest.mark.parametrize("stacked", [1, 3])
+def test_series_of_different_lengths(stacked, tmp_path):
     """Padding changes nothing, whatever it is next to."""
     rng = np.random.default_rng(0)
     lines = ["id,label,x,y"]
@@ -124,6 +140,7 @@ def test_series_of_different_lengths(tmp_path):
     (tmp_path / "long.csv").write_text("\n".join(lines))
     config = tiny_config("classify_series", tmp_path).to_dict()
     config["data"] |= {"path": str(tmp_path / "long.csv"), "series": "id", "batch_size": 2, "test": 0.3}
+    config["data"]["stacked"] = stacked
     config["model"] |= {"pattern": "r", "features": 8, "directions": "both"}
     parts = build(config)
     task, params = parts.task, init_state(parts).params

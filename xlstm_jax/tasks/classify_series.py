@@ -39,6 +39,7 @@ class ClassifySeriesConfig(Section, name="data"):
     series: str = ""  # of a CSV file with a row per time step: the column that names the series; "": a row per series
     sequence: str = ""  # of a CSV file: the column of nucleotides, such as ACGT; "": none
     channels: str = ""  # with data.series: columns to read, with commas between them; "": all others
+    stacked: PositiveInt = 1  # consecutive steps that the model reads as one, which has all their channels
     permuted: bool = False  # read the steps in one random order, the same for all series
     validation: Rate = 0.1  # share of each class that is cut from the training part where there is no validation part
     test: Rate = 0.1  # likewise for testing
@@ -128,7 +129,8 @@ class ClassifySeries(ExamplesTask):
         return f"series: {sizes}; {steps} steps, channels: {len(self.codec.scaling)}; {classes}"
 
     def build(self, config: SeriesClassifierConfig, *, rngs: nnx.Rngs) -> nnx.Module:
-        channels, classes, steps = len(self.codec.scaling), len(self.codec.labels), self.codec.steps
+        channels, classes = self.config.stacked * len(self.codec.scaling), len(self.codec.labels)
+        steps = -(-self.codec.steps // self.config.stacked)
         if config.kind == "majority":
             return Prior(classes)
         if config.kind == "linear":
@@ -149,9 +151,17 @@ class ClassifySeries(ExamplesTask):
         """[B, A]. Series of one length need no masks."""
         steps, series_BTC = self.codec.steps, jnp.asarray(batch.series_BTC)
         if not steps:
-            return model.classify(series_BTC, batch.lengths_B, key)
+            lengths_B = -(-jnp.asarray(batch.lengths_B) // self.config.stacked)
+            return model.classify(self._stacked(series_BTC), lengths_B, key)
         missing = max(0, steps - series_BTC.shape[1])
-        return model.classify(jnp.pad(series_BTC, ((0, 0), (0, missing), (0, 0)))[:, :steps], None, key)
+        series_BTC = jnp.pad(series_BTC, ((0, 0), (0, missing), (0, 0)))[:, :steps]
+        return model.classify(self._stacked(series_BTC), None, key)
+
+    def _stacked(self, series_BTC: jax.Array) -> jax.Array:
+        """[B, T / N, N * C], N steps in one, where zeros fill the last."""
+        (rows, steps, channels), number = series_BTC.shape, self.config.stacked
+        series_BTC = jnp.pad(series_BTC, ((0, 0), (0, -steps % number), (0, 0)))
+        return series_BTC.reshape(rows, -1, number * channels)
 
     def forward(self, model: nnx.Module, batch: Batch, carry: Any, key: jax.Array | None) -> Outcome:
         logits_BA = self._logits(model, batch, key)
