@@ -146,7 +146,7 @@ def test_folders_that_cannot_be(bilm, tagging, tmp_path):
     other.data.sequence_length, other.data.long_length, other.data.evaluation_batches = 12, 0, 1
     assert train(other, tmp_path / "adding") == 0
     tagging.data.bilm = str(tmp_path / "adding")
-    with pytest.raises(UsageError, match="data.bilm '.*' holds a run of another task, Adding; give one of task bilm"):
+    with pytest.raises(UsageError, match=r"data.bilm '.*' holds a run of another task, adding; give one of task bilm"):
         build(tagging.to_dict())
     tagging.data.bilm, tagging.model.kind = str(bilm), "words"
     with pytest.raises(UsageError, match=r"model.kind 'words' reads no biLM; leave data.bilm empty"):
@@ -157,7 +157,7 @@ def test_ones_own_text(tmp_path):
     for name, text in {"b.txt": "It isn't.\n\n", "a.txt": "Two dogs run by it\n", "c.md": "no\n"}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert brown.own(str(tmp_path)) == [["Two", "dogs", "run", "by", "it"], ["It", "is", "n't", "."]]
-    with pytest.raises(UsageError, match="no sentence has at most data.longest 3 words; raise it"):
+    with pytest.raises(UsageError, match=r"no sentence has at most data.longest 3 words; raise it"):
         BiLanguageModeling(BiLMDataConfig(path=str(tmp_path), longest=3))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"has no .txt file; give a file or a folder of them"):
@@ -171,7 +171,7 @@ def test_lexicon():
     np.testing.assert_array_equal(again.encode(words), lexicon.encode(words))
     assert lexicon.encode(words)[:, 0].tolist() == [2, 1, 1, 1] and lexicon.encode([]).shape[0] == 0
     assert json.loads(lexicon.decode(lexicon.encode(["The", "cat"]))) == ["The", "cat"]
-    with pytest.raises(UsageError, match="the codec is damaged; kind 'lexicon' needs words and letters"):
+    with pytest.raises(UsageError, match=r"the codec is damaged; kind 'lexicon' needs words and letters"):
         Lexicon.from_json({"kind": "tagging"})
 
 
@@ -180,5 +180,6 @@ def test_the_brown_corpus():
     """57,340 sentences, as the Natural Language Toolkit counts them; its words lack tags, and clitics are apart."""
     sentences = brown.brown()
     assert len(sentences) == 57_340
-    assert sentences[0][:12] == ["The", "Fulton", "County", "Grand", "Jury", "said", "Friday", "an", "investigation", "of", "Atlanta", "'s"]
+    first = "The Fulton County Grand Jury said Friday an investigation of Atlanta 's"
+    assert " ".join(sentences[0][:12]) == first
     assert all(word for words in sentences for word in words)

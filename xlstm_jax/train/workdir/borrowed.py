@@ -25,9 +25,9 @@ def lender(loan: Loan) -> Lender:
             f"{loan.key} {loan.workdir!r} holds no run (no {CONFIG}); give the workdir of a run of task {loan.task}"
         )
     config, task = read_config(path), TASKS.get(loan.task)
-    if (found := parse(config).task) is not task:
+    if parse(config).task is not task:
         raise UsageError(
-            f"{loan.key} {loan.workdir!r} holds a run of another task, {found.__name__}; give one of task {loan.task}"
+            f"{loan.key} {loan.workdir!r} holds a run of another task, {config['task']}; give one of task {loan.task}"
         )
     with Checkpoints(Path(loan.workdir), best=task.best, read_only=True) as checkpoints:
         return task.codec_from_json(checkpoints.codec(checkpoints.select("best"))), config["model"]
