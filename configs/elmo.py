@@ -42,6 +42,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 8
     config.data.multiple_of = 32
     config.data.least_count = 20
+    config.data.validation = 0.3
     config.model.features = 16
     config.model.letter_features = 8
     config.optimizer.warmup_steps = 0

@@ -3,18 +3,17 @@
     python -m experiments.sweep --sweep=experiments/sweeps/elmo.py --workdir=/tmp/elmo_gain --num_workers=2
     python -m experiments.report --workdir=/tmp/elmo_gain
 
-Reads the run in /tmp/elmo (`configs/elmo.py:lstm`), which has to be trained first. `:ner` and `:sentiment` are the other
-two tasks; `:tiny` (20 steps) takes minutes. The test part is scored once, by the best checkpoint on validation.
+Reads the run in /tmp/elmo (`configs/elmo.py:lstm`), which has to be trained first. `:ner` and `:sentiment` are the
+other two tasks; `:tiny` (20 steps) takes minutes. The test part is scored once, by the best checkpoint on validation.
 """
 
 from experiments.sweeping.base import Sweep, axis
 
 BILM = {"none": "", "biLM": "/tmp/elmo"}
+LIKE = "on entities of CoNLL-2003, after 30 million sentences, ELMo adds 2.06 to 90.15 F1 (Peters et al. 2018, table 1)"
 PUBLISHED = {
-    "chunking": "nothing for this split; with 30 million sentences to learn from, ELMo adds 2.06 to 90.15 F1 for entities "
-    "of CoNLL-2003 (Peters et al. 2018, arXiv 1802.05365, table 1)",
-    "ner": "nothing for this data; on CoNLL-2003, with 30 million sentences to learn from, ELMo adds 2.06 to 90.15 F1 "
-    "(Peters et al. 2018, arXiv 1802.05365, table 1)",
+    "chunking": f"nothing for chunks; {LIKE}",
+    "ner": f"nothing for these data; {LIKE}",
     "sentiment": "with five classes, 54.7 instead of 51.4 (Peters et al. 2018, arXiv 1802.05365, table 1)",
 }
 # config, the config's variant, seeds
