@@ -10,10 +10,11 @@ import pytest
 from tests.mirror import needs_mirror
 from xlstm_jax.data.codecs import Vocabulary
 from xlstm_jax.data.tagging import published
-from xlstm_jax.data.tagging.batches import MOST_LETTERS, batch_of, row_of, spelling
+from xlstm_jax.data.tagging.batches import batch_of, row_of
 from xlstm_jax.data.tagging.codec import TaggingCodec
 from xlstm_jax.data.tagging.columns import Tagged, read_columns
 from xlstm_jax.data.tagging.schemes import all_tags, allowed, in_scheme, spans, written
+from xlstm_jax.data.words import MOST_LETTERS, Lexicon, spelling
 from xlstm_jax.errors import UsageError
 
 TEXT = "-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects VBZ O\n\nPeter NNP B-PER\nBlackburn NNP I-PER\n"
@@ -111,7 +112,8 @@ def test_spelling():
 def test_rows_and_batches():
     letters = Vocabulary("abcdefghijklmnopqrstuvwxyz")
     words = ["abc", "a" * 15 + "b" * 15]
-    row = row_of(np.array([5, 6], np.int32), words, letters, np.array([1, 2], np.int32))
+    lexicon = Lexicon(Vocabulary(["x", "y", "z", words[0], words[1]]), letters)
+    row = row_of(lexicon.encode(words), np.array([1, 2], np.int32))
     batch = batch_of([row, row[:1], row[:0]], np.zeros(3), 4)
     assert batch.tokens_BT.tolist() == [[5, 6, 0, 0], [5, 0, 0, 0], [0] * 4]
     assert batch.tags_BT[0].tolist() == [1, 2, 0, 0] and batch.lengths_B.tolist() == [2, 1, 0]

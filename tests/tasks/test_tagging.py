@@ -9,7 +9,7 @@ from flax import nnx
 
 from tests.tasks.examples import tiny_config
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models.tagger import Words
+from xlstm_jax.models.words import Words
 from xlstm_jax.tasks.base import added, metrics
 from xlstm_jax.tasks.tagging import Tagging, TaggingConfig
 from xlstm_jax.train.build import build

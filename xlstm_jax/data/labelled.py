@@ -16,9 +16,14 @@ Unit = Literal["words", "characters"]
 Example = tuple[list[str], str]  # words or characters, label
 
 
+def clitics_apart(text: str) -> str:
+    """The text with a space before clitics such as n't and 's, as the treebank has them."""
+    return re.sub(r"(?i)(n't|'(?:s|re|ve|ll|d|m))\b", r" \1", text)
+
+
 def split_words(text: str) -> list[str]:
     """The words and punctuation marks of a sentence, with clitics such as n't apart, as the treebank writes them."""
-    text = re.sub(r"(?i)(n't|'(?:s|re|ve|ll|d|m))\b", r" \1", text.replace("\u2019", "'"))
+    text = clitics_apart(text.replace("\u2019", "'"))
     return re.findall(r"(?i:n't)|'\w+|\w+(?:[-.]\w+)*|\.{2,}|--|[^\w\s]", text)
 
 

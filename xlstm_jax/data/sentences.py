@@ -20,12 +20,19 @@ class Sentences(NamedTuple):
     tokens_BT: np.ndarray  # int32, 0 in the padding
     label_B: np.ndarray  # int32
     lengths_B: np.ndarray  # int32, 0 in padding rows
+    bilm_BTW: np.ndarray | None = None  # int32, the words as a biLM reads them: `data.words.Lexicon.encode`
 
 
 def batch_of(rows: list[np.ndarray], labels: np.ndarray, multiple_of: int) -> Sentences:
     """Pads rows to the longest length, rounded up to a multiple so that few shapes are compiled."""
     tokens_BT, lengths_B = padded(rows, multiple_of=multiple_of)
     return Sentences(tokens_BT, labels.astype(np.int32), lengths_B)
+
+
+def batch_with_bilm(rows: list[np.ndarray], labels: np.ndarray, multiple_of: int) -> Sentences:
+    """`batch_of` for rows [T, 1 + W]: a token, and the word as a biLM reads it."""
+    array_BTF, lengths_B = padded(rows, multiple_of=multiple_of)
+    return Sentences(array_BTF[..., 0], labels.astype(np.int32), lengths_B, array_BTF[..., 1:])
 
 
 class TrainSentences:
@@ -81,7 +88,7 @@ class TrainSentences:
         epoch, number = divmod(index, len(self._rows) // self._size)
         chosen = self._order(epoch)[number]
         whole = self._make([self._rows[n] for n in chosen], self._labels[chosen], self._multiple)
-        return whole._make(array[self._part] for array in whole)
+        return _rows(whole, self._part)
 
 
 class EvaluationSentences:
@@ -109,4 +116,9 @@ class EvaluationSentences:
         missing = self._size - len(chosen)
         rows = [self._rows[n] for n in chosen] + [self._rows[0][:0]] * missing
         whole = self._make(rows, np.pad(self._labels[chosen], (0, missing)), self._multiple)
-        return whole._make(array[self._part] for array in whole)
+        return _rows(whole, self._part)
+
+
+def _rows(batch: Any, part: slice) -> Any:
+    """Some rows of a batch, whose fields that it lacks are None."""
+    return batch._make(None if array is None else array[part] for array in batch)

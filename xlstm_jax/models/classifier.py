@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.config import NonNegativeFloat, Rate
+from xlstm_jax.models.bilm import Enriched, EnrichedInput, MakeReader
 from xlstm_jax.models.config import StackConfig
 from xlstm_jax.models.directions import Directions
 from xlstm_jax.models.heads import Head, Pooling, pooled
-from xlstm_jax.models.inputs import Both, Features, Input, Tokens, TokensAndFeatures
+from xlstm_jax.models.inputs import Both, Features, Input, Tokens, TokensAndFeatures, replaced
 from xlstm_jax.models.sequence_model import SequenceModel
 
 
@@ -79,6 +80,7 @@ class TextClassifier(Classifier):
         classes: A, number of outputs.
         unknown: the token that replaces dropped tokens in training.
         numbers: F, real numbers that each step has beside its token, whose linear map is added to E; 0: none.
+        reader: makes a biLM whose states are read too, see `EnrichedInput`; None: none.
     """
 
     config: TextClassifierConfig
@@ -91,40 +93,31 @@ class TextClassifier(Classifier):
         *,
         unknown: int,
         numbers: int = 0,
+        reader: MakeReader | None = None,
         rngs: nnx.Rngs,
     ):
-        def embedding(rngs: nnx.Rngs) -> Tokens | Both:
-            tokens = Tokens(vocab_size, config.features, std=config.embedding_std, dtype=config.dtype, rngs=rngs)
-            return (
-                Both(tokens, Features(numbers, config.features, dtype=config.dtype, rngs=rngs)) if numbers else tokens
-            )
+        def embedding(rngs: nnx.Rngs) -> Tokens | Both | EnrichedInput:
+            own = Tokens(vocab_size, config.features, std=config.embedding_std, dtype=config.dtype, rngs=rngs)
+            if numbers:
+                own = Both(own, Features(numbers, config.features, dtype=config.dtype, rngs=rngs))
+            return own if reader is None else EnrichedInput(own, reader(rngs), config, rngs=rngs)
 
         super().__init__(config, embedding, classes, rngs=rngs)
         self.unknown = unknown
 
     def classify(
         self,
-        inputs: jax.Array | TokensAndFeatures,
+        inputs: jax.Array | TokensAndFeatures | Enriched,
         lengths_B: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> jax.Array:
-        """Logits [B, A], at least float32, of right-padded sequences of tokens [B, T], perhaps with numbers.
+        """Logits [B, A], at least float32, of right-padded sequences of tokens [B, T], perhaps with more beside them.
 
         Dropout is active if a `key` is given.
         """
         token_key, key, head_key = (None,) * 3 if key is None else jax.random.split(key, 3)
-        tokens_BT = inputs.tokens_BT if isinstance(inputs, TokensAndFeatures) else inputs
-        tokens_BT = replaced(tokens_BT, self.unknown, self.config.token_dropout, token_key)
-        inputs = inputs._replace(tokens_BT=tokens_BT) if isinstance(inputs, TokensAndFeatures) else tokens_BT
+        inputs = replaced(inputs, self.unknown, self.config.token_dropout, token_key)
         return self._classified(inputs, lengths_B, key, head_key)
-
-
-def replaced(tokens_BT: jax.Array, unknown: int, rate: float, key: jax.Array | None) -> jax.Array:
-    """The tokens, a random share `rate` of them `unknown`; none without a key."""
-    if key is None or not rate:
-        return tokens_BT
-    drop_BT = jax.random.bernoulli(key, jnp.float32(rate), tokens_BT.shape)
-    return jnp.where(drop_BT, jnp.asarray(unknown, tokens_BT.dtype), tokens_BT)
 
 
 class Prior(nnx.Module):

@@ -141,6 +141,20 @@ def of_each(
     return y_ND.reshape(batch, time, -1)
 
 
+def replaced(inputs: Any, unknown: int, rate: float, key: jax.Array | None) -> Any:
+    """The inputs, a random share `rate` of their tokens `unknown`; none without a key.
+
+    Args:
+        inputs: tokens [B, T], or a named tuple whose first field has them.
+    """
+    if key is None or not rate:
+        return inputs
+    if isinstance(inputs, tuple):
+        return inputs._make((replaced(inputs[0], unknown, rate, key), *inputs[1:]))
+    drop_BT = jax.random.bernoulli(key, jnp.float32(rate), inputs.shape)
+    return jnp.where(drop_BT, jnp.asarray(unknown, inputs.dtype), inputs)
+
+
 def known_tokens(tokens_BT: jax.Array, vocab_size: int, lengths_B: jax.Array | None = None) -> jax.Array:
     """Checks that tokens are in 0 to vocab_size - 1 outside of jit, and clips them inside.
 

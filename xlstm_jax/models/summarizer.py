@@ -8,11 +8,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.config import NonNegativeFloat, Rate
-from xlstm_jax.models.classifier import replaced
 from xlstm_jax.models.config import StackConfig
 from xlstm_jax.models.directions import Directions
 from xlstm_jax.models.heads import Head, pooled
-from xlstm_jax.models.inputs import Tokens, of_each
+from xlstm_jax.models.inputs import Tokens, of_each, replaced
 from xlstm_jax.models.sequence_model import SequenceModel
 from xlstm_jax.models.stack import Stack
 

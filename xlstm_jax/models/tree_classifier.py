@@ -11,11 +11,10 @@ from jax.sharding import PartitionSpec as P
 from xlstm_jax.cells import CELLS
 from xlstm_jax.config import NonNegativeFloat, Rate
 from xlstm_jax.errors import UsageError
-from xlstm_jax.models.classifier import replaced
 from xlstm_jax.models.config import StackConfig
 from xlstm_jax.models.directions import Directions
 from xlstm_jax.models.heads import Head
-from xlstm_jax.models.inputs import Tokens
+from xlstm_jax.models.inputs import Tokens, replaced
 from xlstm_jax.models.stack import Stack
 from xlstm_jax.nn import Tree
 from xlstm_jax.ops.tree import joined

@@ -1,5 +1,5 @@
 """What is learned: data, loss and metrics, a file a task."""
 
-from xlstm_jax.tasks.base import TASKS, Task
+from xlstm_jax.tasks.base import TASKS, Loan, Task
 
-__all__ = ["TASKS", "Task"]
+__all__ = ["TASKS", "Loan", "Task"]

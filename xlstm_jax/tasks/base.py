@@ -47,12 +47,25 @@ class NoExample(Section, name="sample"):
     """The section `sample` of tasks that show no example at the end of training."""
 
 
+class Loan(NamedTuple):
+    """A trained run of which a model takes over parameters, and leaves them as they are."""
+
+    key: str  # of the config, that names the run; for messages
+    workdir: str  # of the run
+    task: str  # the run's, a name in `TASKS`
+    part: tuple[str, ...]  # where the parameters are in the run's model
+    place: tuple[str, ...]  # where they are in the model that takes them over
+
+
 class Task:
     """A learning problem: its data, codec, model, loss and metrics.
 
     A subclass is registered under its name. It is constructed from the section `data` and, for a saved run, that run's
     codec. With a codec, it reads data only when they are needed, because predictions need none. No other part of the
     project depends on the contents of its batches.
+
+    A task with `borrowed` parameters is constructed without a codec from one more argument, `lender`: the codec and the
+    section `model` of the run that they are from. Its codec keeps both, as `lent`.
 
     A batch is a NamedTuple of arrays whose first axis is the batch (or None for a field that it lacks); its first field
     is what the model reads. Rows of different lengths come with their lengths, `lengths_B`.
@@ -98,6 +111,11 @@ class Task:
     def codec_from_json(cls, data: dict[str, Any]) -> Any:
         """The inverse of the codec's `to_json`; raises `UsageError` if the data cannot come from it."""
         raise NotImplementedError
+
+    @classmethod
+    def borrowed(cls, config: Any) -> Loan | None:
+        """The run that a part of the model is from, by the section `data`; that part has the metadata `frozen`."""
+        return None
 
     def fingerprint(self) -> str:
         """A digest of the data: a resumed run must find the same."""

@@ -111,8 +111,8 @@ class Classification(TextClassesTask):
             codec.evidence = Evidence.of(texts, label_N, len(codec.words), len(codec.labels))
         return codec
 
-    def _row(self, tokens_T: np.ndarray, label: int | None = None) -> np.ndarray:
-        known = self.codec.evidence
+    def _row(self, pieces: Sequence[str], label: int | None = None) -> np.ndarray:
+        tokens_T, known = self.codec.encode(pieces), self.codec.evidence
         return tokens_T if known is None else known.row_of(tokens_T, label)
 
     @property
@@ -125,8 +125,8 @@ class Classification(TextClassesTask):
         return TokensAndFeatures(batch.tokens_BT, batch.evidence_BTF)
 
     @property
-    def _numbers(self) -> int:
-        return 0 if self.codec.evidence is None else 2 * len(self.codec.labels)
+    def _beside(self) -> dict[str, Any]:
+        return {} if self.codec.evidence is None else {"numbers": 2 * len(self.codec.labels)}
 
     def summary(self) -> str:
         return self._summary("texts", self.config.unit)

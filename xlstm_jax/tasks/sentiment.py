@@ -2,14 +2,21 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+from flax import nnx
 
 from xlstm_jax.config import PositiveInt, Section
-from xlstm_jax.data import labelled
+from xlstm_jax.data import labelled, sentences
 from xlstm_jax.data.labelled_codec import LabelledCodec
-from xlstm_jax.tasks.base import TASKS, Ratio
-from xlstm_jax.tasks.text_classes import TextClassesTask
+from xlstm_jax.data.words import LentReader
+from xlstm_jax.models.bilm import Enriched
+from xlstm_jax.models.classifier import TextClassifierConfig
+from xlstm_jax.tasks import reader
+from xlstm_jax.tasks.base import TASKS, Loan, Ratio
+from xlstm_jax.tasks.text_classes import Model, TextClassesTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +28,23 @@ class SentimentConfig(Section, name="data"):
     least_count: PositiveInt = 1  # words that occur less often in the training data are unknown
     batch_size: PositiveInt = 64  # sentences in a batch, of similar length
     multiple_of: PositiveInt = 8  # rows are padded to a multiple of it, so that few programs are compiled
+    bilm: str = ""  # workdir of a run of configs/elmo.py, whose states the model reads too; "": none
 
 
 class SentimentCodec(LabelledCodec):
     """Words of a sentence to tokens, classes to names."""
 
     kind = "sentiment"
+    lent: LentReader | None = None  # a biLM whose states the model reads too
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | ({"bilm": self.lent.to_json()} if self.lent else {})
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        codec = super().from_json(data)
+        codec.lent = LentReader.from_json(data.get("bilm"))
+        return codec
 
 
 @TASKS.register("sentiment")
@@ -39,6 +57,27 @@ class Sentiment(TextClassesTask):
 
     Config, Codec = SentimentConfig, SentimentCodec
     unit = "nats per sentence"
+    codec: SentimentCodec
+
+    def __init__(
+        self, config: SentimentConfig, codec: SentimentCodec | None = None, lender: tuple[Any, Any] | None = None
+    ):
+        self._lender = lender
+        super().__init__(config, codec)
+
+    def _new_codec(self) -> SentimentCodec:
+        codec = super()._new_codec()
+        codec.lent = self._lender and LentReader(*self._lender)
+        return codec
+
+    @classmethod
+    def borrowed(cls, config: SentimentConfig) -> Loan | None:
+        return reader.loan(config.bilm)
+
+    def build(self, config: TextClassifierConfig, *, rngs: nnx.Rngs) -> Model:
+        if config.kind != "stack":
+            reader.check_none(self.codec.lent, config.kind)
+        return super().build(config, rngs=rngs)
 
     def _names(self) -> Sequence[str]:
         config = self.config
@@ -54,6 +93,22 @@ class Sentiment(TextClassesTask):
 
     def _pieces(self, text: str) -> list[str]:
         return labelled.check_words(labelled.split_words(text))
+
+    def _row(self, pieces: Sequence[str], label: int | None = None) -> np.ndarray:
+        tokens_T, lent = super()._row(pieces, label), self.codec.lent
+        return tokens_T if lent is None else np.column_stack([tokens_T, lent.lexicon.encode(pieces)])
+
+    @property
+    def _make(self) -> Callable[..., Any]:
+        return sentences.batch_of if self.codec.lent is None else sentences.batch_with_bilm
+
+    def _inputs(self, model: Model, batch: sentences.Sentences) -> Any:
+        tokens_BT = super()._inputs(model, batch)
+        return tokens_BT if batch.bilm_BTW is None else Enriched(tokens_BT, batch.bilm_BTW)
+
+    @property
+    def _beside(self) -> dict[str, Any]:
+        return {"reader": reader.maker(self.codec.lent)}
 
     def summary(self) -> str:
         return self._summary("examples", "words")

@@ -16,13 +16,17 @@ from xlstm_jax.data.codecs import Vocabulary, power_of_two
 from xlstm_jax.data.labelled import check_words, split_words
 from xlstm_jax.data.lines import json_strings
 from xlstm_jax.data.parts import with_validation
-from xlstm_jax.data.tagging.batches import FEATURES, TaggedWords, batch_of
+from xlstm_jax.data.tagging.batches import TaggedWords, batch_of
 from xlstm_jax.data.tagging.codec import TaggingCodec
 from xlstm_jax.data.tagging.columns import Tagged
 from xlstm_jax.data.tagging.published import READERS, folder
 from xlstm_jax.data.tagging.schemes import Scheme, allowed, spans
-from xlstm_jax.models.tagger import Tagger, TaggerConfig, Words, WordTagger
-from xlstm_jax.tasks.base import TASKS, Outcome, Ratio
+from xlstm_jax.data.words import LentReader
+from xlstm_jax.models.bilm import Enriched
+from xlstm_jax.models.tagger import Tagger, TaggerConfig, WordTagger
+from xlstm_jax.models.words import Words
+from xlstm_jax.tasks import reader
+from xlstm_jax.tasks.base import TASKS, Loan, Outcome, Ratio
 from xlstm_jax.tasks.examples import Examples, ExamplesTask, unlabelled
 
 
@@ -35,6 +39,7 @@ class TaggingConfig(Section, name="data"):
     least_count: PositiveInt = 1  # words that occur less often in the training data are unknown
     batch_size: PositiveInt = 32  # sentences in a batch, of similar length
     multiple_of: PositiveInt = 16  # rows are padded to a multiple of it, so that few programs are compiled
+    bilm: str = ""  # workdir of a run of configs/elmo.py, whose states the model reads too; "": none
 
 
 @TASKS.register("tagging")
@@ -50,10 +55,11 @@ class Tagging(ExamplesTask):
     best = ("f1", "higher")
     unit = "nats per word"
 
-    def __init__(self, config: TaggingConfig, codec: TaggingCodec | None = None):
+    def __init__(self, config: TaggingConfig, codec: TaggingCodec | None = None, lender: tuple[Any, Any] | None = None):
         self.config, self.codec = config, codec
         if codec is None:
-            self.codec = TaggingCodec.of(self._sentences["train"], config.scheme, least=config.least_count)
+            options = {"least": config.least_count, "lent": lender and LentReader(*lender)}
+            self.codec = TaggingCodec.of(self._sentences["train"], config.scheme, **options)
             self._rows  # noqa: B018  unknown types, or too few sentences, show before anything is built
             self.train_batches(seed=0)
 
@@ -74,6 +80,10 @@ class Tagging(ExamplesTask):
     def codec_from_json(cls, data: dict[str, Any]) -> TaggingCodec:
         return TaggingCodec.from_json(data)
 
+    @classmethod
+    def borrowed(cls, config: TaggingConfig) -> Loan | None:
+        return reader.loan(config.bilm)
+
     @property
     def loss_at_chance(self) -> float:
         return math.log(len(self.codec.tags))
@@ -84,11 +94,13 @@ class Tagging(ExamplesTask):
         return f"sentences: {sizes}; {len(self.codec.words):,} words; spans: {kinds}"
 
     def build(self, config: TaggerConfig, *, rngs: nnx.Rngs) -> nnx.Module:
-        words, tags, may = len(self.codec.words), len(self.codec.tags), allowed(self.codec.tags.names)
+        tags, may = len(self.codec.tags), allowed(self.codec.tags.names)
+        lexicon, make = self.codec.lexicon, reader.maker(self.codec.lent)
         if config.kind == "words":
-            return WordTagger(words, tags, allowed=may, rngs=rngs)
-        sizes = words, len(self.codec.letters), FEATURES, tags
-        return Tagger(config, *sizes, allowed=may, unknown=Vocabulary.UNKNOWN, rngs=rngs)
+            reader.check_none(self.codec.lent, config.kind)
+            return WordTagger(len(lexicon.words), tags, allowed=may, rngs=rngs)
+        sizes = (*reader.sizes(lexicon), tags)
+        return Tagger(config, *sizes, allowed=may, unknown=Vocabulary.UNKNOWN, reader=make, rngs=rngs)
 
     def forward(self, model: Tagger | WordTagger, batch: TaggedWords, carry: Any, key: jax.Array | None) -> Outcome:
         emissions_BTA = model.emissions(_words(batch), batch.lengths_B, key)
@@ -138,5 +150,6 @@ class Tagging(ExamplesTask):
         return {"spans": found, "words": words, "tags": tags}
 
 
-def _words(batch: TaggedWords) -> Words:
-    return Words(batch.tokens_BT, batch.letters_BTL, batch.spelling_BTF)
+def _words(batch: TaggedWords) -> Words | Enriched:
+    words = Words(batch.tokens_BT, batch.letters_BTL, batch.spelling_BTF)
+    return words if batch.bilm_BTW is None else Enriched(words, batch.bilm_BTW)

@@ -66,15 +66,15 @@ class TextClassesTask(ExamplesTask):
         rows = {}
         for name, part in self._examples.items():
             label_N = self.codec.numbers(name, [label for _, label in part])
-            texts = [self.codec.encode(pieces) for pieces, _ in part]
+            texts = [pieces for pieces, _ in part]
             own = label_N.tolist() if name == "train" else [None] * len(texts)
             rows[name] = list(map(self._row, texts, own)), label_N
         return rows
 
-    def _row(self, tokens_T: np.ndarray, label: int | None = None) -> np.ndarray:
+    def _row(self, pieces: Sequence[str], label: int | None = None) -> np.ndarray:
         """What `_make` makes a batch of; `label` is the class of a training text."""
         del label
-        return tokens_T
+        return self.codec.encode(pieces)
 
     @property
     def _make(self) -> Callable[..., Any]:
@@ -86,9 +86,9 @@ class TextClassesTask(ExamplesTask):
         return batch.tokens_BT
 
     @property
-    def _numbers(self) -> int:
-        """Real numbers that the model reads beside each token."""
-        return 0
+    def _beside(self) -> dict[str, Any]:
+        """Options of the model for what it reads beside the tokens."""
+        return {}
 
     @classmethod
     def codec_from_json(cls, data: dict[str, Any]) -> LabelledCodec:
@@ -109,7 +109,7 @@ class TextClassesTask(ExamplesTask):
             return Prior(len(self.codec.labels))
         if config.kind == "naive_bayes":
             return NaiveBayes(*sizes)
-        return TextClassifier(config, *sizes, unknown=Vocabulary.UNKNOWN, numbers=self._numbers, rngs=rngs)
+        return TextClassifier(config, *sizes, unknown=Vocabulary.UNKNOWN, **self._beside, rngs=rngs)
 
     def forward(self, model: Model, batch: Any, carry: Any, key: jax.Array | None) -> Outcome:
         logits_BA = model.classify(self._inputs(model, batch), batch.lengths_B, key)
@@ -124,10 +124,10 @@ class TextClassesTask(ExamplesTask):
         return Outcome(Ratio(jnp.sum(nats_B), count), ratios, carry)
 
     def read(self, text: str) -> np.ndarray:
-        return self._row(self.codec.encode(self._pieces(text)))
+        return self._row(self._pieces(text))
 
     def blank(self, length: int) -> np.ndarray:
-        return self._row(np.zeros(length, np.int32))
+        return self._row(["a"] * length)
 
     def collate(self, examples: list[np.ndarray]) -> Any:
         longest = power_of_two(max(map(len, examples)))

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from xlstm_jax.train.accumulate import check_parts
 from xlstm_jax.train.optimizer import ParameterKinds, make_optimizer
 from xlstm_jax.train.placement import Placement
 from xlstm_jax.train.sections import Sections, parse
+from xlstm_jax.train.workdir.borrowed import kept_lender, lender
 
 MOST_PARAMETERS = 10**14  # far beyond any memory; from 2**61 values of an array on XLA ends the process
 
@@ -59,13 +61,16 @@ class Parts:
         return nnx.to_pure_dict(nnx.split(model)[1])
 
 
-def build(config: Mapping[str, Any], codec: Any = None, model: StackConfig | None = None) -> Parts:
+def build(
+    config: Mapping[str, Any], codec: Any = None, model: StackConfig | None = None, *, workdir: Path | None = None
+) -> Parts:
     """Reads the data and puts the parts together; no array of the model is made yet.
 
     Args:
         config: a mapping with the sections of `configs/base.py`.
         codec: that of a saved run; None makes one from the data.
         model: config of weights that come from elsewhere, instead of the section `model`.
+        workdir: where training is to begin or to go on; a run there has kept what it borrowed.
 
     Raises:
         UsageError: an unknown section or key, or values that cannot work.
@@ -78,7 +83,9 @@ def build(config: Mapping[str, Any], codec: Any = None, model: StackConfig | Non
     check_parts(batch_size, sections.train.accumulate)
     mesh = make_mesh(sections.mesh)
     make_optimizer(sections.optimizer, sections.train.steps, None)
-    task = sections.task(sections.data, codec)
+    borrows = codec is None and (loan := sections.task.borrowed(sections.data))
+    kept = workdir and borrows and kept_lender(workdir, sections.task)
+    task = sections.task(sections.data, codec, **({"lender": kept or lender(loan)} if borrows else {}))
     if codec is None:
         task.check_example(sections.sample)
     abstract = nnx.eval_shape(lambda: task.build(sections.model, rngs=nnx.Rngs(0)))

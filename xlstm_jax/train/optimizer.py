@@ -53,6 +53,7 @@ class ParameterKinds(NamedTuple):
 
     decayed: Any  # weight decay pulls it to zero: `decay=True`, or without that metadata any matrix
     running: Any  # `running=True`: an average, whose gradient is its distance from a batch's value (`nn.BatchNorm`)
+    frozen: Any  # `frozen=True`: it stays as it is, and the optimizer keeps nothing for it
 
     @classmethod
     def of(cls, parameters: nnx.State) -> Self:
@@ -71,11 +72,16 @@ class ParameterKinds(NamedTuple):
         return cls(
             decayed=tree(lambda metadata, axes: metadata.get("decay", axes >= 2)),
             running=tree(lambda metadata, axes: metadata.get("running", False)),
+            frozen=tree(lambda metadata, axes: metadata.get("frozen", False)),
         )
 
     def learned(self, gradients: Any) -> Any:
-        """The gradients, with zeros for running averages."""
-        return jax.tree.map(lambda running, g: jnp.zeros_like(g) if running else g, self.running, gradients)
+        """The gradients, with zeros for running averages and for what is frozen."""
+
+        def kept(running: bool, frozen: bool, gradient: jax.Array) -> jax.Array:
+            return jnp.zeros_like(gradient) if running or frozen else gradient
+
+        return jax.tree.map(kept, self.running, self.frozen, gradients)
 
 
 def make_optimizer(
@@ -109,6 +115,8 @@ def make_optimizer(
     }[config.name]()
     clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
     optimizer = optax.chain(*clip, rule)
+    if kinds and any(jax.tree.leaves(kinds.frozen)):
+        optimizer = optax.masked(optimizer, jax.tree.map(lambda frozen: not frozen, kinds.frozen))
     return (_averaging(optimizer, kinds) if kinds else optimizer), schedule
 
 
@@ -118,10 +126,10 @@ def _averaging(optimizer: optax.GradientTransformation, kinds: ParameterKinds) -
     def update(gradients, state, params=None):
         updates, state = optimizer.update(kinds.learned(gradients), state, params)
 
-        def moved(running, update, gradient):
-            return -AVERAGE_RATE * gradient if running else update
+        def moved(running, frozen, update, gradient):
+            return -AVERAGE_RATE * gradient if running and not frozen else update
 
-        return jax.tree.map(moved, kinds.running, updates, gradients), state
+        return jax.tree.map(moved, kinds.running, kinds.frozen, updates, gradients), state
 
     return optax.GradientTransformation(optimizer.init, update)
 

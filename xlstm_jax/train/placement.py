@@ -100,12 +100,17 @@ class Placement:
 
     def state(self, abstract: Any, optimizer: optax.GradientTransformation) -> Any:
         """The shardings of a whole `TrainState`. Optimizer arrays shaped like a parameter get its sharding."""
+
+        def masked(node: Any) -> bool:  # stands for the optimizer arrays that a frozen parameter does not have
+            return isinstance(node, optax.MaskedNode)
+
         opt_state = optax.tree.map_params(
             optimizer,
-            lambda _, like: like,
+            lambda own, like: own if masked(own) else like,
             abstract.opt_state,
             self.params,
             transform_non_params=lambda _: self.replicated,
+            is_leaf=masked,
         )
         return type(abstract)(self.replicated, self.params, opt_state, self.carry(abstract.carry))
 

@@ -11,6 +11,7 @@ import optax
 from xlstm_jax.train.accumulate import accumulated
 from xlstm_jax.train.build import Parts
 from xlstm_jax.train.optimizer import updates_made
+from xlstm_jax.train.workdir.borrowed import with_borrowed
 
 
 class TrainState(NamedTuple):
@@ -43,7 +44,10 @@ def _shardings(parts: Parts) -> TrainState:
 
 def init_state(parts: Parts) -> TrainState:
     """The state before the first step, the same on every mesh, made where it lies."""
-    return jax.jit(functools.partial(make_state, parts), out_shardings=_shardings(parts))()
+    state, task = jax.jit(functools.partial(make_state, parts), out_shardings=_shardings(parts))(), parts.task
+    if loan := task.borrowed(task.config):
+        return state._replace(params=with_borrowed(state.params, loan, task.codec.lent))
+    return state
 
 
 @functools.lru_cache(maxsize=4)
