@@ -56,9 +56,8 @@ def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int
     check_workdir(workdir, values)
     if jax.process_count() == 1:
         check_free(workdir)  # before the data are read, which may take long
-    parts = build(
-        values, workdir=workdir
-    )  # reads the data: nothing is written before everything that can be wrong with it has shown
+    # Reads the data: nothing is written before everything that can be wrong with it has shown.
+    parts = build(values, workdir=workdir)
     check_steps(profile_steps, 0, parts.sections.train.steps)
     if (source := parts.sections.train.init_from) and not (workdir / CONFIG).exists():
         initial_params(parts, source)
