@@ -2,6 +2,7 @@
 
 import collections
 
+import jax
 import numpy as np
 import pytest
 
@@ -65,5 +66,5 @@ def test_evaluation_reads_each_row_once(batch_size):
         EvaluationSentences(ROWS, LABELS, batch_size=batch_size, part=part, multiple_of=8)[0]
         for part in (slice(3), slice(3, None))
     ]
-    for *pair, whole in zip(*parts, batches[0], strict=True):
+    for *pair, whole in zip(*map(jax.tree.leaves, (*parts, batches[0])), strict=True):
         np.testing.assert_array_equal(np.concatenate(pair), whole)
