@@ -58,9 +58,14 @@ def use(config: ConfigDict, name: str, blocks: int) -> None:
         config.model[family.block].cell = family.cell
 
 
+def xlstm(config: ConfigDict) -> None:
+    """A variant: an mLSTM block and an sLSTM block."""
+    config.model.pattern = "ms"
+
+
 def alternating_xlstm(config: ConfigDict) -> None:
     """A variant: an mLSTM block that reads forward and an sLSTM block that reads backward."""
-    config.model.pattern = "ms"
+    xlstm(config)
     config.model.directions = "alternate"
 
 

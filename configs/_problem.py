@@ -3,15 +3,10 @@
 from ml_collections import ConfigDict
 
 from configs import base
-from configs._families import stack_of
-
-
-def mixed(config: ConfigDict) -> None:
-    config.model.pattern = "ms"
-
+from configs._families import stack_of, xlstm
 
 VARIANTS = {name: stack_of(name) for name in ("rnn", "lstm_1997", "lstm", "gru", "slstm", "mlstm")}
-VARIANTS |= {"xlstm": mixed} | {name: stack_of(name) for name in ("transformer", "mamba2")}
+VARIANTS |= {"xlstm": xlstm} | {name: stack_of(name) for name in ("transformer", "mamba2")}
 
 
 def get_config(task: str) -> ConfigDict:

@@ -12,12 +12,8 @@ series; `--config.data.time` names the column of dates.
 from ml_collections import ConfigDict
 
 from configs import base
-from configs._families import stack_of
+from configs._families import stack_of, xlstm
 from configs._variants import compose
-
-
-def xlstm(config: ConfigDict) -> None:
-    config.model.pattern = "ms"
 
 
 def autoencoder(config: ConfigDict) -> None:

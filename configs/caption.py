@@ -12,13 +12,9 @@ as in `gru,none`. `--config.data.path=FOLDER` reads your own pictures: captions.
 from ml_collections import ConfigDict
 
 from configs import base
-from configs._families import stack_of
+from configs._families import stack_of, xlstm
 from configs._variants import Variants, compose
 from configs.translation import attention
-
-
-def xlstm(config: ConfigDict) -> None:
-    config.model.pattern = "ms"
 
 
 def blind(config: ConfigDict) -> None:

@@ -12,7 +12,7 @@ and most value and the count of each variable so far), lstm_means (the mean wher
 from ml_collections import ConfigDict
 
 from configs import base
-from configs._families import stack_of
+from configs._families import stack_of, xlstm
 from configs._variants import compose
 
 
@@ -22,10 +22,6 @@ def grud(config: ConfigDict) -> None:
     config.model.mapped = False
     config.model.features = 132  # a value, a mask and a gap for each of 44 variables
     config.model.dropout = 0.0  # it would act on masks
-
-
-def xlstm(config: ConfigDict) -> None:
-    config.model.pattern = "ms"
 
 
 def lstm_means(config: ConfigDict) -> None:

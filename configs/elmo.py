@@ -18,7 +18,8 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from configs import base
-from configs._families import stack_of
+from configs._families import stack_of, xlstm
+from configs._tagging import no_letters
 from configs._variants import compose
 
 
@@ -30,14 +31,6 @@ def recurrent(cell: str) -> Callable[[ConfigDict], None]:
         config.model.recurrent.residual = True
 
     return change
-
-
-def xlstm(config: ConfigDict) -> None:
-    config.model.pattern = "ms"
-
-
-def no_letters(config: ConfigDict) -> None:
-    config.model.letter_features = 0
 
 
 def tiny(config: ConfigDict) -> None:

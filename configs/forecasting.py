@@ -17,12 +17,8 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from configs import base
-from configs._families import stack_of
+from configs._families import stack_of, xlstm
 from configs._variants import compose
-
-
-def xlstm(config: ConfigDict) -> None:
-    config.model.pattern = "ms"
 
 
 def kind(name: str) -> Callable[[ConfigDict], None]:

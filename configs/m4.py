@@ -10,12 +10,8 @@ exponential smoothing: `xlstm,model.kind=es_rnn`.
 from ml_collections import ConfigDict
 
 from configs import base
-from configs._families import stack_of
+from configs._families import stack_of, xlstm
 from configs._variants import compose
-
-
-def xlstm(config: ConfigDict) -> None:
-    config.model.pattern = "ms"
 
 
 def es_rnn(config: ConfigDict) -> None:

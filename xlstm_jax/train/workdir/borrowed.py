@@ -1,6 +1,10 @@
 """Parameters that a run takes over from another run: read once, and from then on kept in its own checkpoints."""
 
+import contextlib
+import functools
 import json
+import operator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +17,9 @@ from xlstm_jax.train.workdir.folder import CODEC, CONFIG, read_config
 Lender = tuple[Any, dict[str, Any]]  # the codec and the section `model` of the run that parameters are from
 
 
-def lender(loan: Loan) -> Lender:
-    """The run that a task borrows from.
-
-    Raises:
-        UsageError: there is none in the folder, it is of another task, or its best checkpoint is damaged.
-    """
+@contextlib.contextmanager
+def _opened(loan: Loan) -> Iterator[tuple[Lender, Checkpoints, int]]:
+    """The run that a task borrows from, its checkpoints, and the step of the best; raises as `lender`."""
     path = Path(loan.workdir) / CONFIG
     if not path.is_file():
         raise UsageError(
@@ -30,7 +31,18 @@ def lender(loan: Loan) -> Lender:
             f"{loan.key} {loan.workdir!r} holds a run of another task, {config['task']}; give one of task {loan.task}"
         )
     with Checkpoints(Path(loan.workdir), best=task.best, read_only=True) as checkpoints:
-        return task.codec_from_json(checkpoints.codec(checkpoints.select("best"))), config["model"]
+        step = checkpoints.select("best")
+        yield (task.codec_from_json(checkpoints.codec(step)), config["model"]), checkpoints, step
+
+
+def lender(loan: Loan) -> Lender:
+    """The run that a task borrows from.
+
+    Raises:
+        UsageError: there is none in the folder, it is of another task, or its best checkpoint is damaged.
+    """
+    with _opened(loan) as (found, *_):
+        return found
 
 
 def kept_lender(workdir: Path, task: type[Task]) -> Lender | None:
@@ -52,17 +64,18 @@ def with_borrowed(params: Any, loan: Loan, kept: Lender) -> Any:
     Raises:
         UsageError: as `lender`, or the folder holds another run by now.
     """
-    codec, model = lender(loan)
-    if (codec.to_json(), model) != (kept[0].to_json(), kept[1]):
-        raise UsageError(f"{loan.key} {loan.workdir!r} holds another run than when this one began; use another workdir")
-    task, own = TASKS.get(loan.task), params
-    for name in loan.place:
-        own = own[name]
-    with Checkpoints(Path(loan.workdir), best=task.best, read_only=True) as checkpoints:
-        found = checkpoints.restore_params(checkpoints.select("best"), _at(loan.part, own))
-    for name in loan.part:
-        found = found[name]
-    return _replaced(params, loan.place, found)
+    with _opened(loan) as ((codec, model), checkpoints, step):
+        if (codec.to_json(), model) != (kept[0].to_json(), kept[1]):
+            raise UsageError(
+                f"{loan.key} {loan.workdir!r} holds another run than when this one began; use another workdir"
+            )
+        found = checkpoints.restore_params(step, _at(loan.part, _part(params, loan.place)))
+    return _replaced(params, loan.place, _part(found, loan.part))
+
+
+def _part(tree: Any, path: tuple[str, ...]) -> Any:
+    """What a tree has at a path."""
+    return functools.reduce(operator.getitem, path, tree)
 
 
 def _at(path: tuple[str, ...], tree: Any) -> Any:
