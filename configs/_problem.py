@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import stack_of, xlstm
+from configs._variants import few_steps
 
 VARIANTS = {name: stack_of(name) for name in ("rnn", "lstm_1997", "lstm", "gru", "slstm", "mlstm")}
 VARIANTS |= {"xlstm": xlstm} | {name: stack_of(name) for name in ("transformer", "mamba2")}
@@ -26,7 +27,4 @@ def tiny(config: ConfigDict) -> None:
     if "sequence_length" in config.data:
         config.data.sequence_length = 16
         config.data.evaluation_batches = 2
-    config.optimizer.warmup_steps = 0
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)

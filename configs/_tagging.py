@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import alternating_xlstm, stack_of
+from configs._variants import few_steps
 
 
 def words(config: ConfigDict) -> None:
@@ -28,10 +29,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.multiple_of = 32
     config.model.features = 16
     config.model.letter_features = 8
-    config.optimizer.warmup_steps = 0
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS: dict[str, Callable[[ConfigDict], None]] = {

@@ -39,6 +39,14 @@ def compose(config: ConfigDict, chosen: str, variants: Variants, default: str) -
     return config
 
 
+def few_steps(config: ConfigDict) -> None:
+    """Trains for seconds, for tests; each file's variant `tiny` also makes the model and the data small."""
+    config.optimizer.warmup_steps = 0
+    config.train.steps = 20
+    config.train.log_every = 5
+    config.train.eval_every = 10
+
+
 def _set(config: ConfigDict, key: str, value: str) -> None:
     *path, last = _path(config, key)
     section: Any = config

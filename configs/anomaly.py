@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import stack_of, xlstm
-from configs._variants import compose
+from configs._variants import compose, few_steps
 
 
 def autoencoder(config: ConfigDict) -> None:
@@ -68,9 +68,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.only = "valve2"
     config.data.window, config.data.stride, config.data.batch_size = 16, 8, 8
     config.model.features = 16
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS = {

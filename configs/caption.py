@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import stack_of, xlstm
-from configs._variants import Variants, compose
+from configs._variants import Variants, compose, few_steps
 from configs.translation import attention
 
 
@@ -32,10 +32,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 8
     config.model.features = 16
     config.model.beams = 1
-    config.optimizer.warmup_steps = 0
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS: Variants = {

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from configs import _problem
-from configs._variants import compose
+from configs._variants import compose, few_steps
 
 
 def system(name: str) -> Callable[[ConfigDict], None]:
@@ -46,10 +46,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 32
     config.data.evaluation_batches = 8
     config.model.features = 32
-    config.optimizer.warmup_steps = 0
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS = _problem.VARIANTS | {"transformer": transformer, "linear": linear}

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import FAMILIES, MILLION, use
-from configs._variants import compose
+from configs._variants import compose, few_steps
 
 
 def two_layers(config: ConfigDict, cell: str) -> None:
@@ -85,9 +85,7 @@ def tiny(config: ConfigDict) -> None:
     config.model.features = 32
     config.data.sequence_length = 32
     config.data.batch_size = 8
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
     config.sample.length = 20
 
 

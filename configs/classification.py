@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import alternating_xlstm, stack_of
-from configs._variants import compose
+from configs._variants import compose, few_steps
 
 STD = 0.1  # of the embeddings at the start
 
@@ -49,9 +49,7 @@ def languages(config: ConfigDict) -> None:
 def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 8
     config.model.features = 32
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS = {

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import alternating_xlstm, stack_of
-from configs._variants import compose
+from configs._variants import compose, few_steps
 
 
 def mnist(config: ConfigDict) -> None:
@@ -83,10 +83,7 @@ def majority(config: ConfigDict) -> None:
 def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 8
     config.model.features = 16
-    config.optimizer.warmup_steps = 0
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS = {

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import stack_of, xlstm
-from configs._variants import compose
+from configs._variants import compose, few_steps
 
 
 def grud(config: ConfigDict) -> None:
@@ -47,9 +47,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 8
     if config.model.mapped:
         config.model.features = 32
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS = {

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from configs import base
 from configs._families import stack_of, xlstm
 from configs._tagging import no_letters
-from configs._variants import compose
+from configs._variants import compose, few_steps
 
 
 def recurrent(cell: str) -> Callable[[ConfigDict], None]:
@@ -36,14 +36,10 @@ def recurrent(cell: str) -> Callable[[ConfigDict], None]:
 def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 8
     config.data.multiple_of = 32
-    config.data.least_count = 20
     config.data.validation = 0.3
     config.model.features = 16
     config.model.letter_features = 8
-    config.optimizer.warmup_steps = 0
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS: dict[str, Callable[[ConfigDict], None]] = {

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import stack_of
-from configs._variants import compose
+from configs._variants import compose, few_steps
 
 
 def pattern(blocks: str) -> Callable[[ConfigDict], None]:
@@ -60,9 +60,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 8
     config.data.evaluation_batches = 3
     config.model.features = 32
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
     config.optimizer.warmup_steps = 5
 
 

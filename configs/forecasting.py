@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import stack_of, xlstm
-from configs._variants import compose
+from configs._variants import compose, few_steps
 
 
 def kind(name: str) -> Callable[[ConfigDict], None]:
@@ -87,9 +87,7 @@ def tiny(config: ConfigDict) -> None:
     config.model.instance_norm = False
     config.model.features = 16
     config.model.patch = 4
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 FAMILIES = ("rnn", "lstm", "gru", "slstm", "mlstm", "transformer", "mamba2", "minlstm")

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import stack_of, xlstm
-from configs._variants import compose
+from configs._variants import compose, few_steps
 
 
 def es_rnn(config: ConfigDict) -> None:
@@ -38,9 +38,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 8
     config.model.features = 16
     config.model.linear = False
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS = {name: stack_of(name) for name in ("lstm", "gru", "slstm", "mlstm", "transformer", "minlstm")} | {

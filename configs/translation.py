@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import alternating_xlstm, stack_of
-from configs._variants import Variants, compose
+from configs._variants import Variants, compose, few_steps
 
 
 def attention(kind: str):
@@ -61,10 +61,7 @@ def tiny(config: ConfigDict) -> None:
     config.model.tie_embedding = False
     config.model.beams = 1
     config.model.most_tokens = 8
-    config.optimizer.warmup_steps = 0
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS: Variants = {

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs._families import alternating_xlstm, stack_of
-from configs._variants import Variants, compose
+from configs._variants import Variants, compose, few_steps
 
 Change = Callable[[ConfigDict], None]
 
@@ -62,10 +62,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.batch_size = 8
     config.data.multiple_of = 64
     config.model.features = 16
-    config.optimizer.warmup_steps = 0
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS: Variants = {

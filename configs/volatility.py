@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from configs import _problem
-from configs._variants import compose
+from configs._variants import compose, few_steps
 
 
 def simple(kind: str) -> Callable[[ConfigDict], None]:
@@ -37,9 +37,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.scored = 32
     config.data.batch_size = 12
     config.model.residual = False
-    config.train.steps = 20
-    config.train.log_every = 5
-    config.train.eval_every = 10
+    few_steps(config)
 
 
 VARIANTS = _problem.VARIANTS | {name: simple(name) for name in ("constant", "ewma", "garch", "har")} | {"tiny": tiny}

@@ -54,6 +54,10 @@ class Registry(Generic[T]):
         self._discover()
         return tuple(sorted(self._entries))
 
+    def name_of(self, entry: T) -> str:
+        """The first name, in order, under which a part is registered."""
+        return next(name for name in self.names() if self._entries[name] is entry)
+
     def _discover(self) -> None:
         if self._package is None:
             return

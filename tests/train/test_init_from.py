@@ -55,7 +55,7 @@ def test_training_begins_with_the_best_parameters(source, tmp_path):
     ("changes", "message"),
     [
         ({"features": 12}, r"does not fit: params/.* is \(.*\), but the config needs"),
-        ({"task": "timing"}, "holds a run of another task, Adding"),
+        ({"task": "timing"}, "holds a run of another task, adding"),
         ({"source": "nothing"}, "holds no run"),
     ],
 )

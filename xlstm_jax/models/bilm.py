@@ -12,13 +12,11 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from xlstm_jax.autodiff import forward_mode
 from xlstm_jax.config import Rate
 from xlstm_jax.models.config import StackConfig
 from xlstm_jax.models.directions import turned
 from xlstm_jax.models.heads import Head
 from xlstm_jax.models.inputs import Input, replaced
-from xlstm_jax.models.repeated import run_blocks, single
 from xlstm_jax.models.stack import Stack
 from xlstm_jax.models.words import WordInput, Words, WordsConfig
 from xlstm_jax.nn import linear, small_init
@@ -66,7 +64,7 @@ class Reader(nnx.Module):
         h_t0 = [x_t; x_t], h_tj = [forward_tj; backward_tj]; of the last block after the final norm.
         """
         (forward_BSD, backward_BSD), longer = self._inputs(words, lengths)
-        forward, backward = _states(self.forward, forward_BSD, longer), _states(self.backward, backward_BSD, longer)
+        forward, backward = self.forward.layers(forward_BSD, longer), self.backward.layers(backward_BSD, longer)
         return [
             jnp.concatenate([one[:, 1:], turned(other[:, 1:], lengths)], axis=-1)
             for one, other in zip(forward, backward, strict=True)
@@ -81,16 +79,6 @@ class Reader(nnx.Module):
             for first_D, one_BTD in zip(start_2D, (x_BTD, turned(x_BTD, lengths)), strict=True)
         ]
         return read, None if lengths is None else jnp.where(lengths > 0, lengths + 1, 0)
-
-
-def _states(stack: Stack, x_BTD: jax.Array, lengths: jax.Array | None) -> list[jax.Array]:
-    """The stack's input, and the features after each block; after the last one, what the stack returns."""
-    states = [zero_padding(x_BTD, lengths)]
-    with forward_mode(stack.config.forward_mode):
-        for block in single(stack.blocks):
-            y_BTD, _ = run_blocks([block], states[-1], (None,), (None,), lengths=lengths, reset=None)
-            states.append(y_BTD)
-    return states if stack.norm is None else [*states[:-1], stack.norm(states[-1])]
 
 
 class BiLM(nnx.Module):
@@ -177,6 +165,11 @@ class EnrichedInput(nnx.Module):
         mixed_BTD = jnp.einsum("j,jbtd->btd", weight_J.astype(layers_JBTD.dtype), layers_JBTD)
         own_BTD = self.own(inputs.own, lengths)
         return own_BTD + self.map(mixed_BTD).astype(own_BTD.dtype)
+
+
+def with_states(own: Input, reader: MakeReader | None, config: StackConfig, *, rngs: nnx.Rngs) -> Input | EnrichedInput:
+    """A model's own input together with the states of a biLM, if there is one to make."""
+    return own if reader is None else EnrichedInput(own, reader(rngs), config, rngs=rngs)
 
 
 def _normalised(h: jax.Array) -> jax.Array:

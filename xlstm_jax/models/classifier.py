@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xlstm_jax.config import NonNegativeFloat, Rate
-from xlstm_jax.models.bilm import Enriched, EnrichedInput, MakeReader
+from xlstm_jax.models.bilm import Enriched, EnrichedInput, MakeReader, with_states
 from xlstm_jax.models.config import StackConfig
 from xlstm_jax.models.directions import Directions
 from xlstm_jax.models.heads import Head, Pooling, pooled
@@ -100,7 +100,7 @@ class TextClassifier(Classifier):
             own = Tokens(vocab_size, config.features, std=config.embedding_std, dtype=config.dtype, rngs=rngs)
             if numbers:
                 own = Both(own, Features(numbers, config.features, dtype=config.dtype, rngs=rngs))
-            return own if reader is None else EnrichedInput(own, reader(rngs), config, rngs=rngs)
+            return with_states(own, reader, config, rngs=rngs)
 
         super().__init__(config, embedding, classes, rngs=rngs)
         self.unknown = unknown

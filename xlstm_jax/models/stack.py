@@ -107,6 +107,18 @@ class Stack(nnx.Module):
         x_BTD = x_BTD if self.norm is None else self.norm(x_BTD)
         return x_BTD, carry if self.directions == "forward" else None
 
+    def layers(self, x_BTD: jax.Array, lengths: jax.Array | None = None) -> list[jax.Array]:
+        """The features [B, T, D] before the first block and after each; after the last one, with the norm.
+
+        There is no dropout, and nothing is passed on. The arguments are those of a call.
+        """
+        states = [zero_padding(x_BTD, lengths)]
+        with forward_mode(self.config.forward_mode):
+            for block in single(self.blocks):
+                y_BTD, _ = run_blocks([block], states[-1], (None,), (None,), lengths=lengths, reset=None)
+                states.append(y_BTD)
+        return states if self.norm is None else [*states[:-1], self.norm(states[-1])]
+
     def _checked_carry(self, carry: Carry | None, depth: int) -> Carry:
         if carry is None:
             return (None,) * depth

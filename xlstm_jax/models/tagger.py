@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from xlstm_jax.config import Rate
-from xlstm_jax.models.bilm import Enriched, EnrichedInput, MakeReader
+from xlstm_jax.models.bilm import Enriched, EnrichedInput, MakeReader, with_states
 from xlstm_jax.models.directions import Directions
 from xlstm_jax.models.heads import Head
 from xlstm_jax.models.inputs import replaced
@@ -57,7 +57,7 @@ class Tagger(SequenceModel):
     ):
         def embedding(rngs: nnx.Rngs) -> WordInput | EnrichedInput:
             own = WordInput(config, words, letters, spelling, rngs=rngs)
-            return own if reader is None else EnrichedInput(own, reader(rngs), config, rngs=rngs)
+            return with_states(own, reader, config, rngs=rngs)
 
         super().__init__(
             config,

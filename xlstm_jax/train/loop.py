@@ -59,8 +59,8 @@ def train(config: ConfigDict, workdir: str | Path, profile_steps: tuple[int, int
     # Reads the data: nothing is written before everything that can be wrong with it has shown.
     parts = build(values, workdir=workdir)
     check_steps(profile_steps, 0, parts.sections.train.steps)
-    if (source := parts.sections.train.init_from) and not (workdir / CONFIG).exists():
-        initial_params(parts, source)
+    if parts.sections.train.init_from and not (workdir / CONFIG).exists():
+        initial_params(parts)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -106,8 +106,10 @@ def _start(parts: Parts, checkpoints: Checkpoints, workdir: Path) -> tuple[Any, 
     iterator = iter(task.train_batches(seed, rows=parts.placement.rows))
     latest = checkpoints.latest_step()
     if latest is None:
-        state, source = init_state(parts), parts.sections.train.init_from
-        return (state._replace(params=initial_params(parts, source)) if source else state), iterator, 0
+        state = init_state(parts)
+        if parts.sections.train.init_from:
+            state = state._replace(params=initial_params(parts))
+        return state, iterator, 0
     if (steps := parts.sections.train.steps) < latest:
         raise UsageError(f"train.steps {steps} is below the {latest} done in workdir {workdir}; raise it")
     other_data = UsageError(f"the data are not those that workdir {workdir} was trained on; use another workdir")

@@ -67,7 +67,7 @@ def write_predictor(path: str | os.PathLike, saved: Saved, *, platforms: Sequenc
         length *= 2
     header = {
         "format": FORMAT,
-        "task": next(name for name in TASKS.names() if TASKS.get(name) is type(task)),
+        "task": TASKS.name_of(type(task)),
         "plugins": sections.plugins,
         "data": to_section(sections.data),
         "codec": task.codec.to_json(),

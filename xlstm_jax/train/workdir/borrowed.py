@@ -4,7 +4,7 @@ import contextlib
 import functools
 import json
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,27 @@ Lender = tuple[Any, dict[str, Any]]  # the codec and the section `model` of the 
 
 
 @contextlib.contextmanager
-def _opened(loan: Loan) -> Iterator[tuple[Lender, Checkpoints, int]]:
-    """The run that a task borrows from, its checkpoints, and the step of the best; raises as `lender`."""
-    path = Path(loan.workdir) / CONFIG
+def opened(key: str, workdir: str, task: type[Task]) -> Iterator[tuple[Lender, Callable[[Any], Any]]]:
+    """A run of the task, and what restores its best parameters in the form of a tree.
+
+    Raises:
+        UsageError: there is none in the folder, it is of another task, or its best checkpoint is damaged; the message
+            begins with the config's key.
+    """
+    path, name = Path(workdir) / CONFIG, TASKS.name_of(task)
     if not path.is_file():
-        raise UsageError(
-            f"{loan.key} {loan.workdir!r} holds no run (no {CONFIG}); give the workdir of a run of task {loan.task}"
-        )
-    config, task = read_config(path), TASKS.get(loan.task)
+        raise UsageError(f"{key} {workdir!r} holds no run (no {CONFIG}); give the workdir of a run of task {name}")
+    config = read_config(path)
     if parse(config).task is not task:
-        raise UsageError(
-            f"{loan.key} {loan.workdir!r} holds a run of another task, {config['task']}; give one of task {loan.task}"
-        )
-    with Checkpoints(Path(loan.workdir), best=task.best, read_only=True) as checkpoints:
+        raise UsageError(f"{key} {workdir!r} holds a run of another task, {config['task']}; give one of task {name}")
+    with Checkpoints(Path(workdir), best=task.best, read_only=True) as checkpoints:
         step = checkpoints.select("best")
-        yield (task.codec_from_json(checkpoints.codec(step)), config["model"]), checkpoints, step
+        codec = task.codec_from_json(checkpoints.codec(step))
+        yield (codec, config["model"]), functools.partial(checkpoints.restore_params, step)
+
+
+def _opened(loan: Loan) -> contextlib.AbstractContextManager[tuple[Lender, Callable[[Any], Any]]]:
+    return opened(loan.key, loan.workdir, TASKS.get(loan.task))
 
 
 def lender(loan: Loan) -> Lender:
@@ -41,7 +47,7 @@ def lender(loan: Loan) -> Lender:
     Raises:
         UsageError: there is none in the folder, it is of another task, or its best checkpoint is damaged.
     """
-    with _opened(loan) as (found, *_):
+    with _opened(loan) as (found, _):
         return found
 
 
@@ -64,12 +70,12 @@ def with_borrowed(params: Any, loan: Loan, kept: Lender) -> Any:
     Raises:
         UsageError: as `lender`, or the folder holds another run by now.
     """
-    with _opened(loan) as ((codec, model), checkpoints, step):
+    with _opened(loan) as ((codec, model), restored):
         if (codec.to_json(), model) != (kept[0].to_json(), kept[1]):
             raise UsageError(
                 f"{loan.key} {loan.workdir!r} holds another run than when this one began; use another workdir"
             )
-        found = checkpoints.restore_params(step, _at(loan.part, _part(params, loan.place)))
+        found = restored(_at(loan.part, _part(params, loan.place)))
     return _replaced(params, loan.place, _part(found, loan.part))
 
 

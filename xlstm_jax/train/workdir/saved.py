@@ -11,6 +11,7 @@ from xlstm_jax.models import LanguageModel, Stack
 from xlstm_jax.train.build import Parts, build
 from xlstm_jax.train.sections import parse
 from xlstm_jax.train.step import abstract_state
+from xlstm_jax.train.workdir.borrowed import opened
 from xlstm_jax.train.workdir.checkpoint import Checkpoints
 from xlstm_jax.train.workdir.faults import Removed
 from xlstm_jax.train.workdir.folder import CONFIG, read_config
@@ -59,24 +60,20 @@ def load(workdir: str | Path, checkpoint: str = "best", *, data: Mapping[str, An
                 raise
 
 
-def initial_params(parts: Parts, workdir: str | Path) -> Any:
-    """The best parameters of the run in a workdir, for another run to begin with (`train.init_from`).
+def initial_params(parts: Parts) -> Any:
+    """The best parameters of the run in `train.init_from`, for another run to begin with.
 
     Raises:
         UsageError: there is no run, its task, codec or shapes are others, or the checkpoint is damaged.
     """
-    task = parse(_config(workdir)).task
-    if task is not type(parts.task):
-        raise UsageError(f"train.init_from {str(workdir)!r} holds a run of another task, {task.__name__}; give another")
-    with Checkpoints(workdir, best=task.best, read_only=True) as checkpoints:
-        step = checkpoints.select("best")
-        codec = task.codec_from_json(checkpoints.codec(step))
+    key, workdir = "train.init_from", parts.sections.train.init_from
+    with opened(key, workdir, type(parts.task)) as ((codec, _), restored):
         if codec is not None and codec.to_json() != parts.task.codec.to_json():
             raise UsageError(
-                f"train.init_from {str(workdir)!r} reads its data by another codec, such as another vocabulary; give a "
-                "run whose codec is that of these data"
+                f"{key} {workdir!r} reads its data by another codec, such as another vocabulary; give a run whose "
+                "codec is that of these data"
             )
-        return checkpoints.restore_params(step, abstract_state(parts).params)
+        return restored(abstract_state(parts).params)
 
 
 def load_language_model(workdir: str | Path, checkpoint: str = "best") -> Saved:
