@@ -68,21 +68,26 @@ def _local(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
     nondiff_argnums=(0, 1, 2),
 )
 def _core(tiles: Tiles, options: Options, scale: float, q, k, v, exponents: Exponents, factors: Factors, C, n):
-    """h [B,T,H,V] in float32, and the final C and n. The backward pass recomputes the states between chunks."""
-    return _forward(tiles, options, scale, q, k, v, exponents, factors, C, n)[0]
+    """h [B,T,H,V], and the final C and n in float32. The backward pass recomputes the states between chunks."""
+    return _run(tiles, options, scale, q, k, v, exponents, factors, C, n, rest=False)[0]
 
 
-def _forward(tiles, options, scale, q, k, v, exponents, factors, C, n):
+def _run(tiles, options, scale, q, k, v, exponents, factors, C, n, *, rest):
     C_before, n_before, *end = forward.chunk_states(k, v, factors, C, n, tiles)
-    h, nq = forward.outputs(q, k, v, exponents, factors.before, C_before, n_before, tiles, options, scale)
-    return (h, *end), (q, k, v, exponents, factors, C, n, h, nq)
+    states, how = (factors.before, C_before, n_before), (tiles, options, scale)
+    h, nq, rest = forward.outputs(q, k, v, exponents, *states, *how, rest=rest)
+    return (h, *end), (h, rest, nq)
+
+
+def _forward(tiles, options, scale, *args):
+    results, of_h = _run(tiles, options, scale, *args, rest=options.normalize)
+    return results, (*args, of_h)
 
 
 def _backward(tiles, options, scale, residuals, cotangents):
-    q, k, v, exponents, factors, C, n, h, nq = residuals
+    q, k, v, exponents, factors, C, n, of_h = residuals
     dh, dC, dn = cotangents
-    of, dm = _through_normalizer(options, scale, dh, h, nq, exponents.m)
-    of = of._replace(dh=dh.astype(v.dtype))
+    of, dm = _through_normalizer(options, scale, dh, *of_h, exponents.m)
     C_before, n_before, *_ = forward.chunk_states(k, v, factors, C, n, tiles)
     after = backward.state_gradients(q, of, factors, C_before, n_before, dC, dn, tiles)
     dC_after, dn_after, dC, dn, dchunk = after
@@ -96,8 +101,11 @@ def _backward(tiles, options, scale, residuals, cotangents):
 _core.defvjp(_forward, _backward)
 
 
-def _through_normalizer(options, scale, dh_BTHV, h_BTHV, nq_BHT, m_BHT):
-    """Cotangents of the unnormalized sums, and of m through the lower bound of the denominator."""
+def _through_normalizer(options, scale, dh_BTHV, h_BTHV, rest_BTHV, nq_BHT, m_BHT):
+    """Cotangents of the unnormalized sums, and of m through the lower bound of the denominator.
+
+    h is `h_BTHV` and what rounding took from it, `rest_BTHV`, which may be None.
+    """
     if not options.normalize:
         return backward.Cotangents(dh_BTHV, jnp.full_like(nq_BHT, scale), jnp.zeros_like(nq_BHT)), jnp.zeros_like(m_BHT)
     bound = least_denominator(m_BHT)
@@ -105,7 +113,8 @@ def _through_normalizer(options, scale, dh_BTHV, h_BTHV, nq_BHT, m_BHT):
     denominator = jnp.where(by_nq, jnp.abs(nq_BHT), bound) + options.eps
     inverse = 1 / clamped(denominator)
     # Use h before rounding: the gradient left after this product is subtracted may be small.
-    dot = jnp.einsum("bthv,bthv->bht", dh_BTHV, h_BTHV, precision="highest")
+    parts = (part.astype(nq_BHT.dtype) for part in (h_BTHV, rest_BTHV) if part is not None)
+    dot = jnp.einsum("bthv,bthv->bht", dh_BTHV.astype(nq_BHT.dtype), sum(parts), precision="highest")
     ddenominator = -dot * inverse
     dnq = jnp.where(by_nq, scale * jnp.sign(nq_BHT) * ddenominator, 0)
     # Only where the bound is e^-m and not clipped to its own limits.

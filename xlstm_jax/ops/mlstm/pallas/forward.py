@@ -76,8 +76,14 @@ def outputs(
     tiles: Tiles,
     options: Options,
     scale: float,
+    *,
+    rest: bool,
 ):
-    """h [B,T,H,V] and n.q [B,H,T], float32; q is scaled by `scale`.
+    """h [B,T,H,V] in v's dtype, n.q [B,H,T] in float32, and with `rest` what rounding took from h, also in v's dtype.
+
+    The backward pass needs h to more digits than 16 bits have. Two numbers of 16 bits take the memory of one of 32, and
+    no other pass over h has to round it. Without a `rest`, and where v is not narrow, it is None; q is scaled by
+    `scale`.
 
     A program holds a tile of a chunk's steps and of V. It loops over the steps up to its own, then adds the
     contribution of the state before the chunk.
@@ -87,7 +93,9 @@ def outputs(
     held, bv, wide, of_K = tile.held, tile.values, n_BHNK.dtype, slices(keys, tile.keys)
     programs = Programs(batch, heads, time // length, length // held, values // bv)
 
-    def kernel(q, k, v, exponents, before, C, n, h, nq):
+    narrow = jnp.dtype(v_BTHV.dtype).itemsize < jnp.dtype(wide).itemsize
+
+    def kernel(q, k, v, exponents, before, C, n, h, nq, *lost):
         t = pl.ds(programs.here()["i"] * held, held)
         q_t = [q[t, K] for K in of_K]
 
@@ -108,12 +116,17 @@ def outputs(
         if options.normalize:
             bound = least_denominator(exponents.m[t])
             numerator = numerator / (jnp.maximum(jnp.abs(sums), bound) + options.eps)[:, None]
-        h[...], nq[...] = numerator, sums
+        rounded = numerator.astype(h.dtype)
+        h[...], nq[...] = rounded, sums
+        for ref in lost:
+            ref[...] = (numerator - rounded.astype(wide)).astype(ref.dtype)
 
     at = programs.at
     step, rows = at("bhn", None, None, length), at("bhr", None, None, held)
     segment = None if exponents.segment is None else at("bn", None, length)
-    return launch(
+    of_h, like_h = at("brhj", None, held, None, bv), jax.ShapeDtypeStruct(v_BTHV.shape, v_BTHV.dtype)
+    lost = int(rest and narrow)
+    h, nq, *lost = launch(
         kernel,
         "mlstm_outputs",
         programs.grid,
@@ -126,8 +139,9 @@ def outputs(
             at("bhn0j", None, None, None, keys, bv),
             at("bhn0", None, None, None, keys),
         ],
-        [at("brhj", None, held, None, bv), rows],
-        [jax.ShapeDtypeStruct(v_BTHV.shape, wide), jax.ShapeDtypeStruct((batch, heads, time), wide)],
+        [of_h, rows, *[of_h] * lost],
+        [like_h, jax.ShapeDtypeStruct((batch, heads, time), wide), *[like_h] * lost],
         tile,
         *(q_BTHK, k_BTHK, v_BTHV, exponents, before_BHT, C_BHNKV, n_BHNK),
     )
+    return h, nq, lost[0] if lost else None

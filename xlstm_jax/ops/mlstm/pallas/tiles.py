@@ -103,7 +103,8 @@ def choose(time: int, keys: int, values: int, dtype, chunk_size: int | None = No
         sizes = {"keys": min(power_of_two(keys), 32), "values": min(power_of_two(values), 64), "turn": LEAST}
         if exact:
             return Tiles.alike(chunk, Tile(held=min(inner, 32), stages=1, **sizes))
-        return Tiles.alike(chunk, Tile(held=min(inner, 64), exact=False, **sizes))
+        tile = Tile(held=min(inner, 64), warps=4, exact=False, **sizes)
+        return Tiles.alike(chunk, tile, outputs=dataclasses.replace(tile, values=min(tile.values, 32)))
 
     def tile(held: int, turn: int, warps: int) -> Tile:
         sizes = {"keys": min(power_of_two(keys), 128), "values": min(power_of_two(values), 64 if keys > 256 else 128)}
@@ -112,5 +113,5 @@ def choose(time: int, keys: int, values: int, dtype, chunk_size: int | None = No
     # A warp group of 4 warps computes 64 rows of a product by one instruction. 8 warps need 128 rows: of 64 rows, the
     # two groups would take half of the columns each, and compute all scores twice. The gradient kernels keep all of V
     # for the steps they hold and for those of a turn, so that 128 rows do not fit.
-    states, gradients = tile(64, 64, 8), tile(64, 32, 4)
-    return Tiles.alike(chunk, gradients, states=states, state_gradients=states, outputs=tile(128, 64, 8))
+    states, outputs = tile(64, 64, 8), tile(128, 32 if keys > 256 else 64, 8)
+    return Tiles.alike(chunk, tile(64, 32, 4), states=states, state_gradients=states, outputs=outputs)
