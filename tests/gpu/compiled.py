@@ -203,8 +203,9 @@ def main() -> None:
     if sys.argv[1:]:
         print(json.dumps(table))
         return
-    print("| case | kernel | registers | spilled bytes | shared bytes | wgmma | mma | cp.async | bytes loaded a turn | multiplied a turn |")
-    print("|---" * 10 + "|")
+    titles = ["case", "kernel", "registers", "spilled bytes", "shared bytes", *INSTRUCTIONS]
+    titles += ["bytes loaded a turn", "products a turn"]
+    print(f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", sep="\n")
     for name, (rows, _) in table.items():
         for row in sorted(rows, key=lambda row: row["kernel"]):
             print(f"| {name} | {' | '.join(map(str, row.values()))} |")

@@ -1,9 +1,14 @@
 """Helpers shared by the Pallas kernels: launch (compiled for CUDA, interpreted on CPU) and products of tiles."""
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import importlib.util
+import math
 import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,14 +74,61 @@ def where_cuda(kernel, other, *args):
     return jax.lax.platform_dependent(*args, cuda=kernel, default=other)
 
 
-def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_shape, how: Launch, *args):
+class Block(NamedTuple):
+    """What each program of a kernel reads or writes of an array."""
+
+    spec: pl.BlockSpec
+    array: jax.ShapeDtypeStruct
+    written: bool
+
+
+class Launched(NamedTuple):
+    """A kernel in a program."""
+
+    name: str
+    grid: tuple[int, ...]
+    blocks: tuple[Block, ...]
+    how: Launch
+    flops: int
+
+
+_recorded: contextvars.ContextVar[list[Launched] | None] = contextvars.ContextVar("recorded", default=None)
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[Launched]]:
+    """Collects the kernels of programs that are traced in this context, in their order."""
+    token = _recorded.set([])
+    try:
+        yield _recorded.get()
+    finally:
+        _recorded.reset(token)
+
+
+def _blocks(specs, arrays, written: bool) -> list[Block]:
+    """A block for each array of a tree, whose specs may be those of whole branches' prefix."""
+    flat = jax.tree.broadcast(specs, arrays, is_leaf=lambda node: isinstance(node, pl.BlockSpec))
+    pairs = zip(jax.tree.leaves(flat), jax.tree.leaves(arrays), strict=True)
+    return [Block(spec, jax.ShapeDtypeStruct(array.shape, array.dtype), written) for spec, array in pairs]
+
+
+def launch(
+    kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_shape, how: Launch, *args, flops: int = 0
+):
     """Returns the kernel's outputs. The same program is compiled on CUDA and interpreted on CPU.
+
+    `flops` are those of all matrix products of all programs, for `recorded` and for XLA's cost analysis.
 
     Raises:
         UsageError: lowered for another platform, or for CPU inside `jax.shard_map` with `check_vma=True`.
     """
     from jax.experimental.pallas import triton
 
+    blocks = (*_blocks(in_specs, list(args), False), *_blocks(out_specs, out_shape, True))
+    if (collected := _recorded.get()) is not None:
+        collected.append(Launched(name, grid, blocks, how, flops))
+    # Each array once; how often programs read it from memory, and not from a cache, depends on the device.
+    accessed = sum(math.prod(array.shape) * array.dtype.itemsize for _, array, _ in blocks)
     # A kernel's outputs vary over the same mesh axes as its inputs.
     args = varying(args)
     (of_args, *_) = (jax.typeof(a).manual_axis_type for a in jax.tree.leaves(args))
@@ -91,6 +143,7 @@ def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_sh
             out_specs=out_specs,
             out_shape=out_shape,
             interpret=interpret,
+            cost_estimate=pl.CostEstimate(flops=flops, transcendentals=0, bytes_accessed=accessed),
             compiler_params=triton.CompilerParams(num_warps=how.warps, num_stages=how.stages),
         )(*args)
 

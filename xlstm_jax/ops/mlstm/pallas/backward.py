@@ -90,6 +90,7 @@ def state_gradients(q_BTHK, of: Cotangents, factors: Factors, C_BHNKV, n_BHNK, d
         ],
         tile,
         *(q_BTHK, of, factors.before, factors.chunk, C_BHNKV, n_BHNK, dC_BHKV, dn_BHK),
+        flops=2 * batch * time * heads * keys * values,
     )
     return *gradients, jnp.sum(dchunk_BHIJN, axis=(2, 3))
 
@@ -122,6 +123,11 @@ class _Chunks:
         """The steps of the chunk that the program holds."""
         return pl.ds(self.programs.here()["i"] * self.tile.held, self.tile.held)
 
+    def flops(self, per_pair: int, per_step: int) -> int:
+        """Of the products of all programs, from the multiplications for each pair of steps and for each step."""
+        programs = self.programs.batch * self.programs.heads * self.programs.chunks * self.programs.columns
+        return 2 * programs * (self.tile.pairs(self.length) * per_pair + self.length * per_step)
+
     def gradient(self, kernel, name: str, *args):
         """dq or dk [B,T,H,K] in its own dtype, and two sums [B,H,T]; each program holds a tile of K."""
         q_BTHK, wide = args[0], args[-1].dtype
@@ -134,6 +140,7 @@ class _Chunks:
             [jax.ShapeDtypeStruct(q_BTHK.shape, q_BTHK.dtype), *[jax.ShapeDtypeStruct(self.of_parts, wide)] * 2],
             self.tile,
             *args,
+            flops=self.flops(self.values + 2 * self.tile.keys, self.values * self.tile.keys),
         )
         return d_BTHK, *(jnp.sum(part, axis=0) for part in sums)
 
@@ -240,4 +247,5 @@ def v_gradient(q_BTHK, k_BTHK, v_BTHV, exponents, last_BHT, of: Cotangents, dC_B
         jax.ShapeDtypeStruct(v_BTHV.shape, v_BTHV.dtype),
         tile,
         *(q_BTHK, k_BTHK, exponents, last_BHT, of, dC_BHNKV),
+        flops=chunk.flops(q_BTHK.shape[-1] + bv, q_BTHK.shape[-1] * bv),
     )

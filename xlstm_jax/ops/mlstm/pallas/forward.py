@@ -62,6 +62,7 @@ def chunk_states(k_BTHK, v_BTHV, factors: Factors, C_BHKV, n_BHK, tiles: Tiles):
         ],
         tile,
         *(k_BTHK, v_BTHV, factors.last, factors.chunk, C_BHKV, n_BHK),
+        flops=2 * batch * time * heads * keys * values,
     )
 
 
@@ -125,7 +126,7 @@ def outputs(
     step, rows = at("bhn", None, None, length), at("bhr", None, None, held)
     segment = None if exponents.segment is None else at("bn", None, length)
     of_h, like_h = at("brhj", None, held, None, bv), jax.ShapeDtypeStruct(v_BTHV.shape, v_BTHV.dtype)
-    lost = int(rest and narrow)
+    lost, pairs = int(rest and narrow), tile.pairs(length)
     h, nq, *lost = launch(
         kernel,
         "mlstm_outputs",
@@ -143,5 +144,6 @@ def outputs(
         [like_h, jax.ShapeDtypeStruct((batch, heads, time), wide), *[like_h] * lost],
         tile,
         *(q_BTHK, k_BTHK, v_BTHV, exponents, before_BHT, C_BHNKV, n_BHNK),
+        flops=2 * batch * heads * (time // length) * (pairs * (keys + bv) + length * keys * bv) * (values // bv),
     )
     return h, nq, lost[0] if lost else None

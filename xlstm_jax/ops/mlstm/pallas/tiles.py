@@ -34,6 +34,11 @@ class Tile(Launch):
             if size < LEAST or size & (size - 1):
                 raise UsageError(f"Tile({name}={size}) is not allowed; must be a power of two, at least {LEAST}")
 
+    def pairs(self, chunk: int) -> int:
+        """Pairs of steps of a chunk whose scores are computed: the causal half, in whole turns."""
+        turns = (-(-(first + self.held) // self.turn) for first in range(0, chunk, self.held))
+        return sum(self.held * self.turn * turn for turn in turns)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tiles:
