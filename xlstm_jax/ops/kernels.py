@@ -8,7 +8,7 @@ import importlib.util
 import math
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,38 @@ class Launch:
     warps: int = 4
     stages: int = 1
     exact: bool = True
+    platform: ClassVar[str] = "cuda"
+
+    def options(self, interpret: bool) -> dict[str, Any]:
+        """Of `pallas_call`."""
+        from jax.experimental.pallas import triton
+
+        params = triton.CompilerParams(num_warps=self.warps, num_stages=self.stages)
+        return {"interpret": interpret, "compiler_params": params}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TPULaunch:
+    """How a kernel runs on a TPU: the programs along the last axis of its grid one after another, others in any order.
+
+    Args:
+        scratch: shapes of what a program keeps on the chip for the next one along that axis, float32.
+        exact: exact products of float32; otherwise those of bfloat16.
+    """
+
+    scratch: tuple[tuple[int, ...], ...] = ()
+    exact: bool = True
+    platform: ClassVar[str] = "tpu"
+
+    def options(self, interpret: bool) -> dict[str, Any]:
+        """Of `pallas_call`. Interpreted kernels are also searched for races between programs and copies."""
+        from jax.experimental.pallas import tpu
+
+        return {
+            "interpret": tpu.InterpretParams(detect_races=True) if interpret else False,
+            "scratch_shapes": [tpu.VMEM(shape, jnp.float32) for shape in self.scratch],
+            "compiler_params": tpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
+        }
 
 
 @functools.cache
@@ -88,7 +120,7 @@ class Launched(NamedTuple):
     name: str
     grid: tuple[int, ...]
     blocks: tuple[Block, ...]
-    how: Launch
+    how: Launch | TPULaunch
     flops: int
 
 
@@ -113,17 +145,23 @@ def _blocks(specs, arrays, written: bool) -> list[Block]:
 
 
 def launch(
-    kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_shape, how: Launch, *args, flops: int = 0
+    kernel,
+    name: str,
+    grid: tuple[int, ...],
+    in_specs,
+    out_specs,
+    out_shape,
+    how: Launch | TPULaunch,
+    *args,
+    flops: int = 0,
 ):
-    """Returns the kernel's outputs. The same program is compiled on CUDA and interpreted on CPU.
+    """Returns the kernel's outputs. The same program is compiled for `how.platform` and interpreted on CPU.
 
     `flops` are those of all matrix products of all programs, for `recorded` and for XLA's cost analysis.
 
     Raises:
         UsageError: lowered for another platform, or for CPU inside `jax.shard_map` with `check_vma=True`.
     """
-    from jax.experimental.pallas import triton
-
     blocks = (*_blocks(in_specs, list(args), False), *_blocks(out_specs, out_shape, True))
     if (collected := _recorded.get()) is not None:
         collected.append(Launched(name, grid, blocks, how, flops))
@@ -142,35 +180,36 @@ def launch(
             in_specs=in_specs,
             out_specs=out_specs,
             out_shape=out_shape,
-            interpret=interpret,
             cost_estimate=pl.CostEstimate(flops=flops, transcendentals=0, bytes_accessed=accessed),
-            compiler_params=triton.CompilerParams(num_warps=how.warps, num_stages=how.stages),
+            **how.options(interpret),
         )(*args)
 
     def refuse(*args):
-        nothing = _elsewhere.bind(kernel=name)
+        nothing = _elsewhere.bind(kernel=name, platform=how.platform.upper())
         outputs = tuple(out_shape) if isinstance(out_shape, list) else out_shape  # as `pallas_call` returns them
         return varying(jax.tree.map(lambda like: jnp.full(like.shape, nothing.astype(like.dtype)), outputs), args)
 
     # Inside `jax.shard_map`, jax's kernel interpreter fails the check of what varies over the mesh.
     cpu = refuse if of_args.varying else functools.partial(run, True)
-    cuda = functools.partial(run, False)
-    return jax.lax.platform_dependent(*args, cpu=cpu, cuda=cuda, default=refuse)
+    compiled = {how.platform: functools.partial(run, False)}
+    return jax.lax.platform_dependent(*args, cpu=cpu, **compiled, default=refuse)
 
 
 # Placeholder on platforms without kernels. It raises when lowered: the platform is not known before.
 _elsewhere = Primitive("kernel_elsewhere")
-_elsewhere.def_abstract_eval(lambda *, kernel: jax.core.ShapedArray((), jnp.float32))
+_elsewhere.def_abstract_eval(lambda *, kernel, platform: jax.core.ShapedArray((), jnp.float32))
 
 
-def _refuse(context, *, kernel):
+def _refuse(context, *, kernel, platform):
     platforms = ", ".join(context.module_context.platforms)
     if platforms == "cpu":
         raise UsageError(
             f"kernel {kernel!r} cannot be interpreted on CPU inside jax.shard_map with check_vma=True; "
             "pass check_vma=False, or do not name an implementation"
         )
-    raise UsageError(f"kernel {kernel!r} is compiled for CUDA and interpreted on CPU; it does not run on {platforms}")
+    raise UsageError(
+        f"kernel {kernel!r} is compiled for {platform} and interpreted on CPU; it does not run on {platforms}"
+    )
 
 
 mlir.register_lowering(_elsewhere, _refuse)

@@ -17,7 +17,7 @@ from xlstm_jax.ops.mlstm.associative import CHUNK, GROUP, associative
 from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.chunkwise import SINGLE_CHUNK, chunkwise, parallel
 from xlstm_jax.ops.mlstm.context import over_context
-from xlstm_jax.ops.mlstm.pallas import Tiles, pallas, unsupported
+from xlstm_jax.ops.mlstm.pallas import Chunk, Tiles, pallas, unsupported
 from xlstm_jax.ops.mlstm.recurrent import recurrent
 from xlstm_jax.shapes import is_known, padding_mask, state_dtype, zero_padding
 from xlstm_jax.sharding import varying
@@ -30,7 +30,7 @@ IMPLEMENTATIONS = {
     "associative": associative,
     "pallas": pallas,
 }
-Implementation = Literal["recurrent", "parallel", "chunkwise", "associative", "pallas"] | Tiles
+Implementation = Literal["recurrent", "parallel", "chunkwise", "associative", "pallas"] | Tiles | Chunk
 
 
 def mlstm(
@@ -127,7 +127,7 @@ def run_core(
     """
     if chunk_size is not None:
         check_sizes(op, chunk_size=chunk_size)
-    if not isinstance(implementation, Tiles) and implementation not in (None, *IMPLEMENTATIONS):
+    if not isinstance(implementation, Tiles | Chunk) and implementation not in (None, *IMPLEMENTATIONS):
         known = ", ".join(IMPLEMENTATIONS)
         raise UsageError(f"{op} implementation {implementation!r} is unknown; known: {known}, or Tiles(...)")
     if is_empty(q):
@@ -151,7 +151,7 @@ def run_core(
         q, k, v = args[:3]
         if not is_known(q.shape[1]):
             return named(_of_any_length(op, implementation), *args)
-        if isinstance(implementation, Tiles):
+        if isinstance(implementation, Tiles | Chunk):
             return named("pallas", *args, tiles=implementation)
         if implementation is not None:
             return named(implementation, *args)

@@ -2,5 +2,6 @@
 
 from xlstm_jax.ops.mlstm.pallas.api import pallas, unsupported
 from xlstm_jax.ops.mlstm.pallas.tiles import Tile, Tiles, choose
+from xlstm_jax.ops.mlstm.pallas.tpu import Chunk
 
-__all__ = ["Tile", "Tiles", "choose", "pallas", "unsupported"]
+__all__ = ["Chunk", "Tile", "Tiles", "choose", "pallas", "unsupported"]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from xlstm_jax.autodiff import custom_vjp
-from xlstm_jax.cells.mlstm import MLSTMState, clamped, least_denominator
+from xlstm_jax.cells.mlstm import MLSTMState
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import missing, padded
 from xlstm_jax.ops.mlstm.chunk import Options
@@ -15,7 +15,9 @@ from xlstm_jax.ops.mlstm.chunkwise import whole_pieces
 from xlstm_jax.ops.mlstm.decays import Parts
 from xlstm_jax.ops.mlstm.pallas import backward, decode, forward
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors, gates
+from xlstm_jax.ops.mlstm.pallas.normalizer import through_normalizer
 from xlstm_jax.ops.mlstm.pallas.tiles import Tiles, choose
+from xlstm_jax.ops.mlstm.pallas.tpu import Chunk, core
 from xlstm_jax.ops.recurrence import select
 from xlstm_jax.sharding import on_each_device
 
@@ -44,6 +46,8 @@ def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | No
 
 
 def _local(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
+    if isinstance(tiles, Chunk):
+        return _on_tpu(q, k, v, log_i, log_f, state, reset, chunk=tiles, options=options)
     time, keys, values = q.shape[1], q.shape[-1], v.shape[-1]
     if time == 1 and tiles is None:
         if reset is not None:
@@ -59,6 +63,15 @@ def _local(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
     C, n = padded(padded(state.C, -1, tiles.values), -2, tiles.keys), padded(state.n, -1, tiles.keys)
     h, C, n = _core(tiles, options, keys**-0.5, q, k, v, exponents, factors, C, n)
     return h[:, :time, :, :values], MLSTMState(C=C[..., :keys, :values], n=n[..., :keys], m=m)
+
+
+def _on_tpu(q, k, v, log_i, log_f, state, reset, *, chunk, options):
+    time, scale, dtype = q.shape[1], q.shape[-1] ** -0.5, state.C.dtype
+    q, k, v, log_i, log_f, reset = whole_pieces((q, k, v, log_i, log_f, reset), chunk.length)
+    exponents, factors, m = gates(log_i.astype(dtype), log_f.astype(dtype), state.m, reset, chunk.length, options)
+    q, k, v = (a.astype(jnp.result_type(q, k, v)) for a in (q, k, v))
+    h, C, n = core(chunk, options, scale, q, k, v, exponents, factors, state.C, state.n)
+    return h[:, :time], MLSTMState(C=C, n=n, m=m)
 
 
 @custom_vjp(
@@ -87,7 +100,7 @@ def _forward(tiles, options, scale, *args):
 def _backward(tiles, options, scale, residuals, cotangents):
     q, k, v, exponents, factors, C, n, of_h = residuals
     dh, dC, dn = cotangents
-    of, dm = _through_normalizer(options, scale, dh, *of_h, exponents.m)
+    of, dm = through_normalizer(options, scale, dh, *of_h, exponents.m)
     C_before, n_before, *_ = forward.chunk_states(k, v, factors, C, n, tiles)
     after = backward.state_gradients(q, of, factors, C_before, n_before, dC, dn, tiles)
     dC_after, dn_after, dC, dn, dchunk = after
@@ -99,25 +112,3 @@ def _backward(tiles, options, scale, residuals, cotangents):
 
 
 _core.defvjp(_forward, _backward)
-
-
-def _through_normalizer(options, scale, dh_BTHV, h_BTHV, rest_BTHV, nq_BHT, m_BHT):
-    """Cotangents of the unnormalized sums, and of m through the lower bound of the denominator.
-
-    h is `h_BTHV` and what rounding took from it, `rest_BTHV`, which may be None.
-    """
-    if not options.normalize:
-        return backward.Cotangents(dh_BTHV, jnp.full_like(nq_BHT, scale), jnp.zeros_like(nq_BHT)), jnp.zeros_like(m_BHT)
-    bound = least_denominator(m_BHT)
-    by_nq = jnp.abs(nq_BHT) > bound
-    denominator = jnp.where(by_nq, jnp.abs(nq_BHT), bound) + options.eps
-    inverse = 1 / clamped(denominator)
-    # Use h before rounding: the gradient left after this product is subtracted may be small.
-    parts = (part.astype(nq_BHT.dtype) for part in (h_BTHV, rest_BTHV) if part is not None)
-    dot = jnp.einsum("bthv,bthv->bht", dh_BTHV.astype(nq_BHT.dtype), sum(parts), precision="highest")
-    ddenominator = -dot * inverse
-    dnq = jnp.where(by_nq, scale * jnp.sign(nq_BHT) * ddenominator, 0)
-    # Only where the bound is e^-m and not clipped to its own limits.
-    by_m = ~by_nq & (bound > jnp.finfo(bound.dtype).tiny) & (bound < jnp.inf)
-    dm = jnp.where(by_m, -jnp.where(by_m, bound, jnp.zeros_like(bound)) * ddenominator, 0)
-    return backward.Cotangents(dh_BTHV, scale * inverse, dnq), dm

@@ -11,8 +11,6 @@ With inv_t = scale / denominator and dnq_t = scale times the gradient of n.q (bo
 for a chunk with the state C, n before it and the gradient dC', dn' of the state after it.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
@@ -20,16 +18,9 @@ from jax.experimental import pallas as pl
 from xlstm_jax.ops.kernels import launch, product
 from xlstm_jax.ops.mlstm.decays import Parts
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors
+from xlstm_jax.ops.mlstm.pallas.normalizer import Cotangents
 from xlstm_jax.ops.mlstm.pallas.shared import Programs, decay, products, slices, tiles_up_to
 from xlstm_jax.ops.mlstm.pallas.tiles import Tile, Tiles
-
-
-class Cotangents(NamedTuple):
-    """Cotangents from h: dh [B,T,H,V], and inv and dnq [B,H,T]."""
-
-    dh: jax.Array
-    inv: jax.Array
-    dnq: jax.Array
 
 
 def state_gradients(q_BTHK, of: Cotangents, factors: Factors, C_BHNKV, n_BHNK, dC_BHKV, dn_BHK, tiles: Tiles):
