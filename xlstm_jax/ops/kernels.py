@@ -55,18 +55,20 @@ class TPULaunch:
     Args:
         scratch: shapes of what a program keeps on the chip for the next one along that axis, float32.
         exact: exact products of float32; otherwise those of bfloat16.
+        races: interpret the kernel with its copies, on CPU alone, and raise where one races with a program.
     """
 
     scratch: tuple[tuple[int, ...], ...] = ()
     exact: bool = True
+    races: bool = False
     platform: ClassVar[str] = "tpu"
 
     def options(self, interpret: bool) -> dict[str, Any]:
-        """Of `pallas_call`. Interpreted kernels are also searched for races between programs and copies."""
+        """Of `pallas_call`."""
         from jax.experimental.pallas import tpu
 
         return {
-            "interpret": tpu.InterpretParams(detect_races=True) if interpret else False,
+            "interpret": tpu.InterpretParams(detect_races=True) if self.races else interpret,
             "scratch_shapes": [tpu.VMEM(shape, jnp.float32) for shape in self.scratch],
             "compiler_params": tpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
         }
@@ -191,6 +193,8 @@ def launch(
 
     # Inside `jax.shard_map`, jax's kernel interpreter fails the check of what varies over the mesh.
     cpu = refuse if of_args.varying else functools.partial(run, True)
+    if getattr(how, "races", False):  # its callbacks have effects, which a choice by platform cannot have
+        return run(True, *args)
     compiled = {how.platform: functools.partial(run, False)}
     return jax.lax.platform_dependent(*args, cpu=cpu, **compiled, default=refuse)
 

@@ -84,7 +84,7 @@ def backward(q, k, v, dh, rows, C_BHNKV, n_BHN1K, dC_BHKV, dn_BH1K, chunk: Chunk
             like((batch, heads, chunks, SUMS, length), wide),
             *(like(a.shape, wide) for a in (dC_BHKV, dn_BH1K)),
         ],
-        TPULaunch(scratch=((keys, values), (1, keys)), exact=chunk.exact),
+        TPULaunch(scratch=((keys, values), (1, keys)), exact=chunk.exact, races=chunk.races),
         *(q, k, v, dh, rows, C_BHNKV, n_BHN1K, dC_BHKV, dn_BH1K),
         flops=2 * batch * heads * chunks * (length * length * (3 * keys + 2 * values) + 4 * length * keys * values),
     )

@@ -14,10 +14,11 @@ SUMS = 8  # rows of sums that the backward kernel writes
 
 
 class Chunk(NamedTuple):
-    """Sizes of a program's work, which is one chunk of a head: steps, and products of float32 exact or not."""
+    """How the kernels run: steps of a chunk, of which a program has one, and `exact` and `races` of `TPULaunch`."""
 
     length: int
     exact: bool = True
+    races: bool = False
 
     @classmethod
     def choose(cls, time: int, dtype, chunk_size: int | None = None) -> "Chunk":

@@ -83,7 +83,7 @@ def forward(q, k, v, rows, C_BHKV, n_BH1K, chunk: Chunk, options: Options, scale
         [of_k, of_k, of_v, at("chunks", ROWS, length), *of_state],
         specs,
         shapes,
-        TPULaunch(scratch=((keys, values), (1, keys)), exact=chunk.exact),
+        TPULaunch(scratch=((keys, values), (1, keys)), exact=chunk.exact, races=chunk.races),
         *(q, k, v, rows, C_BHKV, n_BH1K),
         flops=2 * batch * heads * chunks * (pairs * (keys + values) + 2 * length * keys * values),
     )
