@@ -48,7 +48,7 @@ def recurrent_arrays(width=8, batch=2):
 )
 def test_chosen_by_platform_when_lowered(step, args, op, on_cpu, monkeypatch):
     """The same function contains kernels for CUDA and none for CPU."""
-    monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
+    monkeypatch.setattr(kernels, "is_possible", lambda platform: platform == "cuda")
     for platform, wanted in (("cuda", "pallas"), ("cpu", on_cpu)):
         with described():
             text = jax.jit(step).trace(*args).lower(lowering_platforms=(platform,)).as_text(debug_info=True)
@@ -57,7 +57,7 @@ def test_chosen_by_platform_when_lowered(step, args, op, on_cpu, monkeypatch):
 
 
 def test_wide_heads_take_no_kernel_unless_it_is_named(monkeypatch):
-    monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
+    monkeypatch.setattr(kernels, "is_possible", lambda platform: platform == "cuda")
     x, r = recurrent_arrays(width=136)
     text = jax.jit(slstm).trace(x, r).lower(lowering_platforms=("cuda",)).as_text(debug_info=True)
     assert "slstm_scan" in text and "slstm_pallas" not in text
@@ -175,7 +175,7 @@ def test_no_kernels_elsewhere(step, args):
 )
 def test_no_kernels_on_this_machine(name, value, why, monkeypatch):
     """A named implementation says why; by default others run."""
-    monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
+    monkeypatch.setattr(kernels, "is_possible", lambda platform: platform == "cuda")
     monkeypatch.setattr(kernels, name, value)
     for op, args in ((mlstm, arrays()), (slstm, recurrent_arrays())):
         with pytest.raises(UsageError, match=f"implementation 'pallas' {why}"):

@@ -74,10 +74,13 @@ class TPULaunch:
         }
 
 
+PLUGINS = {"cuda": ("jax_cuda12_plugin", "jax_cuda13_plugin"), "tpu": ("libtpu",)}
+
+
 @functools.cache
-def cuda_is_possible() -> bool:
-    """Whether a CUDA plugin of jax is installed; without one, programs need not contain the CUDA kernels."""
-    return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+def is_possible(platform: str) -> bool:
+    """Whether jax can compile for "cuda" or "tpu" here; otherwise, programs need not contain the kernels for it."""
+    return any(importlib.util.find_spec(plugin) for plugin in PLUGINS[platform])
 
 
 def missing() -> str:
@@ -98,14 +101,15 @@ def _capability() -> float | None:
         return None
 
 
-def where_cuda(kernel, other, *args):
-    """`kernel(*args)` in programs for CUDA; `other(*args)` in all others and under `autodiff.forward_mode`.
+def where_compiled(kernel, other, *args, platforms: tuple[str, ...] = ("cuda",)):
+    """`kernel(*args)` in programs for these platforms; `other(*args)` elsewhere and under `autodiff.forward_mode`.
 
     The choice is made when the program is lowered.
     """
-    if in_forward_mode() or not cuda_is_possible():
+    there = {platform: kernel for platform in platforms if is_possible(platform)}
+    if in_forward_mode() or not there:
         return other(*args)
-    return jax.lax.platform_dependent(*args, cuda=kernel, default=other)
+    return jax.lax.platform_dependent(*args, **there, default=other)
 
 
 class Block(NamedTuple):

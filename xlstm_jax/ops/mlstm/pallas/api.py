@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from xlstm_jax.autodiff import custom_vjp
-from xlstm_jax.cells.mlstm import MLSTMState
+from xlstm_jax.cells.mlstm import MLSTMState, mlstm_step
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.kernels import missing, padded
+from xlstm_jax.ops.kernels import missing, padded, where_compiled
 from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.chunkwise import whole_pieces
 from xlstm_jax.ops.mlstm.decays import Parts
@@ -31,11 +31,12 @@ def unsupported(q, k, v) -> str:
     return f"got K {keys}, V {values}; it takes heads of at most {MOST}" if max(keys, values) > MOST else missing()
 
 
-def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | None = None, **options):
+def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | Chunk | None = None, **options):
     """h [B,T,H,V] and the final state; under a mesh, each device runs its part of the batch and heads.
 
-    T is padded to whole chunks, K and V to whole tiles. `tiles` overrides the choice from the shapes. `chunk_size` is
-    rounded up to a multiple of 16. A single step has its own kernel.
+    T is padded to whole chunks, K and V to whole tiles. `tiles` overrides the choice from the shapes, and names the
+    device: `Tiles` a GPU, `tpu.Chunk` a TPU. `chunk_size` is rounded up to a multiple of 16, on TPU of 128. On a GPU, a
+    single step has its own kernel.
     """
     if why := unsupported(q, k, v):
         raise UsageError(f"mlstm implementation 'pallas' {why}")
@@ -46,32 +47,51 @@ def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | No
 
 
 def _local(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
-    if isinstance(tiles, Chunk):
-        return _on_tpu(q, k, v, log_i, log_f, state, reset, chunk=tiles, options=options)
+    args, dtype = (q, k, v, log_i, log_f, state, reset), jnp.result_type(q, k, v)
+    chunk = tiles if isinstance(tiles, Chunk) else Chunk.choose(q.shape[1], dtype, chunk_size)
+    on_tpu = functools.partial(_on_tpu, chunk=chunk, options=options)
+    if tiles is chunk:
+        return on_tpu(*args)
+    on_gpu = functools.partial(_on_gpu, chunk_size=chunk_size, tiles=tiles, options=options)
+    return on_gpu(*args) if tiles else where_compiled(on_tpu, on_gpu, *args, platforms=("tpu",))
+
+
+def _on_gpu(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
     time, keys, values = q.shape[1], q.shape[-1], v.shape[-1]
     if time == 1 and tiles is None:
-        if reset is not None:
-            state = select(reset[:, 0], jax.tree.map(jnp.zeros_like, state), state)
-        h, state = decode.step(options, *(a[:, 0] for a in (q, k, v, log_i, log_f)), state)
+        h, state = decode.step(options, *(a[:, 0] for a in (q, k, v, log_i, log_f)), _restarted(state, reset))
         return h[:, None], state
     tiles = tiles or choose(time, keys, values, jnp.result_type(q, k, v), chunk_size)
-    q, k, v, log_i, log_f, reset = whole_pieces((q, k, v, log_i, log_f, reset), tiles.chunk)
-    dtype = state.C.dtype
-    exponents, factors, m = gates(log_i.astype(dtype), log_f.astype(dtype), state.m, reset, tiles.chunk, options)
-    dtype = jnp.result_type(q, k, v)
-    q, k, v = (padded(a.astype(dtype), -1, size) for a, size in ((q, tiles.keys), (k, tiles.keys), (v, tiles.values)))
+    q, k, v, exponents, factors, m = _in_chunks(q, k, v, log_i, log_f, state, reset, tiles.chunk, options)
+    q, k, v = (padded(a, -1, size) for a, size in ((q, tiles.keys), (k, tiles.keys), (v, tiles.values)))
     C, n = padded(padded(state.C, -1, tiles.values), -2, tiles.keys), padded(state.n, -1, tiles.keys)
     h, C, n = _core(tiles, options, keys**-0.5, q, k, v, exponents, factors, C, n)
     return h[:, :time, :, :values], MLSTMState(C=C[..., :keys, :values], n=n[..., :keys], m=m)
 
 
 def _on_tpu(q, k, v, log_i, log_f, state, reset, *, chunk, options):
-    time, scale, dtype = q.shape[1], q.shape[-1] ** -0.5, state.C.dtype
-    q, k, v, log_i, log_f, reset = whole_pieces((q, k, v, log_i, log_f, reset), chunk.length)
-    exponents, factors, m = gates(log_i.astype(dtype), log_f.astype(dtype), state.m, reset, chunk.length, options)
-    q, k, v = (a.astype(jnp.result_type(q, k, v)) for a in (q, k, v))
+    time, scale = q.shape[1], q.shape[-1] ** -0.5
+    if time == 1:
+        state, h = mlstm_step(
+            _restarted(state, reset), *(a[:, 0] for a in (q, k, v, log_i, log_f)), **options._asdict()
+        )
+        return h[:, None], state
+    q, k, v, exponents, factors, m = _in_chunks(q, k, v, log_i, log_f, state, reset, chunk.length, options)
     h, C, n = core(chunk, options, scale, q, k, v, exponents, factors, state.C, state.n)
     return h[:, :time], MLSTMState(C=C, n=n, m=m)
+
+
+def _restarted(state: MLSTMState, reset) -> MLSTMState:
+    """The state before a single step."""
+    return state if reset is None else select(reset[:, 0], jax.tree.map(jnp.zeros_like, state), state)
+
+
+def _in_chunks(q, k, v, log_i, log_f, state, reset, length, options):
+    """q, k and v of one dtype with T padded to whole chunks, their gates, and the final m."""
+    q, k, v, log_i, log_f, reset = whole_pieces((q, k, v, log_i, log_f, reset), length)
+    wide, dtype = state.C.dtype, jnp.result_type(q, k, v)
+    exponents, factors, m = gates(log_i.astype(wide), log_f.astype(wide), state.m, reset, length, options)
+    return *(a.astype(dtype) for a in (q, k, v)), exponents, factors, m
 
 
 @custom_vjp(
