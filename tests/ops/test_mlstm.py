@@ -44,7 +44,9 @@ def rows():
     for case, name in itertools.product([*CASES, *SLOW_CASES], [*IMPLEMENTATIONS, TPU]):
         kernels = name in ("pallas", TPU)
         slow = case in SLOW_CASES or static(case) in SLOW or (kernels and static(case) not in QUICK)
-        yield pytest.param(case, name, marks=[pytest.mark.slow] * slow, id=f"{case!r}-{'TPU' if name is TPU else name}")
+        yield pytest.param(
+            case, name, marks=[pytest.mark.slow] * slow, id=f"{case!r}-{'for_tpu' if name is TPU else name}"
+        )
 
 
 @pytest.mark.parametrize(("case", "implementation"), list(rows()))

@@ -12,7 +12,7 @@ from xlstm_jax.ops.mlstm.pallas.tpu.blocks import LANES, ROWS, SUMS, Chunk, Gate
 INV, DNQ = 11, 12
 
 
-def backward(q, k, v, dh, rows, C_BHNKV, n_BHN1K, dC_BHKV, dn_BH1K, chunk: Chunk):
+def backward(q, k, v, dh, rows, C_BHNKV, n_BHN1K, dC_BHKV, dn_BH1K, chunk: Chunk, *, resets: bool):
     """dq, dk and dv like q, k and v; sums by step [B,H,N,8,L]; and the gradients of the first C and n.
 
     The rows of sums are drow, dg, dlast, dcolumn and, at every step, dchunk.
@@ -31,7 +31,7 @@ def backward(q, k, v, dh, rows, C_BHNKV, n_BHN1K, dC_BHKV, dn_BH1K, chunk: Chunk
         def _():
             dC[...], dn[...] = dC_end[...], dn_end[...]
 
-        gates = Gates(rows[...])
+        gates = Gates(rows[...], resets)
         q_LK, k_LK, v_LV, dh_LV, C_KV = q[...], k[...], v[...], dh[...], C[...]
         inv, dnq, g, last = (*(gates.columns[:, at : at + 1] for at in (INV, DNQ)), gates.before, gates.last)
         dC_KV, dn_1K, W_LL = dC[...], dn[...], gates.decay()

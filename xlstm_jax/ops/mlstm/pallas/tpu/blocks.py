@@ -40,9 +40,13 @@ def gate_rows(exponents: Exponents, factors: Factors, length: int) -> jax.Array:
 
 
 class Gates:
-    """The gates of a chunk in a kernel: numbers of step t as columns [L, 1], of step s as rows [1, L]."""
+    """The gates of a chunk in a kernel: numbers of step t as columns [L, 1], of step s as rows [1, L].
 
-    def __init__(self, rows_RL: jax.Array):
+    Without `resets`, all steps are of one segment.
+    """
+
+    def __init__(self, rows_RL: jax.Array, resets: bool):
+        self.resets = resets
         self.rows, self.columns = rows_RL, rows_RL.T
         self.m, self.before, self.last = (self.columns[:, at : at + 1] for at in (6, 7, 8))
         self.chunk = rows_RL[10:11, :1]
@@ -52,7 +56,9 @@ class Gates:
         top, coarse, fine = (self.columns[:, at : at + 1] + self.rows[at + 3 : at + 4] for at in range(3))
         weight_LL = jnp.exp((top + coarse) + fine)
         t, s = (jax.lax.broadcasted_iota(jnp.int32, weight_LL.shape, axis) for axis in range(2))
-        seen = (t >= s) & (self.columns[:, 9:10] == self.rows[9:10])
+        seen = t >= s
+        if self.resets:
+            seen &= self.columns[:, 9:10] == self.rows[9:10]
         return jnp.where(seen, weight_LL, jnp.zeros_like(weight_LL))
 
 

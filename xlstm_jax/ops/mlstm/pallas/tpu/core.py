@@ -35,8 +35,8 @@ def _core(chunk, options, scale, q, k, v, exponents, factors, C, n):
 
 def _run(chunk, options, scale, q, k, v, exponents, factors, C, n, *, save):
     rows = gate_rows(exponents, factors, chunk.length)
-    flat = map(_flat, (q, k, v))
-    h, C, n, *saved = forward(*flat, rows, C, n[:, :, None], chunk, options, scale, save=save)
+    flat, resets = map(_flat, (q, k, v)), exponents.segment is not None
+    h, C, n, *saved = forward(*flat, rows, C, n[:, :, None], chunk, options, scale, resets=resets, save=save)
     return (h.reshape(v.shape), C, n[:, :, 0]), (h, saved)
 
 
@@ -54,8 +54,8 @@ def _backward(chunk, options, scale, residuals, cotangents):
     rows = gate_rows(exponents, factors, chunk.length)
     for at, part in ((INV, of.inv), (DNQ, of.dnq)):
         rows = rows.at[:, :, :, at].set(part.reshape(*rows.shape[:3], -1))
-    states = (C_before, n_before, dC, dn[:, :, None])
-    dq, dk, dv, sums, dC, dn = backward(*map(_flat, (q, k, v, of.dh)), rows, *states, chunk)
+    states, resets = (C_before, n_before, dC, dn[:, :, None]), exponents.segment is not None
+    dq, dk, dv, sums, dC, dn = backward(*map(_flat, (q, k, v, of.dh)), rows, *states, chunk, resets=resets)
     drow, dbefore, dlast, dcolumn = (sums[:, :, :, at].reshape(exponents.m.shape) for at in range(4))
     dexponents = Exponents(Parts(None, None, drow), Parts(None, None, dcolumn), dm, segment=None)
     gradients = (dq.reshape(q.shape), dk.reshape(k.shape), dv.reshape(v.shape))

@@ -10,7 +10,7 @@ from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.pallas.tpu.blocks import ROWS, Chunk, Gates, blocks, product, row
 
 
-def forward(q, k, v, rows, C_BHKV, n_BH1K, chunk: Chunk, options: Options, scale: float, *, save: bool):
+def forward(q, k, v, rows, C_BHKV, n_BH1K, chunk: Chunk, options: Options, scale: float, *, resets: bool, save: bool):
     """h [B,T,H V] in v's dtype, C and n after the last chunk, and with `save` what the backward pass needs.
 
     That is n.q [B,H,N,1,L], what rounding took from h (like h; of narrow dtypes, and if h is normalized), and the
@@ -19,6 +19,7 @@ def forward(q, k, v, rows, C_BHKV, n_BH1K, chunk: Chunk, options: Options, scale
     Args:
         q, k: [B, T, H K]; v: [B, T, H V]. T is a multiple of the chunk, K and V of 128.
         rows: from `gate_rows`.
+        resets: whether there are any.
     """
     batch, heads, keys, values = C_BHKV.shape
     length, chunks = chunk.length, rows.shape[2]
@@ -31,7 +32,7 @@ def forward(q, k, v, rows, C_BHKV, n_BH1K, chunk: Chunk, options: Options, scale
         def _():
             C[...], n[...] = C_start[...], n_start[...]
 
-        gates = Gates(rows[...])
+        gates = Gates(rows[...], resets)
         C_KV, n_1K, g, wide_k = C[...], n[...], gates.before, k[...].astype(jnp.float32)
         scores = product(q[...], k[...], chunk, over=(1, 1)) * gates.decay()
         numerator = product(scores.astype(v.dtype), v[...], chunk)
