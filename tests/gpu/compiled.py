@@ -153,21 +153,40 @@ def _report(log: pathlib.Path, shared: dict[str, int]):
             "shared": shared.get(name) or number(r"(\d+) bytes smem"),
             **{kind: len(re.findall(pattern, body)) for kind, pattern in INSTRUCTIONS.items()},
             "loaded a turn": loaded(body),
+            "multiplied a turn": multiplied(body),
         }
 
 
 def loaded(body: str) -> int:
     """Bytes that a program reads from the GPU's memory in a turn of its loops, not asynchronously; of loops inside
     others, in one turn of each."""
+    loads = re.findall(r"\bld\.global\S*?(?:\.v(\d))?\.[bfsu](\d+)", in_loops(body))
+    return threads(body) * sum(int(count or 1) * int(bits) // 8 for count, bits in loads)
+
+
+def multiplied(body: str) -> int:
+    """Products of numbers that a program's warp groups issue in a turn of its loops, as asynchronous matrix products.
+
+    CUDA's assembler makes one instruction of each. Of loops inside others, in one turn of each.
+    """
+    sizes = re.findall(r"wgmma\.mma_async\S*?\.m(\d+)n(\d+)k(\d+)", in_loops(body))
+    return threads(body) // 128 * sum(int(m) * int(n) * int(k) for m, n, k in sizes)
+
+
+def threads(body: str) -> int:
+    """Threads of a program."""
+    return int(re.search(r"\.reqntid (\d+)", body)[1])
+
+
+def in_loops(body: str) -> str:
+    """The lines of a program that are in a loop."""
     lines = body.splitlines()
     labels = {found[1]: at for at, line in enumerate(lines) if (found := re.match(r"(\$\w+):", line))}
     inside = set()
     for at, line in enumerate(lines):
         if found := re.search(r"\bbra(?:\.uni)?\s+(\$\w+)\s*;", line):
             inside.update(range(labels[found[1]], at))  # nothing, of a branch that goes on to what follows
-    loads = re.findall(r"\bld\.global\S*?(?:\.v(\d))?\.[bfsu](\d+)", "\n".join(lines[at] for at in sorted(inside)))
-    threads = int(re.search(r"\.reqntid (\d+)", body)[1])
-    return threads * sum(int(count or 1) * int(bits) // 8 for count, bits in loads)
+    return "\n".join(lines[at] for at in sorted(inside))
 
 
 def main() -> None:
@@ -184,8 +203,9 @@ def main() -> None:
     if sys.argv[1:]:
         print(json.dumps(table))
         return
-    print("| case | kernel | registers | spilled bytes | shared bytes | wgmma | mma | cp.async | bytes loaded a turn |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    titles = ["case", "kernel", "registers", "spilled bytes", "shared bytes", *INSTRUCTIONS]
+    titles += ["bytes loaded a turn", "products a turn"]
+    print(f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", sep="\n")
     for name, (rows, _) in table.items():
         for row in sorted(rows, key=lambda row: row["kernel"]):
             print(f"| {name} | {' | '.join(map(str, row.values()))} |")

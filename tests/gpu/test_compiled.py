@@ -9,6 +9,7 @@ import pytest
 
 from tests.gpu.cases import CASES
 from tests.gpu.compiled import environment, missing
+from xlstm_jax.ops.mlstm.pallas import choose
 
 # Where the plugin was named, something else that is missing is a failure.
 WHY = "" if "XLSTM_JAX_CUDA_PLUGIN" in os.environ else missing()
@@ -48,8 +49,22 @@ def test_kernels(case):
             assert (row["wgmma"] + row["mma"] > 0) == ("bfloat16" in CASES[case] or "tf32" in case), row
         if row["kernel"].startswith("slstm"):
             assert row["loaded a turn"] == step_bytes(row["kernel"], *CASES[case][4:6], resets=CASES[case][-1] is True)
+        if row["wgmma"]:  # none is computed twice, by two warp groups
+            keys, values, dtype = CASES[case][4:7]
+            assert row["multiplied a turn"] <= 1.1 * turn_products(row["kernel"], keys, values, dtype), row
     # Of a mesh over the batch nothing is gathered; the gradient of r, which all sequences share, is summed.
     assert collectives == (["all-reduce"] if case.startswith("8 devices, D") else [])
+
+
+def turn_products(kernel: str, keys: int, values: int, dtype: str) -> int:
+    """Products of numbers that one turn of a kernel's loop needs."""
+    kernel = kernel.removeprefix("mlstm_").partition("__")[0]
+    tile = choose(8192, keys, values, dtype, exact=dtype != "float32").kernels()[kernel]
+    if "state" in kernel:
+        return tile.turn * tile.keys * tile.values
+    # Scores, and what is multiplied by them: over all features of one kind, and over a tile of the other.
+    wide = {"outputs": keys + tile.values, "v_gradient": keys + tile.values}
+    return tile.held * tile.turn * wide.get(kernel, values + 2 * tile.keys)
 
 
 def step_bytes(kernel: str, width: int, dtype: str, resets: bool) -> int:

@@ -1,8 +1,8 @@
-"""The loads that are found in the loops of a kernel's text."""
+"""The loads and products that are found in the loops of a kernel's text."""
 
 import pytest
 
-from tests.gpu.compiled import loaded
+from tests.gpu.compiled import loaded, multiplied
 
 HEAD = """.reqntid 128
 {
@@ -48,3 +48,12 @@ def test_loads_of_nested_loops(kind):
     inner = LOOPS[kind].replace("BB0_", "BB0_1")
     nested = LOOPS[kind].replace("	mov", inner + "	mov")
     assert loaded(HEAD + nested + TAIL) == 128 * (8 + 8)
+
+
+def test_products_of_a_loop():
+    """Those of both warp groups of a program count, and none outside the loop."""
+    product = "	wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {%f1}, %rd1, %rd2, 1, 1, 1, 0, 1;\n"
+    loop = LOOPS["tested at its end"].replace("	mov", product * 2 + "	mov")
+    assert multiplied(HEAD + product + TAIL) == 0
+    assert multiplied(HEAD + product + loop + TAIL) == 2 * 64 * 32 * 16
+    assert multiplied(HEAD.replace("128", "256") + loop + TAIL) == 4 * 64 * 32 * 16

@@ -14,7 +14,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.ops import kernels
 from xlstm_jax.ops.mlstm import api as mlstm_api
 from xlstm_jax.ops.mlstm import mlstm
-from xlstm_jax.ops.mlstm.pallas import Tiles
+from xlstm_jax.ops.mlstm.pallas import Tile, Tiles
 from xlstm_jax.ops.slstm import api as slstm_api
 from xlstm_jax.ops.slstm import slstm
 
@@ -48,7 +48,7 @@ def recurrent_arrays(width=8, batch=2):
 )
 def test_chosen_by_platform_when_lowered(step, args, op, on_cpu, monkeypatch):
     """The same function contains kernels for CUDA and none for CPU."""
-    monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
+    monkeypatch.setattr(kernels, "is_possible", lambda platform: platform == "cuda")
     for platform, wanted in (("cuda", "pallas"), ("cpu", on_cpu)):
         with described():
             text = jax.jit(step).trace(*args).lower(lowering_platforms=(platform,)).as_text(debug_info=True)
@@ -57,7 +57,7 @@ def test_chosen_by_platform_when_lowered(step, args, op, on_cpu, monkeypatch):
 
 
 def test_wide_heads_take_no_kernel_unless_it_is_named(monkeypatch):
-    monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
+    monkeypatch.setattr(kernels, "is_possible", lambda platform: platform == "cuda")
     x, r = recurrent_arrays(width=136)
     text = jax.jit(slstm).trace(x, r).lower(lowering_platforms=("cuda",)).as_text(debug_info=True)
     assert "slstm_scan" in text and "slstm_pallas" not in text
@@ -67,10 +67,17 @@ def test_wide_heads_take_no_kernel_unless_it_is_named(monkeypatch):
         mlstm(*arrays(time=2, values=520), implementation="pallas")
 
 
-@pytest.mark.parametrize("misfit", [{"held": 24}, {"turn": 8}, {"keys": 0}, {"chunk": 96, "held": 64}])
+@pytest.mark.parametrize("misfit", [{"held": 24}, {"turn": 8}, {"keys": 0}])
 def test_tiles_that_do_not_fit(misfit):
-    with pytest.raises(UsageError, match=r"Tiles\(.* is not allowed; "):
-        Tiles(**misfit)
+    with pytest.raises(UsageError, match=r"Tile\(.* is not allowed; must be a power of two"):
+        Tile(**misfit)
+
+
+def test_tiles_that_do_not_divide_the_chunk():
+    with pytest.raises(
+        UsageError, match=r"Tiles\(chunk=96, outputs=Tile\(held=64\)\) is not allowed; held must divide"
+    ):
+        Tiles.alike(96, Tile(held=32, turn=32), outputs=Tile(held=64, turn=32))
 
 
 def test_tiles_given():
@@ -81,7 +88,9 @@ def test_tiles_given():
         return jax.jit(lambda *a: mlstm(*a, implementation=implementation))(*args)
 
     wanted = run("pallas")
-    for tiles in (Tiles(chunk=32, held=16, turn=32, keys=16, values=16), Tiles(chunk=64, held=32, turn=16)):
+    small = Tile(held=16, turn=32, keys=16, values=16)
+    mixed = {"outputs": Tile(held=32, turn=16, keys=16, values=32), "k_gradient": Tile(held=32, keys=32, values=16)}
+    for tiles in (Tiles.alike(32, small), Tiles.alike(64, Tile(held=32, turn=16)), Tiles.alike(64, small, **mixed)):
         for got, own in zip(jax.tree.leaves(run(tiles)), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(got, own, rtol=2e-4, atol=2e-5)
 
@@ -166,7 +175,7 @@ def test_no_kernels_elsewhere(step, args):
 )
 def test_no_kernels_on_this_machine(name, value, why, monkeypatch):
     """A named implementation says why; by default others run."""
-    monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
+    monkeypatch.setattr(kernels, "is_possible", lambda platform: platform == "cuda")
     monkeypatch.setattr(kernels, name, value)
     for op, args in ((mlstm, arrays()), (slstm, recurrent_arrays())):
         with pytest.raises(UsageError, match=f"implementation 'pallas' {why}"):

@@ -14,6 +14,7 @@ from tests.ops.mlstm_cases import CASES, SLOW_CASES, STATIC, VALUES, Case, cotan
 from tests.ops.numeric import assert_gradients, error
 from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm
+from xlstm_jax.ops.mlstm.pallas import Chunk
 
 pytestmark = pytest.mark.usefixtures("rolled")
 
@@ -35,10 +36,17 @@ QUICK = [static(Case(**STATIC[index])) for index in (0, 1, 3, 4, 8)]
 SLOW = [static(Case(**STATIC[index])) for index in (2, 5, 9, 11, 12, 13)]
 
 
+# Kernels for TPUs, interpreted, in shorter chunks than a TPU can have: so these sequences have several.
+TPU = Chunk(16)
+
+
 def rows():
-    for case, name in itertools.product([*CASES, *SLOW_CASES], IMPLEMENTATIONS):
-        slow = case in SLOW_CASES or static(case) in SLOW or (name == "pallas" and static(case) not in QUICK)
-        yield pytest.param(case, name, marks=[pytest.mark.slow] * slow, id=f"{case!r}-{name}")
+    for case, name in itertools.product([*CASES, *SLOW_CASES], [*IMPLEMENTATIONS, TPU]):
+        kernels = name in ("pallas", TPU)
+        slow = case in SLOW_CASES or static(case) in SLOW or (kernels and static(case) not in QUICK)
+        yield pytest.param(
+            case, name, marks=[pytest.mark.slow] * slow, id=f"{case!r}-{'for_tpu' if name is TPU else name}"
+        )
 
 
 @pytest.mark.parametrize(("case", "implementation"), list(rows()))

@@ -166,7 +166,7 @@ def slstm_gradient(x, r, implementation=None):
 @pytest.mark.parametrize(("gradient", "case"), [(mlstm_gradient, mlstm_case), (slstm_gradient, slstm_case)])
 def test_kernels(gradient, case, monkeypatch):
     """Inside `jax.shard_map`, CUDA programs use them; named, they raise if they cannot run."""
-    monkeypatch.setattr(kernels, "cuda_is_possible", lambda: True)
+    monkeypatch.setattr(kernels, "is_possible", lambda platform: platform == "cuda")
     args = [jnp.asarray(a, jnp.float32) for a in (*case(None).rows, *case(None).shared)]
     specs = tuple(P() if args[-1].ndim == 4 and n == 1 else P("data") for n in range(len(args)))
 

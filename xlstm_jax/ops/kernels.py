@@ -1,9 +1,14 @@
 """Helpers shared by the Pallas kernels: launch (compiled for CUDA, interpreted on CPU) and products of tiles."""
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import importlib.util
+import math
 import warnings
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,12 +38,49 @@ class Launch:
     warps: int = 4
     stages: int = 1
     exact: bool = True
+    platform: ClassVar[str] = "cuda"
+
+    def options(self, interpret: bool) -> dict[str, Any]:
+        """Of `pallas_call`."""
+        from jax.experimental.pallas import triton
+
+        params = triton.CompilerParams(num_warps=self.warps, num_stages=self.stages)
+        return {"interpret": interpret, "compiler_params": params}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TPULaunch:
+    """How a kernel runs on a TPU: the programs along the last axis of its grid one after another, others in any order.
+
+    Args:
+        scratch: shapes of what a program keeps on the chip for the next one along that axis, float32.
+        exact: exact products of float32; otherwise those of bfloat16.
+        races: interpret the kernel with its copies, on CPU alone, and raise where one races with a program.
+    """
+
+    scratch: tuple[tuple[int, ...], ...] = ()
+    exact: bool = True
+    races: bool = False
+    platform: ClassVar[str] = "tpu"
+
+    def options(self, interpret: bool) -> dict[str, Any]:
+        """Of `pallas_call`."""
+        from jax.experimental.pallas import tpu
+
+        return {
+            "interpret": tpu.InterpretParams(detect_races=True) if self.races else interpret,
+            "scratch_shapes": [tpu.VMEM(shape, jnp.float32) for shape in self.scratch],
+            "compiler_params": tpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
+        }
+
+
+PLUGINS = {"cuda": ("jax_cuda12_plugin", "jax_cuda13_plugin"), "tpu": ("libtpu",)}
 
 
 @functools.cache
-def cuda_is_possible() -> bool:
-    """Whether a CUDA plugin of jax is installed; without one, programs need not contain the CUDA kernels."""
-    return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+def is_possible(platform: str) -> bool:
+    """Whether jax can compile for "cuda" or "tpu" here; otherwise, programs need not contain the kernels for it."""
+    return any(importlib.util.find_spec(plugin) for plugin in PLUGINS[platform])
 
 
 def missing() -> str:
@@ -59,24 +101,78 @@ def _capability() -> float | None:
         return None
 
 
-def where_cuda(kernel, other, *args):
-    """`kernel(*args)` in programs for CUDA; `other(*args)` in all others and under `autodiff.forward_mode`.
+def where_compiled(kernel, other, *args, platforms: tuple[str, ...] = ("cuda",)):
+    """`kernel(*args)` in programs for these platforms; `other(*args)` elsewhere and under `autodiff.forward_mode`.
 
     The choice is made when the program is lowered.
     """
-    if in_forward_mode() or not cuda_is_possible():
+    there = {platform: kernel for platform in platforms if is_possible(platform)}
+    if in_forward_mode() or not there:
         return other(*args)
-    return jax.lax.platform_dependent(*args, cuda=kernel, default=other)
+    return jax.lax.platform_dependent(*args, **there, default=other)
 
 
-def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_shape, how: Launch, *args):
-    """Returns the kernel's outputs. The same program is compiled on CUDA and interpreted on CPU.
+class Block(NamedTuple):
+    """What each program of a kernel reads or writes of an array."""
+
+    spec: pl.BlockSpec
+    array: jax.ShapeDtypeStruct
+    written: bool
+
+
+class Launched(NamedTuple):
+    """A kernel in a program."""
+
+    name: str
+    grid: tuple[int, ...]
+    blocks: tuple[Block, ...]
+    how: Launch | TPULaunch
+    flops: int
+
+
+_recorded: contextvars.ContextVar[list[Launched] | None] = contextvars.ContextVar("recorded", default=None)
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[Launched]]:
+    """Collects the kernels of programs that are traced in this context, in their order."""
+    token = _recorded.set([])
+    try:
+        yield _recorded.get()
+    finally:
+        _recorded.reset(token)
+
+
+def _blocks(specs, arrays, written: bool) -> list[Block]:
+    """A block for each array of a tree, whose specs may be those of whole branches' prefix."""
+    flat = jax.tree.broadcast(specs, arrays, is_leaf=lambda node: isinstance(node, pl.BlockSpec))
+    pairs = zip(jax.tree.leaves(flat), jax.tree.leaves(arrays), strict=True)
+    return [Block(spec, jax.ShapeDtypeStruct(array.shape, array.dtype), written) for spec, array in pairs]
+
+
+def launch(
+    kernel,
+    name: str,
+    grid: tuple[int, ...],
+    in_specs,
+    out_specs,
+    out_shape,
+    how: Launch | TPULaunch,
+    *args,
+    flops: int = 0,
+):
+    """Returns the kernel's outputs. The same program is compiled for `how.platform` and interpreted on CPU.
+
+    `flops` are those of all matrix products of all programs, for `recorded` and for XLA's cost analysis.
 
     Raises:
         UsageError: lowered for another platform, or for CPU inside `jax.shard_map` with `check_vma=True`.
     """
-    from jax.experimental.pallas import triton
-
+    blocks = (*_blocks(in_specs, list(args), False), *_blocks(out_specs, out_shape, True))
+    if (collected := _recorded.get()) is not None:
+        collected.append(Launched(name, grid, blocks, how, flops))
+    # Each array once; how often programs read it from memory, and not from a cache, depends on the device.
+    accessed = sum(math.prod(array.shape) * array.dtype.itemsize for _, array, _ in blocks)
     # A kernel's outputs vary over the same mesh axes as its inputs.
     args = varying(args)
     (of_args, *_) = (jax.typeof(a).manual_axis_type for a in jax.tree.leaves(args))
@@ -90,34 +186,38 @@ def launch(kernel, name: str, grid: tuple[int, ...], in_specs, out_specs, out_sh
             in_specs=in_specs,
             out_specs=out_specs,
             out_shape=out_shape,
-            interpret=interpret,
-            compiler_params=triton.CompilerParams(num_warps=how.warps, num_stages=how.stages),
+            cost_estimate=pl.CostEstimate(flops=flops, transcendentals=0, bytes_accessed=accessed),
+            **how.options(interpret),
         )(*args)
 
     def refuse(*args):
-        nothing = _elsewhere.bind(kernel=name)
+        nothing = _elsewhere.bind(kernel=name, platform=how.platform.upper())
         outputs = tuple(out_shape) if isinstance(out_shape, list) else out_shape  # as `pallas_call` returns them
         return varying(jax.tree.map(lambda like: jnp.full(like.shape, nothing.astype(like.dtype)), outputs), args)
 
     # Inside `jax.shard_map`, jax's kernel interpreter fails the check of what varies over the mesh.
     cpu = refuse if of_args.varying else functools.partial(run, True)
-    cuda = functools.partial(run, False)
-    return jax.lax.platform_dependent(*args, cpu=cpu, cuda=cuda, default=refuse)
+    if getattr(how, "races", False):  # its callbacks have effects, which a choice by platform cannot have
+        return run(True, *args)
+    compiled = {how.platform: functools.partial(run, False)}
+    return jax.lax.platform_dependent(*args, cpu=cpu, **compiled, default=refuse)
 
 
 # Placeholder on platforms without kernels. It raises when lowered: the platform is not known before.
 _elsewhere = Primitive("kernel_elsewhere")
-_elsewhere.def_abstract_eval(lambda *, kernel: jax.core.ShapedArray((), jnp.float32))
+_elsewhere.def_abstract_eval(lambda *, kernel, platform: jax.core.ShapedArray((), jnp.float32))
 
 
-def _refuse(context, *, kernel):
+def _refuse(context, *, kernel, platform):
     platforms = ", ".join(context.module_context.platforms)
     if platforms == "cpu":
         raise UsageError(
             f"kernel {kernel!r} cannot be interpreted on CPU inside jax.shard_map with check_vma=True; "
             "pass check_vma=False, or do not name an implementation"
         )
-    raise UsageError(f"kernel {kernel!r} is compiled for CUDA and interpreted on CPU; it does not run on {platforms}")
+    raise UsageError(
+        f"kernel {kernel!r} is compiled for {platform} and interpreted on CPU; it does not run on {platforms}"
+    )
 
 
 mlir.register_lowering(_elsewhere, _refuse)

@@ -12,12 +12,12 @@ from xlstm_jax.cells.mlstm import MLSTMState, zero_state
 from xlstm_jax.checks import check_sizes, checked, checked_carry, is_empty
 from xlstm_jax.config import NonNegativeFloat, check_value
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.kernels import where_cuda
+from xlstm_jax.ops.kernels import where_compiled
 from xlstm_jax.ops.mlstm.associative import CHUNK, GROUP, associative
 from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.chunkwise import SINGLE_CHUNK, chunkwise, parallel
 from xlstm_jax.ops.mlstm.context import over_context
-from xlstm_jax.ops.mlstm.pallas import Tiles, pallas, unsupported
+from xlstm_jax.ops.mlstm.pallas import Chunk, Tiles, pallas, unsupported
 from xlstm_jax.ops.mlstm.recurrent import recurrent
 from xlstm_jax.shapes import is_known, padding_mask, state_dtype, zero_padding
 from xlstm_jax.sharding import varying
@@ -30,7 +30,7 @@ IMPLEMENTATIONS = {
     "associative": associative,
     "pallas": pallas,
 }
-Implementation = Literal["recurrent", "parallel", "chunkwise", "associative", "pallas"] | Tiles
+Implementation = Literal["recurrent", "parallel", "chunkwise", "associative", "pallas"] | Tiles | Chunk
 
 
 def mlstm(
@@ -64,17 +64,17 @@ def mlstm(
         forget_gate: "sigmoid" or "exp".
         normalize: divide by the normalizer. False requires the sigmoid input gate.
         eps: added to the denominator in the stabilised scale, as in published checkpoints (1e-6 there).
-        chunk_size: for "chunkwise", "associative" and "pallas" (rounded up to a multiple of 16 there); None chooses
-            from T. Any T works with any chunk size.
+        chunk_size: for "chunkwise", "associative" and "pallas" (rounded up to a multiple of 16 there, on TPU of
+            128); None chooses from T. Any T works with any chunk size.
         implementation: A named implementation never falls back to another.
             "recurrent": a scan of the cell, the reference.
             "parallel": quadratic in T.
             "chunkwise": linear in T.
             "associative": several chunks at once, their states by an associative scan.
-            "pallas": chunkwise GPU kernels, compiled for CUDA and interpreted on CPU; K and V up to 512. Under a mesh,
-            each device runs its part of the batch and heads (`xlstm_jax.sharding`).
-            `Tiles(...)`: the kernels with these tiles, which may allow tf32.
-            None: "pallas" on CUDA if it fits, else chosen from T by what was fastest on CPU
+            "pallas": chunkwise kernels, compiled for CUDA and TPU; on CPU, those for CUDA are interpreted. K and V up
+            to 512. Under a mesh, each device runs its part of the batch and heads (`xlstm_jax.sharding`).
+            `Tiles(...)`: the kernels for CUDA with these tiles, which may allow tf32. `Chunk(...)`: those for TPU.
+            None: "pallas" on CUDA and TPU if it fits, else chosen from T by what was fastest on CPU
             (`experiments.bench --suite=mlstm`).
 
     Returns:
@@ -127,7 +127,7 @@ def run_core(
     """
     if chunk_size is not None:
         check_sizes(op, chunk_size=chunk_size)
-    if not isinstance(implementation, Tiles) and implementation not in (None, *IMPLEMENTATIONS):
+    if not isinstance(implementation, Tiles | Chunk) and implementation not in (None, *IMPLEMENTATIONS):
         known = ", ".join(IMPLEMENTATIONS)
         raise UsageError(f"{op} implementation {implementation!r} is unknown; known: {known}, or Tiles(...)")
     if is_empty(q):
@@ -151,14 +151,14 @@ def run_core(
         q, k, v = args[:3]
         if not is_known(q.shape[1]):
             return named(_of_any_length(op, implementation), *args)
-        if isinstance(implementation, Tiles):
+        if isinstance(implementation, Tiles | Chunk):
             return named("pallas", *args, tiles=implementation)
         if implementation is not None:
             return named(implementation, *args)
         chosen = functools.partial(named, _choose(op, q.shape[1]))
         if args[5].C.dtype != jnp.float32 or unsupported(q, k, v):
             return chosen(*args)
-        return where_cuda(functools.partial(named, "pallas"), chosen, *args)
+        return where_compiled(functools.partial(named, "pallas"), chosen, *args, platforms=("cuda", "tpu"))
 
     h, state = over_context(op, run, (q, k, v, log_i, log_f, state, reset), Options(**options))
     return zero_padding(h, lengths), state
@@ -177,5 +177,5 @@ def _of_any_length(op: str, implementation) -> str:
 @functools.cache
 def _choose(op: str, time: int) -> str:
     name = "recurrent" if time == 1 else "associative" if SINGLE_CHUNK < time <= CHUNK * GROUP else "chunkwise"
-    logging.getLogger(__name__).info("%s at T = %d: %s; on CUDA pallas", op, time, name)
+    logging.getLogger(__name__).info("%s at T = %d: %s; on CUDA and TPU pallas", op, time, name)
     return name

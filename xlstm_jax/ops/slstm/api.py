@@ -10,7 +10,7 @@ from xlstm_jax.cells.gates import Gate
 from xlstm_jax.cells.slstm import SLSTMState, empty_state
 from xlstm_jax.checks import check_choice, checked, checked_carry, is_empty
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.kernels import Launch, where_cuda
+from xlstm_jax.ops.kernels import Launch, where_compiled
 from xlstm_jax.ops.slstm.pallas import pallas, unsupported
 from xlstm_jax.ops.slstm.scan import scan
 from xlstm_jax.shapes import state_dtype, zero_padding
@@ -76,5 +76,5 @@ def slstm(
 
     args, chosen = (x_BTGHD, r_GHDD, state, reset_BT, lengths_B), functools.partial(run, name)
     if implementation is None and state.c.dtype == jnp.float32 and not unsupported(x_BTGHD):
-        return where_cuda(functools.partial(run, "pallas"), chosen, *args)
+        return where_compiled(functools.partial(run, "pallas"), chosen, *args)
     return chosen(*args)

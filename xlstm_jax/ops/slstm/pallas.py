@@ -129,6 +129,7 @@ def _forward(how, gates, x, r, state, masks):
         ],
         how,
         *(x, r, state, masks),
+        flops=2 * x.size * width,
     )
     return (y, end), (x, r, state.y, y, before, masks)
 
@@ -179,6 +180,7 @@ def _backward(how, gates, residuals, cotangents):
         [jax.ShapeDtypeStruct(pre.shape, wide), jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, wide), dend)],
         how,
         *(pre, r, before, dy, dend, masks),
+        flops=2 * pre.size * x.shape[-1],
     )
     dr = jnp.einsum("bthd,btghe->ghde", h, dpre, precision="highest")
     return dpre.astype(x.dtype), dr.astype(r.dtype), dstart, (None, None)

@@ -7,15 +7,17 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from xlstm_jax.autodiff import custom_vjp
-from xlstm_jax.cells.mlstm import MLSTMState, clamped, least_denominator
+from xlstm_jax.cells.mlstm import MLSTMState, mlstm_step
 from xlstm_jax.errors import UsageError
-from xlstm_jax.ops.kernels import missing, padded
+from xlstm_jax.ops.kernels import missing, padded, where_compiled
 from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.chunkwise import whole_pieces
 from xlstm_jax.ops.mlstm.decays import Parts
 from xlstm_jax.ops.mlstm.pallas import backward, decode, forward
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors, gates
+from xlstm_jax.ops.mlstm.pallas.normalizer import through_normalizer
 from xlstm_jax.ops.mlstm.pallas.tiles import Tiles, choose
+from xlstm_jax.ops.mlstm.pallas.tpu import Chunk, core
 from xlstm_jax.ops.recurrence import select
 from xlstm_jax.sharding import on_each_device
 
@@ -29,11 +31,12 @@ def unsupported(q, k, v) -> str:
     return f"got K {keys}, V {values}; it takes heads of at most {MOST}" if max(keys, values) > MOST else missing()
 
 
-def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | None = None, **options):
+def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | Chunk | None = None, **options):
     """h [B,T,H,V] and the final state; under a mesh, each device runs its part of the batch and heads.
 
-    T is padded to whole chunks, K and V to whole tiles. `tiles` overrides the choice from the shapes. `chunk_size` is
-    rounded up to a multiple of 16. A single step has its own kernel.
+    T is padded to whole chunks, K and V to whole tiles. `tiles` overrides the choice from the shapes, and names the
+    device: `Tiles` a GPU, `tpu.Chunk` a TPU. `chunk_size` is rounded up to a multiple of 16, on TPU of 128. On a GPU, a
+    single step has its own kernel.
     """
     if why := unsupported(q, k, v):
         raise UsageError(f"mlstm implementation 'pallas' {why}")
@@ -44,21 +47,51 @@ def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | No
 
 
 def _local(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
+    args, dtype = (q, k, v, log_i, log_f, state, reset), jnp.result_type(q, k, v)
+    chunk = tiles if isinstance(tiles, Chunk) else Chunk.choose(q.shape[1], dtype, chunk_size)
+    on_tpu = functools.partial(_on_tpu, chunk=chunk, options=options)
+    if tiles is chunk:
+        return on_tpu(*args)
+    on_gpu = functools.partial(_on_gpu, chunk_size=chunk_size, tiles=tiles, options=options)
+    return on_gpu(*args) if tiles else where_compiled(on_tpu, on_gpu, *args, platforms=("tpu",))
+
+
+def _on_gpu(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
     time, keys, values = q.shape[1], q.shape[-1], v.shape[-1]
     if time == 1 and tiles is None:
-        if reset is not None:
-            state = select(reset[:, 0], jax.tree.map(jnp.zeros_like, state), state)
-        h, state = decode.step(options, *(a[:, 0] for a in (q, k, v, log_i, log_f)), state)
+        h, state = decode.step(options, *(a[:, 0] for a in (q, k, v, log_i, log_f)), _restarted(state, reset))
         return h[:, None], state
     tiles = tiles or choose(time, keys, values, jnp.result_type(q, k, v), chunk_size)
-    q, k, v, log_i, log_f, reset = whole_pieces((q, k, v, log_i, log_f, reset), tiles.chunk)
-    dtype = state.C.dtype
-    exponents, factors, m = gates(log_i.astype(dtype), log_f.astype(dtype), state.m, reset, tiles.chunk, options)
-    dtype = jnp.result_type(q, k, v)
-    q, k, v = (padded(a.astype(dtype), -1, size) for a, size in ((q, tiles.keys), (k, tiles.keys), (v, tiles.values)))
+    q, k, v, exponents, factors, m = _in_chunks(q, k, v, log_i, log_f, state, reset, tiles.chunk, options)
+    q, k, v = (padded(a, -1, size) for a, size in ((q, tiles.keys), (k, tiles.keys), (v, tiles.values)))
     C, n = padded(padded(state.C, -1, tiles.values), -2, tiles.keys), padded(state.n, -1, tiles.keys)
     h, C, n = _core(tiles, options, keys**-0.5, q, k, v, exponents, factors, C, n)
     return h[:, :time, :, :values], MLSTMState(C=C[..., :keys, :values], n=n[..., :keys], m=m)
+
+
+def _on_tpu(q, k, v, log_i, log_f, state, reset, *, chunk, options):
+    time, scale = q.shape[1], q.shape[-1] ** -0.5
+    if time == 1:
+        state, h = mlstm_step(
+            _restarted(state, reset), *(a[:, 0] for a in (q, k, v, log_i, log_f)), **options._asdict()
+        )
+        return h[:, None], state
+    q, k, v, exponents, factors, m = _in_chunks(q, k, v, log_i, log_f, state, reset, chunk.length, options)
+    h, C, n = core(chunk, options, scale, q, k, v, exponents, factors, state.C, state.n)
+    return h[:, :time], MLSTMState(C=C, n=n, m=m)
+
+
+def _restarted(state: MLSTMState, reset) -> MLSTMState:
+    """The state before a single step."""
+    return state if reset is None else select(reset[:, 0], jax.tree.map(jnp.zeros_like, state), state)
+
+
+def _in_chunks(q, k, v, log_i, log_f, state, reset, length, options):
+    """q, k and v of one dtype with T padded to whole chunks, their gates, and the final m."""
+    q, k, v, log_i, log_f, reset = whole_pieces((q, k, v, log_i, log_f, reset), length)
+    wide, dtype = state.C.dtype, jnp.result_type(q, k, v)
+    exponents, factors, m = gates(log_i.astype(wide), log_f.astype(wide), state.m, reset, length, options)
+    return *(a.astype(dtype) for a in (q, k, v)), exponents, factors, m
 
 
 @custom_vjp(
@@ -68,21 +101,26 @@ def _local(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
     nondiff_argnums=(0, 1, 2),
 )
 def _core(tiles: Tiles, options: Options, scale: float, q, k, v, exponents: Exponents, factors: Factors, C, n):
-    """h [B,T,H,V] in float32, and the final C and n. The backward pass recomputes the states between chunks."""
-    return _forward(tiles, options, scale, q, k, v, exponents, factors, C, n)[0]
+    """h [B,T,H,V], and the final C and n in float32. The backward pass recomputes the states between chunks."""
+    return _run(tiles, options, scale, q, k, v, exponents, factors, C, n, rest=False)[0]
 
 
-def _forward(tiles, options, scale, q, k, v, exponents, factors, C, n):
+def _run(tiles, options, scale, q, k, v, exponents, factors, C, n, *, rest):
     C_before, n_before, *end = forward.chunk_states(k, v, factors, C, n, tiles)
-    h, nq = forward.outputs(q, k, v, exponents, factors.before, C_before, n_before, tiles, options, scale)
-    return (h, *end), (q, k, v, exponents, factors, C, n, h, nq)
+    states, how = (factors.before, C_before, n_before), (tiles, options, scale)
+    h, nq, rest = forward.outputs(q, k, v, exponents, *states, *how, rest=rest)
+    return (h, *end), (h, rest, nq)
+
+
+def _forward(tiles, options, scale, *args):
+    results, of_h = _run(tiles, options, scale, *args, rest=options.normalize)
+    return results, (*args, of_h)
 
 
 def _backward(tiles, options, scale, residuals, cotangents):
-    q, k, v, exponents, factors, C, n, h, nq = residuals
+    q, k, v, exponents, factors, C, n, of_h = residuals
     dh, dC, dn = cotangents
-    of, dm = _through_normalizer(options, scale, dh, h, nq, exponents.m)
-    of = of._replace(dh=dh.astype(v.dtype))
+    of, dm = through_normalizer(options, scale, dh, *of_h, exponents.m)
     C_before, n_before, *_ = forward.chunk_states(k, v, factors, C, n, tiles)
     after = backward.state_gradients(q, of, factors, C_before, n_before, dC, dn, tiles)
     dC_after, dn_after, dC, dn, dchunk = after
@@ -94,21 +132,3 @@ def _backward(tiles, options, scale, residuals, cotangents):
 
 
 _core.defvjp(_forward, _backward)
-
-
-def _through_normalizer(options, scale, dh_BTHV, h_BTHV, nq_BHT, m_BHT):
-    """Cotangents of the unnormalized sums, and of m through the lower bound of the denominator."""
-    if not options.normalize:
-        return backward.Cotangents(dh_BTHV, jnp.full_like(nq_BHT, scale), jnp.zeros_like(nq_BHT)), jnp.zeros_like(m_BHT)
-    bound = least_denominator(m_BHT)
-    by_nq = jnp.abs(nq_BHT) > bound
-    denominator = jnp.where(by_nq, jnp.abs(nq_BHT), bound) + options.eps
-    inverse = 1 / clamped(denominator)
-    # Use h before rounding: the gradient left after this product is subtracted may be small.
-    dot = jnp.einsum("bthv,bthv->bht", dh_BTHV, h_BTHV, precision="highest")
-    ddenominator = -dot * inverse
-    dnq = jnp.where(by_nq, scale * jnp.sign(nq_BHT) * ddenominator, 0)
-    # Only where the bound is e^-m and not clipped to its own limits.
-    by_m = ~by_nq & (bound > jnp.finfo(bound.dtype).tiny) & (bound < jnp.inf)
-    dm = jnp.where(by_m, -jnp.where(by_m, bound, jnp.zeros_like(bound)) * ddenominator, 0)
-    return backward.Cotangents(dh_BTHV, scale * inverse, dnq), dm

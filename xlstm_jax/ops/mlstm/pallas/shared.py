@@ -1,43 +1,65 @@
-"""Helpers of the mLSTM's kernels: block specs, products over slices, and the decays of a tile."""
+"""Helpers of the mLSTM's kernels: the order of programs, products over slices, and the decays of a tile."""
+
+import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import pallas as pl
 
-from xlstm_jax.ops.kernels import product
+from xlstm_jax.ops.kernels import Launch, product
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents
-from xlstm_jax.ops.mlstm.pallas.tiles import Tiles
 
 
-def blocks(heads: int, chunks: int = 1, tiles_per_chunk: int = 1):
-    """Returns `at(axes, *shape)`, which makes a BlockSpec for programs (p, i, j); p runs over batch, heads and chunks.
+class Programs(NamedTuple):
+    """The programs of a kernel, in order: tiles j fastest, then tiles i, heads, batch, and chunks slowest.
 
-    `axes` has one letter for each axis of the array: the program's block index along it. b, h and n are p's batch, head
-    and chunk; i and j are the program's; r is tile i of chunk n; 0 is the start. A `shape` of None drops the axis.
+    A GPU starts programs in this order. Those that read the same blocks of q, k, v and C thus run at the same time, and
+    all but the first find the blocks in the L2 cache.
     """
 
-    def at(axes: str, *shape: int | None) -> pl.BlockSpec:
-        def place(p, i, j):
-            head, n = p // chunks, p % chunks
-            where = {
-                "b": head // heads,
-                "h": head % heads,
-                "n": n,
-                "i": i,
-                "j": j,
-                "r": n * tiles_per_chunk + i,
-                "0": 0,
-            }
+    batch: int
+    heads: int
+    chunks: int
+    rows: int  # tiles i
+    columns: int  # tiles j
+
+    @property
+    def grid(self) -> tuple[int]:
+        """One axis: CUDA ends the others at 65,535 programs."""
+        return (math.prod(self),)
+
+    def place(self, program: jax.Array) -> dict[str, jax.Array]:
+        """Chunk n, batch b, head h, and tiles i and j of a program."""
+        sizes = {"j": self.columns, "i": self.rows, "h": self.heads, "b": self.batch, "n": self.chunks}
+        where = {}
+        for letter, size in sizes.items():
+            where[letter] = jax.lax.rem(program, np.int32(size)) if size > 1 else np.int32(0)
+            program = jax.lax.div(program, np.int32(size)) if size > 1 else program
+        return where
+
+    def here(self) -> dict[str, jax.Array]:
+        """`place` of the program that runs."""
+        return self.place(pl.program_id(0))
+
+    def at(self, axes: str, *shape: int | None) -> pl.BlockSpec:
+        """The block of a program. `axes` has one letter for each axis of the array: the block's index along it.
+
+        The letters are those of `place`; r is tile i of chunk n, and 0 is the start. A `shape` of None drops the axis.
+        """
+
+        def index(program):
+            where = self.place(program)
+            where |= {"r": where["n"] * np.int32(self.rows) + where["i"], "0": np.int32(0)}
             return tuple(where[letter] for letter in axes)
 
-        return pl.BlockSpec(shape, place)
-
-    return at
+        return pl.BlockSpec(shape, index)
 
 
-def products(ones: list, others: list, tiles: Tiles, *, trans_b: bool = False) -> jax.Array:
+def products(ones: list, others: list, how: Launch, *, trans_b: bool = False) -> jax.Array:
     """The sum of products of the entries of two lists: a matrix product over features cut into slices."""
-    return sum(product(a, b, tiles, trans_b=trans_b) for a, b in zip(ones, others, strict=True))
+    return sum(product(a, b, how, trans_b=trans_b) for a, b in zip(ones, others, strict=True))
 
 
 def decay(of: Exponents, t, s, transposed: bool = False) -> jax.Array:
