@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY), reason=WHY or "eve
 
 @pytest.mark.parametrize("case", CASES)
 def test_kernels(case):
-    """One kernel for each pass, nothing between devices, and a quarter of a T x T array's memory at most."""
+    """One kernel for each pass, nothing between devices, and no array of T x T: few times the arguments' memory."""
     # A process of its own, since the compiler must be told before jax starts a backend.
     command = [sys.executable, "-m", "tests.tpu.compiled", case]
     done = subprocess.run(command, capture_output=True, text=True, env=environment())
@@ -24,5 +24,4 @@ def test_kernels(case):
     found = json.loads(done.stdout.splitlines()[-1])[case]
     assert found["kernels"] == {"mlstm_tpu_forward": 1, "mlstm_tpu_backward": 1}
     assert found["collectives"] == []
-    _, batch, time, heads, *_ = CASES[case]
-    assert found["temporary MB"] < 0.25 * batch * heads * time**2 * 4 / 1e6
+    assert found["temporaries"] < 3
