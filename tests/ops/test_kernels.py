@@ -14,7 +14,7 @@ from xlstm_jax.errors import UsageError
 from xlstm_jax.ops import kernels
 from xlstm_jax.ops.mlstm import api as mlstm_api
 from xlstm_jax.ops.mlstm import mlstm
-from xlstm_jax.ops.mlstm.pallas import Tile, Tiles
+from xlstm_jax.ops.mlstm.pallas import Chunk, Tile, Tiles
 from xlstm_jax.ops.slstm import api as slstm_api
 from xlstm_jax.ops.slstm import slstm
 
@@ -93,6 +93,22 @@ def test_tiles_given():
     for tiles in (Tiles.alike(32, small), Tiles.alike(64, Tile(held=32, turn=16)), Tiles.alike(64, small, **mixed)):
         for got, own in zip(jax.tree.leaves(run(tiles)), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(got, own, rtol=2e-4, atol=2e-5)
+
+
+def test_no_program_of_a_tpu_races_with_a_copy():
+    """jax's TPU interpreter runs copies and programs as a TPU may, and raises if one reads what another writes."""
+    args = arrays(time=40, keys=24, values=40)
+
+    def run(chunk):
+        @jax.jit
+        def both(*args):
+            h, pullback = jax.vjp(lambda *a: mlstm(*a, implementation=chunk)[0], *args)
+            return h, pullback(jnp.ones_like(h))
+
+        return jax.tree.leaves(both(*args))
+
+    for got, own in zip(run(Chunk(16, races=True)), run(Chunk(16)), strict=True):
+        np.testing.assert_allclose(got, own, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("op", ["mlstm", "slstm"])

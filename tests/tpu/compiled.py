@@ -43,7 +43,7 @@ def environment() -> dict[str, str]:
 
 
 def compiled(chip, batch, time, heads, keys, values, dtype, resets) -> dict:
-    """Kernels and collectives of a forward and backward pass on one device; its temporaries, in sizes of its arguments."""
+    """Kernels and collectives of a forward and backward pass on one device; temporaries in sizes of the arguments."""
     import jax
     import jax.numpy as jnp
     import numpy as np
