@@ -175,11 +175,28 @@ def test_over_a_mesh(op, sizes, kind, axes):
 
 
 @pytest.mark.parametrize("step, args", [(mlstm_gradient, arrays()), (slstm_gradient, recurrent_arrays())])
-def test_no_kernels_elsewhere(step, args):
+def test_no_kernels_elsewhere(step, args, monkeypatch):
     """Raises one line when lowered, not before: until then the platform is unknown."""
+    monkeypatch.setattr(kernels, "is_possible", lambda platform: False)
     traced = jax.jit(functools.partial(step, implementation="pallas")).trace(*args)
     with pytest.raises(UsageError, match=r"kernel '[ms]lstm_\w+' is compiled for CUDA .* it does not run on tpu$"):
         traced.lower(lowering_platforms=("tpu",))
+
+
+@pytest.mark.parametrize("implementation", ["pallas", None])
+def test_kernels_of_a_tpu(implementation, monkeypatch):
+    """With libtpu, a program for a TPU has its kernels, and one for the CPU does not; a single step is plain."""
+    monkeypatch.setattr(kernels, "is_possible", lambda platform: platform == "tpu")
+
+    def names(platform, **sizes):
+        args = arrays(**sizes)
+        traced = jax.jit(lambda *a: mlstm_gradient(*a, implementation=implementation)).trace(*args)
+        return {*re.findall(r"mlstm_tpu_\w+(?=\")", traced.lower(lowering_platforms=(platform,)).as_text())}
+
+    assert names("tpu") == {"mlstm_tpu_forward", "mlstm_tpu_backward"}
+    assert names("tpu", time=1) == set()
+    if implementation is None:
+        assert names("cpu") == set()
 
 
 @pytest.mark.parametrize(
