@@ -50,10 +50,13 @@ def _local(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
     args, dtype = (q, k, v, log_i, log_f, state, reset), jnp.result_type(q, k, v)
     chunk = tiles if isinstance(tiles, Chunk) else Chunk.choose(q.shape[1], dtype, chunk_size)
     on_tpu = functools.partial(_on_tpu, chunk=chunk, options=options)
+    narrow = state.C.dtype == jnp.float32  # a TPU has no float64
     if tiles is chunk:
+        if not narrow:
+            raise UsageError(f"mlstm implementation {chunk} computes in float32; got arrays of {state.C.dtype}")
         return on_tpu(*args)
     on_gpu = functools.partial(_on_gpu, chunk_size=chunk_size, tiles=tiles, options=options)
-    return on_gpu(*args) if tiles else where_compiled(on_tpu, on_gpu, *args, platforms=("tpu",))
+    return where_compiled(on_tpu, on_gpu, *args, platforms=("tpu",)) if narrow and tiles is None else on_gpu(*args)
 
 
 def _on_gpu(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
