@@ -13,13 +13,14 @@ import os
 import re
 import sys
 
+from tests.gpu.compiled import COLLECTIVES
+
 # Chip, batch, time, heads, keys, values, dtype, resets. A topology is the least that a chip comes in.
 CASES = {
     "v5e, resets": ("v5e:2x2", 4, 4096, 8, 128, 256, "bfloat16", True),
     "v5p, K 512, V 512": ("v5p:2x2x1", 2, 1024, 4, 512, 512, "bfloat16", False),
     "v6e, K 64, V 64, float32": ("v6e:2x2", 4, 1024, 8, 64, 64, "float32", False),
 }
-COLLECTIVES = r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 
 
 def missing() -> str:
