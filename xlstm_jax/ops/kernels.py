@@ -39,6 +39,7 @@ class Launch:
     stages: int = 1
     exact: bool = True
     platform: ClassVar[str] = "cuda"
+    races: ClassVar[bool] = False
 
     def options(self, interpret: bool) -> dict[str, Any]:
         """Of `pallas_call`."""
@@ -197,7 +198,7 @@ def launch(
 
     # Inside `jax.shard_map`, jax's kernel interpreter fails the check of what varies over the mesh.
     cpu = refuse if of_args.varying else functools.partial(run, True)
-    if getattr(how, "races", False):  # its callbacks have effects, which a choice by platform cannot have
+    if how.races:  # its callbacks have effects, which a choice by platform cannot have
         return run(True, *args)
     compiled = {how.platform: functools.partial(run, False)}
     return jax.lax.platform_dependent(*args, cpu=cpu, **compiled, default=refuse)
