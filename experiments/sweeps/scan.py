@@ -3,8 +3,8 @@
     python -m experiments.sweep --sweep=experiments/sweeps/scan.py --workdir=/tmp/scans --num_workers=2
     python -m experiments.report --workdir=/tmp/scans
 
-With one seed; `:seeds` has three for the LSTM and the xLSTM, `:tiny` (20 steps) takes minutes. The test part is scored
-once, by the checkpoint with the best validation accuracy; validation pairs are like those trained on.
+The LSTM and the xLSTM with one seed; `:seeds` has three, `:models` more models, and `:tiny` (20 steps) takes minutes. The
+test part is scored once, by the checkpoint with the best validation accuracy; validation pairs are like those trained on.
 """
 
 from experiments.sweeping.base import Axis, Point, Sweep
@@ -30,7 +30,8 @@ def _points(splits: tuple[str, ...], models: dict[str, str], size: str = "") -> 
 
 # points, seeds
 VARIANTS = {
-    "": (_points(SPLITS, MODELS), (0,)),
+    "": (_points(SPLITS, FEW), (0,)),
+    "models": (_points(SPLITS, MODELS), (0,)),
     "seeds": (_points(SPLITS, FEW), (0, 1, 2)),
     "tiny": (_points(("length",), FEW, ",tiny"), (0,)),
 }

@@ -3,9 +3,10 @@
     python -m experiments.sweep --sweep=experiments/sweeps/translation.py --workdir=/tmp/translations --num_workers=2
     python -m experiments.report --workdir=/tmp/translations
 
-Without a variant, 2,000 steps for each kind of attention and for each block, with one seed. `:full` trains the default
-model in both directions for as long as its config says, with three seeds. `:tiny` (20 steps) takes minutes. The test
-part (test_2016_flickr) is scored once, by the checkpoint with the best validation BLEU.
+Without a variant, 2,000 steps for an LSTM with and without attention and for an xLSTM, with one seed; `:models` has each
+kind of attention and more blocks. `:full` trains the default model in both directions for as long as its config says,
+with three seeds. `:tiny` (20 steps) takes minutes. The test part (test_2016_flickr) is scored once, by the checkpoint
+with the best validation BLEU.
 """
 
 from experiments.sweeping.base import Sweep, axis
@@ -22,11 +23,13 @@ MODELS = {
     "xLSTM (ms), general": "xlstm",
     "Transformer, general": "transformer",
 }
+FEW = {name: MODELS[name] for name in ("LSTM, general", "LSTM, no attention", "xLSTM (ms), general")}
 FULL = {"German to English": "lstm", "English to German": "lstm,en_de"}
 SHORT = {"train.steps": 2_000, "train.eval_every": 500}
 # models, the config's variant, changes, seeds
 VARIANTS = {
-    "": (MODELS, "", SHORT, (0,)),
+    "": (FEW, "", SHORT, (0,)),
+    "models": (MODELS, "", SHORT, (0,)),
     "full": (FULL, "", {}, (0, 1, 2)),
     "tiny": ({"LSTM, general": "lstm", "LSTM, no attention": "lstm,none"}, ",tiny", {}, (0,)),
 }
