@@ -84,7 +84,8 @@ def test_steps_equal_the_pass_over_all_targets(kind):
     args = SOURCES, TARGETS, LENGTHS, TARGET_LENGTHS
     (logits, weights), (one_by_one, attended) = unrolled(config, *args), stepped(config, *args)
     there = np.arange(4) < TARGET_LENGTHS[:, None]
-    np.testing.assert_allclose(np.asarray(one_by_one)[there], np.asarray(logits)[there], rtol=1e-4, atol=1e-5)
+    # The logits are about 1; the mLSTM divides by sums that cancel, by rounding that differs between machines.
+    np.testing.assert_allclose(np.asarray(one_by_one)[there], np.asarray(logits)[there], rtol=1e-4, atol=1e-4)
     if config.attention == "none":
         assert weights.shape == (2, 4, 0)
         return
