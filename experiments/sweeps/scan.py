@@ -3,8 +3,9 @@
     python -m experiments.sweep --sweep=experiments/sweeps/scan.py --workdir=/tmp/scans --num_workers=2
     python -m experiments.report --workdir=/tmp/scans
 
-The LSTM and the xLSTM with one seed; `:seeds` has three, `:models` more models, and `:tiny` (20 steps) takes minutes. The
-test part is scored once, by the checkpoint with the best validation accuracy; validation pairs are like those trained on.
+The LSTM and the xLSTM with one seed; `:seeds` has three, `:models` more models, and `:tiny` (20 steps) takes minutes.
+The test part is scored once, by the checkpoint with the best validation accuracy; validation pairs are like those
+trained on.
 """
 
 from experiments.sweeping.base import Axis, Point, Sweep

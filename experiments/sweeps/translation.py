@@ -3,10 +3,10 @@
     python -m experiments.sweep --sweep=experiments/sweeps/translation.py --workdir=/tmp/translations --num_workers=2
     python -m experiments.report --workdir=/tmp/translations
 
-Without a variant, 2,000 steps for an LSTM with and without attention and for an xLSTM, with one seed; `:models` has each
-kind of attention and more blocks. `:full` trains the default model in both directions for as long as its config says,
-with three seeds. `:tiny` (20 steps) takes minutes. The test part (test_2016_flickr) is scored once, by the checkpoint
-with the best validation BLEU.
+Without a variant, 2,000 steps for an LSTM with and without attention and for an xLSTM, with one seed; `:models` has
+each kind of attention and more blocks. `:full` trains the default model in both directions for as long as its config
+says, with three seeds. `:tiny` (20 steps) takes minutes. The test part (test_2016_flickr) is scored once, by the
+checkpoint with the best validation BLEU.
 """
 
 from experiments.sweeping.base import Sweep, axis

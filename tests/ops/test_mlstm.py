@@ -37,7 +37,7 @@ SLOW = [static(Case(**STATIC[index])) for index in (2, 5, 9, 11, 12, 13)]
 
 
 # Kernels for TPUs, interpreted, in shorter chunks than a TPU can have: so these sequences have several.
-TPU = Chunk(16)
+TPU = Chunk(16, group=2)
 
 
 def rows():

@@ -15,8 +15,8 @@ from xlstm_jax.cells.gates import LOWEST
 # is enough for chunks of up to 4,096 steps. Sums of the third part are small.
 TOP, COARSE = 2.0**6, 2.0**-7
 # Lower bound for log f, in place of minus infinity. Nothing from before such a gate remains in any dtype, so clamping
-# is exact unless input gates or states after it are smaller than those before by a factor e^131,000.
-SHUT = -(2.0**17)
+# is exact unless input gates or states after it are smaller than those before by a factor e^16,384.
+SHUT = -(2.0**14)
 
 
 class Parts(NamedTuple):

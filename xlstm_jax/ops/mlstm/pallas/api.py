@@ -48,7 +48,7 @@ def pallas(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles: Tiles | Ch
 
 def _local(q, k, v, log_i, log_f, state, reset, *, chunk_size, tiles, options):
     args, dtype = (q, k, v, log_i, log_f, state, reset), jnp.result_type(q, k, v)
-    chunk = tiles if isinstance(tiles, Chunk) else Chunk.choose(q.shape[1], dtype, chunk_size)
+    chunk = tiles if isinstance(tiles, Chunk) else Chunk.choose(q.shape[1], q.shape[-1], v.shape[-1], dtype, chunk_size)
     on_tpu = functools.partial(_on_tpu, chunk=chunk, options=options)
     narrow = state.C.dtype == jnp.float32  # a TPU has no float64
     if tiles is chunk:
@@ -79,7 +79,8 @@ def _on_tpu(q, k, v, log_i, log_f, state, reset, *, chunk, options):
             _restarted(state, reset), *(a[:, 0] for a in (q, k, v, log_i, log_f)), **options._asdict()
         )
         return h[:, None], state
-    q, k, v, exponents, factors, m = _in_chunks(q, k, v, log_i, log_f, state, reset, chunk.length, options)
+    args = (q, k, v, log_i, log_f, state, reset)
+    q, k, v, exponents, factors, m = _in_chunks(*args, chunk.length, options, group=chunk.group)
     h, C, n = core(chunk, options, scale, q, k, v, exponents, factors, state.C, state.n)
     return h[:, :time], MLSTMState(C=C, n=n, m=m)
 
@@ -89,9 +90,9 @@ def _restarted(state: MLSTMState, reset) -> MLSTMState:
     return state if reset is None else select(reset[:, 0], jax.tree.map(jnp.zeros_like, state), state)
 
 
-def _in_chunks(q, k, v, log_i, log_f, state, reset, length, options):
-    """q, k and v of one dtype with T padded to whole chunks, their gates, and the final m."""
-    q, k, v, log_i, log_f, reset = whole_pieces((q, k, v, log_i, log_f, reset), length)
+def _in_chunks(q, k, v, log_i, log_f, state, reset, length, options, *, group=1):
+    """q, k and v of one dtype with T padded to whole groups of chunks, their gates, and the final m."""
+    q, k, v, log_i, log_f, reset = whole_pieces((q, k, v, log_i, log_f, reset), length * group)
     wide, dtype = state.C.dtype, jnp.result_type(q, k, v)
     exponents, factors, m = gates(log_i.astype(wide), log_f.astype(wide), state.m, reset, length, options)
     return *(a.astype(dtype) for a in (q, k, v)), exponents, factors, m

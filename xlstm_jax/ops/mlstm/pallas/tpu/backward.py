@@ -6,98 +6,116 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
 from xlstm_jax.ops.kernels import TPULaunch, launch
-from xlstm_jax.ops.mlstm.pallas.tpu.blocks import LANES, ROWS, SUMS, Chunk, Gates, blocks, product
+from xlstm_jax.ops.mlstm.pallas.tpu.blocks import (
+    BEFORE,
+    LAST,
+    ROWS,
+    Chunk,
+    Gates,
+    blocks,
+    number,
+    product,
+    repeated,
+    row,
+    sum_of_rows,
+    tiles,
+    weighted_sum,
+)
 
-# Rows of gates that the forward kernel does not have.
-INV, DNQ = 11, 12
+# Rows of gates that the forward kernel does not have, and rows of sums.
+INV, DNQ = ROWS, ROWS + 1
+DROW, DBEFORE, DLAST, DCOLUMN, DCHUNK = range(5)
 
 
 def backward(q, k, v, dh, rows, C_BHNKV, n_BHN1K, dC_BHKV, dn_BH1K, chunk: Chunk, *, resets: bool):
     """dq, dk and dv like q, k and v; sums by step [B,H,N,8,L]; and the gradients of the first C and n.
 
-    The rows of sums are drow, dg, dlast, dcolumn and, at every step, dchunk.
+    The rows of sums are those above, dchunk at every step.
 
     Args:
         q, k, v, C_BHNKV, n_BHN1K: as of the forward kernel, with the states before each chunk.
         dh: like v.
-        rows: from `gate_rows`, with inv and dnq of `ops.mlstm.pallas.backward.Cotangents` in the rows of these names.
+        rows: from `gate_rows`, with inv and dnq of `ops.mlstm.pallas.backward.Cotangents` as the other rows.
         dC_BHKV, dn_BH1K: gradients of the state after the last chunk.
     """
     batch, heads, chunks, keys, values = C_BHNKV.shape
-    length, wide = chunk.length, jnp.float32
+    length, group, wide = chunk.length, chunk.group, jnp.float32
+    turns = chunks // group
+
+    def one_chunk(q, k, v, dh, rows, C, n, dq, dk, dv, sums, dC, dn):
+        gates, C_KV, n_1K, dC_KV, dn_1K = Gates(rows[...], resets), C[...], n[...], dC[...], dn[...]
+        narrow_dC, steps = dC_KV.astype(C_KV.dtype), tiles(length)
+        of_k = {s.start: jnp.zeros((s.stop - s.start, keys), wide) for s in steps}
+        of_v = {s.start: jnp.zeros((s.stop - s.start, values), wide) for s in steps}
+        of_s = {s.start: jnp.zeros((1, s.stop - s.start), wide) for s in steps}
+        for now in steps:
+            q_TK, dh_TV, seen = q[now], dh[now], slice(0, now.stop)
+            inv, dnq, before = (number(gates.column(at, now)) for at in (INV, DNQ, BEFORE))
+            weights = gates.decay(now)
+            qk = product(q_TK, k[seen], chunk, over=(1, 1))
+            dqk = repeated(inv, now.stop) * product(dh_TV, v[seen], chunk, over=(1, 1)) + repeated(dnq, now.stop)
+            dqk *= weights
+            scores = (qk * weights * repeated(inv, now.stop)).astype(dv.dtype)
+            through_C = repeated(inv, keys) * product(dh_TV, C_KV, chunk, over=(1, 1)) + repeated(dnq, keys) * n_1K
+            narrow = dqk.astype(q.dtype)
+            dq[now] = (product(narrow, k[seen], chunk) + repeated(before, keys) * through_C).astype(dq.dtype)
+            dscores = dqk * qk
+            sums[DROW : DROW + 1, now] = row(sum_of_rows(dscores))
+            sums[DBEFORE : DBEFORE + 1, now] = row(sum_of_rows(q_TK.astype(wide) * through_C))
+            for s in tiles(now.stop):
+                of_k[s.start] += product(narrow[:, s], q_TK, chunk, over=(0, 0))
+                of_v[s.start] += product(scores[:, s], dh_TV, chunk, over=(0, 0))
+                of_s[s.start] += jnp.sum(dscores[:, s], axis=0, keepdims=True)
+        for s in steps:
+            k_SK, last = k[s].astype(wide), repeated(number(gates.column(LAST, s)), keys)
+            through_C = product(v[s], narrow_dC, chunk, over=(1, 1)) + dn_1K
+            dk[s] = (of_k[s.start] + last * through_C).astype(dk.dtype)
+            weighted = (last * k_SK).astype(k.dtype)
+            dv[s] = (of_v[s.start] + product(weighted, narrow_dC, chunk)).astype(dv.dtype)
+            sums[DLAST : DLAST + 1, s] = row(sum_of_rows(k_SK * through_C))
+            sums[DCOLUMN : DCOLUMN + 1, s] = of_s[s.start]
+        dchunk = jnp.sum(jnp.sum(dC_KV * C_KV.astype(wide), axis=0, keepdims=True), axis=1, keepdims=True)
+        dchunk += jnp.sum(dn_1K * n_1K, axis=1, keepdims=True)
+        sums[DCHUNK : DCHUNK + 1] = jnp.broadcast_to(dchunk, (1, length))
+
+        before, inv, dnq = (number(gates.rows[at : at + 1]) for at in (BEFORE, INV, DNQ))
+        weighted = (q[...].T.astype(wide) * (before * inv)).astype(q.dtype)
+        dC[...] = gates.chunk * dC_KV + product(weighted, dh[...], chunk)
+        dn[...] = gates.chunk * dn_1K + weighted_sum(before * dnq, q[...], chunk)
 
     def kernel(q, k, v, dh, rows, C, n, dC_end, dn_end, dq, dk, dv, sums, dC_start, dn_start, dC, dn):
         @pl.when(pl.program_id(2) == 0)
         def _():
             dC[...], dn[...] = dC_end[...], dn_end[...]
 
-        gates = Gates(rows[...], resets)
-        q_LK, k_LK, v_LV, dh_LV, C_KV = q[...], k[...], v[...], dh[...], C[...]
-        inv, dnq, g, last = (*(gates.columns[:, at : at + 1] for at in (INV, DNQ)), gates.before, gates.last)
-        dC_KV, dn_1K, W_LL = dC[...], dn[...], gates.decay()
-        narrow_dC = dC_KV.astype(C_KV.dtype)
+        for at in reversed(range(group)):
+            steps = pl.ds(at * length, length)
+            read = [*(ref.at[steps] for ref in (q, k, v, dh)), *(ref.at[at] for ref in (rows, C, n))]
+            one_chunk(*read, *(ref.at[steps] for ref in (dq, dk, dv)), sums.at[at], dC, dn)
 
-        qk = product(q_LK, k_LK, chunk, over=(1, 1))
-        dqk = (inv * product(dh_LV, v_LV, chunk, over=(1, 1)) + dnq) * W_LL
-        through_q = inv * product(dh_LV, C_KV, chunk, over=(1, 1)) + dnq * n[...]
-        dq[...] = (product(dqk.astype(q.dtype), k_LK, chunk) + g * through_q).astype(dq.dtype)
-        through_k = product(v_LV, narrow_dC, chunk, over=(1, 1)) + dn_1K
-        dk[...] = (product(dqk.astype(q.dtype), q_LK, chunk, over=(0, 0)) + last * through_k).astype(dk.dtype)
-        scores = (qk * W_LL * inv).astype(dv.dtype)
-        weighted = (last * k_LK.astype(wide)).astype(k.dtype)
-        dv[...] = (product(scores, dh_LV, chunk, over=(0, 0)) + product(weighted, narrow_dC, chunk)).astype(dv.dtype)
-
-        dscores = dqk * qk
-        columns = [
-            jnp.sum(dscores, axis=1, keepdims=True),
-            jnp.sum(q_LK.astype(wide) * through_q, axis=1, keepdims=True),
-            jnp.sum(k_LK.astype(wide) * through_k, axis=1, keepdims=True),
-        ]
-        dchunk = jnp.sum(jnp.sum(dC_KV * C_KV.astype(wide), axis=0, keepdims=True), axis=1, keepdims=True)
-        dchunk += jnp.sum(dn_1K * n[...], axis=1, keepdims=True)
-        by_row = [jnp.sum(dscores, axis=0, keepdims=True), jnp.broadcast_to(dchunk, (1, length))]
-        sums[...] = _stacked(columns, by_row, length)
-
-        weighted = q_LK.astype(wide) * (g * inv)
-        dC[...] = gates.chunk * dC_KV + product(weighted.astype(q.dtype), dh_LV, chunk, over=(0, 0))
-        dn[...] = gates.chunk * dn_1K + jnp.sum(q_LK.astype(wide) * (g * dnq), axis=0, keepdims=True)
-
-        @pl.when(pl.program_id(2) == chunks - 1)
+        @pl.when(pl.program_id(2) == turns - 1)
         def _():
             dC_start[...], dn_start[...] = dC[...], dn[...]
 
-    at = blocks(chunks, backward=True)
-    of_k, of_v = at("steps", length, keys), at("steps", length, values)
+    at = blocks(turns, backward=True)
+    for_k, for_v = at("steps", group * length, keys), at("steps", group * length, values)
     of_state, of_states = (
         [at("head", keys, values), at("head", 1, keys)],
-        [at("chunks", keys, values), at("chunks", 1, keys)],
+        [at("chunks", group, keys, values), at("chunks", group, 1, keys)],
     )
     like = jax.ShapeDtypeStruct
     return launch(
         kernel,
         "mlstm_tpu_backward",
-        (batch, heads, chunks),
-        [of_k, of_k, of_v, of_v, at("chunks", ROWS, length), *of_states, *of_state],
-        [of_k, of_k, of_v, at("chunks", SUMS, length), *of_state],
+        (batch, heads, turns),
+        [for_k, for_k, for_v, for_v, at("chunks", group, rows.shape[3], length), *of_states, *of_state],
+        [for_k, for_k, for_v, at("chunks", group, ROWS, length), *of_state],
         [
             *(like(a.shape, a.dtype) for a in (q, k, v)),
-            like((batch, heads, chunks, SUMS, length), wide),
+            like((batch, heads, chunks, ROWS, length), wide),
             *(like(a.shape, wide) for a in (dC_BHKV, dn_BH1K)),
         ],
         TPULaunch(scratch=((keys, values), (1, keys)), exact=chunk.exact, races=chunk.races),
         *(q, k, v, dh, rows, C_BHNKV, n_BHN1K, dC_BHKV, dn_BH1K),
         flops=2 * batch * heads * chunks * (length * length * (3 * keys + 2 * values) + 4 * length * keys * values),
     )
-
-
-def _stacked(columns: list[jax.Array], rows: list[jax.Array], length: int) -> jax.Array:
-    """Columns [L, 1] and then rows [1, L] as rows [8, L], by one transposition of all columns."""
-    lane = jax.lax.broadcasted_iota(jnp.int32, (length, LANES), 1)
-    wide = jnp.zeros((length, LANES), jnp.float32)
-    for number, column in enumerate(columns):
-        wide = jnp.where(lane == number, column, wide)
-    stacked = wide.T[:SUMS]
-    line = jax.lax.broadcasted_iota(jnp.int32, stacked.shape, 0)
-    for number, one in enumerate(rows, len(columns)):
-        stacked = jnp.where(line == number, one, stacked)
-    return stacked

@@ -9,7 +9,7 @@ from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.decays import Parts
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors
 from xlstm_jax.ops.mlstm.pallas.normalizer import through_normalizer
-from xlstm_jax.ops.mlstm.pallas.tpu.backward import DNQ, INV, backward
+from xlstm_jax.ops.mlstm.pallas.tpu.backward import DBEFORE, DCHUNK, DCOLUMN, DLAST, DROW, backward
 from xlstm_jax.ops.mlstm.pallas.tpu.blocks import LANES, Chunk, gate_rows
 from xlstm_jax.ops.mlstm.pallas.tpu.forward import forward
 
@@ -34,7 +34,7 @@ def _core(chunk, options, scale, q, k, v, exponents, factors, C, n):
 
 
 def _run(chunk, options, scale, q, k, v, exponents, factors, C, n, *, save):
-    rows = gate_rows(exponents, factors, chunk.length)
+    rows = gate_rows(exponents, factors, chunk.length, exponents.m)
     flat, resets = map(_flat, (q, k, v)), exponents.segment is not None
     h, C, n, *saved = forward(*flat, rows, C, n[:, :, None], chunk, options, scale, resets=resets, save=save)
     return (h.reshape(v.shape), C, n[:, :, 0]), (h, saved)
@@ -51,15 +51,15 @@ def _backward(chunk, options, scale, residuals, cotangents):
     rest = lost[0].reshape(v.shape) if lost else None
     nq_BHT = nq.reshape(exponents.m.shape)
     of, dm = through_normalizer(options, scale, dh, h.reshape(v.shape), rest, nq_BHT, exponents.m)
-    rows = gate_rows(exponents, factors, chunk.length)
-    for at, part in ((INV, of.inv), (DNQ, of.dnq)):
-        rows = rows.at[:, :, :, at].set(part.reshape(*rows.shape[:3], -1))
+    rows = gate_rows(exponents, factors, chunk.length, of.inv, of.dnq)
     states, resets = (C_before, n_before, dC, dn[:, :, None]), exponents.segment is not None
     dq, dk, dv, sums, dC, dn = backward(*map(_flat, (q, k, v, of.dh)), rows, *states, chunk, resets=resets)
-    drow, dbefore, dlast, dcolumn = (sums[:, :, :, at].reshape(exponents.m.shape) for at in range(4))
+    drow, dbefore, dlast, dcolumn = (
+        sums[:, :, :, at].reshape(exponents.m.shape) for at in (DROW, DBEFORE, DLAST, DCOLUMN)
+    )
     dexponents = Exponents(Parts(None, None, drow), Parts(None, None, dcolumn), dm, segment=None)
     gradients = (dq.reshape(q.shape), dk.reshape(k.shape), dv.reshape(v.shape))
-    return *gradients, dexponents, Factors(dbefore, dlast, sums[:, :, :, 4, 0]), dC, dn[:, :, 0]
+    return *gradients, dexponents, Factors(dbefore, dlast, sums[:, :, :, DCHUNK, 0]), dC, dn[:, :, 0]
 
 
 _core.defvjp(_forward, _backward)
