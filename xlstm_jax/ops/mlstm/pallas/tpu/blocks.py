@@ -138,8 +138,11 @@ def row(a_TL: jax.Array) -> jax.Array:
 
 def inverse(a: jax.Array) -> jax.Array:
     """1 / a of positive numbers by Newton's method from the chip's guess: half of the instructions of a division."""
+    from jax.experimental.pallas import tpu
+
+    reciprocal = getattr(tpu, "reciprocal", None) or pl.reciprocal  # jax 0.10 has it in `pl` alone
     a = jnp.minimum(a, jnp.finfo(a.dtype).max)
-    guess = pl.reciprocal(a, approx=True)
+    guess = reciprocal(a, approx=True)
     for _ in range(2):
         guess *= 2 - a * guess
     return guess
