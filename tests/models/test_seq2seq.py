@@ -80,12 +80,14 @@ def stepped(config, sources, targets, lengths, target_lengths):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_equal_the_pass_over_all_targets(kind):
-    config = config_of("ms" if kind in ("general", "bahdanau") else "r", **KINDS[kind])
+    pattern = "ms" if kind in ("general", "bahdanau") else "r"
+    config = config_of(pattern, **KINDS[kind])
     args = SOURCES, TARGETS, LENGTHS, TARGET_LENGTHS
     (logits, weights), (one_by_one, attended) = unrolled(config, *args), stepped(config, *args)
     there = np.arange(4) < TARGET_LENGTHS[:, None]
-    # The logits are about 1; the mLSTM divides by sums that cancel, by rounding that differs between machines.
-    np.testing.assert_allclose(np.asarray(one_by_one)[there], np.asarray(logits)[there], rtol=1e-4, atol=1e-4)
+    # The logits are about 1. The mLSTM divides by sums that cancel, and rounding differs between machines.
+    of_rounding = 1e-4 if "m" in pattern else 1e-5
+    np.testing.assert_allclose(np.asarray(one_by_one)[there], np.asarray(logits)[there], rtol=1e-4, atol=of_rounding)
     if config.attention == "none":
         assert weights.shape == (2, 4, 0)
         return

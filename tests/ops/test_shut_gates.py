@@ -11,13 +11,17 @@ from tests.ops.meshes import mesh
 from tests.ops.numeric import error, to_float64
 from tests.oracles.mlstm import mlstm as mlstm_oracle
 from tests.oracles.slstm import slstm as slstm_oracle
+from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.mlstm import IMPLEMENTATIONS, MLSTMState, mlstm
+from xlstm_jax.ops.mlstm.pallas import Chunk
+from xlstm_jax.ops.mlstm.pallas.tpu.blocks import MOST_STEPS
 from xlstm_jax.ops.slstm import IMPLEMENTATIONS as SLSTM_IMPLEMENTATIONS
 from xlstm_jax.ops.slstm import slstm
 
 pytestmark = pytest.mark.usefixtures("rolled")
 
 TIME, HALF, CHUNK, KEYS, VALUES = 40, 20, 16, 4, 3
+TPU = Chunk(CHUNK)  # kernels for TPUs, interpreted
 SHUT = (-1e3, -1e4, -1e5, -1e6, -1e7, -1e9, -np.inf)
 PATTERNS = ("one", "many", "mixed", "all", "loud", "no input", "late input")
 ROWS = [(value, pattern) for value in SHUT for pattern in PATTERNS]
@@ -121,7 +125,7 @@ def test_the_scanned_mlstm_is_the_oracles(forget_gate):
     ("implementation", "forget_gate"),
     [
         pytest.param(name, gate, marks=[pytest.mark.slow] * ((name, gate) == ("pallas", "sigmoid")))
-        for name in IMPLEMENTATIONS
+        for name in [*IMPLEMENTATIONS, TPU]
         for gate in ("sigmoid", "exp")
     ],
 )
@@ -157,7 +161,23 @@ def held(outputs, gradients, forget_gate: str, dtype: str):
         assert not wrong.any(), f"gradient of {name} of {ROWS[np.argmax(wrong)]}"
 
 
-@pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
+@pytest.mark.parametrize("log_i", [0, 1e3, 1e6])
+def test_many_steps_of_a_long_chunk(log_i):
+    """A TPU's kernels keep exponents as whole numbers that wrap around; the longest chunk sums up the most."""
+    time, rng = 600, np.random.default_rng(0)
+    q, k, v = jnp.asarray(rng.standard_normal((3, 1, time, 1, KEYS)), jnp.float32)
+    i = jnp.asarray(log_i + rng.standard_normal((1, time, 1)), jnp.float32)
+    f = jnp.full((1, time, 1), -jnp.inf)
+    got, wanted = (
+        jax.jit(lambda *a, name=name: mlstm(*a, implementation=name)[0])(q, k, v, i, f)
+        for name in (Chunk(MOST_STEPS), "recurrent")
+    )
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UsageError, match="more than 512 steps"):
+        mlstm(q, k, v, i, f, implementation=Chunk(MOST_STEPS + 128))
+
+
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, TPU])
 def test_mlstm_without_input(implementation):
     """Nothing was ever written: h and all gradients are 0, also with `eps`, where m has a gradient."""
     q, k, v, i, f, state = jax.tree.map(lambda a: jnp.asarray(a[:2]), sequences("sigmoid"))

@@ -65,7 +65,7 @@ def mlstm(
         normalize: divide by the normalizer. False requires the sigmoid input gate.
         eps: added to the denominator in the stabilised scale, as in published checkpoints (1e-6 there).
         chunk_size: for "chunkwise", "associative" and "pallas" (rounded up to a multiple of 16 there, on TPU of
-            128); None chooses from T. Any T works with any chunk size.
+            128, up to 512); None chooses from T. Any T works with any chunk size.
         implementation: A named implementation never falls back to another.
             "recurrent": a scan of the cell, the reference.
             "parallel": quadratic in T.

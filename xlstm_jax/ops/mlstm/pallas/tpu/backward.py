@@ -13,7 +13,6 @@ from xlstm_jax.ops.mlstm.pallas.tpu.blocks import (
     Chunk,
     Gates,
     blocks,
-    number,
     product,
     repeated,
     row,
@@ -50,7 +49,7 @@ def backward(q, k, v, dh, rows, C_BHNKV, n_BHN1K, dC_BHKV, dn_BH1K, chunk: Chunk
         of_s = {s.start: jnp.zeros((1, s.stop - s.start), wide) for s in steps}
         for now in steps:
             q_TK, dh_TV, seen = q[now], dh[now], slice(0, now.stop)
-            inv, dnq, before = (number(gates.column(at, now)) for at in (INV, DNQ, BEFORE))
+            inv, dnq, before = (gates.column(at, now) for at in (INV, DNQ, BEFORE))
             weights = gates.decay(now)
             qk = product(q_TK, k[seen], chunk, over=(1, 1))
             dqk = repeated(inv, now.stop) * product(dh_TV, v[seen], chunk, over=(1, 1)) + repeated(dnq, now.stop)
@@ -67,7 +66,7 @@ def backward(q, k, v, dh, rows, C_BHNKV, n_BHN1K, dC_BHKV, dn_BH1K, chunk: Chunk
                 of_v[s.start] += product(scores[:, s], dh_TV, chunk, over=(0, 0))
                 of_s[s.start] += jnp.sum(dscores[:, s], axis=0, keepdims=True)
         for s in steps:
-            k_SK, last = k[s].astype(wide), repeated(number(gates.column(LAST, s)), keys)
+            k_SK, last = k[s].astype(wide), repeated(gates.column(LAST, s), keys)
             through_C = product(v[s], narrow_dC, chunk, over=(1, 1)) + dn_1K
             dk[s] = (of_k[s.start] + last * through_C).astype(dk.dtype)
             weighted = (last * k_SK).astype(k.dtype)
@@ -78,7 +77,7 @@ def backward(q, k, v, dh, rows, C_BHNKV, n_BHN1K, dC_BHKV, dn_BH1K, chunk: Chunk
         dchunk += jnp.sum(dn_1K * n_1K, axis=1, keepdims=True)
         sums[DCHUNK : DCHUNK + 1] = jnp.broadcast_to(dchunk, (1, length))
 
-        before, inv, dnq = (number(gates.rows[at : at + 1]) for at in (BEFORE, INV, DNQ))
+        before, inv, dnq = (gates.row(at) for at in (BEFORE, INV, DNQ))
         weighted = (q[...].T.astype(wide) * (before * inv)).astype(q.dtype)
         dC[...] = gates.chunk * dC_KV + product(weighted, dh[...], chunk)
         dn[...] = gates.chunk * dn_1K + weighted_sum(before * dnq, q[...], chunk)

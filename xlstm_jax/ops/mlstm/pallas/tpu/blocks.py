@@ -16,8 +16,8 @@ ROWS = 8  # of gates or sums in a block: a TPU's register has 8 rows of 128 lane
 WHOLE_T, FINE_T, WHOLE_S, FINE_S, BEFORE, LAST, SEGMENT, CHUNK = range(ROWS)
 # For the blocks of a program: a kernel has 16 MiB for these and for intermediate results.
 MOST_BYTES = 12 * 2**20
-# Whole numbers wrap around. Differences of gates of 256 steps are at most 2^22 (decays.SHUT).
-MOST_WHOLE = 2.0**23
+# Whole numbers wrap around, so differences below 2^24 are right: 512 shut gates add up to 2^23 (decays.SHUT).
+MOST_STEPS = 512
 
 
 class Chunk(NamedTuple):
@@ -30,12 +30,12 @@ class Chunk(NamedTuple):
 
     @classmethod
     def choose(cls, time: int, keys: int, values: int, dtype, chunk_size: int | None = None) -> "Chunk":
-        """256 steps of bfloat16 or 128 of float32, or a `chunk_size` rounded up; no longer than T needs.
+        """256 steps of bfloat16 or 128 of float32, or a `chunk_size` rounded up; at most 512, and no more than T needs.
 
         A program has up to four chunks, as many as the chip has room for: the time between programs is then shared.
         """
         size = jnp.dtype(dtype).itemsize
-        length = -(-min(chunk_size or (256 if size == 2 else 128), time) // LANES) * LANES
+        length = -(-min(chunk_size or (256 if size == 2 else 128), time, MOST_STEPS) // LANES) * LANES
         # Of the backward kernel, which has the most; all but the gradient it carries are copied while others are used.
         keys, values = (-(-width // LANES) * LANES for width in (keys, values))
         state = 4 * keys * values
@@ -45,9 +45,14 @@ class Chunk(NamedTuple):
 
 
 def whole(parts: Parts) -> jax.Array:
-    """The first two parts in units of COARSE, int32; clamped, though exact where the state's m is below 4 million."""
-    units = (jnp.clip(part, -MOST_WHOLE, MOST_WHOLE) / COARSE for part in (parts.top, parts.coarse))
-    return sum(part.astype(jnp.int32) for part in units)
+    """The first two parts in units of COARSE, int32 modulo 2^32; exact below 2^39, beyond which numbers are 0."""
+
+    def wrapped(part):
+        units = jnp.clip(part / COARSE, -(2.0**46), 2.0**46)
+        high = jnp.floor(units / 2**16)  # of at most 2^30, so that no conversion overflows
+        return (high.astype(jnp.int32) << 16) + (units - high * 2**16).astype(jnp.int32)
+
+    return wrapped(parts.top) + wrapped(parts.coarse)
 
 
 def gate_rows(exponents: Exponents, factors: Factors, length: int, *others: jax.Array) -> jax.Array:
@@ -58,17 +63,17 @@ def gate_rows(exponents: Exponents, factors: Factors, length: int, *others: jax.
     rows += [factors.before, factors.last, jnp.broadcast_to(segment[:, None], exponents.m.shape)]
     rows += [jnp.repeat(factors.chunk, length, axis=-1), *others]
     rows += [jnp.zeros_like(exponents.m)] * (-len(rows) % ROWS)
-    by_step = jnp.stack([bits(row) for row in rows], axis=2)
+    by_step = jnp.stack([_bits(row) for row in rows], axis=2)
     return jnp.moveaxis(by_step.reshape(batch, heads, len(rows), time // length, length), 3, 2)
 
 
-def bits(a: jax.Array) -> jax.Array:
+def _bits(a: jax.Array) -> jax.Array:
     """As int32, which moves unchanged: a TPU may replace the floats that some integers would be."""
     return a if a.dtype == jnp.int32 else jax.lax.bitcast_convert_type(a.astype(jnp.float32), jnp.int32)
 
 
-def number(a: jax.Array) -> jax.Array:
-    """The float32 of `bits`."""
+def _float(a: jax.Array) -> jax.Array:
+    """The float32 of `_bits`."""
     return jax.lax.bitcast_convert_type(a, jnp.float32)
 
 
@@ -81,23 +86,30 @@ class Gates:
 
     def __init__(self, rows_RL: jax.Array, resets: bool):
         self.resets, self.rows, self.columns = resets, rows_RL, rows_RL.T
-        self.chunk = number(rows_RL[CHUNK : CHUNK + 1, :1])
+        self.chunk = self.row(CHUNK)[:, :1]
 
-    def column(self, row: int, now: slice) -> jax.Array:
-        """[tile, 128] int32: a row of these steps in every lane."""
-        column = self.columns[now, row : row + 1]
+    def row(self, number: int) -> jax.Array:
+        """[1, L]: a row of all steps."""
+        return _float(self.rows[number : number + 1])
+
+    def column(self, number: int, now: slice) -> jax.Array:
+        """[tile, 128]: a row of these steps in every lane."""
+        return _float(self._column(number, now))
+
+    def _column(self, number: int, now: slice) -> jax.Array:
+        column = self.columns[now, number : number + 1]
         return jnp.broadcast_to(column, (column.shape[0], LANES))
 
     def decay(self, now: slice) -> jax.Array:
         """W_ts = e^(D_ts - m_t) of these steps t, 0 if t does not see s: [tile, all steps s up to the last of them]."""
         tile = now.stop - now.start
-        whole_t, fine_t, segment_t = (self.column(row, now)[:, :tile] for row in (WHOLE_T, FINE_T, SEGMENT))
-        fine_t = number(fine_t)
+        whole_t, segment_t = (self._column(number, now)[:, :tile] for number in (WHOLE_T, SEGMENT))
+        fine_t, fine_s = self.column(FINE_T, now)[:, :tile], self.row(FINE_S)
 
         def weights(first: int) -> jax.Array:
             some = slice(first, first + tile)
             whole = (whole_t + self.rows[WHOLE_S : WHOLE_S + 1, some]).astype(jnp.float32)
-            weights = jnp.exp(COARSE * whole + (fine_t + number(self.rows[FINE_S : FINE_S + 1, some])))
+            weights = jnp.exp(COARSE * whole + (fine_t + fine_s[:, some]))
             seen = []
             if first == now.start:
                 t, s = (jax.lax.broadcasted_iota(jnp.int32, weights.shape, axis) for axis in range(2))

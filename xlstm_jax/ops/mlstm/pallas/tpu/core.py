@@ -4,18 +4,21 @@ import jax
 import jax.numpy as jnp
 
 from xlstm_jax.autodiff import custom_vjp
+from xlstm_jax.errors import UsageError
 from xlstm_jax.ops.kernels import padded
 from xlstm_jax.ops.mlstm.chunk import Options
 from xlstm_jax.ops.mlstm.decays import Parts
 from xlstm_jax.ops.mlstm.pallas.gates import Exponents, Factors
 from xlstm_jax.ops.mlstm.pallas.normalizer import through_normalizer
 from xlstm_jax.ops.mlstm.pallas.tpu.backward import DBEFORE, DCHUNK, DCOLUMN, DLAST, DROW, backward
-from xlstm_jax.ops.mlstm.pallas.tpu.blocks import LANES, Chunk, gate_rows
+from xlstm_jax.ops.mlstm.pallas.tpu.blocks import LANES, MOST_STEPS, Chunk, gate_rows
 from xlstm_jax.ops.mlstm.pallas.tpu.forward import forward
 
 
 def core(chunk: Chunk, options: Options, scale: float, q, k, v, exponents: Exponents, factors: Factors, C, n):
     """h [B,T,H,V] in v's dtype, and the final C and n in float32; T is in whole chunks. K and V are padded to 128s."""
+    if chunk.length > MOST_STEPS:
+        raise UsageError(f"mlstm implementation {chunk} has chunks of more than {MOST_STEPS} steps, the most on a TPU")
     keys, values = q.shape[-1], v.shape[-1]
     q, k, v, n = (padded(a, -1, LANES) for a in (q, k, v, n))
     C = padded(padded(C, -1, LANES), -2, LANES)

@@ -15,7 +15,6 @@ from xlstm_jax.ops.mlstm.pallas.tpu.blocks import (
     Gates,
     blocks,
     inverse,
-    number,
     product,
     repeated,
     row,
@@ -48,14 +47,14 @@ def forward(q, k, v, rows, C_BHKV, n_BH1K, chunk: Chunk, options: Options, scale
             nq, C_before, n_before, *lost = saved
             C_before[...], n_before[...] = narrow_C, n_1K
         for now in tiles(length):
-            q_TK, seen, before = q[now], slice(0, now.stop), number(gates.column(BEFORE, now))
+            q_TK, seen, before = q[now], slice(0, now.stop), gates.column(BEFORE, now)
             scores = product(q_TK, k[seen], chunk, over=(1, 1)) * gates.decay(now)
             numerator = product(scores.astype(v.dtype), v[seen], chunk)
             numerator += repeated(before, values) * product(q_TK, narrow_C, chunk)
             sums = scale * sum_of_rows(scores, repeated(before, keys) * (q_TK.astype(jnp.float32) * n_1K))
             factor = jnp.full_like(sums, scale)
             if options.normalize:
-                bound = least_denominator(number(gates.column(ROWS, now)))
+                bound = least_denominator(gates.column(ROWS, now))
                 factor *= inverse(jnp.maximum(jnp.abs(sums), bound) + options.eps)
             result = repeated(factor, values) * numerator
             h[now] = result.astype(h.dtype)
@@ -64,7 +63,7 @@ def forward(q, k, v, rows, C_BHKV, n_BH1K, chunk: Chunk, options: Options, scale
                 for ref in lost:
                     ref[now] = (result - h[now].astype(jnp.float32)).astype(ref.dtype)
 
-        last = number(gates.rows[LAST : LAST + 1])
+        last = gates.row(LAST)
         weighted = (k[...].T.astype(jnp.float32) * last).astype(k.dtype)
         C[...] = gates.chunk * C_KV + product(weighted, v[...], chunk)
         n[...] = gates.chunk * n_1K + weighted_sum(last, k[...], chunk)
